@@ -1,0 +1,146 @@
+"""Reading settings: ``--set section.key=value``, TOML tables and stored JSON, all against the same dataclasses.
+
+Every unknown name is an error that offers the nearest valid one.
+"""
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from .spec import JSON, PROTOCOLS, SECTIONS, Fold, RunRequest, RunSpec
+
+T = TypeVar("T")
+
+
+class UsageError(Exception):
+    """The user asked for something that does not exist or cannot be; the command ends with exit code 2."""
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that does not exist, offering the nearest one and listing all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+
+
+def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
+    """Return {"section.key": "value"} of ``section.key=value`` texts."""
+    pairs: dict[str, str] = {}
+    for text in assignments:
+        name, separator, value = text.partition("=")
+        if not separator or "." not in name:
+            raise UsageError(f"--set takes section.key=value, not {text!r} (for example training.epochs=60)")
+        pairs[name.strip()] = value.strip()
+    return pairs
+
+
+def split_sections(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return {"section": {"key": value}} of {"section.key": value}; unknown sections are errors, "method" is one."""
+    sections: dict[str, dict[str, Any]] = {name: {} for name in [*SECTIONS, "method"]}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        if section not in sections:
+            raise unknown("section of settings", section, sections)
+        sections[section][key] = value
+    return sections
+
+
+def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Return a config dataclass from key -> value; texts are converted to the fields' types.
+
+    Args:
+        config: a dataclass whose fields are bool, int, float, str, Literal, tuple[int, ...] or ``| None`` of these.
+        values: some of its fields; the others keep their defaults.
+        where: what the settings belong to ("training", "method randconv"), for messages.
+
+    Raises:
+        UsageError: unknown key, or a value that does not fit.
+    """
+    hints = typing.get_type_hints(config)
+    names = [f.name for f in dataclasses.fields(config)]  # type: ignore[arg-type]
+    converted = {}
+    for key, value in values.items():
+        if key not in names:
+            raise unknown(f"setting of {where}", key, names) if names else UsageError(f"{where} has no settings")
+        try:
+            converted[key] = convert(value, hints[key])
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"{where}.{key}: {error}") from None
+    try:
+        return config(**converted)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def convert(value: Any, hint: Any) -> Any:
+    """Return ``value``, a text or JSON data, as the type ``hint``; ValueError says what was expected."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        if value is None or (isinstance(value, str) and value.lower() in ("none", "null")):
+            return None
+        return convert(value, next(a for a in arguments if a is not type(None)))
+    if origin is typing.Literal:
+        if value not in arguments:
+            raise ValueError(f"one of {', '.join(map(str, arguments))}, not {value!r}")
+        return value
+    if origin is tuple:
+        items = value.replace("x", ",").split(",") if isinstance(value, str) else value
+        return tuple(convert(item, arguments[0]) for item in items)
+    return _convert_scalar(value, hint)
+
+
+def _convert_scalar(value: Any, hint: Any) -> Any:
+    if hint is bool:
+        words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+        answer = value if isinstance(value, bool) else words.get(str(value).lower())
+        if answer is None:
+            raise ValueError(f"true or false, not {value!r}")
+        return answer
+    if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
+        raise ValueError(f"expected {hint.__name__}, not {value!r}")
+    try:
+        return hint(value)
+    except ValueError:
+        raise ValueError(f"expected {hint.__name__}, not {value!r}") from None
+
+
+def resolve_sections(protocol: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the resolved config sections and the method's settings as given.
+
+    Args:
+        protocol: "clean" or "paper"; its preset comes first.
+        values: {"section.key": value} on top of it.
+    """
+    if protocol not in PROTOCOLS:
+        raise unknown("protocol", protocol, PROTOCOLS)
+    sections = split_sections({**PROTOCOLS[protocol], **values})
+    settings = sections.pop("method")
+    return {name: build(SECTIONS[name], given, name) for name, given in sections.items()}, settings
+
+
+def request_from_json(data: Mapping[str, JSON]) -> RunRequest:
+    """Return the request that ``to_json`` wrote; unknown fields are errors."""
+    values: dict[str, Any] = dict(data)
+    for name, config in SECTIONS.items():
+        values[name] = build(config, values.get(name) or {}, name)
+    if values.get("fold") is not None:
+        values["fold"] = Fold(**values["fold"])
+    try:
+        return RunRequest(**values)
+    except TypeError as error:
+        raise UsageError(f"not a run request: {error}") from None
+
+
+def spec_from_json(data: Mapping[str, JSON]) -> RunSpec:
+    """Return the spec that ``to_json`` wrote."""
+    values: dict[str, Any] = dict(data)
+    values["request"] = request_from_json(values["request"])
+    values["method_changed"] = tuple(values["method_changed"])
+    try:
+        return RunSpec(**values)
+    except TypeError as error:
+        raise UsageError(f"not a run spec: {error}") from None

@@ -1,0 +1,223 @@
+"""Everything that defines a run, as plain frozen data, and the digests that identify it.
+
+A :class:`RunSpec` holds what can change trained weights; an :class:`EvaluationSpec` adds what can change stored
+predictions. Nothing here knows paths, devices or launchers, and nothing here imports torch.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+SCHEMA = 1
+"""Layout of specs, rows and run folders; part of every identity."""
+
+JSON: TypeAlias = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """The shared loop (``--set training.*``)."""
+
+    epochs: int = 300
+    batch_size: int = 2
+    augmentation: Literal["none", "geometric", "nnunet"] = "geometric"
+    selection: Literal["last", "source-val", "oracle"] = "last"
+    patience: int = 20  # epochs without improvement before source-val selection stops the run
+    min_delta: float = 1e-4  # improvement of the held-out DSC (0..1) that counts
+    validation_interval: int = 10  # epochs between looks at the held-out source cases
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "training.epochs must be at least 1")
+        require(self.batch_size >= 1, "training.batch_size must be at least 1")
+        require(self.validation_interval >= 1, "training.validation_interval must be at least 1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """Adam with a polynomial schedule per step (``--set optimizer.*``)."""
+
+    lr: float = 1e-4
+    poly_power: float = 0.9
+    weight_decay: float = 0.0
+    clip: float | None = None  # largest gradient norm; None: no clipping
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "optimizer.lr must be positive")
+        require(self.clip is None or self.clip > 0, "optimizer.clip must be positive, or none")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkConfig:
+    """The shared SegResNet (``--set network.*``)."""
+
+    init_filters: int = 32
+
+    def __post_init__(self) -> None:
+        require(
+            self.init_filters >= 8 and self.init_filters % 8 == 0,
+            "network.init_filters must be a positive multiple of 8 (the size of a normalisation group)",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreprocessConfig:
+    """From native images to the network's grid (``--set preprocess.*``)."""
+
+    shape: tuple[int, ...] | None = None  # None: the task's grid; sides are multiples of 8
+    grid: Literal["stretch", "isotropic"] = "isotropic"  # 2D: stretch or pad to square; 3D: box stretched or a cube
+    brain_mask: Literal["label", "nonzero"] = "nonzero"  # 3D images with tissue around the brain; "label": an oracle
+    normalisation: Literal["foreground", "grid"] = "foreground"
+    corpus_callosum: Literal["wm", "gm"] = "wm"  # class of the atlases' label 8
+
+    def __post_init__(self) -> None:
+        for side in self.shape or ():
+            require(side >= 16 and side % 8 == 0, f"preprocess.shape: sides are multiples of 8, at least 16, not {side}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationConfig:
+    """Scoring (``--set evaluation.*``); only ``resample`` changes what is stored, the rest re-aggregates counts."""
+
+    resample: Literal["nearest", "probabilities"] = "probabilities"  # how predictions return to the native grid
+    region: Literal["foreground", "image"] = "foreground"  # 2D: field of view or whole image; 3D: always whole
+    average: Literal["cases", "strata"] = "cases"  # headline: mean of cases, or unweighted mean of strata
+    empty: Literal["skip", "one", "zero-fp"] = "zero-fp"  # class absent from the label; see metrics.dice
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "training": TrainingConfig,
+    "optimizer": OptimizerConfig,
+    "network": NetworkConfig,
+    "preprocess": PreprocessConfig,
+    "evaluation": EvaluationConfig,
+}
+
+PROTOCOLS: dict[str, dict[str, JSON]] = {
+    "clean": {},  # the sections' defaults
+    "paper": {
+        "training.augmentation": "none",
+        "training.selection": "source-val",
+        "training.validation_interval": 1,
+        "preprocess.grid": "stretch",
+        "preprocess.brain_mask": "label",
+        "preprocess.normalisation": "grid",
+        "preprocess.corpus_callosum": "gm",
+        "evaluation.resample": "nearest",
+        "evaluation.region": "image",
+        "evaluation.average": "strata",
+    },
+}
+"""Named presets of the sections; ``paper`` is as published or as the parent code does, ``clean`` is for claims."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """Fold ``index`` of ``count`` of an intra-domain run: it trains on the other folds and is scored on this one."""
+
+    index: int
+    count: int
+
+    def __post_init__(self) -> None:
+        require(0 <= self.index < self.count and self.count >= 2, f"no fold {self.index} of {self.count}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """A run as asked for, before any data is seen: what suites list and tables look up."""
+
+    task: str
+    source: str
+    method: str
+    method_settings: Mapping[str, JSON] = field(default_factory=dict)  # as given; the rest are the method's defaults
+    seed: int = 0
+    protocol: str = "clean"  # name of the preset, for people; identity takes the resolved sections
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    preprocess: PreprocessConfig = field(default_factory=PreprocessConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    target: str | None = None  # only for methods that train on unlabelled target images, and oracle selection
+    fold: Fold | None = None  # only for intra-domain runs, whose source is the target
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """A request with everything resolved that can change the trained weights."""
+
+    request: RunRequest
+    method_version: int
+    method_config: Mapping[str, JSON]  # every field of the method's Config
+    method_changed: tuple[str, ...]  # the fields that differ from the method's defaults
+    source_manifest: str  # digest of the source domain's files
+    split: str  # digest of the training and held-out case ids
+    target_manifest: str | None = None
+
+    @property
+    def train_id(self) -> str:
+        """Identity of the trained weights: equal ids, equal weights (up to the device's rounding)."""
+        request = to_json(self.request)
+        assert isinstance(request, dict)
+        for name in ("protocol", "evaluation", "method_settings"):
+            del request[name]
+        rest = {name: to_json(getattr(self, name)) for name in IDENTIFYING}
+        return digest({"schema": SCHEMA, **request, **rest})
+
+
+IDENTIFYING = ("method_version", "method_config", "source_manifest", "split", "target_manifest")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationSpec:
+    """What, beside the weights, can change an evaluation's stored predictions and counts."""
+
+    train_id: str
+    domain: str  # name of the domain scored, or "held-out" for the source's held-out cases
+    manifest: str  # digest of that domain's files
+    cases: str  # digest of the ids scored
+    selection: str
+    preprocess: PreprocessConfig
+    resample: str
+
+    @property
+    def eval_id(self) -> str:
+        """Identity of the stored predictions."""
+        return digest({"schema": SCHEMA, **dataclasses.asdict(self)})
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError(message) unless the condition holds."""
+    if not condition:
+        raise ValueError(message)
+
+
+def to_json(value: Any) -> JSON:
+    """Return dataclasses, tuples and mappings as plain JSON data with string keys."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_json(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{value!r} is not plain data")
+
+
+def digest(value: Any) -> str:
+    """Return 12 hexadecimal digits of the SHA-256 of a value's canonical JSON (sorted keys, 1 and 1.0 equal)."""
+    text = json.dumps(_canonical(to_json(value)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _canonical(value: JSON) -> JSON:
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

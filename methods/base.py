@@ -1,0 +1,141 @@
+"""The interface of a method: what it sees, what it returns, what it may override.
+
+A method is one :class:`torch.nn.Module` with two verbs: ``training_step(batch, context) -> terms`` and
+``predict(image, foreground) -> logits``. The benchmark owns everything else: data, the network's construction,
+optimiser, schedule, precision, checkpoints, evaluation. :class:`Method` itself is the source-only row.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from .losses import soft_dice
+from .network import Features, SegmentationNetwork
+
+Terms: TypeAlias = Mapping[str, Tensor]
+"""Name of a loss term -> 0-d tensor, already weighted; the loop minimises their sum and logs each."""
+
+Setting: TypeAlias = Literal["ssdg", "uda"]
+"""What a method may look at while training: the labelled source alone, or also unlabelled target images."""
+
+Normalisation: TypeAlias = Literal["foreground", "grid"]
+"""Voxels over which z-scoring takes its statistics."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """One mini-batch of the source domain on the run's device; ``S`` is the 2D or 3D grid.
+
+    Target labels have no field: they cannot reach a method.
+    """
+
+    image: Tensor  # (B, C, *S) float32 in [0, 1]
+    label: Tensor  # (B, 1, *S) int64 class indices, 0 is background
+    foreground: Tensor  # (B, 1, *S) bool: brain or field of view
+    target: Tensor | None = None  # (B', C, *S) unlabelled target images in [0, 1]; None unless setting == "uda"
+    target_foreground: Tensor | None = None  # (B', 1, *S) bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """Where in the run a step is, and its own source of randomness."""
+
+    rng: torch.Generator  # a function of (run seed, purpose, step) only; on the batch's device
+    step: int  # 0 .. total_steps - 1
+    total_steps: int
+    epoch: int  # 0 .. total_epochs - 1
+    total_epochs: int
+
+
+@dataclass(frozen=True, slots=True)
+class NoConfig:
+    """Configuration of a method without hyper-parameters."""
+
+
+class Method(nn.Module):
+    """Source-only training ("w/o SSDG"), and the base class of every other method.
+
+    Override ``augment`` for a pure augmentation, ``training_step`` for anything that needs more than one forward
+    pass, ``prepare`` where the method replaces the normalisation. Submodules, buffers and parameters registered here
+    are saved, resumed and (if they require grad) optimised; there is no other state.
+
+    Args:
+        network: the shared network, already initialised; a method may fill ``network.bottleneck`` or wrap stages.
+        config: an instance of ``type(self).Config``; None takes its defaults.
+    """
+
+    setting: ClassVar[Setting] = "ssdg"
+    version: ClassVar[int] = 1
+    """Part of a run's identity: raise it when the mathematics changes, and finished runs are not reused."""
+    ndims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    Config: ClassVar[type[Any]] = NoConfig
+    adversary_learning_rate: float = 1e-5
+
+    def __init__(self, network: SegmentationNetwork, config: Any = None) -> None:
+        super().__init__()
+        self.network = network
+        self.config = self.Config() if config is None else config
+        self.normalisation: Normalisation = "foreground"  # set by the benchmark from the protocol
+        # Not a class attribute: that would shadow the submodule a subclass assigns (nn.Module looks it up last).
+        self.register_module("adversary", None)
+
+    def augment(self, batch: Batch, rng: torch.Generator) -> Batch:  # noqa: ARG002 - the interface
+        """Return the batch to train on; intensities stay in [0, 1]. Default: unchanged.
+
+        Must not modify ``batch`` in place and must draw from ``rng`` alone.
+        """
+        return batch
+
+    def prepare(self, image: Tensor, foreground: Tensor) -> Tensor:
+        """Normalise images for the network, in training and in prediction alike. Default: z-score per image.
+
+        Args:
+            image: (B, C, *S) in [0, 1].
+            foreground: (B, 1, *S) bool.
+
+        Returns:
+            (B, C, *S) float32.
+        """
+        return standardise(image, foreground if self.normalisation == "foreground" else None)
+
+    def training_step(self, batch: Batch, context: StepContext) -> Terms:
+        """Return the loss terms of one step. Default: segmentation loss of the augmented, normalised batch."""
+        batch = self.augment(batch, context.rng)
+        features: Features = self.network(self.prepare(batch.image, batch.foreground))
+        return {"segmentation": soft_dice(features.logits, batch.label)}
+
+    def predict(self, image: Tensor, foreground: Tensor) -> Tensor:
+        """Return logits (B, classes, *S) for images (B, C, *S) in [0, 1]; deterministic, no augmentation."""
+        features: Features = self.network(self.prepare(image, foreground))
+        return features.logits
+
+    def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
+        """Return the terms the ``adversary`` submodule minimises, after the main step; only where one is registered."""
+        raise NotImplementedError(f"{type(self).__name__} registers an adversary but has no adversary_step")
+
+
+def standardise(image: Tensor, region: Tensor | None, epsilon: float = 1e-6) -> Tensor:
+    """Z-score each image, channels jointly, with the statistics of a region.
+
+    Args:
+        image: (B, C, *S).
+        region: (B, 1, *S) bool; None or an empty region takes the whole grid.
+        epsilon: added to the standard deviation; a constant image becomes zeros.
+
+    Returns:
+        (B, C, *S), mean 0 and population standard deviation 1 inside the region.
+    """
+    axes = tuple(range(1, image.ndim))
+    if region is None:
+        deviation, mean = torch.std_mean(image, dim=axes, correction=0, keepdim=True)
+        return (image - mean) / (deviation + epsilon)
+    weight = region.to(image.dtype)
+    filled = weight.sum(dim=axes, keepdim=True)
+    weight = torch.where(filled > 0, weight, torch.ones_like(weight))
+    count = weight.sum(dim=axes, keepdim=True) * image.shape[1]
+    mean = (image * weight).sum(dim=axes, keepdim=True) / count
+    variance = ((image - mean).square() * weight).sum(dim=axes, keepdim=True) / count
+    return (image - mean) / (variance.sqrt() + epsilon)
