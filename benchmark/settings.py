@@ -5,6 +5,7 @@ Every unknown name is an error that offers the nearest valid one.
 
 import dataclasses
 import difflib
+import functools
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -60,7 +61,7 @@ def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         UsageError: unknown key, or a value that does not fit.
     """
-    hints = typing.get_type_hints(config)
+    hints = _hints(config)
     names = [f.name for f in dataclasses.fields(config)]  # type: ignore[arg-type]
     converted = {}
     for key, value in values.items():
@@ -74,6 +75,11 @@ def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
         return config(**converted)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+@functools.cache
+def _hints(config: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(config)
 
 
 def convert(value: Any, hint: Any) -> Any:

@@ -24,7 +24,7 @@ class TrainingConfig:
     epochs: int = 300
     batch_size: int = 2
     augmentation: Literal["none", "geometric", "nnunet"] = "geometric"
-    selection: Literal["last", "source-val", "oracle"] = "last"
+    selection: Literal["last", "source-val"] = "last"
     patience: int = 20  # epochs without improvement before source-val selection stops the run
     min_delta: float = 1e-4  # improvement of the held-out DSC (0..1) that counts
     validation_interval: int = 10  # epochs between looks at the held-out source cases

@@ -1,0 +1,57 @@
+"""The command line. Verbs import what they need when they are called, so that readers start without torch."""
+
+import sys
+from typing import Any
+
+import click
+
+from ssdg.datasets.base import DataError
+
+from . import cli_about, cli_data, cli_runs
+from .files import StorageError
+from .lease import LeaseHeld, LeaseLost
+from .settings import UsageError
+
+FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
+"""Exit codes beside 0: a run failed; wrong use or bad input; results are missing; stopped by Ctrl-C."""
+
+
+class Bench(click.Group):
+    """The group of all verbs: known errors become one line and an exit code, unknown verbs get the nearest one."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a verb; expected errors end the process with their exit code and without a traceback."""
+        try:
+            return super().main(*args, **kwargs)
+        except (UsageError, DataError, StorageError, LeaseHeld) as error:
+            _end(error, USAGE)
+        except LeaseLost as error:
+            _end(error, FAILED)
+        except Exception as error:
+            # Named and not imported: train imports torch.
+            if type(error).__name__ == "Diverged":
+                _end(error, FAILED)
+            if type(error).__name__ == "Interrupted":
+                _end(error, INTERRUPTED)
+            raise
+
+
+def _end(error: Exception, code: int) -> None:
+    click.echo(f"bench: {error}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="ssdg-bench", prog_name="bench")
+def main() -> None:
+    """Compare single-source domain generalisation methods for medical image segmentation.
+
+    Train once on the source, score every target, print the table: `bench run`, `bench sweep`, `bench table`.
+    """
+
+
+for command in [*cli_runs.commands, *cli_about.commands, cli_data.data]:
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Verbs that work on one run: ``bench run`` and ``bench predict``."""
+
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from . import cli_options as options
+from .jobs import Job, Place, read_job
+from .settings import UsageError, parse_assignments, resolve_sections, unknown
+from .spec import PROTOCOLS, RunRequest
+
+
+@click.command()
+@click.argument("job", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--method", help="Method id (`bench list methods`), or module:Class.")
+@click.option("--target", "targets", multiple=True, help="Target domain to score; may be given several times.")
+@click.option("--source", help="Source domain to train on; the target's task has a default.")
+@click.option("--task", help="Task id, or a TOML file that describes your own data.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of initial weights, order and augmentation.")
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads; a resumed CPU run keeps its first number.")
+@click.option("--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing.")
+@click.option("--wait", is_flag=True, help="Wait if another process works on the same run.")
+@options.settings
+@options.plugins
+@options.data_root
+@options.results_root
+def run(job: Path | None, **given: Any) -> None:
+    """Train a method once and score its targets; resumes what was interrupted and skips what is done.
+
+    JOB is a job file or a run's spec.json, to repeat exactly that run.
+
+    \b
+    bench run --method ras4dg --target lesav
+    bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
+    """
+    place = Place(
+        data_root=given["data_root"],
+        results_root=given["results_root"],
+        device=given["device"],
+        strict=given["strict"],
+        wait=float("inf") if given["wait"] else 0.0,
+        threads=given["threads"],
+    )
+    execute(job_from_file(job, place, given["targets"]) if job is not None else job_from_options(place, given))
+
+
+def job_from_file(path: Path, place: Place, targets: tuple[str, ...]) -> Job:
+    """Return the job of a file; --target adds to what a spec.json, which names no targets, scores."""
+    fields = {name: getattr(place, name) for name in Place.__dataclass_fields__}
+    job = read_job(path, fields)
+    return Job(
+        request=job.request,
+        targets=job.targets or targets,
+        place=job.place,
+        task_file=job.task_file,
+        plugins=job.plugins,
+    )
+
+
+def job_from_options(place: Place, given: dict[str, Any]) -> Job:
+    """Return the job that the options of `bench run` describe."""
+    if given["method"] is None:
+        raise UsageError("name a --method (see `bench list methods`)")
+    choice, source = options.choose_task(given["task"], given["targets"], given["source"])
+    sections, method_settings = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))
+    setting = method_setting(given["method"])
+    targets = tuple(dict.fromkeys(given["targets"]))
+    if setting == "uda" and len(targets) != 1:
+        raise UsageError(f"{given['method']} trains on unlabelled target images: give it exactly one --target")
+    request = RunRequest(
+        task=choice.task.name,
+        source=source,
+        method=given["method"],
+        method_settings=method_settings,
+        seed=given["seed"],
+        protocol=given["protocol"],
+        target=targets[0] if setting == "uda" else None,
+        **sections,
+    )
+    return Job(request=request, targets=targets, place=place, task_file=choice.file, plugins=given["plugins"])
+
+
+def method_setting(method: str) -> str:
+    """Return "ssdg" or "uda" for a method id or module:Class."""
+    from ssdg.methods import load_method, registry
+
+    known = registry()
+    if method in known:
+        return known[method].setting
+    if ":" in method:
+        return load_method(method).setting
+    raise unknown("method", method, known)
+
+
+def execute(job: Job) -> None:
+    """Do a job in this process, with a progress display; Ctrl-C stops after the step and saves a checkpoint."""
+    from .progress import observer
+    from .run import run_one
+
+    options.register(job.plugins)
+    task = options.find_task(str(job.task_file) if job.task_file else job.request.task).task
+    with observer(job.name) as watcher:
+        folder = run_one(job.request, task, job.targets, job.place, watcher, stop_on_signal())
+    from .scores import describe
+
+    for line in describe(folder):
+        click.echo(line)
+
+
+def stop_on_signal() -> Callable[[], bool]:
+    """Return a function that tells whether Ctrl-C or SIGTERM came; the second one ends the process at once."""
+    asked: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if asked:
+            sys.exit(128 + number)
+        asked.append(number)
+        click.echo("bench: stopping after this step; once more to stop at once", err=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+    return lambda: bool(asked)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.option("--input", "images", required=True, type=click.Path(path_type=Path, exists=True), help="Image or folder.")
+@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@click.option("--device", default="auto", show_default=True)
+@click.option("--task", help="The TOML file of the run's task, if it is your own.")
+@options.plugins
+def predict(run: Path, images: Path, output: Path, device: str, task: str | None, **_: Any) -> None:
+    """Segment your own images with a finished run; written in each image's own grid, as PNG or NIfTI.
+
+    RUN is the run's folder. Pixel values are class indices in the task's order.
+    """
+    from .predict import predict_images
+    from .progress import observer
+    from .store import read_run
+
+    stored = read_run(run)
+    choice = options.find_task(task or stored.spec.request.task)
+    with observer("predict") as watcher:
+        written = predict_images(stored, choice.task, images, output, device, watcher)
+    click.echo(f"{len(written)} predictions in {output}")
+
+
+commands = [run, predict]

@@ -1,0 +1,78 @@
+"""What a run ran on: versions, commit, device, threads. Recorded beside results, never part of an identity."""
+
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "monai", "numpy", "pandas", "nibabel", "scikit-image", "scipy", "submitit", "click")
+
+
+def version() -> str:
+    """Return the installed version of this package."""
+    try:
+        return importlib.metadata.version("ssdg-bench")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def commit() -> str:
+    """Return the commit of the checkout this code runs from, with "+changes" if it differs; "" outside a checkout."""
+    folder = Path(__file__).resolve().parent
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return result.stdout.strip()
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    versions = {"python": platform.python_version(), "ssdg-bench": version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def record(device: str, threads: int) -> dict[str, Any]:
+    """Return what ``environment.json`` holds.
+
+    Args:
+        device: "cpu", or "cuda" with the device's name.
+        threads: torch's threads; results on the CPU are bitwise equal for equal counts only.
+    """
+    slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_") and name.endswith("_ID")}
+    return {
+        "versions": package_versions(),
+        "commit": commit(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "device": device,
+        "threads": threads,
+        "started": now(),
+        "slurm": slurm,
+    }

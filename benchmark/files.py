@@ -1,0 +1,99 @@
+"""Writing files so that a reader, a crash or a full disk never meets half of one."""
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+
+class StorageError(Exception):
+    """The results folder cannot be written (disk full, quota, permissions); what was there before is intact."""
+
+
+Guard = Callable[[], None]
+"""Called right before a rename; raises where this process may no longer write (its lease was taken over)."""
+
+
+def no_guard() -> None:
+    """Allow every write."""
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, guard: Guard = no_guard) -> Iterator[BinaryIO]:
+    """Open a temporary file beside ``path`` that becomes ``path`` when the block ends without an exception.
+
+    The content is on disk (fsync) before the rename. On any failure the temporary file is removed and an existing
+    ``path`` is left as it was.
+
+    Raises:
+        StorageError: no space, no quota, no permission or a read-only folder.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        guard()
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise storage_error(error, path) from error
+
+
+def storage_error(error: BaseException, path: Path) -> BaseException:
+    """Return a StorageError that says what to do where the disk is to blame, else the error itself."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    # torch reports a short write as a RuntimeError without the errno; the disk itself tells.
+    full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    if full or (isinstance(error, RuntimeError) and free_bytes(path.parent) < 1 << 20):
+        return StorageError(
+            f"no space left while writing {path}; the previous version is intact. "
+            "Free some space and give the same command again: the run resumes"
+        )
+    if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return StorageError(f"cannot write {path}: {cause.strerror}. Choose another folder with --results-root")
+    return error
+
+
+def free_bytes(folder: Path) -> int:
+    """Return the bytes an unprivileged process may still write to a folder's file system; 0 if it is gone."""
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        return 0
+    return status.f_bavail * status.f_frsize
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable, where the file system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def write_text(path: Path, text: str, guard: Guard = no_guard) -> None:
+    """Write a text file atomically."""
+    with atomic_file(path, guard) as stream:
+        stream.write(text.encode())
+
+
+def write_json(path: Path, data: Any, guard: Guard = no_guard) -> None:
+    """Write data as indented JSON atomically."""
+    write_text(path, json.dumps(data, indent=2, sort_keys=True) + "\n", guard)
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's content."""
+    return json.loads(path.read_text())

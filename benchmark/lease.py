@@ -1,0 +1,203 @@
+"""One writer per run folder, without file locks: works on NFS, between hosts, and after kill -9.
+
+A lease is a file ``lease.<token>.json`` created with O_EXCL; the highest token owns the folder. Its owner raises a
+counter in it from a thread. A lease is stale when its owner's process is gone (same host), or when its counter did
+not change for ``patience`` seconds of the observer's own monotonic clock: no two machines' clocks are compared. Taking
+over creates the next token, which exactly one taker can; an owner that was paused and wakes sees the higher token,
+or its own file gone, and must not write (:meth:`Lease.check` before every rename).
+"""
+
+import contextlib
+import json
+import os
+import socket
+import threading
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .files import read_json, write_json
+
+INTERVAL = 5.0
+"""Seconds between two beats of the counter."""
+PATIENCE = 60.0
+"""Seconds without a beat, on the observer's clock, after which an owner on another host counts as dead."""
+
+
+class LeaseLost(Exception):
+    """Another process took the folder over; this one must stop writing."""
+
+
+class LeaseHeld(Exception):
+    """Another live process owns the folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who holds a lease, as its file says."""
+
+    token: int
+    id: str
+    place: str
+    host: str
+    pid: int
+    started: str
+    counter: int
+
+    @property
+    def described(self) -> str:
+        """The owner, for messages."""
+        return f"process {self.pid} on {self.host}"
+
+
+def read_owner(folder: Path) -> Owner | None:
+    """Return the owner with the highest token, or None where the folder is free."""
+    for token in sorted(_tokens(folder), reverse=True):
+        try:
+            return Owner(token=token, **read_json(_file(folder, token)))
+        except FileNotFoundError:
+            continue
+        except (ValueError, TypeError):
+            # Created and not yet written, or written by a host that crashed: it never beats, so patience decides.
+            return Owner(token=token, id="", place="", host="an unknown host", pid=0, started="", counter=-1)
+    return None
+
+
+def is_gone(owner: Owner) -> bool:
+    """Tell whether the owner is certainly dead: it ran on this machine and its process is no more."""
+    return owner.place == _place() and _started(owner.pid) != owner.started
+
+
+class Lease:
+    """Ownership of a folder for the length of a ``with`` block.
+
+    Args:
+        folder: the folder to own; it is created.
+        patience: see :data:`PATIENCE`.
+        wait: seconds to wait for a live owner to finish before giving up.
+
+    Raises:
+        LeaseHeld: on entry, when another live process owns the folder.
+    """
+
+    def __init__(self, folder: Path, patience: float = PATIENCE, wait: float = 0.0) -> None:
+        self.folder = folder
+        self.patience = patience
+        self.wait = wait
+        self.token = 0
+        self._id = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> "Lease":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        deadline = time.monotonic() + self.wait
+        while not self._try():
+            owner = read_owner(self.folder)
+            if owner is None:
+                continue
+            if not self._is_stale(owner):
+                if time.monotonic() >= deadline:
+                    raise LeaseHeld(f"{self.folder} is being worked on by {owner.described}")
+                time.sleep(min(1.0, self.patience / 10))
+                continue
+            self._try(owner.token + 1)
+            if self.token:
+                break
+        for token in _tokens(self.folder):
+            if token < self.token:
+                _file(self.folder, token).unlink(missing_ok=True)
+        self._thread = threading.Thread(target=self._beat, name=f"lease {self.folder.name}", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        with contextlib.suppress(OSError, LeaseLost):
+            self.check()
+            _file(self.folder, self.token).unlink(missing_ok=True)
+
+    def check(self) -> None:
+        """Raise LeaseLost if this process no longer owns the folder."""
+        owner = read_owner(self.folder)
+        if owner is None or owner.id != self._id:
+            by = owner.described if owner else "another process"
+            raise LeaseLost(f"{self.folder} was taken over by {by} while this process was paused; nothing was written")
+
+    def _try(self, token: int | None = None) -> bool:
+        """Create the lease file of a token; None means the folder's first, which needs it to be free."""
+        if token is None:
+            if read_owner(self.folder) is not None:
+                return False
+            token = 1
+        try:
+            descriptor = os.open(_file(self.folder, token), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        except FileExistsError:
+            return False
+        with os.fdopen(descriptor, "w") as stream:
+            json.dump(self._record(0), stream)
+        self.token = token
+        return True
+
+    def _record(self, counter: int) -> dict[str, Any]:
+        pid = os.getpid()
+        return {
+            "id": self._id,
+            "place": _place(),
+            "host": socket.gethostname(),
+            "pid": pid,
+            "started": _started(pid),
+            "counter": counter,
+        }
+
+    def _beat(self) -> None:
+        counter = 0
+        while not self._stop.wait(INTERVAL):
+            counter += 1
+            # A missed beat (full disk, a hiccup of the file system) is not fatal; a lost lease is seen by check().
+            with contextlib.suppress(Exception):
+                write_json(_file(self.folder, self.token), self._record(counter), guard=self.check)
+
+    def _is_stale(self, owner: Owner) -> bool:
+        if is_gone(owner):
+            return True
+        if owner.place == _place():
+            return False
+        deadline = time.monotonic() + self.patience
+        while time.monotonic() < deadline:
+            time.sleep(min(INTERVAL, self.patience / 10))
+            now = read_owner(self.folder)
+            if now is None or (now.id, now.counter) != (owner.id, owner.counter):
+                return False
+        return True
+
+
+def _file(folder: Path, token: int) -> Path:
+    return folder / f"lease.{token}.json"
+
+
+def _tokens(folder: Path) -> list[int]:
+    names = [path.name.split(".") for path in folder.glob("lease.*.json")]
+    return [int(parts[1]) for parts in names if parts[1].isdigit()]
+
+
+def _place() -> str:
+    """Return what a pid is unique within: this boot of this machine, and this process namespace."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return "|".join(parts)
+
+
+def _started(pid: int) -> str:
+    """Return the kernel's start time of a process, "" if there is none: a reused pid has another one."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

@@ -1,0 +1,171 @@
+"""One run from request to results: the job of every launcher.
+
+Data are found, checked and prepared first, so that a corrupt file of the last target is named before the first step;
+then the run is trained, if it is not yet, from the source alone; then its targets are scored.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssdg.datasets.base import Task
+from ssdg.methods import load_method
+
+from . import environment
+from .assemble import build_method, find_device, load_run_method, resolve, use_threads
+from .checkpoint import Checkpoints
+from .evaluate import Predictor, Subject, evaluate
+from .jobs import Place
+from .lease import Lease
+from .loader import Batches, pool
+from .material import Material, Shelf, find_material
+from .prepared import PreparedDomain
+from .progress import RunObserver
+from .spec import EvaluationSpec, RunRequest, RunSpec, digest
+from .store import RunFolder, evaluation_path, failure, run_path
+from .train import Diverged, Interrupted, Row, fit
+
+
+def run_one(
+    request: RunRequest,
+    task: Task,
+    targets: Sequence[str],
+    place: Place,
+    observer: RunObserver,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Train a run if needed, score it on its held-out source cases and on the targets; return its folder.
+
+    Everything already done is left as it is, whatever was interrupted is continued.
+
+    Args:
+        request: what to train.
+        task: the task the request names.
+        targets: domains of the task to score; for an intra-domain request, its own target.
+        place: where the data are and the results go.
+        observer: told what happens.
+        should_stop: looked at after each step.
+
+    Raises:
+        UsageError, DataError, StorageError, LeaseHeld: see their messages.
+        Diverged: training met a non-finite loss; the run's folder says so.
+        Interrupted: ``should_stop`` said so; the run can be continued.
+    """
+    material = find_material(request, task, targets, Shelf(place.data_root, place.prepared, place.strict), observer.say)
+    spec = resolve(request, task, load_method(request.method), material)
+    folder = run_path(place.results_root, spec)
+    with Lease(folder, wait=place.wait) as lease:
+        store = RunFolder(folder, lease.check)
+        store.begin(spec)
+        job = _Job(spec, task, material, store, place, observer)
+        todo = job.unscored()
+        if store.trained and not todo:
+            observer.say(f"already done: {folder}")
+            return folder
+        store.clear_failure()
+        try:
+            prepared = material.prepare(task, request.preprocess, place.prepared, observer.preparing)
+            if not store.trained:
+                job.train(prepared, should_stop)
+            for name, evaluation in todo.items():
+                job.score(prepared, name, evaluation)
+        except Diverged as error:
+            store.mark("DIVERGED", failure(error))
+            raise
+        except Interrupted:
+            raise
+        except Exception as error:
+            store.mark("FAILED", failure(error))
+            raise
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A run with its lease held: what is left to do, and the doing of it."""
+
+    spec: RunSpec
+    task: Task
+    material: Material
+    store: RunFolder
+    place: Place
+    observer: RunObserver
+
+    def unscored(self) -> dict[str, EvaluationSpec]:
+        """Return the evaluations that are not done, by the name of what they score."""
+        specs = {name: self._evaluation(name) for name in self.material.scored}
+        return {
+            name: spec for name, spec in specs.items() if not (evaluation_path(self.store.path, spec) / "DONE").exists()
+        }
+
+    def train(self, prepared: Mapping[str, PreparedDomain], should_stop: Callable[[], bool]) -> None:
+        """Train from the source alone (and unlabelled target images where the setting allows); mark the run DONE."""
+        request, material = self.spec.request, self.material
+        device = find_device(self.place.device)
+        threads = use_threads(device, self.store.environment().get("threads"), self.place.threads)
+        if not self.store.environment():
+            self.store.write_environment(environment.record(str(device), threads))
+        source = prepared[material.source.domain.name]
+        unlabelled = None
+        if material.unlabelled is not None:
+            target = prepared[material.unlabelled.domain.name]
+            unlabelled = pool(target, target.ids, device, labelled=False)
+        training = pool(source, material.training, device)
+        batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
+        held_out = pool(source, material.held_out, device)
+        method = build_method(load_method(request.method), self.spec, self.task, device)
+        checkpoints = Checkpoints(
+            self.store.checkpoints,
+            {"train_id": self.spec.train_id, "device": device.type, "threads": threads},
+            interval=self.place.checkpoint_interval,
+            guard=self.store.guard,
+            warn=self.observer.say,
+        )
+        recorder = _Recorder(self.observer, self.store)
+        progress = fit(method, batches, held_out, request, checkpoints, recorder, should_stop)
+        checkpoints.finish(method.state_dict())
+        best = {"best_epoch": progress.best_epoch} if progress.best_weights is not None else {}
+        self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
+
+    def score(self, prepared: Mapping[str, PreparedDomain], name: str, evaluation: EvaluationSpec) -> None:
+        """Evaluate the finished run on one domain."""
+        request, scored = self.spec.request, self.material.scored[name]
+        device = find_device(self.place.device)
+        method = load_run_method(self.store.path, self.spec, self.task, device)
+        predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
+        domain = scored.found.domain
+        provenance = {"counts": scored.counts(), "commit": environment.commit(), "finished": environment.now()}
+        subject = Subject(self.task, domain, prepared[domain.name], scored.ids, provenance)
+        self.observer.scoring(name, len(scored.ids))
+        folder = evaluation_path(self.store.path, evaluation)
+        evaluate(predictor, subject, evaluation, folder, self.store.guard, self.observer.scored)
+
+    def _evaluation(self, name: str) -> EvaluationSpec:
+        request, scored = self.spec.request, self.material.scored[name]
+        return EvaluationSpec(
+            train_id=self.spec.train_id,
+            domain=name,
+            manifest=scored.found.manifest.digest,
+            cases=digest(scored.ids),
+            selection=request.training.selection,
+            preprocess=request.preprocess,
+            resample=request.evaluation.resample,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorder:
+    """Passes progress on and keeps ``history.csv`` up to date."""
+
+    observer: RunObserver
+    store: RunFolder
+
+    def start(self, step: int, total_steps: int) -> None:
+        self.observer.start(step, total_steps)
+
+    def step(self, step: int) -> None:
+        self.observer.step(step)
+
+    def epoch(self, row: Row, history: list[Row]) -> None:
+        self.store.write_history(history)
+        self.observer.epoch(row, history)

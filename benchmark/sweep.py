@@ -1,0 +1,59 @@
+"""Running a sweep's jobs on this machine, with a display of all that run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from .jobs import Job
+from .launch import Finished, LocalLauncher, last_line
+
+INTERRUPTED = 130
+
+
+def run_jobs(jobs: Sequence[Job], logs: Path, at_once: int) -> list[Finished]:
+    """Run jobs, so many at once; return those that failed.
+
+    Args:
+        jobs: what to run.
+        logs: folder for a job file and a log each.
+        at_once: processes at the same time.
+    """
+    display = _Display(len(jobs))
+    launcher = LocalLauncher(logs, at_once, finished=display.finished, tick=display.tick)
+    with display.live:
+        ended = launcher.run(jobs)
+    return [one for one in ended if one.code != 0]
+
+
+class _Display:
+    """A line for each running job in a terminal; a line for each finished one everywhere."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.done = 0
+        self.console = Console(stderr=True)
+        self.live = Live(console=self.console, refresh_per_second=2, transient=True)
+
+    def tick(self, logs: dict[str, Path]) -> None:
+        """Show the last line of each running job's log."""
+        if not self.console.is_terminal:
+            return
+        table = Table.grid(padding=(0, 2))
+        for log in logs.values():
+            table.add_row(last_line(log))
+        self.live.update(table)
+
+    def finished(self, one: Finished) -> None:
+        """Print how a job ended."""
+        self.done += 1
+        if one.code == 0:
+            outcome = last_line(one.log) or "done"
+        elif one.code == INTERRUPTED:
+            outcome = "stopped; the same command continues it"
+        else:
+            outcome = f"failed ({last_line(one.log)}); log {one.log}"
+        click.echo(f"[{self.done}/{self.total}] {one.job.name}: {outcome}")
