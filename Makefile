@@ -1,0 +1,44 @@
+# Everything a newcomer types. The environment is made on first use and again when its inputs change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+BENCH := $(BIN)/bench
+# torch is installed by its exact version: a range would take the newest CUDA build, several GB.
+TORCH := torch==2.13.0
+
+.PHONY: setup demo test lint format speed clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ssdg-bench needs Python 3.11 or newer: make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt $(TORCH) -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BENCH) data phantom --data-root results/demo/data
+	$(BENCH) sweep demo --data-root results/demo/data --results-root results/demo --jobs 2
+	$(BENCH) table demo --results-root results/demo --format csv --output results/demo/table.csv
+	$(BENCH) table demo --results-root results/demo --format latex --output results/demo/table.tex
+	$(BENCH) table demo --results-root results/demo --format markdown --output results/demo/table.md
+	cat results/demo/table.md
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+speed: setup
+	$(BIN)/python -P tests/speed/suite.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
