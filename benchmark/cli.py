@@ -6,8 +6,9 @@ from typing import Any
 import click
 
 from ssdg.datasets.base import DataError
+from ssdg.methods import MethodError
 
-from . import cli_about, cli_data, cli_runs
+from . import cli_about, cli_data, cli_runs, cli_suites, cli_table
 from .files import StorageError
 from .lease import LeaseHeld, LeaseLost
 from .settings import UsageError
@@ -23,7 +24,7 @@ class Bench(click.Group):
         """Run a verb; expected errors end the process with their exit code and without a traceback."""
         try:
             return super().main(*args, **kwargs)
-        except (UsageError, DataError, StorageError, LeaseHeld) as error:
+        except (UsageError, DataError, MethodError, StorageError, LeaseHeld) as error:
             _end(error, USAGE)
         except LeaseLost as error:
             _end(error, FAILED)
@@ -50,7 +51,7 @@ def main() -> None:
     """
 
 
-for command in [*cli_runs.commands, *cli_about.commands, cli_data.data]:
+for command in [*cli_runs.commands, *cli_suites.commands, *cli_table.commands, *cli_about.commands, cli_data.data]:
     main.add_command(command)
 
 if __name__ == "__main__":

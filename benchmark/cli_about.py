@@ -66,7 +66,7 @@ def _targets() -> list[dict[str, Any]]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from .suite import list_suites, load_suite
+    from .suite_file import list_suites, load_suite
 
     suites = [load_suite(name) for name in list_suites()]
     return [{"id": s.name, "rows": len(s.rows), "protocol": s.protocol, "title": s.title} for s in suites]

@@ -109,7 +109,7 @@ def execute(job: Job) -> None:
         folder = run_one(job.request, task, job.targets, job.place, watcher, stop_on_signal())
     from .scores import describe
 
-    for line in describe(folder):
+    for line in describe(folder, task.ndim):
         click.echo(line)
 
 

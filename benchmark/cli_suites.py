@@ -16,7 +16,8 @@ from .plan import AGAIN, Item, jobs_of, survey, tally
 from .settings import UsageError, parse_assignments
 from .spec import PROTOCOLS
 from .store import State, StoredRun, row_name, scan
-from .suite import Choice, Inventory, Suite, load_suite
+from .suite import Choice, Inventory, Suite
+from .suite_file import load_suite
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -55,7 +55,7 @@ class Progress:
     step: int = 0
     history: list[Row] = field(default_factory=list)
     sums: dict[str, Tensor] = field(default_factory=dict)  # of this epoch's terms, on the device
-    best_score: float = -1.0
+    best_score: float = float("-inf")
     best_epoch: int = -1
     best_weights: dict[str, Tensor] | None = None
 

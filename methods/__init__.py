@@ -1,0 +1,159 @@
+"""Which methods exist, as plain data: looking at the list imports neither torch nor any method.
+
+Built-in methods are the table :data:`METHODS`. Installed packages add theirs through the entry-point group
+``ssdg.methods`` (``my-method = "my_package.module:MyMethod"``), single files through :func:`register_plugin`.
+"""
+
+import difflib
+import hashlib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .base import Method
+
+__all__ = ["METHODS", "MethodEntry", "MethodError", "load_method", "register_plugin", "registry"]
+
+
+class MethodError(Exception):
+    """A method does not exist or cannot be loaded; the message names it and the way out."""
+
+
+@dataclass(frozen=True, slots=True)
+class MethodEntry:
+    """Where a method's class is, and what tables and lists need to know without importing it."""
+
+    module: str  # dotted name, or the path of a plugin file ending in ".py"
+    cls: str
+    label: str  # the name in tables
+    setting: str  # "ssdg" or "uda"
+    ndims: tuple[int, ...]  # (2, 3), or the one it is defined for
+
+
+METHODS: dict[str, MethodEntry] = {
+    "erm": MethodEntry("ssdg.methods.erm", "Erm", "w/o SSDG", "ssdg", (2, 3)),
+    "randconv": MethodEntry("ssdg.methods.randconv", "RandConv", "RandConv", "ssdg", (2, 3)),
+    "ras4dg": MethodEntry("ssdg.methods.ras4dg", "RAS4DG", "RAS4DG", "ssdg", (2, 3)),
+}
+
+_plugins: dict[str, MethodEntry] = {}
+
+
+def registry() -> dict[str, MethodEntry]:
+    """Return id -> entry of all methods: built-in, installed (entry points), plugins registered in this process.
+
+    Imports torch only if an installed package declares a method. One that cannot be imported is left out here;
+    :func:`load_method` says why. Built-in ids cannot be replaced.
+    """
+    return {**_installed()[0], **_plugins, **METHODS}
+
+
+def load_method(name: str) -> "type[Method]":
+    """Return the class of a method.
+
+    Args:
+        name: an id of the registry, "module:Class", or "file.py:Class".
+
+    Raises:
+        MethodError: no such id, module, file or class, or the class is not a method.
+    """
+    module, separator, cls = name.rpartition(":")
+    if separator:
+        return _load(module, cls)
+    entry = METHODS.get(name) or registry().get(name)
+    if entry is not None:
+        return _load(entry.module, entry.cls)
+    if name in _installed()[1]:
+        raise MethodError(f"installed method {name!r} cannot be loaded: {_installed()[1][name]}")
+    known = sorted(registry())
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    raise MethodError(f"unknown method {name!r}: {hint}known are {', '.join(known)}, or module:Class")
+
+
+def register_plugin(path: Path) -> list[str]:
+    """Register the methods that a Python file defines and return their ids.
+
+    Every subclass of ``Method`` written in the file counts, under its ``id`` attribute if it has one, else its class
+    name in lower case; ``label`` likewise, else the class name. Entries hold the absolute path, so that a worker
+    process loads them again with ``load_method`` on "path:Class", or by registering the same file.
+
+    Raises:
+        MethodError: the file is missing or fails, defines no method, or an id is taken.
+    """
+    module = _import_file(path)
+    base = importlib.import_module(f"{__name__}.base").Method
+    classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, base)]
+    own = [cls for cls in classes if cls.__module__ == module.__name__]
+    if not own:
+        raise MethodError(f"plugin {path} defines no method: a class derived from ssdg.methods.base.Method")
+    entries = {}
+    for cls in own:
+        name = str(vars(cls).get("id", cls.__name__.lower()))
+        entry = _describe(cls, str(path.resolve()))
+        taken = registry().get(name)
+        if name in entries or (taken is not None and taken != entry):
+            raise MethodError(f"plugin {path}: the id {name!r} is taken; give class {cls.__name__} another `id`")
+        entries[name] = entry
+    _plugins.update(entries)
+    return list(entries)
+
+
+def _describe(cls: "type[Method]", module: str) -> MethodEntry:
+    label = str(vars(cls).get("label", cls.__name__))
+    return MethodEntry(module, cls.__name__, label, cls.setting, tuple(sorted(cls.ndims)))
+
+
+@cache
+def _installed() -> tuple[Mapping[str, MethodEntry], Mapping[str, str]]:
+    """Return the entries of installed packages, and why each of the others could not be loaded."""
+    entries, failures = {}, {}
+    for point in entry_points(group="ssdg.methods"):
+        try:
+            entries[point.name] = _describe(_load(point.module, point.attr), point.module)
+        except MethodError as error:
+            failures[point.name] = str(error)
+    return entries, failures
+
+
+def _load(module: str, cls: str) -> "type[Method]":
+    try:
+        loaded = _import_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+    except MethodError:
+        raise
+    except Exception as error:  # a third party's module may fail in any way
+        raise MethodError(f"cannot import {module!r}: {type(error).__name__}: {error}") from error
+    found = getattr(loaded, cls, None)
+    base = importlib.import_module(f"{__name__}.base").Method
+    if not (isinstance(found, type) and issubclass(found, base)):
+        what = "has no class" if found is None else "has something else than a method called"
+        raise MethodError(f"{module!r} {what} {cls!r}; a method derives from ssdg.methods.base.Method")
+    return found
+
+
+def _import_file(path: Path) -> Any:
+    """Return a Python file as a module, the same for the same path, under a name that pickles by reference."""
+    path = path.resolve()
+    name = f"ssdg_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    if not path.is_file():
+        raise MethodError(f"no plugin file {path}")
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # before execution: dataclasses look their module up while it runs
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise MethodError(f"plugin {path} fails: {type(error).__name__}: {error}") from error
+    return module

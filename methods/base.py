@@ -113,7 +113,7 @@ class Method(nn.Module):
         return features.logits
 
     def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the terms the ``adversary`` submodule minimises, after the main step; only where one is registered."""
+        """Return the terms the ``adversary`` submodule minimises, after the main step; only where there is one."""
         raise NotImplementedError(f"{type(self).__name__} registers an adversary but has no adversary_step")
 
 

@@ -1,7 +1,11 @@
 """Loss functions shared by methods. All take logits (B, K, *S) and labels (B, 1, *S) of class indices."""
 
+import math
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def one_hot(label: Tensor, classes: int) -> Tensor:
@@ -27,3 +31,44 @@ def soft_dice(logits: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:
     overlap = (probability * target).sum(dim=axes)
     size = probability.square().sum(dim=axes) + target.sum(dim=axes)
     return (1 - (2 * overlap + epsilon) / (size + epsilon)).mean()
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the mean cross-entropy over voxels: the supervised term of authors who do not use Dice.
+
+    Args:
+        logits: (B, K, *S); computed in float32 whatever their type.
+        label: (B, 1, *S) int64.
+    """
+    return F.cross_entropy(logits.float(), label[:, 0])
+
+
+def jensen_shannon(views: Sequence[Tensor]) -> Tensor:
+    """Jensen-Shannon divergence of several predictions of the same voxels, in [0, log(number of views)].
+
+    mean over views j, batch and voxels of Σ_c p_j (log p_j - log p̄), with p_j = softmax(views[j]) and p̄ their mean;
+    gradients flow through both. Source: RandConv (ICLR 2021), authors' code.
+
+    Args:
+        views: logits (B, K, *S) each; computed in float32 whatever their type.
+    """
+    each, centre = _log_probabilities(views)
+    return (each.exp() * (each - centre)).sum(dim=2).mean()
+
+
+def reversed_jensen_shannon(views: Sequence[Tensor]) -> Tensor:
+    """The same with the divergence turned round: Σ_c p̄ (log p̄ - log p_j); at least 0, unbounded above.
+
+    Summed over classes. Source: CSDG (TMI 2022), authors' code, which averages over classes: divide by K there.
+    """
+    each, centre = _log_probabilities(views)
+    return (centre.exp() * (centre - each)).sum(dim=2).mean()
+
+
+def _log_probabilities(views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Return log p_j as (views, B, K, *S) and log p̄ as (B, K, *S).
+
+    Logarithms all the way: probabilities that underflow in float32 keep finite values and gradients.
+    """
+    each = torch.stack([logits.float().log_softmax(dim=1) for logits in views])
+    return each, each.logsumexp(dim=0) - math.log(len(views))

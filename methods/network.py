@@ -29,7 +29,9 @@ class SegmentationNetwork(SegResNet):  # type: ignore[misc]  # MONAI ships no ty
 
     def __init__(self, ndim: int, channels: int, classes: int, init_filters: int = 32) -> None:
         if init_filters % 8:
-            raise ValueError(f"network.init_filters must be a multiple of 8 (group normalisation), not {init_filters}")
+            raise ValueError(
+                f"network.init_filters must be a multiple of 8 (group normalisation), not {init_filters}"
+            )
         super().__init__(
             spatial_dims=ndim,
             init_filters=init_filters,

@@ -121,11 +121,15 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, toy_request):
 
 
 def test_the_loop_learns(tmp_path, toy_request):
-    request = dataclasses.replace(toy_request, training=dataclasses.replace(toy_request.training, epochs=25))
+    request = dataclasses.replace(
+        toy_request,
+        training=dataclasses.replace(toy_request.training, epochs=40),
+        optimizer=dataclasses.replace(toy_request.optimizer, lr=1e-2),
+    )
     _, progress, watcher = train(request, tmp_path)
     assert progress.history[-1]["segmentation"] < 0.7 * progress.history[0]["segmentation"]
     assert progress.history[-1]["held_out_dsc"] > 0.8
-    assert watcher.steps == list(range(1, 76))
+    assert watcher.steps == list(range(1, 121))
 
 
 def test_validation_is_due_at_its_interval_and_at_the_end(tmp_path, toy_request):

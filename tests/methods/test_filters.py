@@ -25,7 +25,9 @@ def test_kernel_entries_have_variance_one_over_fan_in(size, ndim):
 def test_choice_is_uniform():
     generator = rng()
     picks = [choose((1, 3, 5, 7), generator) for _ in range(2000)]
-    assert {size: picks.count(size) for size in (1, 3, 5, 7)} == pytest.approx(dict.fromkeys((1, 3, 5, 7), 500), abs=70)
+    assert {size: picks.count(size) for size in (1, 3, 5, 7)} == pytest.approx(
+        dict.fromkeys((1, 3, 5, 7), 500), abs=70
+    )
 
 
 @pytest.mark.parametrize("sides", [(9, 12), (5, 6, 7)])

@@ -17,7 +17,12 @@ def make(ndim, channels=2, classes=3):
 def test_output_is_segresnets_with_the_same_weights(ndim, sides):
     network = make(ndim)
     theirs = SegResNet(
-        spatial_dims=ndim, init_filters=8, in_channels=2, out_channels=3, blocks_down=(1, 2, 2, 4), blocks_up=(1, 1, 1)
+        spatial_dims=ndim,
+        init_filters=8,
+        in_channels=2,
+        out_channels=3,
+        blocks_down=(1, 2, 2, 4),
+        blocks_up=(1, 1, 1),
     ).eval()
     theirs.load_state_dict(network.state_dict())
     image = torch.rand((2, 2, *sides), generator=torch.Generator().manual_seed(1))

@@ -1,0 +1,165 @@
+"""From the native grid to the network's and back: one box, one convention of sampling.
+
+The centre of voxel i of a grid of m over a box of n native voxels lies at (i + 1/2) n / m - 1/2 native voxels of the
+box. Images, labels and their inverses all use it, so that nothing shifts by half a voxel on the way back.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:  # preprocessing needs no torch
+    from torch import Tensor
+
+Scalar = TypeVar("Scalar", bound=np.generic)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How a case's native grid became the network's: the box [start, start + extent) resampled to ``shape``.
+
+    Attributes:
+        native_shape: voxels of the image.
+        start: first voxel of the box; negative where the box begins outside the image.
+        extent: voxels of the box; what lies outside the image is zero.
+        shape: voxels of the network's grid.
+    """
+
+    native_shape: tuple[int, ...]
+    start: tuple[int, ...]
+    extent: tuple[int, ...]
+    shape: tuple[int, ...]
+
+    def to_json(self) -> dict[str, list[int]]:
+        """Return the geometry as plain data."""
+        return {name: list(getattr(self, name)) for name in self.__slots__}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Sequence[int]]) -> "Geometry":
+        """Return the geometry that ``to_json`` wrote."""
+        return cls(**{name: tuple(int(side) for side in sides) for name, sides in data.items()})
+
+    @property
+    def inside(self) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+        """The part of the box within the image, as slices of the image and as slices of the box."""
+        low = [max(start, 0) for start in self.start]
+        high = [min(a + b, n) for a, b, n in zip(self.start, self.extent, self.native_shape, strict=True)]
+        native = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+        box = tuple(slice(s.start - start, s.stop - start) for s, start in zip(native, self.start, strict=True))
+        return native, box
+
+
+def stretched(native_shape: tuple[int, ...], box: Sequence[slice], shape: tuple[int, ...]) -> Geometry:
+    """Return the geometry that stretches a box within the image to the grid, whatever its aspect."""
+    start = tuple(side.start for side in box)
+    return Geometry(native_shape, start, tuple(side.stop - side.start for side in box), shape)
+
+
+def isotropic(
+    native_shape: tuple[int, ...], box: Sequence[slice], shape: tuple[int, ...], spacing: Sequence[float]
+) -> Geometry:
+    """Return the geometry that widens a box evenly on both sides until the grid's voxels are cubes (squares).
+
+    A square picture or a cube in mm where the grid's sides are equal.
+
+    Args:
+        native_shape: voxels of the image.
+        box: the part that must be kept.
+        shape: the network's grid.
+        spacing: mm per native voxel.
+    """
+    size = [side.stop - side.start for side in box]
+    pitch = max(n * mm / m for n, mm, m in zip(size, spacing, shape, strict=True))  # mm per grid voxel
+    extent = tuple(max(n, round(pitch * m / mm)) for n, m, mm in zip(size, shape, spacing, strict=True))
+    start = tuple(side.start - (wide - n) // 2 for side, wide, n in zip(box, extent, size, strict=True))
+    return Geometry(native_shape, start, extent, shape)
+
+
+def crop(array: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
+    """Return the box of an array (..., *native_shape) as (..., *extent), zero outside the image."""
+    native, box = geometry.inside
+    leading = array.ndim - len(box)
+    every = (slice(None),) * leading
+    out = np.zeros((*array.shape[:leading], *geometry.extent), dtype=array.dtype)
+    out[every + box] = array[every + native]
+    return out
+
+
+def image_to_grid(image: NDArray[np.float32], geometry: Geometry, order: int) -> NDArray[np.float32]:
+    """Resample an image (C, *native_shape) to the network's grid (C, *shape) by splines of an order, axis by axis.
+
+    Where the grid is coarser than the box, a Gaussian of (factor - 1) / 2 voxels comes first, against aliasing.
+    Splines of order 3 overshoot; nothing is clipped here.
+    """
+    out = crop(image, geometry)
+    for n, m in zip(geometry.extent, geometry.shape, strict=True):
+        # Contracting axis 1 appends its replacement last: after every axis had its turn, the order is the old one.
+        out = np.moveaxis(out, 1, -1) if n == m else np.tensordot(out, spline_weights(n, m, order), axes=(1, 1))
+    return np.ascontiguousarray(out)
+
+
+def labels_to_grid(labels: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
+    """Resample labels or a mask (*native_shape) to the network's grid by the nearest voxel; 0 outside the image."""
+    return _nearest(crop(labels, geometry), geometry.shape)
+
+
+def labels_to_native(labels: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
+    """Return labels of the network's grid on the native grid by the nearest voxel; background outside the box."""
+    out = np.zeros(geometry.native_shape, dtype=labels.dtype)
+    native, box = geometry.inside
+    out[native] = _nearest(labels, geometry.extent)[box]
+    return out
+
+
+def probabilities_to_native(probabilities: "Tensor", geometry: Geometry) -> NDArray[np.uint8]:
+    """Return the likeliest class on the native grid from linearly resampled probabilities; 0 outside the box.
+
+    Classes are resampled one at a time on the tensor's device, so that memory is three boxes whatever their number.
+
+    Args:
+        probabilities: (K, *shape) floating point.
+        geometry: of the case.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    native, box = geometry.inside
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(geometry.shape)]
+    best = index = None
+    for k, probability in enumerate(probabilities):
+        grid = F.interpolate(probability[None, None], size=geometry.extent, mode=mode, align_corners=False)[0, 0][box]
+        if best is None or index is None:
+            best, index = grid, torch.zeros_like(grid, dtype=torch.uint8)
+            continue
+        larger = grid > best
+        best = grid.where(larger, best)
+        index.masked_fill_(larger, k)
+    assert index is not None, "no class"
+    out = np.zeros(geometry.native_shape, dtype=np.uint8)
+    out[native] = index.cpu().numpy()
+    return out
+
+
+@lru_cache(maxsize=64)
+def spline_weights(n: int, m: int, order: int) -> NDArray[np.float32]:
+    """Return the (m, n) matrix that resamples an axis of n samples to m; edges are continued by their last value.
+
+    Resampling by splines is linear and separable, so its effect on unit vectors says everything; three small matrix
+    products do the work of a spline evaluation with 64 neighbours a voxel.
+    """
+    from skimage.transform import resize
+
+    options = {"order": order, "mode": "edge", "anti_aliasing": m < n, "clip": False, "preserve_range": True}
+    weights = np.asarray(resize(np.eye(n), (m, n), **options), dtype=np.float32)
+    weights.setflags(write=False)  # it is shared by every caller
+    return weights
+
+
+def _nearest(array: NDArray[Scalar], shape: tuple[int, ...]) -> NDArray[Scalar]:
+    """Resample by the nearest voxel centre; in integers, so that no rounding moves a boundary."""
+    index = [(2 * np.arange(m) + 1) * n // (2 * m) for n, m in zip(array.shape, shape, strict=True)]
+    return array[np.ix_(*index)]

@@ -1,0 +1,31 @@
+"""One run's scores in a few lines, as `bench run` prints them."""
+
+from pathlib import Path
+
+from .aggregate import seed_result
+from .store import HELD_OUT, read_run
+
+
+def describe(folder: Path, ndim: int) -> list[str]:
+    """Return a line for each finished evaluation of a run: mean DSC of its cases, and of its strata where there are any.
+
+    Args:
+        folder: of the run.
+        ndim: dimensions of its task; volumes are always scored whole.
+    """
+    run = read_run(folder)
+    request = run.spec.request
+    lines = []
+    for evaluation in sorted(run.evaluations, key=lambda one: one.domain != HELD_OUT):
+        if not evaluation.done:
+            continue
+        region = request.evaluation.region if ndim == 2 else "image"
+        result = seed_result(request.seed, [evaluation], region, request.evaluation.empty)
+        scores = result.scores
+        strata = sorted(set(scores.strata))
+        parts = [f"{stratum} {100 * scores.mean(stratum):.2f}" for stratum in strata] if len(strata) > 1 else []
+        counts = evaluation.data["counts"]
+        of = f"{counts['scored']} cases" if evaluation.domain == HELD_OUT else f"{counts['scored']} of {counts['published']}"
+        detail = f" ({', '.join(parts)})" if parts else ""
+        lines.append(f"{request.method} s{request.seed} {evaluation.domain}: DSC {100 * scores.mean():.2f}{detail}, {of}")
+    return [*lines, f"results in {folder}"]

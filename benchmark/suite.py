@@ -1,0 +1,199 @@
+"""Suites: which rows, columns and seeds make a table, and the runs they ask for.
+
+A suite is read by ``sweep`` (what to train), ``status`` and ``table`` (what to look up). Nothing here imports torch.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from ssdg.datasets.base import Task
+from ssdg.methods import MethodEntry
+
+from .paper import load_published
+from .settings import UsageError, resolve_sections, unknown
+from .spec import JSON, Fold, RunRequest
+
+RowSetting: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
+"""What a row's method looked at: source alone, source alone as the lower bound, also target images, target labels."""
+
+Standing: TypeAlias = Literal["planned", "unavailable", "not-applicable"]
+"""Of a row in a column: has runs; its method is not in this version; its method does not work in that dimension."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One target domain and the groups of its cases that are printed."""
+
+    task: str
+    source: str
+    target: str
+    label: str = ""  # "": the target's id
+    groups: tuple[str, ...] = ("all",)  # strata; "all": mean of cases; "average": over strata and over cases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One method with its settings."""
+
+    id: str
+    method: str
+    label: str = ""  # "": the row's id
+    settings: Mapping[str, JSON] = field(default_factory=dict)  # "method.rsd": False; of other sections too
+    setting: RowSetting = "ssdg"
+    folds: int | None = None  # intra rows: trained and scored inside the target
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What can be run here: methods by id (installed and plugged in), tasks by name."""
+
+    methods: Mapping[str, MethodEntry]
+    tasks: Mapping[str, Task]
+
+    def task(self, name: str) -> Task:
+        """Return a task by name."""
+        if name not in self.tasks:
+            raise unknown("task", name, self.tasks)
+        return self.tasks[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The part of a suite that is meant (``sweep``, ``status`` and ``table`` take the same flags); None: all."""
+
+    protocol: str | None = None
+    methods: tuple[str, ...] | None = None  # row ids, or method ids for all their rows
+    targets: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # --set, on top of the suite's and the rows' settings
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One run a suite asks for, and the cells it contributes to."""
+
+    row: Row
+    columns: tuple[Column, ...]  # scored by this run
+    request: RunRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Rows × columns × seeds under one protocol."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+    protocol: str = "clean"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: Mapping[str, JSON] = field(default_factory=dict)
+    published: str | None = None  # name of a table of published numbers, whose keys are the row ids
+
+    def narrowed(self, choice: Choice) -> "Suite":
+        """Return the suite with only the chosen rows, columns and seeds, and the overrides among the rows' settings.
+
+        Raises:
+            UsageError: a name that is not in the suite, or a method's setting for rows of several methods.
+        """
+        rows = self.rows
+        if choice.methods is not None:
+            check_names(
+                "row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)]
+            )
+            rows = tuple(row for row in rows if {row.id, row.method} & set(choice.methods))
+        columns = self.columns
+        if choice.targets is not None:
+            check_names("target of the suite", choice.targets, [c.target for c in columns])
+            columns = tuple(column for column in columns if column.target in choice.targets)
+        if any(key.startswith("method.") for key in choice.overrides) and len({row.method for row in rows}) > 1:
+            raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
+        return replace(
+            self,
+            rows=tuple(_overridden(row, choice.overrides) for row in rows),
+            columns=columns,
+            settings={**self.settings, **{k: v for k, v in choice.overrides.items() if not k.startswith("method.")}},
+            protocol=choice.protocol or self.protocol,
+            seeds=self.seeds if choice.seeds is None else choice.seeds,
+        )
+
+    def sections(self) -> dict[str, Any]:
+        """Return the config sections that all rows share: the protocol's, with the suite's settings on top."""
+        return resolve_sections(self.protocol, self.settings)[0]
+
+    def standing(self, row: Row, column: Column, inventory: Inventory) -> Standing:
+        """Return whether a cell has runs here, and why not."""
+        entry = inventory.methods.get(row.method)
+        if entry is None:
+            if self.published is None or row.id not in load_published(self.published).rows:
+                raise unknown(f"method (row {row.id!r} of suite {self.name!r})", row.method, inventory.methods)
+            return "unavailable"
+        return "planned" if inventory.task(column.task).ndim in entry.ndims else "not-applicable"
+
+    def requests(self, choice: Choice, inventory: Inventory) -> list[Planned]:
+        """Return the runs the chosen part of the suite asks for.
+
+        One per row and seed and source for methods that see the source alone (it scores every target of that source),
+        one per target for those that see target images, one per target and fold for intra-domain rows. Rows whose
+        method is not in this version, and dimensions a method does not support, ask for nothing.
+        """
+        suite = self.narrowed(choice)
+        return [planned for row in suite.rows for planned in suite._row_requests(row, inventory)]
+
+    def _row_requests(self, row: Row, inventory: Inventory) -> Iterator[Planned]:
+        columns = [c for c in self.columns if self.standing(row, c, inventory) == "planned"]
+        if not columns:
+            return
+        check_setting(row, inventory.methods[row.method])
+        sections, method_settings = resolve_sections(self.protocol, {**self.settings, **row.settings})
+        for group, place in placements(row, columns):
+            for seed in self.seeds:
+                request = RunRequest(
+                    task=group[0].task,
+                    method=row.method,
+                    method_settings=method_settings,
+                    seed=seed,
+                    protocol=self.protocol,
+                    **sections,
+                    **place,
+                )
+                yield Planned(row, tuple(group), request)
+
+
+def placements(row: Row, columns: Sequence[Column]) -> Iterator[tuple[list[Column], dict[str, Any]]]:
+    """Yield (columns one run scores, the request's source, target and fold) for each run a row needs per seed."""
+    if row.folds is not None:
+        for column in columns:
+            for index in range(row.folds):
+                yield [column], {"source": column.target, "fold": Fold(index, row.folds)}
+    elif row.setting == "uda":
+        for column in columns:
+            yield [column], {"source": column.source, "target": column.target}
+    else:
+        groups: dict[tuple[str, str], list[Column]] = {}
+        for column in columns:
+            groups.setdefault((column.task, column.source), []).append(column)
+        for (_, source), group in groups.items():
+            yield group, {"source": source}
+
+
+def _overridden(row: Row, overrides: Mapping[str, Any]) -> Row:
+    """Return the row with the overrides that are its own: of its method, or of what it sets itself."""
+    own = {k: v for k, v in overrides.items() if k.startswith("method.") or k in row.settings}
+    return replace(row, settings={**row.settings, **own})
+
+
+def check_setting(row: Row, entry: MethodEntry) -> None:
+    """Refuse a row that calls a method that sees target images source-only, or the reverse."""
+    if (entry.setting == "uda") != (row.setting == "uda"):
+        raise UsageError(
+            f"row {row.id!r}: method {row.method!r} is {entry.setting!r}, and the row says setting = {row.setting!r}"
+        )
+
+
+def check_names(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise for the first name that is not known."""
+    for name in given:
+        if name not in known:
+            raise unknown(kind, name, set(known))

@@ -1,0 +1,148 @@
+"""What exactly a domain's files contain: hashes, and one digest that a run's identity takes in."""
+
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .base import Case, DataError, Domain
+
+SETTLED = 2.0
+"""Seconds a file must have rested before its hash is remembered: a rewrite within a clock tick would go unseen."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileRecord:
+    """Content of one file."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class CaseRecord:
+    """Content of one case."""
+
+    id: str
+    stratum: str
+    image: FileRecord
+    label: FileRecord | None
+    foreground: FileRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """Content of a domain."""
+
+    domain: str
+    cases: tuple[CaseRecord, ...]
+    digest: str  # 12 hexadecimal digits over ids, strata, hashes and what is made of the labels; no paths
+
+    @property
+    def bytes(self) -> int:
+        """Size of all files."""
+        files = (f for case in self.cases for f in (case.image, case.label, case.foreground) if f is not None)
+        return sum(file.bytes for file in files)
+
+
+def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
+    """Hash a domain's files and return its manifest.
+
+    Args:
+        domain: as a loader returned it.
+        cache: JSON file that remembers hashes by (path, size, modification time); several processes may share it.
+
+    Raises:
+        DataError: a file cannot be read; the message names the case and the path.
+    """
+    remembered = _read_cache(cache)
+    files = [(case.id, path) for case in domain.cases for path in _paths(case)]
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # hashing releases the interpreter lock
+        entries = dict(
+            zip((path for _, path in files), pool.map(lambda f: _entry(*f, remembered), files), strict=True)
+        )
+    fresh = {str(path): entry for path, entry in entries.items() if remembered.get(str(path)) != entry}
+    if cache is not None and fresh:
+        _write_cache(cache, fresh)
+    records = {path: FileRecord(entry[2], entry[0]) for path, entry in entries.items()}
+    cases = tuple(
+        CaseRecord(
+            case.id,
+            case.stratum,
+            records[case.image],
+            records[case.label] if case.label else None,
+            records[case.foreground] if case.foreground else None,
+        )
+        for case in domain.cases
+    )
+    return Manifest(domain.name, cases, _digest(domain, cases))
+
+
+def shared_files(a: Manifest, b: Manifest) -> list[tuple[str, str]]:
+    """Return the pairs (case of a, case of b) whose images are the same file; source and target must share none."""
+    owners: dict[str, list[str]] = {}
+    for case in b.cases:
+        owners.setdefault(case.image.sha256, []).append(case.id)
+    return [(case.id, other) for case in a.cases for other in owners.get(case.image.sha256, ())]
+
+
+def _paths(case: Case) -> list[Path]:
+    return [path for path in (case.image, case.label, case.foreground) if path is not None]
+
+
+def _entry(case: str, path: Path, remembered: Mapping[str, list[Any]]) -> list[Any]:
+    """Return [size, modification time in ns, SHA-256] of a file, the hash from ``remembered`` if nothing changed."""
+    try:
+        status = path.stat()
+        known = remembered.get(str(path))
+        if known is not None and known[:2] == [status.st_size, status.st_mtime_ns]:
+            return known
+        with path.open("rb") as file:
+            return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+    except OSError as error:
+        raise DataError(f"case {case!r}: cannot read {path}: {error.strerror or error}") from None
+
+
+def _digest(domain: Domain, cases: Iterable[CaseRecord]) -> str:
+    content = {
+        "cases": [[c.id, c.stratum, *(f and f.sha256 for f in (c.image, c.label, c.foreground))] for c in cases],
+        "label_map": sorted(domain.label_map.items()),
+        "label_variants": {name: sorted(m.items()) for name, m in domain.label_variants.items()},
+        "skull_stripped": domain.skull_stripped,
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _read_cache(cache: Path | None) -> dict[str, list[Any]]:
+    """Return path -> [size, time, hash]; a cache that is absent or damaged is an empty one."""
+    if cache is None:
+        return {}
+    try:
+        content = json.loads(cache.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    entries = content.items() if isinstance(content, dict) else ()
+    return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}
+
+
+def _write_cache(cache: Path, fresh: Mapping[str, list[Any]]) -> None:
+    """Add entries to the cache: read again, merge, rename. Two writers at once lose a hash at worst, never the file."""
+    limit = time.time_ns() - int(SETTLED * 1e9)
+    settled = {path: entry for path, entry in fresh.items() if entry[1] < limit}
+    with suppress(OSError):  # only a cache: on a read-only disk every run hashes anew
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=cache.name, suffix=".tmp", dir=cache.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump({**_read_cache(cache), **settled}, file, sort_keys=True, indent=0)
+            Path(name).replace(cache)
+        finally:
+            Path(name).unlink(missing_ok=True)

@@ -1,0 +1,118 @@
+"""Results folders made by hand: finished runs with the Dice wanted, written through the store."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ssdg.benchmark.files import write_json, write_text
+from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
+from ssdg.benchmark.store import CASE_COLUMNS, RunFolder, StoredEvaluation, evaluation_path, run_path, to_csv
+from ssdg.benchmark.suite import Inventory
+from ssdg.datasets.base import Task
+from ssdg.methods import MethodEntry
+
+VOXELS = 1000
+"""True voxels of every class: a Dice with up to three decimals is exact."""
+
+DEFAULTS = {"ras4dg": {"rass": True, "rms": True, "rsd": True, "alpha": 3.0}}
+"""Default configuration of the methods that have one."""
+
+
+def task(name, ndim):
+    return Task(name, ndim, 1, ("background", "thing"), (32,) * ndim, sources={}, targets={})
+
+
+INVENTORY = Inventory(
+    methods={
+        "erm": MethodEntry("-", "-", "w/o SSDG", "ssdg", (2, 3)),
+        "ras4dg": MethodEntry("-", "-", "RAS4DG", "ssdg", (2, 3)),
+        "cutmix": MethodEntry("-", "-", "CutMix", "uda", (2, 3)),
+        "feddg": MethodEntry("-", "-", "FedDG", "ssdg", (2,)),
+    },
+    tasks={"fundus": task("fundus", 2), "fetal": task("fetal", 3)},
+)
+
+Scores = Mapping[str, tuple[str, Sequence[float]]]
+"""Case -> its stratum and the Dice of each foreground class."""
+
+
+def cases(*dice: float, stratum: str = "all", prefix: str = "case") -> Scores:
+    """Return cases of one stratum with one foreground class each."""
+    return {f"{prefix}-{index}": (stratum, (value,)) for index, value in enumerate(dice)}
+
+
+def case_rows(scores: Scores) -> list[dict[str, object]]:
+    """Return rows of ``cases.csv`` with these Dice values inside the foreground; outside nothing is found."""
+    rows = []
+    for case, (stratum, dice) in scores.items():
+        for index, value in enumerate(dice, start=1):
+            wrong = VOXELS - round(value * VOXELS)
+            counts = {"tp": VOXELS - wrong, "fp": wrong, "fn": wrong, "tp_outside": 0, "fp_outside": 0}
+            where = {"case": case, "stratum": stratum, "class_index": index, "class_name": f"class {index}"}
+            rows.append({**where, **counts, "fn_outside": 2 * VOXELS})
+    return rows
+
+
+def write_evaluation(run: Path, spec: EvaluationSpec, scores: Scores, published: int | None = None) -> Path:
+    """Write a finished evaluation into a run's folder and return its own."""
+    folder = evaluation_path(run, spec)
+    write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, case_rows(scores)))
+    counts = {"scored": len(scores), "available": len(scores), "published": published or len(scores), "missing": []}
+    data = {**to_json(spec), "eval_id": spec.eval_id, "counts": counts, "commit": "abc1234"}
+    write_json(folder / "evaluation.json", data)
+    write_json(folder / "DONE", {})
+    return folder
+
+
+def write_run(
+    root: Path,
+    request: RunRequest,
+    scores: Mapping[str, Scores],
+    *,
+    version: int = 1,
+    source_manifest: str = "source-1",
+    target_manifest: str = "target-1",
+    state: str = "DONE",
+) -> Path:
+    """Write a run with an evaluation on each domain of ``scores`` and return its folder."""
+    default = DEFAULTS.get(request.method, {})
+    config = {**default, **request.method_settings}
+    spec = RunSpec(
+        request=request,
+        method_version=version,
+        method_config=config,
+        method_changed=tuple(sorted(key for key in config if config[key] != default[key])),
+        source_manifest=source_manifest,
+        split="split-1",
+        target_manifest=None if request.target is None else target_manifest,
+    )
+    path = run_path(root, spec)
+    folder = RunFolder(path)
+    folder.begin(spec)
+    if state in ("DONE", "FAILED", "DIVERGED"):
+        folder.mark(state, {})
+    for domain, found in scores.items():
+        evaluated = EvaluationSpec(
+            train_id=spec.train_id,
+            domain=domain,
+            manifest=target_manifest,
+            cases=",".join(found),
+            selection=request.training.selection,
+            preprocess=request.preprocess,
+            resample=request.evaluation.resample,
+        )
+        write_evaluation(path, evaluated, found)
+    return path
+
+
+def stored_evaluation(
+    path: Path, rows: Sequence[Mapping[str, object]], scored: int | None = None
+) -> StoredEvaluation:
+    """Write rows as the ``cases.csv`` of an evaluation of its own and return it."""
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / "cases.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, CASE_COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    counts = {} if scored is None else {"scored": scored}
+    return StoredEvaluation(path, "lesav", "last", "probabilities", True, {"manifest": "m", "counts": counts})

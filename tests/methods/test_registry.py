@@ -1,0 +1,176 @@
+"""Finding methods: the built-in table, installed packages, plugin files."""
+
+import pickle
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+
+import pytest
+
+import ssdg.methods as methods
+from ssdg.methods import METHODS, MethodError, load_method, register_plugin, registry
+from ssdg.methods.base import Method
+from ssdg.methods.erm import Erm
+
+PLUGIN = """
+from dataclasses import dataclass, field
+from ssdg.methods.base import Method
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    strength: float = field(default=1.0, metadata={"source": "choice"})
+
+class Brighter(Method):
+    Config = Settings
+
+class Second(Method):
+    id = "my-second"
+    label = "Second (ours)"
+    setting = "uda"
+    ndims = frozenset({2})
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """A plugin file; what it registers is forgotten afterwards."""
+    monkeypatch.setattr(methods, "_plugins", {})
+    path = tmp_path / "my_plugin.py"
+    path.write_text(PLUGIN)
+    yield path
+    for name in [name for name in sys.modules if name.startswith("ssdg_plugin_")]:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Call it with entry points: they count as declared by installed packages."""
+
+    def declare(**points):
+        found = [EntryPoint(name, value, "ssdg.methods") for name, value in points.items()]
+        monkeypatch.setattr(methods, "entry_points", lambda group: found if group == "ssdg.methods" else [])
+        methods._installed.cache_clear()
+
+    yield declare
+    methods._installed.cache_clear()
+
+
+def run_python(code, *arguments):
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+
+
+def test_listing_imports_neither_torch_nor_monai_nor_numpy():
+    code = (
+        "import sys, ssdg.methods as m; print(*m.registry());"
+        "print('loaded:', *{'torch', 'monai', 'numpy'} & set(sys.modules))"
+    )
+    *names, marker = run_python(code)
+    assert marker == "loaded:"
+    assert set(METHODS) <= set(names)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_table_agrees_with_the_classes(name):
+    entry, cls = METHODS[name], load_method(name)
+    assert cls.__module__ == entry.module
+    assert cls.__name__ == entry.cls
+    assert cls.setting == entry.setting
+    assert tuple(sorted(cls.ndims)) == entry.ndims
+
+
+def test_labels_are_the_papers():
+    expected = {"erm": "w/o SSDG", "randconv": "RandConv", "ras4dg": "RAS4DG"}
+    assert {name: METHODS[name].label for name in expected} == expected
+
+
+def test_a_class_can_be_named_by_its_module():
+    assert load_method("ssdg.methods.erm:Erm") is Erm is load_method("erm")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ras4gd", "did you mean 'ras4dg'"),
+        ("nothing-like-it", "known are .*erm.*module:Class"),
+        ("no.such.module:Class", "cannot import 'no.such.module': ModuleNotFoundError"),
+        ("ssdg.methods.erm:Missing", "has no class 'Missing'"),
+        ("ssdg.methods.base:Batch", "derives from ssdg.methods.base.Method"),
+        ("/no/such/plugin.py:Class", "no plugin file"),
+    ],
+)
+def test_what_cannot_be_loaded_is_an_error_that_says_why(name, message):
+    with pytest.raises(MethodError, match=message):
+        load_method(name)
+
+
+def test_plugin_classes_are_registered_under_id_or_class_name(plugin):
+    assert register_plugin(plugin) == ["brighter", "my-second"]
+    entries = registry()
+    assert entries["brighter"].label == "Brighter"
+    assert entries["brighter"].setting == "ssdg"
+    assert entries["my-second"].label == "Second (ours)"
+    assert entries["my-second"].setting == "uda"
+    assert entries["my-second"].ndims == (2,)
+    assert issubclass(load_method("brighter"), Method)
+    assert "method" not in entries  # imported into the file, not written there
+
+
+def test_registering_a_plugin_twice_is_harmless(plugin):
+    register_plugin(plugin)
+    first = load_method("brighter")
+    assert register_plugin(plugin) == ["brighter", "my-second"]
+    assert load_method("brighter") is first
+
+
+def test_plugin_classes_survive_pickling(plugin):
+    register_plugin(plugin)
+    cls = load_method("brighter")
+    assert pickle.loads(pickle.dumps(cls)) is cls
+    assert pickle.loads(pickle.dumps(cls.Config(strength=2.0))) == cls.Config(strength=2.0)
+
+
+def test_another_process_loads_a_plugin_by_its_path(plugin):
+    register_plugin(plugin)
+    entry, cls = registry()["my-second"], load_method("my-second")
+    code = "import sys; from ssdg.methods import load_method; c = load_method(sys.argv[1]); print(c.__module__, c.id)"
+    assert run_python(code, f"{entry.module}:{entry.cls}") == [cls.__module__, "my-second"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1", "defines no method"),
+        ("1 / 0", "fails: ZeroDivisionError"),
+        ("from ssdg.methods.erm import Erm", "defines no method"),
+        ("from ssdg.methods.base import Method\nclass Erm(Method): pass", "'erm' is taken"),
+    ],
+)
+def test_bad_plugins_are_errors_that_name_the_file(plugin, source, message):
+    plugin.write_text(source)
+    with pytest.raises(MethodError, match=message) as caught:
+        register_plugin(plugin)
+    assert str(plugin) in str(caught.value)
+    assert set(registry()) == set(METHODS)
+
+
+def test_a_plugin_that_failed_can_be_mended_and_registered(plugin):
+    plugin.write_text("1 / 0")
+    with pytest.raises(MethodError):
+        register_plugin(plugin)
+    plugin.write_text(PLUGIN)
+    assert register_plugin(plugin) == ["brighter", "my-second"]
+
+
+def test_installed_packages_add_methods_and_cannot_replace_any(installed):
+    installed(theirs="ssdg.methods.template:Template", ras4dg="ssdg.methods.erm:Erm")
+    assert registry()["theirs"].cls == "Template"
+    assert load_method("theirs").__name__ == "Template"
+    assert registry()["ras4dg"] == METHODS["ras4dg"]
+
+
+def test_a_broken_package_spoils_nothing_but_itself(installed):
+    installed(broken="no_such_package.module:Broken")
+    assert set(registry()) == set(METHODS)
+    with pytest.raises(MethodError, match=r"installed method 'broken' cannot be loaded: .*no_such_package"):
+        load_method("broken")
