@@ -1,6 +1,7 @@
 """The command line. Verbs import what they need when they are called, so that readers start without torch."""
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ from ssdg.datasets.base import DataError
 from ssdg.methods import MethodError
 
 from . import cli_about, cli_data, cli_runs, cli_suites, cli_table
-from .files import StorageError
+from .files import StorageError, storage_error
 from .lease import LeaseHeld, LeaseLost
 from .settings import UsageError
 
@@ -34,10 +35,13 @@ class Bench(click.Group):
                 _end(error, FAILED)
             if type(error).__name__ == "Interrupted":
                 _end(error, INTERRUPTED)
+            disk = storage_error(error, Path(getattr(error, "filename", None) or "the results folder"))
+            if isinstance(disk, StorageError):
+                _end(disk, USAGE)
             raise
 
 
-def _end(error: Exception, code: int) -> None:
+def _end(error: BaseException, code: int) -> None:
     click.echo(f"bench: {error}", err=True)
     sys.exit(code)
 

@@ -129,5 +129,5 @@ def phantom(ndims: tuple[str, ...], seed: int, data_root: Path) -> None:
     from ssdg.datasets.phantom import write_phantom
 
     for ndim in ndims:
-        folder = write_phantom(data_root, ndim=int(ndim), seed=seed)
+        folder = write_phantom(data_root, 3 if ndim == "3" else 2, seed=seed)
         click.echo(f"phantom{ndim}d in {folder}")

@@ -85,8 +85,15 @@ class Selection:
             click.echo(f"bench: {problem}", err=True)
 
     def survey(self) -> list[Item]:
-        """Return the planned runs with what is there of each."""
-        return survey(self.suite.requests(self.choice, self.inventory), self.runs)
+        """Return the planned runs with what is there of each; runs of an older version of a method do not count."""
+        methods = self.inventory.methods
+        current = [
+            run
+            for run in self.runs
+            if run.spec.request.method not in methods
+            or run.spec.method_version == methods[run.spec.request.method].version
+        ]
+        return survey(self.suite.requests(self.choice, self.inventory), current)
 
     def unavailable(self) -> list[str]:
         """Return the rows whose method is not in this version."""

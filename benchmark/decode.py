@@ -125,13 +125,15 @@ def _palette_values(picture: Image.Image) -> list[NDArray[Any]]:
 
 
 def read_volume(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return a NIfTI as (C, X, Y, Z), its scl_slope and scl_inter applied, and its affine.
+    """Return a NIfTI as (C, X, Y, Z), its scl_slope and scl_inter applied, and its affine, axes to right, front, top.
 
     Raises:
         DataError: unreadable, of other dimensions or channels, not of plain numbers, or without a usable affine.
     """
     with reading(path, VOLUME):
-        file = nib.load(path, mmap=False)
+        # Departure: the parent code takes the axes as stored. Scanners and tools store them in different orders, and a
+        # network trained on one cannot be asked for another; nothing is resampled by this.
+        file = nib.as_closest_canonical(nib.load(path, mmap=False))
         array = np.asanyarray(file.dataobj)
         affine = np.asarray(file.affine, dtype=np.float64)
     if array.dtype.kind not in "biuf":

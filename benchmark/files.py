@@ -59,7 +59,7 @@ def storage_error(error: BaseException, path: Path) -> BaseException:
             f"no space left while writing {path}; the previous version is intact. "
             "Free some space and give the same command again: the run resumes"
         )
-    if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return StorageError(f"cannot write {path}: {cause.strerror}. Choose another folder with --results-root")
     return error
 

@@ -13,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
+from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,7 +34,8 @@ class NativeImage:
     """An image as its owners publish it.
 
     Attributes:
-        array: (C, *S) float32; 2D: [0, 1] by bit depth; 3D: the file's own units, its scaling applied.
+        array: (C, *S) float32; 2D: [0, 1] by bit depth; 3D: the file's own units, its scaling applied, its axes
+            ordered and flipped to point right, front and top (RAS).
         affine: (4, 4) voxel index -> mm; None in 2D.
         spacing: mm per voxel of each axis; 1 in 2D.
     """
@@ -122,8 +124,8 @@ def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path)
     """Write class indices in the grid of the image they belong to, atomically.
 
     Args:
-        labels: (*S) uint8 class indices on the native grid.
-        like_path: the image; a NIfTI's affine, its codes and units are taken over.
+        labels: (*S) uint8 class indices on the native grid, 3D in RAS order as :func:`read_image` returns it.
+        like_path: the image; a NIfTI's order of axes, affine, its codes and units are taken over.
         out_path: PNG in 2D; NIfTI in 3D, compressed where the name ends in ``.gz``.
     """
     labels = np.ascontiguousarray(labels, dtype=np.uint8)
@@ -142,7 +144,7 @@ def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path)
 
 
 def read_prediction(path: Path) -> NDArray[np.uint8]:
-    """Read what :func:`write_prediction` wrote: class indices (*S) uint8.
+    """Read what :func:`write_prediction` wrote: class indices (*S) uint8, 3D in RAS order again.
 
     Raises:
         DataError: unreadable or truncated.
@@ -150,7 +152,7 @@ def read_prediction(path: Path) -> NDArray[np.uint8]:
     if path.suffix == ".png":
         return np.asarray(open_picture(path), dtype=np.uint8)
     with reading(path, VOLUME):
-        return np.asarray(nib.load(path, mmap=False).dataobj).astype(np.uint8)
+        return np.asarray(nib.as_closest_canonical(nib.load(path, mmap=False)).dataobj).astype(np.uint8)
 
 
 def _aligned_values(path: Path, like: NativeImage) -> list[NDArray[Any]]:
@@ -202,9 +204,11 @@ def _tally(values: NDArray[Any]) -> tuple[list[Any], list[int], NDArray[Any]]:
 
 
 def _nifti_like(labels: NDArray[np.uint8], like_path: Path) -> Any:
-    """Return a uint8 NIfTI image with the affine, codes and units of another."""
+    """Return RAS labels as a uint8 NIfTI image with the order of axes, affine, codes and units of another."""
     with reading(like_path, VOLUME):
         like = nib.load(like_path, mmap=False)
+    stored = ornt_transform(axcodes2ornt("RAS"), io_orientation(like.affine))
+    labels = np.ascontiguousarray(apply_orientation(labels, stored))
     if tuple(like.shape[:3]) != labels.shape:
         raise ValueError(f"a prediction of shape {labels.shape} is not on the grid of {like_path}, {like.shape[:3]}")
     image = nib.Nifti1Image(labels, like.affine)

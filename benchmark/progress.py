@@ -69,7 +69,7 @@ class LineObserver:
 
     def preparing(self, domain: str, done: int, total: int) -> None:
         """Print a line for the first and last case, and now and then."""
-        if done in (1, total) or self._due():
+        if self._due() or done == total:
             self.say(f"preparing {domain} {done}/{total}")
 
     def start(self, step: int, total_steps: int) -> None:

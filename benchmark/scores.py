@@ -7,7 +7,7 @@ from .store import HELD_OUT, read_run
 
 
 def describe(folder: Path, ndim: int) -> list[str]:
-    """Return a line for each finished evaluation of a run: mean DSC of its cases, and of its strata where there are any.
+    """Return the folder, then a line for each finished evaluation: mean DSC of its cases, and of its strata if any.
 
     Args:
         folder: of the run.
@@ -16,6 +16,7 @@ def describe(folder: Path, ndim: int) -> list[str]:
     run = read_run(folder)
     request = run.spec.request
     lines = []
+    # The last line is what a sweep shows of the run: a target's score, not the held-out one.
     for evaluation in sorted(run.evaluations, key=lambda one: one.domain != HELD_OUT):
         if not evaluation.done:
             continue
@@ -28,4 +29,4 @@ def describe(folder: Path, ndim: int) -> list[str]:
         of = f"{counts['scored']} cases" if evaluation.domain == HELD_OUT else f"{counts['scored']} of {counts['published']}"
         detail = f" ({', '.join(parts)})" if parts else ""
         lines.append(f"{request.method} s{request.seed} {evaluation.domain}: DSC {100 * scores.mean():.2f}{detail}, {of}")
-    return [*lines, f"results in {folder}"]
+    return [f"results in {folder}", *lines]

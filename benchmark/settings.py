@@ -61,7 +61,7 @@ def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
     Raises:
         UsageError: unknown key, or a value that does not fit.
     """
-    hints = _hints(config)
+    hints = _hints(config)  # type: ignore[arg-type]  # a class is hashable; mypy does not see it in type[T]
     names = [f.name for f in dataclasses.fields(config)]  # type: ignore[arg-type]
     converted = {}
     for key, value in values.items():

@@ -175,7 +175,8 @@ class Step:
 def minimise(terms: Mapping[str, Tensor], player: Player, clip: float | None) -> dict[str, Tensor]:
     """Take one optimiser step on the sum of the terms; only the player's own parameters get gradients."""
     player.optimizer.zero_grad(set_to_none=True)
-    torch.stack([term.float() for term in terms.values()]).sum().backward(inputs=player.parameters)
+    total = torch.stack([term.float() for term in terms.values()]).sum()
+    torch.autograd.backward(total, inputs=player.parameters)
     if clip is not None:
         nn.utils.clip_grad_norm_(player.parameters, clip)
     player.optimizer.step()
@@ -184,7 +185,7 @@ def minimise(terms: Mapping[str, Tensor], player: Player, clip: float | None) ->
 
 def make_players(method: Method, config: OptimizerConfig) -> list[Player]:
     """Return the method's own parameters and, where it registers one, its adversary's, each with an optimiser."""
-    adversary = {id(p) for p in method.adversary.parameters()} if method.adversary is not None else set()
+    adversary = {id(p) for p in method.adversary.parameters()} if isinstance(method.adversary, nn.Module) else set()
     trainable = [p for p in method.parameters() if p.requires_grad]
     own = [p for p in trainable if id(p) not in adversary]
     players = [Player(own, make_adam(own, config.lr, config.weight_decay), config.lr)]

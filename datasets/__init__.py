@@ -1,31 +1,16 @@
-"""Where images come from: tasks, their domains, splits and hashes. Paths and plain data, no arrays on import."""
+"""Where images come from: tasks, their domains, splits and hashes. Paths and plain data, no arrays on import.
+
+Hashes, splits, a user's own task and the phantom's writer are in ``manifest``, ``partition``, ``folder`` and
+``phantom``; they are not imported here, because every command pays for what is.
+"""
 
 from collections.abc import Mapping
 
 from . import fetal, fundus, phantom
 from .base import Case, DataError, Domain, DomainLoader, Task
 from .discovery import unknown
-from .folder import task_from_toml
-from .manifest import Manifest, read_manifest, shared_files
-from .partition import folds, held_out
-from .phantom import write_phantom
 
-__all__ = [
-    "TASKS",
-    "Case",
-    "DataError",
-    "Domain",
-    "DomainLoader",
-    "Manifest",
-    "Task",
-    "find_target",
-    "folds",
-    "held_out",
-    "read_manifest",
-    "shared_files",
-    "task_from_toml",
-    "write_phantom",
-]
+__all__ = ["TASKS", "Case", "DataError", "Domain", "DomainLoader", "Task", "find_target"]
 
 _TASKS = (
     Task(

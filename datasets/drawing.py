@@ -42,8 +42,8 @@ class Scanner:
 # augmentation trips over; exposure, noise and illumination follow.
 CAMERAS = {
     "a": Camera((0.75, 0.50, 0.38), (0.45, 0.75, 0.55), gamma=1.0, noise=0.02, tilt=0.2, texture=0.03),
-    "b": Camera((0.30, 0.60, 0.70), (0.30, 0.25, 0.50), gamma=1.5, noise=0.06, tilt=0.7, texture=0.08),
-    "c": Camera((0.65, 0.45, 0.25), (0.55, 0.30, 0.10), gamma=1.3, noise=0.06, tilt=0.6, texture=0.06),
+    "b": Camera((0.50, 0.55, 0.60), (0.45, 0.20, 0.50), gamma=1.2, noise=0.06, tilt=0.7, texture=0.08),
+    "c": Camera((0.65, 0.45, 0.25), (0.55, 0.30, 0.10), gamma=1.3, noise=0.08, tilt=0.6, texture=0.06),
 }
 SCANNERS = {
     "a": Scanner((0.90, 0.40, 0.65), gamma=1.0, noise=0.02, bias=0.05),
@@ -73,9 +73,9 @@ def _vessel_depth(size: int, rng: np.random.Generator) -> Floats:
     depth = np.zeros((size, size))
     for start, end, width in _tree(size, rng):
         along = end - start
-        offset = np.stack([rows - start[0], columns - start[1]], axis=-1)
-        position = np.clip(offset @ along / max(float(along @ along), 1e-9), 0, 1)
-        distance = np.linalg.norm(offset - position[..., None] * along, axis=-1)
+        down, right = rows - start[0], columns - start[1]
+        position = np.clip((down * along[0] + right * along[1]) / float(along @ along), 0, 1)
+        distance = np.hypot(down - position * along[0], right - position * along[1])
         depth = np.maximum(depth, np.clip(width / 2 - distance + 0.5, 0, 1))
     return depth
 
@@ -104,7 +104,7 @@ def _illumination(camera: Camera, size: int, rng: np.random.Generator) -> Floats
     """Return the light that reaches each pixel (size, size), about 1: a tilt in a random direction, and blotches."""
     rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
     angle = rng.uniform(0, 2 * np.pi)
-    tilt = camera.tilt * (np.sin(angle) * rows + np.cos(angle) * columns)
+    tilt: Floats = camera.tilt * (np.sin(angle) * rows + np.cos(angle) * columns)
     return 1 + tilt + camera.texture * smooth_noise((size, size), size / 12, rng)
 
 
@@ -115,7 +115,7 @@ def head(scanner: Scanner, size: int, rng: np.random.Generator) -> tuple[Volume,
     """
     shape = (size, size, size)
     axes = size * rng.uniform(0.36, 0.44, 3)
-    grid = np.stack(np.mgrid[0:size, 0:size, 0:size], axis=-1) - (size - 1) / 2
+    grid = np.moveaxis(np.mgrid[0:size, 0:size, 0:size], 0, -1) - (size - 1) / 2
     depth = np.linalg.norm(grid / axes, axis=-1) + 0.03 * smooth_noise(shape, size / 10, rng)
     folds = 0.06 * smooth_noise(shape, size / 16, rng)
     label = (depth < 1).astype(np.uint8) + (depth + folds < 0.82) + (depth + 2 * folds < 0.5)

@@ -25,7 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from .base import Case, DataError, Domain, Task
 from .discovery import by_id, pair, stem, unknown
@@ -56,6 +56,9 @@ DOMAIN_KEYS: dict[str, type] = {
     "skull_stripped": bool,
 }
 
+Paired: TypeAlias = tuple[tuple[Case, ...], tuple[str, ...]]
+"""Cases, and ids whose image is missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class DomainTable:
@@ -63,6 +66,7 @@ class DomainTable:
 
     name: str
     where: str  # for messages: 'my-task.toml, [source.hospital-a]'
+    labelled: bool  # whether every case must have a label: a source
     values: Mapping[str, Any]
     label_map: Mapping[int, int]
 
@@ -110,11 +114,9 @@ def _domain_table(path: Path, role: str, name: str, classes: int, values: Any) -
     _require(isinstance(values, dict), path, f"{role}.{name} is a table: [{role}.{name}]")
     _check_keys(values, DOMAIN_KEYS, where)
     _require(("images" in values) != ("decathlon" in values), where, "give either images or decathlon")
-    for key in ("labels", "foregrounds") if "decathlon" in values else ("split",):
-        _require(
-            key not in values, where, f"{key} does not go with {'decathlon' if 'decathlon' in values else 'images'}"
-        )
-    _require(role == "target" or "images" not in values or "labels" in values, where, "a source needs labels")
+    kind, others = ("decathlon", ("labels", "foregrounds")) if "decathlon" in values else ("images", ("split",))
+    for key in others:
+        _require(key not in values, where, f"{key} does not go with {kind}")
     _require(not ("stratum" in values and "strata" in values), where, "give either stratum or strata")
     label_map = values.get("label_map") or {str(index): index for index in range(classes)}
     for key, value in label_map.items():
@@ -122,7 +124,7 @@ def _domain_table(path: Path, role: str, name: str, classes: int, values: Any) -
         _require(digits, where, f"label_map: {key!r} is not a whole number")
         valid = type(value) is int and 0 <= value < classes
         _require(valid, where, f"label_map: {key} = {value!r} is not a class; they are 0 to {classes - 1}")
-    return DomainTable(name, where, values, {int(key): value for key, value in label_map.items()})
+    return DomainTable(name, where, role == "source", values, {int(key): value for key, value in label_map.items()})
 
 
 def _check_keys(table: Mapping[str, Any], known: Mapping[str, type], where: str) -> None:
@@ -148,6 +150,9 @@ def _load(table: DomainTable, root: Path) -> Domain:
         images, labels, foregrounds = (_glob(table, key, root) for key in ("images", "labels", "foregrounds"))
         assert images is not None
         cases, missing = pair(images, labels, foregrounds, stratum)
+    bare = next((case for case in cases if case.label is None), None)
+    if table.labelled and bare is not None:
+        raise DataError(f"{table.where}: case {bare.id!r} has no label: {bare.image}; a source needs labels")
     return Domain(
         name=table.name,
         modality=values.get("modality", "unknown"),
@@ -166,22 +171,32 @@ def _glob(table: DomainTable, key: str, root: Path) -> dict[str, Path] | None:
     """Return file stem -> file of a pattern, or None where the table has no such key."""
     if key not in table.values:
         return None
-    pattern = root / table.values[key]  # an absolute pattern replaces the root
-    found = (
-        Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor)))
-        if pattern.anchor
-        else Path().glob(str(pattern))
-    )
-    files = by_id(path for path in found if path.is_file())
+    pattern = Path(table.values[key])
+    base = Path(pattern.anchor) if pattern.is_absolute() else root
+    files = by_id(path for path in base.glob(str(pattern.relative_to(pattern.anchor))) if path.is_file())
     if not files:
-        raise DataError(f"{table.where}: no files match {key} = {str(pattern)!r}")
+        raise DataError(f"{table.where}: no files match {key} = {str(base / pattern)!r}")
     return files
 
 
-def _decathlon(
-    table: DomainTable, path: Path, stratum: Callable[[str], str]
-) -> tuple[tuple[Case, ...], tuple[str, ...]]:
-    """Return cases and ids without an image of one list in a Decathlon JSON; its paths are relative to itself."""
+def _decathlon(table: DomainTable, path: Path, stratum: Callable[[str], str]) -> Paired:
+    """Return cases and ids without an image of one list in a Decathlon JSON."""
+    entries = _decathlon_entries(table, path)
+    images = by_id(image for image, _ in entries)
+    labels = {stem(image): label for image, label in entries if label is not None and stem(image) in images}
+    missing = {case for case, image in images.items() if not image.is_file()}
+    found = {case: image for case, image in images.items() if case not in missing}
+    if not found:
+        raise DataError(f"{table.where}: none of the {len(images)} images that {path} lists exists")
+    for case in sorted(set(found) & set(labels)):
+        if not labels[case].is_file():
+            raise DataError(f"{table.where}: case {case!r} has no label: {labels[case]} does not exist")
+    cases, _ = pair(found, labels or None, None, stratum)
+    return cases, tuple(sorted(missing))
+
+
+def _decathlon_entries(table: DomainTable, path: Path) -> list[tuple[Path, Path | None]]:
+    """Return the (image, label) files of the table's list; paths in the JSON are relative to the JSON."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -189,32 +204,16 @@ def _decathlon(
     except ValueError as error:
         raise DataError(f"{table.where}: {path} is not JSON: {error}") from None
     split = table.values.get("split", "training")
-    lists = (
-        {key: value for key, value in content.items() if isinstance(value, list)} if isinstance(content, dict) else {}
-    )
+    lists = [key for key, value in content.items() if isinstance(value, list)] if isinstance(content, dict) else []
     if split not in lists:
-        raise unknown(f"split of {path}", split, lists)
-    images: list[Path] = []
-    labels: dict[str, Path] = {}
-    for entry in lists[split]:
+        raise unknown(f"list in {path}:", split, lists)
+    entries = []
+    for entry in content[split]:
         image, label = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else (entry, None)
         if not isinstance(image, str) or not isinstance(label, str | None):
-            raise DataError(
-                f"{table.where}: {path}: {split} has the entry {entry!r}; expected image and label file names"
-            )
-        images.append(path.parent / image)
-        if label is not None:
-            labels[stem(path.parent / image)] = path.parent / label
-    known = by_id(images)
-    for case, label_path in labels.items():
-        if known[case].is_file() and not label_path.is_file():
-            raise DataError(f"{table.where}: case {case!r} has no label: {label_path} does not exist")
-    missing = {case for case, image_path in known.items() if not image_path.is_file()}
-    found = {case: image_path for case, image_path in known.items() if case not in missing}
-    if not found:
-        raise DataError(f"{table.where}: none of the {len(images)} images of {path} exists")
-    cases, _ = pair(found, labels or None, None, stratum)
-    return cases, tuple(sorted(missing))
+            raise DataError(f"{table.where}: {path}: {split} holds {entry!r}; expected one image and one label file")
+        entries.append((path.parent / image, None if label is None else path.parent / label))
+    return entries
 
 
 def _stratum(table: DomainTable, root: Path) -> Callable[[str], str]:

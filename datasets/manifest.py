@@ -63,11 +63,10 @@ def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
         DataError: a file cannot be read; the message names the case and the path.
     """
     remembered = _read_cache(cache)
-    files = [(case.id, path) for case in domain.cases for path in _paths(case)]
+    owners = {path: case.id for case in domain.cases for path in _paths(case)}
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # hashing releases the interpreter lock
-        entries = dict(
-            zip((path for _, path in files), pool.map(lambda f: _entry(*f, remembered), files), strict=True)
-        )
+        hashed = pool.map(lambda path: _entry(owners[path], path, remembered), owners)
+        entries = dict(zip(owners, hashed, strict=True))
     fresh = {str(path): entry for path, entry in entries.items() if remembered.get(str(path)) != entry}
     if cache is not None and fresh:
         _write_cache(cache, fresh)
@@ -134,7 +133,7 @@ def _read_cache(cache: Path | None) -> dict[str, list[Any]]:
 
 
 def _write_cache(cache: Path, fresh: Mapping[str, list[Any]]) -> None:
-    """Add entries to the cache: read again, merge, rename. Two writers at once lose a hash at worst, never the file."""
+    """Add entries to the cache: read again, merge, rename; two writers at once lose a hash at worst."""
     limit = time.time_ns() - int(SETTLED * 1e9)
     settled = {path: entry for path, entry in fresh.items() if entry[1] < limit}
     with suppress(OSError):  # only a cache: on a read-only disk every run hashes anew

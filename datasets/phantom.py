@@ -1,14 +1,10 @@
 """The embedded tasks: small, free, written as real files, with a shift that a network without help does not survive.
 
+What only the writer needs is imported where it is used: every command imports this module, few write.
+
 ``phantom2d``: vessel trees photographed by three cameras. ``phantom3d``: nested tissues from two scanners.
 """
 
-import gzip
-import io
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -87,6 +83,9 @@ def write_phantom(
         raise DataError(
             f"{folder} exists and was not written by this project; move it away or take another data root"
         )
+    import shutil
+    import tempfile
+
     files = _content(ndim, cases, size, seed)
     if _holds(folder, files):
         return folder
@@ -105,6 +104,8 @@ def write_phantom(
 
 def _content(ndim: Literal[2, 3], cases: int, size: int, seed: int) -> dict[str, bytes]:
     """Return relative path -> bytes of everything in the folder."""
+    import json
+
     import numpy as np
 
     from .drawing import CAMERAS, SCANNERS, fundus, head
@@ -125,6 +126,8 @@ def _content(ndim: Literal[2, 3], cases: int, size: int, seed: int) -> dict[str,
 
 
 def _png(array: "np.ndarray[Any, Any]") -> bytes:
+    import io
+
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -133,6 +136,8 @@ def _png(array: "np.ndarray[Any, Any]") -> bytes:
 
 
 def _nifti(array: "np.ndarray[Any, Any]") -> bytes:
+    import gzip
+
     import nibabel
     import numpy as np
 
@@ -161,7 +166,7 @@ def _swap(draft: Path, folder: Path, files: dict[str, bytes]) -> None:
     try:
         if folder.exists():
             folder.rename(draft / "old")
-        os.rename(draft / "new", folder)  # noqa: PTH104 - fails on a folder that is not empty, as it must
+        (draft / "new").rename(folder)  # fails on a folder that is not empty, as it must
     except OSError:
         # Another process was faster; that is as good if it wrote the same.
         if not _holds(folder, files):

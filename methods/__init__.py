@@ -35,6 +35,7 @@ class MethodEntry:
     label: str  # the name in tables
     setting: str  # "ssdg" or "uda"
     ndims: tuple[int, ...]  # (2, 3), or the one it is defined for
+    version: int = 1  # of the class; results of older versions are not taken for it
 
 
 METHODS: dict[str, MethodEntry] = {
@@ -108,7 +109,7 @@ def register_plugin(path: Path) -> list[str]:
 
 def _describe(cls: "type[Method]", module: str) -> MethodEntry:
     label = str(vars(cls).get("label", cls.__name__))
-    return MethodEntry(module, cls.__name__, label, cls.setting, tuple(sorted(cls.ndims)))
+    return MethodEntry(module, cls.__name__, label, cls.setting, tuple(sorted(cls.ndims)), cls.version)
 
 
 @cache

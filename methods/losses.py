@@ -70,5 +70,6 @@ def _log_probabilities(views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
     Logarithms all the way: probabilities that underflow in float32 keep finite values and gradients.
     """
+    # Departure: RandConv's code clamps p̄ at 1e-7 before its logarithm; this needs no clamp and differs below it only.
     each = torch.stack([logits.float().log_softmax(dim=1) for logits in views])
     return each, each.logsumexp(dim=0) - math.log(len(views))

@@ -77,6 +77,7 @@ def test_the_table_agrees_with_the_classes(name):
     assert cls.__name__ == entry.cls
     assert cls.setting == entry.setting
     assert tuple(sorted(cls.ndims)) == entry.ndims
+    assert cls.version == entry.version
 
 
 def test_labels_are_the_papers():

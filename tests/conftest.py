@@ -1,0 +1,82 @@
+"""A phantom on disk and the command line, in this process and in one of its own."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from ssdg.benchmark.cli import main
+from ssdg.datasets.phantom import write_phantom
+
+TINY = (
+    "--set=preprocess.shape=32,32",
+    "--set=network.init_filters=8",
+    "--set=training.epochs=2",
+    "--set=training.batch_size=4",
+    "--set=optimizer.lr=1e-3",
+)
+"""Settings of a run on the 2D phantom that takes a second."""
+
+COMMAND = [sys.executable, "-P", "-c", "from ssdg.benchmark.cli import main; main()"]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """``bench`` with a data root and a results root of a test."""
+
+    data: Path
+    results: Path
+
+    def arguments(self, *arguments: str) -> list[str]:
+        roots = {"--data-root": self.data, "--results-root": self.results}
+        takes = {"run": roots, "sweep": roots, "retry": roots, "doctor": roots}
+        extra = takes.get(arguments[0], {"--results-root": self.results} if arguments[0] in ("status", "table") else {})
+        return [*arguments, *(str(part) for pair in extra.items() for part in pair)]
+
+    def __call__(self, *arguments: str) -> Result:
+        """Run a verb in this process."""
+        return CliRunner().invoke(main, self.arguments(*arguments))
+
+    def start(self, *arguments: str, **options) -> "subprocess.Popen[str]":
+        """Start a verb in a process of its own."""
+        return subprocess.Popen(
+            [*COMMAND, *self.arguments(*arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            **options,
+        )
+
+    def run_path(self, method: str = "erm", task: str = "phantom2d") -> Path:
+        """Return the folder of the only run of a method."""
+        [path] = (self.results / "runs" / task / method).glob("s*")
+        return path
+
+
+@pytest.fixture(scope="session")
+def phantom_data(tmp_path_factory):
+    """A data root with small phantoms in 2D and 3D."""
+    root = tmp_path_factory.mktemp("data")
+    write_phantom(root, 2, cases=8, size=48)
+    write_phantom(root, 3, cases=4, size=24)
+    return root
+
+
+@pytest.fixture
+def bench(phantom_data, tmp_path):
+    """The command line on the shared phantom, with results of its own."""
+    return Bench(phantom_data, tmp_path / "results")
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """The folder of published data sets, or a skip."""
+    root = os.environ.get("BENCH_DATA")
+    if not root or not Path(root).is_dir():
+        pytest.skip("no data sets: set BENCH_DATA to the folder that holds DRIVE, LES-AV, …")
+    return Path(root)

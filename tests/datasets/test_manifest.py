@@ -1,0 +1,147 @@
+import dataclasses
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from ssdg.datasets import manifest
+from ssdg.datasets.base import Case, DataError, Domain
+from ssdg.datasets.manifest import read_manifest, shared_files
+
+
+def write_domain(root: Path, name: str = "here", ids: tuple[str, ...] = ("a", "b")) -> Domain:
+    cases = []
+    for id in ids:
+        files = [root / f"{id}-{kind}.png" for kind in ("image", "label", "mask")]
+        for file in files:
+            root.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(file.name.encode())
+            os.utime(file, (1_000_000, 1_000_000))
+        cases.append(Case(id, *files))
+    return Domain(name, "photograph", tuple(cases), {0: 0, 255: 1}, "nowhere", "none")
+
+
+def test_records_hashes_and_sizes(tmp_path: Path) -> None:
+    record = read_manifest(write_domain(tmp_path)).cases[0]
+    assert record.image.sha256 == hashlib.sha256(b"a-image.png").hexdigest()
+    assert record.image.bytes == len(b"a-image.png")
+    assert record.foreground is not None
+
+
+def test_counts_all_bytes(tmp_path: Path) -> None:
+    domain = write_domain(tmp_path)
+    assert read_manifest(domain).bytes == sum(file.stat().st_size for file in tmp_path.iterdir())
+
+
+def test_digest_knows_no_paths_and_no_name(tmp_path: Path) -> None:
+    here, there = write_domain(tmp_path / "x"), write_domain(tmp_path / "y", "there")
+    digest = read_manifest(here).digest
+    assert digest == read_manifest(there).digest
+    assert len(digest) == 12
+    assert int(digest, 16) >= 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"label_map": {0: 0, 255: 0}},
+        {"label_variants": {"gm": {0: 0}}},
+        {"skull_stripped": False},
+        {"cases": "one less"},
+        {"cases": "other id"},
+        {"cases": "other stratum"},
+        {"cases": "no label"},
+    ],
+)
+def test_digest_changes_with_what_a_method_would_see(tmp_path: Path, change: dict[str, object]) -> None:
+    domain = write_domain(tmp_path)
+    first, second = domain.cases
+    cases = {
+        "one less": (first,),
+        "other id": (first, dataclasses.replace(second, id="c")),
+        "other stratum": (first, dataclasses.replace(second, stratum="rare")),
+        "no label": (first, dataclasses.replace(second, label=None)),
+    }
+    if "cases" in change:
+        change = {"cases": cases[str(change["cases"])]}
+    assert read_manifest(dataclasses.replace(domain, **change)).digest != read_manifest(domain).digest
+
+
+def test_digest_changes_with_content(tmp_path: Path) -> None:
+    domain = write_domain(tmp_path)
+    before = read_manifest(domain).digest
+    domain.cases[1].image.write_bytes(b"other")
+    assert read_manifest(domain).digest != before
+
+
+def test_the_cache_spares_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    domain, cache = write_domain(tmp_path / "data"), tmp_path / "cache" / "hashes.json"
+    first = read_manifest(domain, cache)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a remembered file was read again")
+
+    monkeypatch.setattr(manifest.hashlib, "file_digest", never)
+    assert read_manifest(domain, cache) == first
+    assert [file.name for file in cache.parent.iterdir()] == ["hashes.json"]
+
+
+def test_the_cache_sees_a_change_of_time_or_size(tmp_path: Path) -> None:
+    domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
+    first = read_manifest(domain, cache)
+    image = domain.cases[0].image
+    image.write_bytes(b"A-image.png")  # same size
+    os.utime(image, (1_000_001, 1_000_001))
+    assert read_manifest(domain, cache).digest != first.digest
+
+
+def test_a_file_written_just_now_is_not_remembered(tmp_path: Path) -> None:
+    domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
+    image = domain.cases[0].image
+    image.write_bytes(b"new")
+    read_manifest(domain, cache)
+    content = json.loads(cache.read_text())
+    assert str(image) not in content
+    assert str(domain.cases[1].image) in content
+
+
+@pytest.mark.parametrize("damage", ["{", "[1, 2]", '{"a": "b"}', '{"x": [1, 2, 3]}'])
+def test_a_damaged_cache_is_an_empty_one(tmp_path: Path, damage: str) -> None:
+    domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
+    cache.write_text(damage)
+    assert read_manifest(domain, cache) == read_manifest(domain)
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
+    domain = write_domain(tmp_path / "data")
+    (tmp_path / "file").write_text("not a folder")
+    assert read_manifest(domain, tmp_path / "file" / "hashes.json") == read_manifest(domain)
+
+
+def test_many_writers_share_one_cache(tmp_path: Path) -> None:
+    cache = tmp_path / "hashes.json"
+    domains = [write_domain(tmp_path / str(index), ids=(f"case{index}",)) for index in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(5):
+            list(pool.map(lambda domain: read_manifest(domain, cache), domains))
+    content = json.loads(cache.read_text())
+    assert content
+    assert all(hashlib.sha256(Path(path).read_bytes()).hexdigest() == entry[2] for path, entry in content.items())
+    assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_an_unreadable_file_is_named_with_its_case(tmp_path: Path) -> None:
+    domain = write_domain(tmp_path)
+    domain.cases[1].image.unlink()
+    with pytest.raises(DataError, match=r"case 'b': cannot read .*b-image\.png"):
+        read_manifest(domain)
+
+
+def test_shared_files_finds_equal_images_under_other_names(tmp_path: Path) -> None:
+    a, b = write_domain(tmp_path / "a"), write_domain(tmp_path / "b", ids=("x", "y"))
+    assert shared_files(read_manifest(a), read_manifest(b)) == []
+    b.cases[1].image.write_bytes(a.cases[0].image.read_bytes())
+    assert shared_files(read_manifest(a), read_manifest(b)) == [("a", "y")]
