@@ -110,4 +110,3 @@ def choose_task(task: str | None, targets: tuple[str, ...], source: str | None) 
     if source is not None and source not in choice.task.sources:
         raise unknown(f"source of task {choice.task.name!r}", source, choice.task.sources)
     return choice, source or choice.task.source
-

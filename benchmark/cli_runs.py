@@ -130,7 +130,9 @@ def stop_on_signal() -> Callable[[], bool]:
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--input", "images", required=True, type=click.Path(path_type=Path, exists=True), help="Image or folder.")
+@click.option(
+    "--input", "images", required=True, type=click.Path(path_type=Path, exists=True), help="Image or folder."
+)
 @click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--task", help="The TOML file of the run's task, if it is your own.")

@@ -210,7 +210,9 @@ def _matrix(items: list[Item]) -> list[str]:
     lines = []
     for item in items:
         cells = "  ".join(f"{target} {item.state_of(target):8}" for target in item.targets)
-        lines.append(f"{_name(item).ljust(width)}  {cells}  {item.error.splitlines()[0] if item.error else ''}".rstrip())
+        lines.append(
+            f"{_name(item).ljust(width)}  {cells}  {item.error.splitlines()[0] if item.error else ''}".rstrip()
+        )
     return lines
 
 

@@ -131,8 +131,8 @@ def read_volume(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.flo
         DataError: unreadable, of other dimensions or channels, not of plain numbers, or without a usable affine.
     """
     with reading(path, VOLUME):
-        # Departure: the parent code takes the axes as stored. Scanners and tools store them in different orders, and a
-        # network trained on one cannot be asked for another; nothing is resampled by this.
+        # Departure: the parent code takes the axes as stored. Scanners and tools store them in different orders, and
+        # a network trained on one cannot be asked for another; nothing is resampled by this.
         file = nib.as_closest_canonical(nib.load(path, mmap=False))
         array = np.asanyarray(file.dataobj)
         affine = np.asarray(file.affine, dtype=np.float64)

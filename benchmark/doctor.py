@@ -43,7 +43,10 @@ def _devices() -> list[Finding]:
         return [Finding("device", False, "PyTorch is not installed: pip install torch")]
     threads = Finding("threads", True, f"{torch.get_num_threads()} of {environment.cores()} cores")
     if not torch.cuda.is_available():
-        return [threads, Finding("device", False, "no usable GPU: runs use the CPU (the suites *-quick are made for it)")]
+        return [
+            threads,
+            Finding("device", False, "no usable GPU: runs use the CPU (the suites *-quick are made for it)"),
+        ]
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     memory = torch.cuda.get_device_properties(0).total_memory / 2**30
     return [threads, Finding("device", True, f"{', '.join(names)}; {memory:.0f} GiB on the first")]

@@ -1,4 +1,4 @@
-"""A job as plain data: what to train, what to score, where. A launcher hands over the file; `bench run FILE` does it."""
+"""A job as plain data: what to train, what to score, where. A launcher hands the file to ``bench run FILE``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

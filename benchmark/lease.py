@@ -2,9 +2,9 @@
 
 A lease is a file ``lease.<token>.json`` created with O_EXCL; the highest token owns the folder. Its owner raises a
 counter in it from a thread. A lease is stale when its owner's process is gone (same host), or when its counter did
-not change for ``patience`` seconds of the observer's own monotonic clock: no two machines' clocks are compared. Taking
-over creates the next token, which exactly one taker can; an owner that was paused and wakes sees the higher token,
-or its own file gone, and must not write (:meth:`Lease.check` before every rename).
+not change for ``patience`` seconds of the observer's own monotonic clock: no two machines' clocks are compared.
+Taking over creates the next token, which exactly one taker can; an owner that was paused and wakes sees the higher
+token, or its own file gone, and must not write (:meth:`Lease.check` before every rename).
 """
 
 import contextlib
@@ -126,7 +126,9 @@ class Lease:
         owner = read_owner(self.folder)
         if owner is None or owner.id != self._id:
             by = owner.described if owner else "another process"
-            raise LeaseLost(f"{self.folder} was taken over by {by} while this process was paused; nothing was written")
+            raise LeaseLost(
+                f"{self.folder} was taken over by {by} while this process was paused; nothing was written"
+            )
 
     def _try(self, token: int | None = None) -> bool:
         """Create the lease file of a token; None means the folder's first, which needs it to be free."""

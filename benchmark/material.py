@@ -106,7 +106,9 @@ def find_material(request: RunRequest, task: Task, targets: Sequence[str], shelf
     scored = {HELD_OUT: Scored(source, chosen)}
     scored |= {name: Scored(found, tuple(case.id for case in found.domain.cases)) for name, found in others.items()}
     if request.target is not None and request.target not in others:
-        raise UsageError(f"{request.method} trains for target {request.target!r}, which is not among the ones to score")
+        raise UsageError(
+            f"{request.method} trains for target {request.target!r}, which is not among the ones to score"
+        )
     unlabelled = others[request.target] if request.target is not None else None
     return Material(source, training, chosen, unlabelled, scored)
 

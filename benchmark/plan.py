@@ -53,7 +53,11 @@ def survey(plan: Sequence[Planned], runs: Iterable[StoredRun]) -> list[Item]:
 
 
 def jobs_of(
-    items: Sequence[Item], place: Place, states: Iterable[State], task_files: dict[str, Path], plugins: tuple[Path, ...]
+    items: Sequence[Item],
+    place: Place,
+    states: Iterable[State],
+    task_files: dict[str, Path],
+    plugins: tuple[Path, ...],
 ) -> list[Job]:
     """Return the jobs for the items in some of the states, each of which leaves alone what is done of it."""
     wanted = set(states)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-
 from ssdg.datasets.base import Case, Domain, Task
 
 from .assemble import find_device, load_run_method
@@ -71,7 +70,9 @@ def find_images(place: Path, ndim: int) -> list[Path]:
     stems = [stem(file) for file in files]
     for one in stems:
         if stems.count(one) > 1:
-            raise UsageError(f"{place} has several images called {one!r}: their predictions would overwrite each other")
+            raise UsageError(
+                f"{place} has several images called {one!r}: their predictions would overwrite each other"
+            )
     return files
 
 

@@ -51,7 +51,9 @@ def run_one(
         Diverged: training met a non-finite loss; the run's folder says so.
         Interrupted: ``should_stop`` said so; the run can be continued.
     """
-    material = find_material(request, task, targets, Shelf(place.data_root, place.prepared, place.strict), observer.say)
+    material = find_material(
+        request, task, targets, Shelf(place.data_root, place.prepared, place.strict), observer.say
+    )
     spec = resolve(request, task, load_method(request.method), material)
     folder = run_path(place.results_root, spec)
     with Lease(folder, wait=place.wait) as lease:
@@ -95,7 +97,9 @@ class _Job:
         """Return the evaluations that are not done, by the name of what they score."""
         specs = {name: self._evaluation(name) for name in self.material.scored}
         return {
-            name: spec for name, spec in specs.items() if not (evaluation_path(self.store.path, spec) / "DONE").exists()
+            name: spec
+            for name, spec in specs.items()
+            if not (evaluation_path(self.store.path, spec) / "DONE").exists()
         }
 
     def train(self, prepared: Mapping[str, PreparedDomain], should_stop: Callable[[], bool]) -> None:

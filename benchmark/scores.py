@@ -26,7 +26,13 @@ def describe(folder: Path, ndim: int) -> list[str]:
         strata = sorted(set(scores.strata))
         parts = [f"{stratum} {100 * scores.mean(stratum):.2f}" for stratum in strata] if len(strata) > 1 else []
         counts = evaluation.data["counts"]
-        of = f"{counts['scored']} cases" if evaluation.domain == HELD_OUT else f"{counts['scored']} of {counts['published']}"
+        of = (
+            f"{counts['scored']} cases"
+            if evaluation.domain == HELD_OUT
+            else f"{counts['scored']} of {counts['published']}"
+        )
         detail = f" ({', '.join(parts)})" if parts else ""
-        lines.append(f"{request.method} s{request.seed} {evaluation.domain}: DSC {100 * scores.mean():.2f}{detail}, {of}")
+        lines.append(
+            f"{request.method} s{request.seed} {evaluation.domain}: DSC {100 * scores.mean():.2f}{detail}, {of}"
+        )
     return [f"results in {folder}", *lines]

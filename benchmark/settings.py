@@ -101,7 +101,16 @@ def convert(value: Any, hint: Any) -> Any:
 
 def _convert_scalar(value: Any, hint: Any) -> Any:
     if hint is bool:
-        words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+        words = {
+            "true": True,
+            "yes": True,
+            "1": True,
+            "on": True,
+            "false": False,
+            "no": False,
+            "0": False,
+            "off": False,
+        }
         answer = value if isinstance(value, bool) else words.get(str(value).lower())
         if answer is None:
             raise ValueError(f"true or false, not {value!r}")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 SCHEMA = 1
 """Layout of specs, rows and run folders; part of every identity."""
 
-JSON: TypeAlias = None | bool | int | float | str | list["JSON"] | dict[str, "JSON"]
+JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,9 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         for side in self.shape or ():
-            require(side >= 16 and side % 8 == 0, f"preprocess.shape: sides are multiples of 8, at least 16, not {side}")
+            require(
+                side >= 16 and side % 8 == 0, f"preprocess.shape: sides are multiples of 8, at least 16, not {side}"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

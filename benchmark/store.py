@@ -1,9 +1,9 @@
 """The results on disk: one folder a run, one folder an evaluation in it, and what state each is in.
 
-``runs/<task>/<row>/s<seed>-<train_id>/`` holds ``spec.json``, ``environment.json``, ``history.csv``, ``checkpoints/``,
-a marker (``DONE``, ``FAILED`` or ``DIVERGED``) and ``evaluations/<domain>-<eval_id>/`` with ``evaluation.json``,
-``cases.csv``, ``predictions/`` and a ``DONE`` of its own. Only the holder of the run's lease writes there; readers need
-nothing but this module, which imports neither torch nor pandas.
+``runs/<task>/<row>/s<seed>-<train_id>/`` holds ``spec.json``, ``environment.json``, ``history.csv``,
+``checkpoints/``, a marker (``DONE``, ``FAILED`` or ``DIVERGED``) and ``evaluations/<domain>-<eval_id>/`` with
+``evaluation.json``, ``cases.csv``, ``predictions/`` and a ``DONE`` of its own. Only the holder of the run's lease
+writes there; readers need nothing but this module, which imports neither torch nor pandas.
 """
 
 import csv

@@ -31,10 +31,11 @@ def imported(path, top_level_only=False):
 def violations(path, folder):
     ours = [name.split(".")[1] for name in imported(path) if name.startswith("ssdg.")]
     found = [f"{path.name} imports ssdg.{other}" for other in ours if other not in ALLOWED[folder]]
+    names = imported(path)
     if folder == "datasets":
-        found += [f"{path.name} imports {n}" for n in imported(path) if n.split(".")[0] in ("torch", "monai", "pandas")]
+        found += [f"{path.name} imports {n}" for n in names if n.split(".")[0] in ("torch", "monai", "pandas")]
     if folder == "methods":
-        found += [f"{path.name} imports {n}" for n in imported(path) if n.startswith("monai") and n != "monai.networks.nets"]
+        found += [f"{path.name} imports {n}" for n in names if n.startswith("monai") and n != "monai.networks.nets"]
     return found
 
 
@@ -82,5 +83,6 @@ def test_readers_import_neither_torch_nor_monai(arguments, tmp_path):
         "loaded = [n for n in ('torch', 'monai', 'nibabel', 'skimage') if n in sys.modules]\n"
         "assert not loaded, loaded\n"
     )
-    result = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    command = [sys.executable, "-P", "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

@@ -48,8 +48,12 @@ def test_an_installed_wheel_lists_tables_and_checks(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(site)
     own = [p for p in sys.path if p.endswith("site-packages")]
     (site / "dependencies.pth").write_text("\n".join(own) + "\n")
-    start = "import sys; sys.meta_path = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]; "
-    code = start + "import ssdg.benchmark.cli as c; print(c.__file__); c.main()"
+    # An editable install of the running environment must not answer for the wheel.
+    code = (
+        "import sys\n"
+        "sys.meta_path = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]\n"
+        "import ssdg.benchmark.cli as c; print(c.__file__); c.main()"
+    )
 
     def bench(*arguments):
         return subprocess.run(

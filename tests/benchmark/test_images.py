@@ -201,9 +201,7 @@ def test_stored_order_of_axes_does_not_matter_and_comes_back(tmp_path):
     rng = np.random.default_rng(0)
     affine = np.diag([0.8, 0.9, 1.1, 1.0])
     ras = nib.Nifti1Image(rng.uniform(1, 9, (5, 6, 7)).astype(np.float32), affine)
-    turn = nib.orientations.ornt_transform(
-        nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt("SLP")
-    )
+    turn = nib.orientations.ornt_transform(nib.orientations.axcodes2ornt("RAS"), nib.orientations.axcodes2ornt("SLP"))
     turned = ras.as_reoriented(turn)
     nib.save(ras, tmp_path / "ras.nii.gz")
     nib.save(turned, tmp_path / "slp.nii.gz")

@@ -30,7 +30,9 @@ def test_shapes_may_be_written_with_x():
 
 
 def test_json_values_pass_unchanged():
-    assert build(Config, {"count": 3, "rate": 1, "on": False, "sides": [8, 16]}, "c") == Config(3, 1.0, False, "a", (8, 16))
+    assert build(Config, {"count": 3, "rate": 1, "on": False, "sides": [8, 16]}, "c") == Config(
+        3, 1.0, False, "a", (8, 16)
+    )
 
 
 @pytest.mark.parametrize(
@@ -52,7 +54,10 @@ def test_bad_values_are_named(values, words):
 
 
 def test_assignments():
-    assert parse_assignments(["training.epochs=2", "method.name = a=b"]) == {"training.epochs": "2", "method.name": "a=b"}
+    assert parse_assignments(["training.epochs=2", "method.name = a=b"]) == {
+        "training.epochs": "2",
+        "method.name": "a=b",
+    }
     for wrong in ("epochs=2", "training.epochs"):
         with pytest.raises(UsageError, match=r"section\.key=value"):
             parse_assignments([wrong])

@@ -78,7 +78,9 @@ def train(request, folder, method=None, stop_after=None, held_out=None, interval
     checkpoints = Checkpoints(folder, {"train_id": "x", "threads": 1}, interval=interval, warn=lambda text: None)
     stop = (lambda: len(watcher.steps) >= stop_after) if stop_after else (lambda: False)
     held_out = make_pool(2, seed=9) if held_out is None else held_out
-    progress = fit(method, Batches(make_pool(5), None, 2, request.seed), held_out, request, checkpoints, watcher, stop)
+    progress = fit(
+        method, Batches(make_pool(5), None, 2, request.seed), held_out, request, checkpoints, watcher, stop
+    )
     return method, progress, watcher
 
 
