@@ -38,7 +38,7 @@ def run(job: Path | None, **given: Any) -> None:
     \b
     bench run --method ras4dg --target lesav
     bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
-    """
+    """  # noqa: D301 - click wants a backspace character there
     place = Place(
         data_root=given["data_root"],
         results_root=given["results_root"],

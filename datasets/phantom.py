@@ -33,7 +33,7 @@ def phantom_domain(root: Path, ndim: Literal[2, 3], letter: str) -> Domain:
     publication = Publication(
         name=f"{name}-{letter}",
         tree=f"{name}/{letter}/{{image,label,mask}}/",
-        source=f"written by `bench data phantom --task {name}`",
+        source=f"written by `bench data phantom --ndim {ndim}`",
         licence="none needed: synthetic",
         citation="",
     )

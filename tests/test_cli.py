@@ -120,11 +120,16 @@ def test_a_method_of_ones_own(bench, tmp_path):
 def test_data_of_ones_own(bench, tmp_path):
     root = bench.data / "phantom2d"
     task = tmp_path / "mine.toml"
-    task.write_text(
-        'name = "mine"\nndim = 2\nchannels = 3\nclasses = ["background", "vessel"]\nshape = [32, 32]\n'
-        f'[source.here]\nimages = "{root}/a/image/*.png"\nlabels = "{root}/a/label/*.png"\nlabel_map = {{ 0 = 0, 255 = 1 }}\n'
-        f'[target.there]\nimages = "{root}/b/image/*.png"\nlabels = "{root}/b/label/*.png"\nlabel_map = {{ 0 = 0, 255 = 1 }}\n'
-    )
+    lines = ['name = "mine"', "ndim = 2", "channels = 3", 'classes = ["background", "vessel"]', "shape = [32, 32]"]
+    for table, letter in (("source.here", "a"), ("target.there", "b")):
+        folder = root / letter
+        lines += [
+            f"[{table}]",
+            f'images = "{folder}/image/*.png"',
+            f'labels = "{folder}/label/*.png"',
+            "label_map = { 0 = 0, 255 = 1 }",
+        ]
+    task.write_text("\n".join(lines))
     result = bench("run", "--method", "erm", "--task", str(task), "--target", "there", *TINY[1:])
     assert result.exit_code == 0, result.output
     assert "there: DSC" in result.output

@@ -1,6 +1,6 @@
 """Every method keeps the contract, and every check of the contract can fail."""
 
-# ruff: noqa: ARG002 - the broken methods keep the interface's signatures
+
 
 import random
 from dataclasses import dataclass, field, replace

@@ -167,7 +167,7 @@ def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
 
 
 def test_absent_files_say_how_to_write_them(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"phantom2d-b not found.*(?s:.*)bench data phantom --task phantom2d"):
+    with pytest.raises(DataError, match=r"phantom2d-b not found.*(?s:.*)bench data phantom --ndim 2"):
         TASKS["phantom2d"].domain("phantom2d-b")(tmp_path)
     write_phantom(tmp_path, 2, cases=2, size=16)
     (tmp_path / "phantom2d/b/image/b-00.png").unlink()

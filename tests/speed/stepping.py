@@ -156,6 +156,6 @@ class Recorder:
     def step(self, step: int) -> None:
         """Nothing to record."""
 
-    def epoch(self, row: HistoryRow, history: list[HistoryRow]) -> None:  # noqa: ARG002 - an Observer
+    def epoch(self, row: HistoryRow, history: list[HistoryRow]) -> None:
         """Write the history."""
         self.store.write_history(history)
