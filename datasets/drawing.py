@@ -43,7 +43,7 @@ class Scanner:
 CAMERAS = {
     "a": Camera((0.75, 0.50, 0.38), (0.45, 0.75, 0.55), gamma=1.0, noise=0.02, tilt=0.2, texture=0.03),
     "b": Camera((0.50, 0.55, 0.60), (0.45, 0.20, 0.50), gamma=1.2, noise=0.06, tilt=0.7, texture=0.08),
-    "c": Camera((0.65, 0.45, 0.25), (0.55, 0.30, 0.10), gamma=1.3, noise=0.08, tilt=0.6, texture=0.06),
+    "c": Camera((0.65, 0.45, 0.25), (0.50, 0.35, 0.20), gamma=1.3, noise=0.10, tilt=0.6, texture=0.06),
 }
 SCANNERS = {
     "a": Scanner((0.90, 0.40, 0.65), gamma=1.0, noise=0.02, bias=0.05),

@@ -112,6 +112,11 @@ class Method(nn.Module):
         features: Features = self.network(self.prepare(image, foreground))
         return features.logits
 
+    def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Return one view of the batch's images (B, C, *S) as the network sees it in training, for figures."""
+        batch = self.augment(batch, rng)
+        return self.prepare(batch.image, batch.foreground)
+
     def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the terms the ``adversary`` submodule minimises, after the main step; only where there is one."""
         raise NotImplementedError(f"{type(self).__name__} registers an adversary but has no adversary_step")

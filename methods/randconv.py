@@ -65,6 +65,10 @@ class RandConv(Method):
             "consistency": self.config.consistency * jensen_shannon(logits),
         }
 
+    def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Return one random view of the normalised images."""
+        return self.view(self.prepare(batch.image, batch.foreground), rng)
+
     def view(self, image: Tensor, rng: torch.Generator) -> Tensor:
         """Return one random view of the normalised images (B, C, *S); kernel and mixing are the whole batch's."""
         filtered = random_convolution(image, choose(self.config.kernel_sizes, rng), rng)

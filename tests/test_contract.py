@@ -1,7 +1,5 @@
 """Every method keeps the contract, and every check of the contract can fail."""
 
-
-
 import random
 from dataclasses import dataclass, field, replace
 from functools import cache

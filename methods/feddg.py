@@ -1,0 +1,269 @@
+"""FedDG (ELCFS): amplitudes interpolated between images, one episodic step, contrast across the boundary.
+
+Liu, Chen, Qin, Dou, Heng: FedDG: Federated Domain Generalization on Medical Image Segmentation via Episodic Learning
+in Continuous Frequency Space, CVPR 2021, arXiv 2103.06030. Of the federation only one client is left here: there is
+no averaging of weights, and amplitudes come from the source itself.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from .base import Batch, Method, StepContext, Terms
+from .losses import one_hot, soft_dice
+from .network import Features
+
+ABSENT = -1e9
+"""Stands for log 0 among similarities: finite, so that a row without any negative has zero gradients, not NaN."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FedDGConfig:
+    """Settings of the transform, the episodic step and the contrast."""
+
+    mode: Literal["paper", "released"] = field(
+        default="paper",
+        metadata={
+            "source": "paper: a window of amplitudes interpolated by λ ~ U(0, 1); released: authors' training code, "
+            "L = 0 and λ = 1, which gives each channel the donor's mean and changes nothing else"
+        },
+    )
+    window: float = field(
+        default=0.01,
+        metadata={
+            "source": "paper, half side of the window as a fraction of the shorter side (authors' demo: 0.003); "
+            "below 100 pixels only the zero frequency is inside; plays no part in mode 'released'"
+        },
+    )
+    meta_rate: float = field(default=1e-3, metadata={"source": "authors' code, meta_step_size"})
+    gradient_limit: float = field(default=100.0, metadata={"source": "authors' code, clip_value, on each element"})
+    contrast: float = field(default=0.1, metadata={"source": "authors' code, weight of the contrastive loss"})
+    temperature: float = field(default=0.05, metadata={"source": "authors' code"})
+    ring: int = field(default=5, metadata={"source": "authors' code, pixels around a structure that are background"})
+    supervision: Literal["dice", "official"] = field(
+        default="dice",
+        metadata={"source": "this benchmark; official: Dice without squares or background, authors' code"},
+    )
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.window <= 0.5:
+            raise ValueError("method.window must lie between 0 and 0.5")
+        if self.ring < 1:
+            raise ValueError("method.ring must be at least 1")
+        for name in ("meta_rate", "contrast"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"method.{name} must not be negative")
+        for name in ("gradient_limit", "temperature"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"method.{name} must be positive")
+
+
+class FedDG(Method):
+    """Learn from the images such that one gradient step on them also fits their transformed views."""
+
+    # Departure: images are normalised after the transform and its clipping, as for every method here; the authors
+    # feed raw intensities.
+
+    ndims: ClassVar[frozenset[int]] = frozenset({2})  # the paper's choice: its transform and contours are planar
+    Config = FedDGConfig
+
+    def training_step(self, batch: Batch, context: StepContext) -> Terms:
+        """Return Dice of the images, Dice of the views after the inner step, and the boundary contrast of both.
+
+        The inner gradient is a constant of the outer terms (first order), so the gradient of the sum is exactly
+        ∇L_inner(θ) + ∇L_outer(θ'), θ' = θ - η clip(∇L_inner(θ)).
+
+        Raises:
+            ValueError: the batch holds a single image, which has no donor.
+        """
+        config = self.config
+        view = self.view(batch, context.rng)
+        inner: Features = self.network(self.prepare(batch.image, batch.foreground))
+        inner_loss = self.supervise(inner.logits, batch.label)
+        outer: Features = functional_call(
+            self.network, self.adapted_weights(inner_loss), (self.prepare(view, batch.foreground),)
+        )
+        terms = {"segmentation": inner_loss, "episodic": self.supervise(outer.logits, batch.label)}
+        if config.contrast > 0:
+            regions = boundary_regions(batch.label, self.network.classes, config.ring)
+            contrast = boundary_contrast([inner.decoder, outer.decoder], regions, config.temperature)
+            terms["contrast"] = config.contrast * contrast
+        return terms
+
+    def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Return the transformed views as the network sees them."""
+        return self.prepare(self.view(batch, rng), batch.foreground)
+
+    def view(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Return the images (B, C, H, W) with low-frequency amplitudes drawn towards those of a donor, in [0, 1]."""
+        # Departure: the donor is another image of the batch, so that nothing but the source is seen and a step needs
+        # no bank; the authors draw amplitude files of the other clients. Only where the last odd batch was filled
+        # from another shuffle can both be the same case.
+        count, device = len(batch.image), batch.image.device
+        if count < 2:
+            raise ValueError(f"feddg's donors are batch partners: training.batch_size must be 2 or more, not {count}")
+        donor = draw_partners(count, rng)
+        if self.config.mode == "released":
+            return interpolate_amplitude(batch.image, donor, 0.0, torch.ones(count, device=device))
+        weight = torch.rand(count, generator=rng, device=device)
+        return interpolate_amplitude(batch.image, donor, self.config.window, weight)
+
+    def adapted_weights(self, loss: Tensor) -> dict[str, Tensor]:
+        """Return name -> θ - η clip(∇loss) of all the network's parameters, differentiable in θ with derivative 1."""
+        names, weights = zip(*self.network.named_parameters(), strict=True)
+        gradients = torch.autograd.grad(loss, weights, retain_graph=True)
+        limit, rate = self.config.gradient_limit, self.config.meta_rate
+        # Not in place on the gradients: autograd may hand out one tensor for two parameters.
+        moved = [weight - rate * grad.clamp(-limit, limit) for weight, grad in zip(weights, gradients, strict=True)]
+        return dict(zip(names, moved, strict=True))
+
+    def supervise(self, logits: Tensor, label: Tensor) -> Tensor:
+        """Return the supervised loss of either view."""
+        # Departure: the Dice of every method here; the authors' own is "official".
+        return soft_dice(logits, label) if self.config.supervision == "dice" else plain_dice(logits, label)
+
+
+def draw_partners(count: int, rng: torch.Generator) -> Tensor:
+    """Return for each of ``count`` >= 2 images the index of another one, uniformly and independently, (count,)."""
+    offset = torch.randint(1, count, (count,), generator=rng, device=rng.device)
+    return (torch.arange(count, device=rng.device) + offset) % count
+
+
+def interpolate_amplitude(image: Tensor, donor: Tensor, window: float, weight: Tensor) -> Tensor:
+    """Move the amplitudes of the lowest frequencies towards another image's, keep all phases, clip to [0, 1].
+
+    |F| becomes (1 - λ)|F| + λ|F_donor| where both frequency indices lie in [-b, b], b = ⌊window · shorter side⌋; the
+    zero frequency is always inside. Source: authors' code, demo and training loader.
+
+    Args:
+        image: (B, C, H, W) in [0, 1].
+        donor: (B,) index of the image that lends its amplitudes.
+        window: L, between 0 and 0.5.
+        weight: (B,) λ, 0 leaves an image as it is.
+
+    Returns:
+        (B, C, H, W) float32.
+    """
+    height, width = image.shape[-2:]
+    reach = math.floor(min(height, width) * window)
+    with torch.autocast(image.device.type, enabled=False):  # transforms have no half-precision kernels everywhere
+        image = image.float()
+        # Only what the window changes is transformed back and added: columns beyond it are zero, never computed.
+        columns = torch.fft.rfft(image, dim=-1)[..., : reach + 1]
+        spectrum = torch.fft.fft(columns, dim=-2)
+        amplitude = spectrum.abs()
+        row = torch.arange(height, device=image.device)
+        inside = torch.minimum(row, height - row)[:, None] <= reach
+        change = weight.view(-1, 1, 1, 1) * (amplitude[donor] - amplitude) * inside
+        changed = torch.fft.ifft(torch.polar(change, spectrum.angle()), dim=-2)
+        view: Tensor = (image + torch.fft.irfft(changed, n=width, dim=-1)).clamp(0, 1)
+        return view
+
+
+def boundary_regions(label: Tensor, classes: int, width: int) -> Tensor:
+    """Return the contour and the surrounding ring of each foreground class.
+
+    Contour: what one erosion takes off; ring: what ``width`` dilations add; both with the 3x3 cross, the outside of
+    the image counting as background. Thin vessels are all contour. Source: authors' code.
+
+    Args:
+        label: (B, 1, H, W) int64.
+        classes: K, background included.
+        width: dilations.
+
+    Returns:
+        (B, 2, K - 1, H, W) bool, contour before ring.
+    """
+    mask = label == torch.arange(1, classes, device=label.device).view(-1, 1, 1)
+    outside = F.pad(~mask, (1, 1, 1, 1), value=True)
+    contour = mask & dilate(outside)[..., 1:-1, 1:-1]
+    grown = mask
+    for _ in range(width):
+        grown = dilate(grown)
+    return torch.stack([contour, grown & ~mask], dim=1)
+
+
+def dilate(mask: Tensor) -> Tensor:
+    """Return a mask (..., H, W) dilated once by the 3x3 cross: each pixel and its four neighbours."""
+    # Shifted ORs of bytes: a pooling window is a square, and pools floats.
+    grown = mask.clone()
+    grown[..., 1:, :] |= mask[..., :-1, :]
+    grown[..., :-1, :] |= mask[..., 1:, :]
+    grown[..., 1:] |= mask[..., :-1]
+    grown[..., :-1] |= mask[..., 1:]
+    return grown
+
+
+def boundary_contrast(views: Sequence[Tensor], regions: Tensor, temperature: float) -> Tensor:
+    """Pull together the contours' features over images and views, likewise the rings', and push the two apart.
+
+    A region's embedding is the mean of the features over it; each structure has its own contrast, and they are
+    summed. Regions that are empty in an image take no part. Source: authors' code.
+
+    Args:
+        views: last decoder maps (B, F, H, W) of the same images; computed in float32 whatever their type.
+        regions: (B, 2, structures, H, W) bool, contour before ring.
+        temperature: τ of the similarities.
+    """
+    with torch.autocast(regions.device.type, enabled=False):  # similarities reach 1 / τ = 20
+        weight = regions.float()
+        area = weight.sum(dim=(-2, -1)).unsqueeze(-1)
+        # Departure: the shared network's last map is signed, before its normalisation; what the authors average is
+        # the output of an instance normalisation without scales and a ReLU, so both are applied here.
+        features = [F.instance_norm(view.float()).relu() for view in views]
+        means = [torch.einsum("bgshw,bfhw->bgsf", weight, view) / area.clamp(min=1) for view in features]
+        embedding = torch.cat(means).permute(2, 1, 0, 3).flatten(1, 2)  # (structures, contours then rings, F)
+        present = torch.cat([area[..., 0] > 0] * len(views)).permute(2, 1, 0).flatten(1)
+        return separation(embedding, present, temperature).sum()
+
+
+def separation(embedding: Tensor, present: Tensor, temperature: float) -> Tensor:
+    """Return the supervised NT-Xent of two groups with cosine similarities s.
+
+    Mean over ordered pairs (a, p) of one group of -log[e^{s_ap/τ} / (e^{s_ap/τ} + Σ_n e^{s_an/τ})], n over the other
+    group; 0 where there is no pair. Source: authors' code, by way of pytorch-metric-learning.
+
+    Args:
+        embedding: (structures, 2n, F), the first n of one group, the others of the other.
+        present: (structures, 2n) bool: which embeddings count.
+        temperature: τ.
+
+    Returns:
+        (structures,), at least 0.
+    """
+    unit = F.normalize(embedding, dim=-1)
+    similarity = unit @ unit.mT / temperature
+    index = torch.arange(embedding.shape[1], device=embedding.device)
+    group = index < len(index) // 2
+    same = group[:, None] == group
+    both = present[:, :, None] & present[:, None, :]
+    negatives = similarity.masked_fill(~both | same, ABSENT).logsumexp(dim=-1, keepdim=True)
+    pairs = both & same & (index[:, None] != index)
+    # Departure: theirs adds 1e-7 to the fraction, which caps a pair's loss at 16 and takes away its gradient there.
+    loss = F.softplus(negatives - similarity)
+    return (loss * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp(min=1)
+
+
+def plain_dice(logits: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:
+    """Return 1 - mean_c (2 Σ p q + ε) / (Σ p + Σ q + ε) over the foreground classes, sums over batch and pixels.
+
+    Source: authors' code, utils.
+
+    Args:
+        logits: (B, K, *S); computed in float32 whatever their type.
+        label: (B, 1, *S) int64.
+        epsilon: ε.
+    """
+    # Departure: p is the softmax of the shared head; the authors' two structures overlap, and each has a sigmoid.
+    probability = logits.float().softmax(dim=1)[:, 1:]
+    target = one_hot(label, logits.shape[1])[:, 1:]
+    axes = (0, *range(2, logits.ndim))
+    overlap = (probability * target).sum(dim=axes)
+    size = probability.sum(dim=axes) + target.sum(dim=axes)
+    return 1 - ((2 * overlap + epsilon) / (size + epsilon)).mean()

@@ -1,0 +1,279 @@
+"""FreeSDG: segmentation of high-frequency images, coupled to the reconstruction of one fixed high-pass view.
+
+Li, Li, Zhao, Fu, Su, Hu, Liu: Frequency-mixed Single-source Domain Generalization for Medical Image Segmentation,
+MICCAI 2023, arXiv 2307.09005. The network never sees an image itself: in training a patch-wise mixture of two
+high-pass views, in prediction the fixed view.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .base import Batch, Method, StepContext, Terms
+from .cbam import BlockAttention
+from .highpass import Gaussian, high_pass, median, scale_gaussian, stretch
+from .losses import cross_entropy, soft_dice
+from .network import SegmentationNetwork
+
+Region: TypeAlias = Literal["grid", "foreground"]
+
+RELEASED = "authors' code, released command"
+CERTAIN = 20.0
+"""Logit of the background outside the region: a probability of 1 - 2e-9, and finite."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FreeSDGConfig:
+    """Settings; the defaults are those of the command that the authors give, without their FACT augmentation."""
+
+    bank_sigmas: tuple[float, ...] = field(
+        default=tuple(float(sigma) for sigma in range(2, 22)),
+        metadata={"source": "authors' code, pixels of a 512 px image; each kernel is 2 sigma + 1 wide"},
+    )
+    fixed_width: int = field(default=27, metadata={"source": RELEASED})
+    fixed_sigma: float = field(default=9.0, metadata={"source": RELEASED})
+    gain: float = field(default=4.0, metadata={"source": "authors' code"})
+    reference_side: int = field(
+        default=512,
+        metadata={"source": "choice: widths and sigmas times (longest side / 512); 0 leaves them in voxels"},
+    )
+    smallest_sigma: float = field(
+        default=0.5, metadata={"source": "choice, voxels: narrower filters, which small grids get, give blank views"}
+    )
+    filter_input: bool = field(default=True, metadata={"source": "authors' code; false is its switch no_hfc"})
+    mix: bool = field(default=True, metadata={"source": RELEASED + "; false, its default: the fixed view alone"})
+    patch_side: int = field(
+        default=0, metadata={"source": RELEASED + ": random sides (0); its default is a square of 100 of 512 px"}
+    )
+    fill_offset: float = field(default=0.2, metadata={"source": "authors' code"})
+    median_2d: Region = field(default="grid", metadata={"source": "authors' code"})
+    median_3d: Region = field(
+        default="foreground", metadata={"source": "choice: the median of a volume with its background is background"}
+    )
+    range_3d: tuple[float, ...] = field(
+        default=(0.005, 0.995), metadata={"source": "choice: quantiles of the brain that become -1 and 1"}
+    )
+    reconstruction: float = field(default=1.0, metadata={"source": "authors' code, lambda_high"})
+    segmentation: float = field(default=1.0, metadata={"source": "authors' code, lambda_seg"})
+    mask_prediction: bool = field(
+        default=True, metadata={"source": "authors' code: background outside the field of view, in the loss too"}
+    )
+    attention_reduction: int = field(default=16, metadata={"source": "authors' code, CBAM"})
+    attention_kernel: int = field(default=7, metadata={"source": "authors' code, CBAM"})
+    supervision: Literal["dice", "official"] = field(
+        default="dice", metadata={"source": "this benchmark; official: binary cross-entropy, authors' code"}
+    )
+
+    def __post_init__(self) -> None:
+        some = len(self.bank_sigmas) > 0 and min(self.bank_sigmas) > 0
+        _require(some, "method.bank_sigmas must be one number or more, all above 0")
+        _require(self.fixed_width % 2 == 1 and self.fixed_width > 1, "method.fixed_width must be odd and above 1")
+        for name in ("fixed_sigma", "gain", "smallest_sigma"):
+            _require(getattr(self, name) > 0, f"method.{name} must be above 0")
+        for name in ("reference_side", "patch_side", "reconstruction", "segmentation"):
+            _require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+        low_to_high = len(self.range_3d) == 2 and 0 <= self.range_3d[0] < self.range_3d[1] <= 1
+        _require(low_to_high, "method.range_3d: two fractions between 0 and 1, smaller first")
+        _require(self.attention_reduction >= 1, "method.attention_reduction must be at least 1")
+        _require(self.attention_kernel % 2 == 1, "method.attention_kernel must be odd")
+
+
+class FreeSDG(Method):
+    """Train on mixed high-pass views; predict on the fixed one."""
+
+    # Departure: the authors' U-Net is replaced by the shared network. Its encoder and decoder are the encoder and the
+    # segmentation decoder here; a second decoder of the same kind reconstructs. All network weights take part.
+
+    Config = FreeSDGConfig
+
+    def __init__(self, network: SegmentationNetwork, config: FreeSDGConfig | None = None) -> None:
+        super().__init__(network, config)
+        self.reconstruction = ReconstructionDecoder(network)
+        reduction, kernel = self.config.attention_reduction, self.config.attention_kernel
+        widths = [network.init_filters * 2**level for level in reversed(range(len(network.up_layers)))]
+        self.coupling = nn.ModuleList(Coupling(network.ndim, width, reduction, kernel) for width in widths)
+
+    def prepare(self, image: Tensor, foreground: Tensor) -> Tensor:
+        """Return the fixed high-pass view (B, C, *S) in [-1, 1]; -1 outside the foreground.
+
+        The protocol's normalisation has no say: the filter's gain and clipping presuppose this range.
+        """
+        region = whole_if_empty(foreground)
+        signed, outside = self.levels(image, region)
+        if not self.config.filter_input:
+            return signed
+        filled = torch.where(region, signed, outside)
+        return high_pass(filled, region, self.filters(image)[:1], self.config.gain)[0]
+
+    def training_step(self, batch: Batch, context: StepContext) -> Terms:
+        """Return the supervised term of a mixed view, and the L1 distance of its reconstruction to the fixed view."""
+        batch = self.augment(batch, context.rng)
+        region = whole_if_empty(batch.foreground)
+        view, fixed = self.views(batch.image, region, context.rng)
+        logits, decoder = self.decode(view)
+        reconstructed = torch.where(region, self.reconstruction.image(decoder), -1.0)
+        # Departure: Dice over all classes, the term of every method here; the authors' is binary cross-entropy.
+        supervised = soft_dice if self.config.supervision == "dice" else cross_entropy
+        return {
+            "segmentation": self.config.segmentation * supervised(self.confine(logits, region), batch.label),
+            "reconstruction": self.config.reconstruction * F.l1_loss(reconstructed, fixed),
+        }
+
+    def predict(self, image: Tensor, foreground: Tensor) -> Tensor:
+        """Return logits (B, classes, *S) of the fixed view; certain background outside the foreground."""
+        logits, _ = self.decode(self.prepare(image, foreground))
+        return self.confine(logits, whole_if_empty(foreground))
+
+    def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Return the images (B, C, *S) as one training step's mixture of views."""
+        batch = self.augment(batch, rng)
+        return self.views(batch.image, whole_if_empty(batch.foreground), rng)[0]
+
+    def views(self, image: Tensor, region: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return what the network sees in training and what it reconstructs, (B, C, *S) each.
+
+        Two filters and a box are drawn for the whole batch; inside the box the second filter's view replaces the
+        first's. A filter may be drawn twice.
+        """
+        config = self.config
+        signed, outside = self.levels(image, region)
+        chosen = torch.zeros(1, dtype=torch.long, device=image.device)
+        if config.filter_input and config.mix:
+            pair = torch.randint(len(config.bank_sigmas), (2,), generator=rng, device=image.device)
+            chosen = torch.cat([chosen, 1 + pair])
+        filled = torch.where(region, signed, outside)
+        fixed, *mixed = high_pass(filled, region, self.filters(image), config.gain, chosen)
+        if not config.filter_input:
+            return signed, fixed
+        if not mixed:
+            return fixed, fixed
+        side = max(1, round(config.patch_side * self._scale(image))) if config.patch_side else 0
+        box = random_box(image.shape[2:], rng, side)
+        return torch.where(box, mixed[1], mixed[0]), fixed
+
+    def levels(self, image: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
+        """Return images (B, C, *S) from [0, 1] mapped to [-1, 1], and what to fill their outside with, (B, C, *ones).
+
+        Photographs keep their full range; volumes are stretched between two quantiles of the region and clipped, or
+        the gain would saturate them.
+        """
+        flat = image.ndim == 4
+        signed = 2 * (image if flat else stretch(image, region, self.config.range_3d)) - 1
+        over = self.config.median_2d if flat else self.config.median_3d
+        # Departure: the authors' code takes the median of the whole image, a photograph that is mostly field of view.
+        # A volume is mostly background: filled with that, the rim of the brain saturates (``median_3d``).
+        return signed, median(signed, None if over == "grid" else region) + self.config.fill_offset
+
+    def filters(self, image: Tensor) -> tuple[Gaussian, ...]:
+        """Return the fixed filter, then the bank, in voxels of this grid."""
+        # Departure: the filters were chosen for photographs of 512 pixels a side; other grids get them to scale.
+        scale, smallest = self._scale(image), self.config.smallest_sigma
+        bank = [(2 * sigma + 1, sigma) for sigma in self.config.bank_sigmas]
+        fixed = (self.config.fixed_width, self.config.fixed_sigma)
+        return tuple(scale_gaussian(width, sigma, scale, smallest) for width, sigma in (fixed, *bank))
+
+    def decode(self, view: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits (B, classes, *S) of a view, and the last map of the reconstruction decoder (B, filters, *S).
+
+        The segmentation decoder gets the encoder's maps only through the reconstruction decoder: at each level the
+        map of that decoder joins its own, where the shared network adds a skip connection.
+        """
+        network = self.network
+        deepest, skips = network.encode(view)
+        deepest = network.bottleneck(deepest)
+        guides = self.reconstruction(deepest, skips)
+        decoder = deepest
+        stages = zip(network.up_samples, network.up_layers, self.coupling, guides, strict=True)
+        for upsample, block, couple, guide in stages:
+            decoder = block(couple(guide, upsample(decoder)))
+        logits: Tensor = network.conv_final(decoder)
+        return logits, guides[-1]
+
+    def confine(self, logits: Tensor, region: Tensor) -> Tensor:
+        """Return logits with certain background outside the region."""
+        if not self.config.mask_prediction:
+            return logits
+        background = torch.zeros(logits.shape[1], dtype=logits.dtype, device=logits.device)
+        background[0] = CERTAIN
+        return torch.where(region, logits, background.view(-1, *[1] * (logits.ndim - 2)))
+
+    def _scale(self, image: Tensor) -> float:
+        side = self.config.reference_side
+        return max(image.shape[2:]) / side if side else 1.0
+
+
+class ReconstructionDecoder(nn.Module):
+    """A second decoder of the shared network's kind, with its skip connections, that ends in an image."""
+
+    def __init__(self, network: SegmentationNetwork) -> None:
+        super().__init__()
+        # The whole network for the sake of its decoder: same layers, same initialisation, weights of its own.
+        stock = SegmentationNetwork(network.ndim, network.channels, network.channels, network.init_filters)
+        self.up_samples, self.up_layers, self.head = stock.up_samples, stock.up_layers, stock.conv_final
+
+    def forward(self, deepest: Tensor, skips: list[Tensor]) -> list[Tensor]:
+        """Return the decoder's maps, deepest level first."""
+        decoder, maps = deepest, []
+        for upsample, block, skip in zip(self.up_samples, self.up_layers, reversed(skips[:-1]), strict=True):
+            decoder = block(upsample(decoder) + skip)
+            maps.append(decoder)
+        return maps
+
+    def image(self, decoder: Tensor) -> Tensor:
+        """Return the image (B, C, *S) float32 in [-1, 1] of the last map."""
+        reconstructed: Tensor = self.head(decoder)
+        return reconstructed.float().tanh()
+
+
+class Coupling(nn.Module):
+    """Attend to the maps of both decoders at one level and merge them into the width of one."""
+
+    def __init__(self, ndim: int, width: int, reduction: int, kernel: int) -> None:
+        super().__init__()
+        self.attention = BlockAttention(ndim, 2 * width, reduction, kernel)
+        convolution: Any = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
+        # Departure: the authors' next block takes the doubled channels; the shared network's needs its own width.
+        self.merge = convolution(2 * width, width, 1)
+
+    def forward(self, guide: Tensor, own: Tensor) -> Tensor:
+        """Return (B, width, *S) from the reconstruction decoder's map and the segmentation decoder's own."""
+        merged: Tensor = self.merge(self.attention(torch.cat([guide, own], dim=1)))
+        return merged
+
+
+def random_box(shape: Sequence[int], rng: torch.Generator, side: int = 0) -> Tensor:
+    """Return a mask (*shape) of one random box, on the generator's device.
+
+    Source: authors' code. Sides are uniform over 0 .. N - 1, independently; the start is uniform over the positions
+    that keep the box inside and off the last line.
+
+    Args:
+        shape: the grid.
+        rng: the only source of randomness.
+        side: of the box along all axes, below the grid's; 0 draws them.
+    """
+    # Double precision: a single one rounds the largest draws up, to a box one voxel too large.
+    draws = torch.rand((2, len(shape)), generator=rng, device=rng.device, dtype=torch.float64)
+    mask = torch.ones(tuple(shape), dtype=torch.bool, device=rng.device)
+    for axis, length in enumerate(shape):
+        size = (draws[0, axis] * length).floor() if side == 0 else min(side, length - 1)
+        start = (draws[1, axis] * (length - size)).floor()
+        position = torch.arange(length, device=rng.device)
+        within = (position >= start) & (position < start + size)
+        mask &= within.view(-1, *[1] * (len(shape) - 1 - axis))
+    return mask
+
+
+def whole_if_empty(foreground: Tensor) -> Tensor:
+    """Return the foreground (B, 1, *S), or the whole grid for an image that has none."""
+    empty = ~foreground.flatten(1).any(dim=1)
+    return foreground | empty.view(-1, *[1] * (foreground.ndim - 1))
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
