@@ -61,6 +61,20 @@ def suite_options(function: F) -> F:
     return function
 
 
+def launch_options(function: F) -> F:
+    """Add the options that say how a sweep's runs are started."""
+    for decorate in (
+        options.data_root,
+        click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
+        click.option("--strict", is_flag=True, help="Refuse incomplete data sets."),
+        click.option("--device", default="auto", show_default=True),
+        click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at the same time."),
+        click.option("--launcher", type=click.Choice(["local"]), default="local", show_default=True),
+    ):
+        function = decorate(function)
+    return function
+
+
 class Selection:
     """A suite, the part of it that is meant, and what is on disk."""
 
@@ -103,12 +117,7 @@ class Selection:
 
 @click.command()
 @suite_options
-@click.option("--launcher", type=click.Choice(["local"]), default="local", show_default=True)
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at the same time.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--strict", is_flag=True, help="Refuse incomplete data sets.")
-@click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
-@options.data_root
+@launch_options
 def sweep(**given: Any) -> None:
     """Train and score everything a suite asks for that is not done yet.
 
@@ -120,12 +129,7 @@ def sweep(**given: Any) -> None:
 @click.command()
 @suite_options
 @click.option("--state", "states", callback=names, default="failed,diverged", show_default=True)
-@click.option("--launcher", type=click.Choice(["local"]), default="local", show_default=True)
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at the same time.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--strict", is_flag=True, help="Refuse incomplete data sets.")
-@click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing.")
-@options.data_root
+@launch_options
 def retry(**given: Any) -> None:
     """Try failed and diverged runs of a suite again."""
     known: tuple[State, ...] = ("FAILED", "DIVERGED", "STALE")

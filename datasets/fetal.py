@@ -113,8 +113,8 @@ def _family(folder: Path, stratum: str) -> tuple[tuple[Case, ...], tuple[str, ..
         present = (path / f"{kind}.nii.gz" for path in folders if (path / f"{kind}.nii.gz").is_file())
         return by_id(present, lambda file: file.parent.name.removesuffix("_Study1"))
 
-    # mask.nii.gz is left alone: it is the parcellation's outline, an oracle. The volumes are skull-stripped, and what is
-    # brain is read off them.
+    # mask.nii.gz is left alone: it is the outline of the parcellation, an oracle. The volumes are skull-stripped, and
+    # their brain is read off them.
     return pair(files("srr"), files("parcellation"), None, lambda _: stratum)
 
 

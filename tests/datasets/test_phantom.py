@@ -159,7 +159,7 @@ def _write(root: Path) -> None:
 
 
 def test_several_processes_may_write_at_once(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(4, mp_context=get_context("fork")) as pool:
         list(pool.map(_write, [tmp_path / "many"] * 8))
     alone = write_phantom(tmp_path / "alone", 2, cases=2, size=16)
     assert contents(tmp_path / "many/phantom2d") == contents(alone)

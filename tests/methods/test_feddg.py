@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from scipy import ndimage
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
 from ssdg.methods.base import Batch, Method, StepContext
@@ -85,17 +86,20 @@ def test_amplitudes_mix_inside_the_window_only_and_phases_stay(sides, window):
     inside = row[:, None] & column
     mix = torch.lerp(own.abs(), own.abs()[SWAP], weight.double().view(-1, 1, 1, 1))
     expected = torch.where(inside, mix, own.abs())
-    assert inside.sum() >= min((2 * reach + 1) ** 2, image[0, 0].numel())
-    assert torch.allclose(new, torch.polar(expected, own.angle()), atol=1e-3)
+    assert inside.sum() == min(2 * reach + 1, sides[0]) * min(2 * reach + 1, sides[1])
+    # The tolerance is for single-precision phases where the image has next to no amplitude of its own.
+    assert torch.allclose(new, torch.polar(expected, own.angle()), atol=5e-3)
 
 
 def test_views_are_clipped_to_the_range_of_images():
-    image = torch.stack([torch.full((1, 16, 16), 0.1), torch.full((1, 16, 16), 0.9)])
-    image[:, :, :8] += torch.tensor([0.6, -0.6]).view(2, 1, 1, 1)
-    view = interpolate_amplitude(image, SWAP, 0.0, torch.tensor([0.0, 1.0]))
+    dark, bright = torch.zeros((1, 16, 16)), torch.ones((1, 16, 16))
+    dark[:, :8], bright[:, :8] = 0.5, 0.3
+    view = interpolate_amplitude(torch.stack([bright, dark]), SWAP, 0.0, torch.ones(2))
+    assert torch.allclose(view[0, 0, [0, -1], 0], torch.tensor([0.0, 0.6]), atol=1e-6)  # 0.3 and 1, less 0.4
+    assert torch.allclose(view[1, 0, [0, -1], 0], torch.tensor([0.9, 0.4]), atol=1e-6)  # 0.5 and 0, plus 0.4
     assert view.min() == 0
-    bright = torch.stack([image[0], torch.ones((1, 16, 16))])
-    assert interpolate_amplitude(bright, SWAP, 0.0, torch.ones(2)).max() == 1
+    lit = interpolate_amplitude(torch.stack([dark, torch.ones((1, 16, 16))]), SWAP, 0.0, torch.ones(2))
+    assert lit.max() == 1
 
 
 def test_donors_are_other_images_each_as_often():
@@ -210,12 +214,9 @@ def test_a_step_leaves_weights_and_their_gradients_alone():
     assert all(weight.grad is None for weight in method.parameters())
 
 
-def test_without_transform_step_or_contrast_both_terms_are_source_only_training():
-    terms = terms_of(
-        make_method(meta_rate=0.0, contrast=0.0),
-        replace(make_batch(), image=make_images(1).new_ones(2, 3, 32, 32) / 2),
-    )
-    plain = terms_of(make_method(Method), replace(make_batch(), image=torch.full((2, 3, 32, 32), 0.5)))
+def test_without_transform_and_inner_step_both_terms_are_source_only_training():
+    grey = replace(make_batch(), image=torch.full((2, 3, 32, 32), 0.5))
+    terms, plain = terms_of(make_method(meta_rate=0.0), grey), terms_of(make_method(Method), grey)
     assert torch.equal(terms["segmentation"], plain["segmentation"])
     assert torch.allclose(terms["episodic"], plain["segmentation"], atol=1e-6)
 
@@ -339,12 +340,14 @@ def test_images_all_of_one_class_train(value):
     assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
 
-def test_nothing_waits_for_the_device():
-    # Tensors on "meta" have shapes and no values: whatever looks at one, or indexes by a mask, raises.
-    image, weight = torch.empty((2, 3, 32, 32), device="meta"), torch.empty(2, device="meta")
-    assert interpolate_amplitude(image, weight.long(), 0.1, weight).shape == image.shape
-    regions = boundary_regions(image[:, :1].long(), 3, 5)
-    assert boundary_contrast([image, image], regions, 0.05).shape == ()
+def test_no_step_waits_for_the_device():
+    # Fake tensors have shapes and no values: whatever looks at one, or indexes by a mask, raises.
+    with FakeTensorMode():
+        batch = make_batch(3)
+        terms = terms_of(make_method(), batch)
+        sum(terms.values()).backward()
+        with pytest.raises(RuntimeError):
+            terms["contrast"].item()
 
 
 def test_contrast_does_not_depend_on_the_precision():
