@@ -16,7 +16,7 @@ from torch import Tensor
 from .base import Batch, Method, StepContext, Terms, standardise
 from .elastic import displacement_deviation, resample, rotation, sampling_grid, smooth_noise
 from .losses import soft_dice
-from .quality import blur, change_contrast, per_image, sharpen
+from .quality import blur, change_contrast, extremes, per_image, sharpen
 
 Transform: TypeAlias = Literal[
     "sharpness",
@@ -175,30 +175,33 @@ class BigAug(Method):
         # Departure: the paper's units of intensity are unknown here; normalised images alone survive its noise.
         with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
             image = self.prepare(batch.image, batch.foreground)
-            # The darkest value before any change: noise and sharpening would make the margins an outlier.
-            darkest = image.amin(dim=tuple(range(2, image.ndim)), keepdim=True)
             drawn = draw(self.config, len(image), image.ndim - 2, rng)
-            image = self.degrade(image, drawn, rng)
+            # Black before any change: noise and sharpening would make an outlier of it, and of the margins.
+            darkest = image.amin(dim=tuple(range(2, image.ndim)), keepdim=True)
+            image, darkest = self.degrade(image, darkest, drawn, rng)
             image, label, foreground = self.move(image, batch, darkest, drawn, rng)
             if self.config.renormalise:
                 image = standardise(image, foreground if self.normalisation == "foreground" else None)
             return image, label
 
-    def degrade(self, image: Tensor, drawn: Draw, rng: torch.Generator) -> Tensor:
-        """Return the normalised images after the six transforms of quality and appearance."""
-        config = self.config
-        widest = config.sharpness_sigma[1]
+    def degrade(self, image: Tensor, darkest: Tensor, drawn: Draw, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the normalised images, and what their darkest value has become, after quality and appearance."""
+        config, widest = self.config, self.config.sharpness_sigma[1]
 
-        def apply(name: Transform, changed: Tensor) -> Tensor:
-            return torch.where(per_image(drawn.active[name], image), changed, image)
+        def choose(name: Transform, before: Tensor, after: Tensor) -> Tensor:
+            return torch.where(per_image(drawn.active[name], before), after, before)
 
-        image = apply("sharpness", sharpen(image, drawn.sharpness, *drawn.sigmas, widest))
-        image = apply("blur", blur(image, drawn.blur, config.blur[1]))
+        image = choose("sharpness", image, sharpen(image, drawn.sharpness, *drawn.sigmas, widest))
+        image = choose("blur", image, blur(image, drawn.blur, config.blur[1]))
         noise = torch.randn(image.shape, generator=rng, device=image.device)
-        image = apply("noise", noise.mul_(per_image(drawn.noise, image)).add_(image))
-        image = apply("brightness", image + per_image(drawn.brightness, image))
-        image = apply("contrast", change_contrast(image, drawn.gamma))
-        return apply("perturbation", image * per_image(drawn.gain, image) + per_image(drawn.offset, image))
+        image = choose("noise", image, noise.mul_(per_image(drawn.noise, image)).add_(image))
+        both = [image, darkest]
+        both = [choose("brightness", v, v + per_image(drawn.brightness, v)) for v in both]
+        bounds = extremes(both[0])
+        both = [choose("contrast", v, change_contrast(v, drawn.gamma, bounds)) for v in both]
+        gain, offset = per_image(drawn.gain, image), per_image(drawn.offset, image)
+        image, darkest = (choose("perturbation", v, v * gain + offset) for v in both)
+        return image, darkest
 
     def move(
         self, image: Tensor, batch: Batch, darkest: Tensor, drawn: Draw, rng: torch.Generator

@@ -114,19 +114,31 @@ def random_network(image: Tensor, sizes: Sequence[int], hidden: int, rng: torch.
     Returns:
         (B, C, *S) float32, of a scale that varies by orders of magnitude.
     """
-    samples, channels = image.shape[:2]
-    convolution: Any = {2: F.conv2d, 3: F.conv3d}[image.ndim - 2]
+    (samples, channels), ndim = image.shape[:2], image.ndim - 2
     path = [channels, *[hidden] * (len(sizes) - 1), channels]
-    with torch.autocast(image.device.type, enabled=False):  # activations can exceed the range of half precision
-        x = image.float().flatten(0, 1).unsqueeze(0)  # samples side by side as groups of channels
-        for layer, size in enumerate(sizes):
-            shape = (samples * path[layer + 1], path[layer], *[size] * (image.ndim - 2))
-            kernel = torch.randn(shape, generator=rng, device=image.device)
-            bias = torch.randn(shape[0], generator=rng, device=image.device)
-            x = convolution(x, kernel, bias, padding=size // 2, groups=samples)
-            if layer < len(sizes) - 1:
-                x = F.leaky_relu_(x, SLOPE)
-        return x.view(image.shape)
+    x = image.float().contiguous()
+    for layer, size in enumerate(sizes):
+        shape = (samples, path[layer + 1], path[layer], *[size] * ndim)
+        kernel = torch.randn(shape, generator=rng, device=image.device)
+        bias = torch.randn(shape[:2], generator=rng, device=image.device)
+        x = _convolve_each(x, kernel, bias)
+        if layer < len(sizes) - 1:
+            x = F.leaky_relu_(x, SLOPE)
+    return x
+
+
+def _convolve_each(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
+    """Return each sample of x (B, C, *S) under its own kernel (B, C', C, *K) and bias (B, C'), as (B, C', *S)."""
+    grid = x.shape[2:]
+    with torch.autocast(x.device.type, enabled=False):  # activations can exceed the range of half precision
+        if kernel.shape[-1] == 1:  # a matrix product; and PyTorch may choose another memory layout for kernels of one
+            product = torch.baddbmm(bias.unsqueeze(2), kernel.flatten(2), x.flatten(2))
+            return product.unflatten(2, grid)
+        convolution: Any = {2: F.conv2d, 3: F.conv3d}[len(grid)]
+        # Samples side by side as groups of channels of one image.
+        side_by_side = x.flatten(0, 1).unsqueeze(0), kernel.flatten(0, 1), bias.flatten()
+        filtered: Tensor = convolution(*side_by_side, padding=kernel.shape[-1] // 2, groups=len(x))
+        return filtered.view(len(x), -1, *grid)
 
 
 def mix(image: Tensor, output: Tensor, weight: Tensor, match_norm: bool = True, epsilon: float = 1e-5) -> Tensor:
@@ -171,8 +183,8 @@ def blend(first: Tensor, second: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
     Source: authors' code, IPA.
     """
-    difference = mask * (first - second)
-    return second + difference, first - difference
+    difference = (first - second).mul_(mask)
+    return second + difference, difference.neg_().add_(first)
 
 
 def dice_and_cross_entropy(logits: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:

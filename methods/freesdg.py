@@ -23,7 +23,7 @@ Region: TypeAlias = Literal["grid", "foreground"]
 
 RELEASED = "authors' code, released command"
 CERTAIN = 20.0
-"""Logit of the background outside the region: a probability of 1 - 2e-9, and finite."""
+"""Logit of the background outside the region, where it is certain: large, and finite as the authors' loss is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +165,7 @@ class FreeSDG(Method):
         signed = 2 * (image if flat else stretch(image, region, self.config.range_3d)) - 1
         over = self.config.median_2d if flat else self.config.median_3d
         # Departure: the authors' code takes the median of the whole image, a photograph that is mostly field of view.
-        # A volume is mostly background: filled with that, the rim of the brain saturates (``median_3d``).
+        # The brain fills a quarter to a half of a volume: with the median of the rest, its rim saturates more often.
         return signed, median(signed, None if over == "grid" else region) + self.config.fill_offset
 
     def filters(self, image: Tensor) -> tuple[Gaussian, ...]:

@@ -52,8 +52,20 @@ def sharpen(image: Tensor, strength: Tensor, first: Tensor, second: Tensor, wide
     return smooth + per_image(strength, image) * (smooth - blur(smooth, second, widest))
 
 
-def change_contrast(image: Tensor, gamma: Tensor) -> Tensor:
-    """Return the images (B, C, *S) raised to powers (B,) between their own extremes, which stay where they are."""
-    low, high = (per_image(extreme, image) for extreme in image.flatten(1).aminmax(dim=1))
-    span = (high - low).clamp(min=torch.finfo(image.dtype).tiny)  # a constant image stays what it is
-    return ((image - low) / span).pow(per_image(gamma, image)) * span + low
+def extremes(image: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest value of each image, channels jointly, to broadcast against (B, C, *S)."""
+    low, high = image.flatten(1).aminmax(dim=1)
+    return per_image(low, image), per_image(high, image)
+
+
+def change_contrast(values: Tensor, gamma: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
+    """Return values raised to powers between two bounds, which stay where they are.
+
+    Args:
+        values: (B, C, *S), or others to treat as those of an image; below the lower bound they take its place.
+        gamma: (B,) powers.
+        bounds: of each image, from :func:`extremes`.
+    """
+    low, high = bounds
+    span = (high - low).clamp(min=torch.finfo(values.dtype).tiny)  # a constant image stays what it is
+    return ((values - low) / span).clamp(min=0).pow(per_image(gamma, values)) * span + low

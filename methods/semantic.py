@@ -49,9 +49,9 @@ class SemanticNormalisation(nn.Module):
         super().__init__()
         convolution: Any = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
         self.classifier = convolution(channels, classes, 1)
-        self.attention = convolution(3 * classes, classes, WINDOW, padding=WINDOW // 2, groups=classes, bias=False)
-        for layer in (self.classifier, self.attention):
-            nn.init.normal_(layer.weight, std=INITIAL_DEVIATION)
+        self.attention = nn.Parameter(torch.empty((classes, 3, *[WINDOW] * ndim)))
+        for weight in (self.classifier.weight, self.attention):
+            nn.init.normal_(weight, std=INITIAL_DEVIATION)
         self.scale = nn.Parameter(torch.ones(channels))
         self.shift = nn.Parameter(torch.zeros(channels))
         self.branches = branches
@@ -71,10 +71,13 @@ class SemanticNormalisation(nn.Module):
         """Return R_c · a_c · q_c (B, classes, *S): how much of x (B, channels, *S) each class takes."""
         # q_c is not negative: mean and maximum over the channels of q_c x are q_c times those of x.
         mean, largest = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
-        cues = torch.stack([probability * mean, probability * largest, probability], dim=2).flatten(1, 2)
+        cues = torch.cat([probability * mean, probability * largest, probability], dim=1)
+        # A dense kernel with zeros between the classes: grouped convolutions in 3D are slow where they are not rare.
+        kernel = self.attention[: self.branches].expand_as(self.attention)
+        own = torch.eye(len(kernel), device=x.device).view(len(kernel), 1, -1, *[1] * (x.ndim - 2))
         operation: Any = {2: F.conv2d, 3: F.conv3d}[x.ndim - 2]
-        kernel = self.attention.weight[: self.branches].expand_as(self.attention.weight)
-        attention = operation(cues, kernel, padding=WINDOW // 2, groups=len(kernel)).float().sigmoid()
+        response = operation(cues, (kernel[:, :, None] * own).flatten(1, 2), padding=WINDOW // 2)
+        attention = response.float().sigmoid()
         share: Tensor = attention * probability
         if self.clusters is None:
             return share

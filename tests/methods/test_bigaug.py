@@ -142,24 +142,21 @@ def test_each_spatial_transform_moves_the_label(name):
 
 def test_brightness_and_perturbation_are_the_affine_maps_they_should_be():
     image = torch.randn((2, 3, 16, 16), generator=rng())
-    method = make_method(probability=1.0, transforms=("brightness",))
-    draws = draw(method.config, 2, 2, rng())
-    torch.testing.assert_close(
-        method.degrade(image, draws, rng()) - image, draws.brightness.view(2, 1, 1, 1) + 0 * image
-    )
-    method = make_method(probability=1.0, transforms=("perturbation",))
-    expected = image * draws.gain.view(2, 1, 1, 1) + draws.offset.view(2, 1, 1, 1)
-    draws = draw(method.config, 2, 2, rng())
-    torch.testing.assert_close(method.degrade(image, draws, rng()), expected)
+    draws = drawn(2, 2)
+    gain, offset, shift = (v.view(2, 1, 1, 1) for v in (draws.gain, draws.offset, draws.brightness))
+    for name, expected in {"brightness": image + shift, "perturbation": image * gain + offset}.items():
+        method = make_method(probability=1.0, transforms=(name,))
+        changed, _ = method.degrade(image, image, draw(method.config, 2, 2, rng()), rng())
+        torch.testing.assert_close(changed, expected)
     none = make_method(probability=1.0, transforms=("perturbation",), perturbation=0.0)
-    assert torch.equal(none.degrade(image, draw(none.config, 2, 2, rng()), rng()), image)
+    assert torch.equal(none.degrade(image, image, draw(none.config, 2, 2, rng()), rng())[0], image)
 
 
 def test_noise_has_the_drawn_deviation_and_is_independent_between_channels():
     method = make_method(probability=1.0, transforms=("noise",))
     image = torch.zeros((4, 3, 64, 64))
     draws = draw(method.config, 4, 2, rng())
-    noise = method.degrade(image, draws, rng(1))
+    noise, _ = method.degrade(image, image, draws, rng(1))
     torch.testing.assert_close(noise.std(dim=(1, 2, 3)), draws.noise, rtol=0.03, atol=0)
     assert torch.corrcoef(noise[0].flatten(1))[0, 1].abs() < 0.05
     assert torch.corrcoef(noise[:, 0].flatten(1))[0, 1].abs() < 0.05
@@ -186,6 +183,14 @@ def test_shrunk_images_lie_in_the_darkest_value_and_background():
     border = make_method(probability=1.0, transforms=("scaling",), scaling=(0.4, 0.4), padding="border")
     image, _ = border.transform(flat, rng())
     assert image[..., -1].min() > image[..., 16].max()
+
+
+def test_margins_change_their_colour_with_the_black_of_the_image():
+    names = ("brightness", "contrast", "perturbation", "scaling")
+    method = make_method(probability=1.0, transforms=names, scaling=(0.5, 0.5))
+    image, _ = method.transform(make_batch(), rng())
+    torch.testing.assert_close(image[..., 0, 0], image[..., 8, 8])  # outside the image, and its black corner
+    assert not torch.allclose(image[..., 0, 0], image[..., 16, 16], atol=0.5)
 
 
 def displaced(method, side, ndim):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from ssdg.methods.quality import blur, change_contrast, sharpen
+from ssdg.methods.quality import blur, change_contrast, extremes, sharpen
 
 SHAPES = {2: (2, 3, 20, 17), 3: (2, 1, 12, 9, 10)}
 
@@ -49,12 +49,12 @@ def test_a_constant_image_stays_constant():
     image, sigma = torch.full((2, 1, 9, 9, 9), 0.7), torch.tensor([0.5, 1.0])
     torch.testing.assert_close(blur(image, sigma, 1.0), image)
     torch.testing.assert_close(sharpen(image, torch.full((2,), 30.0), sigma, sigma, 1.0), image, atol=1e-4, rtol=0)
-    assert torch.equal(change_contrast(image, torch.full((2,), 4.5)), image)
+    assert torch.equal(change_contrast(image, torch.full((2,), 4.5), extremes(image)), image)
 
 
 def test_contrast_keeps_the_extremes_and_follows_the_power():
     image = images(2)
-    out = change_contrast(image, torch.tensor([0.5, 4.5]))
+    out = change_contrast(image, torch.tensor([0.5, 4.5]), extremes(image))
     torch.testing.assert_close(out.amin((1, 2, 3)), image.amin((1, 2, 3)))
     torch.testing.assert_close(out.amax((1, 2, 3)), image.amax((1, 2, 3)))
     low, high = image[1].min(), image[1].max()
@@ -63,4 +63,10 @@ def test_contrast_keeps_the_extremes_and_follows_the_power():
 
 def test_a_power_of_one_is_the_identity():
     image = images(3)
-    torch.testing.assert_close(change_contrast(image, torch.ones(2)), image)
+    torch.testing.assert_close(change_contrast(image, torch.ones(2), extremes(image)), image)
+
+
+def test_values_below_the_bounds_take_the_lower_one():
+    bounds = torch.full((2, 1, 1, 1), -1.0), torch.full((2, 1, 1, 1), 1.0)
+    out = change_contrast(torch.full((2, 1, 1, 1), -3.0), torch.tensor([0.5, 2.5]), bounds)
+    assert (out == -1).all()

@@ -18,6 +18,8 @@ def peak(options: Options) -> Iterator[Row]:
     script = Path(__file__).with_name("memory_run.py")
     with tempfile.TemporaryDirectory() as folder:
         arguments = [str(options.data_root.resolve()), str(options.cache.resolve()), folder]
+        if options.threads is not None:
+            arguments.append(str(options.threads))
         command = [sys.executable, "-P", str(script), *arguments]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if result.returncode:

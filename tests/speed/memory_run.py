@@ -1,4 +1,4 @@
-"""The run whose memory is measured: ``memory_run.py DATA_ROOT CACHE FOLDER`` prints its peaks as JSON, in bytes.
+"""What is measured: ``memory_run.py DATA_ROOT CACHE FOLDER [THREADS]`` prints its peaks as JSON, in bytes.
 
 A little of everything a run does: two steps with a checkpoint, the held-out score, two cases on their native grid.
 """
@@ -57,7 +57,7 @@ def main(data_root: Path, cache: Path, folder: Path) -> dict[str, int]:
         material = find_material(request, task, ["lesav"], shelf, silent)
     except DataError:  # its images are the largest: where they are not there, the source's own are scored
         material = find_material(request, task, [], shelf, silent)
-    peaks = {"imports": peak()}
+    peaks = {"finding its data": peak()}
     prepared = material.prepare(task, request.preprocess, cache)
     peaks["preparing"] = peak()
     cls = load_method("erm")
@@ -96,4 +96,6 @@ class Counter(LineObserver):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) > 4:
+        torch.set_num_threads(int(sys.argv[4]))
     print(json.dumps(main(*map(Path, sys.argv[1:4]))))

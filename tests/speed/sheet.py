@@ -28,15 +28,18 @@ class Options:
     repeats: int | None = None  # samples of every measurement; None: as many as each needs
     data_root: Path | None = None  # the published data sets; None: rows that need them are skipped
     cache: Path = field(default_factory=lambda: Path("results/prepared"))
+    threads: int | None = None  # of the CPU; None: as torch finds them
 
     def samples(self, default: int) -> int:
         """Return how many samples to take."""
         return default if self.repeats is None else self.repeats
 
     def devices(self) -> list["torch.device"]:
-        """Return the CPU and, where there is one, the GPU."""
+        """Return the CPU, with its threads set, and, where there is one, the GPU."""
         import torch
 
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
         return [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 
 
@@ -85,14 +88,19 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
+def load() -> str:
+    """Return how many processes wanted a core over the last minute."""
+    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+
+
 def machine() -> dict[str, str]:
-    """Return what the numbers belong to: device, cores, threads, versions, commit, date, load."""
+    """Return what the numbers belong to: device, cores, threads, versions, commit, date."""
     versions = environment.package_versions()
     # A part of the suite without torch must not import it for its name: that would take longer than the measurement.
     torch = sys.modules.get("torch")
     gpu = torch is not None and torch.cuda.is_available()
     threads = str(torch.get_num_threads()) if torch is not None else "torch not used"
-    found = {
+    return {
         "device": f"{torch.cuda.get_device_name(0)}, {processor()}" if torch is not None and gpu else processor(),
         "cores": str(environment.cores()),
         "threads": threads,
@@ -101,9 +109,6 @@ def machine() -> dict[str, str]:
         "versions": ", ".join(f"{name} {value}" for name, value in versions.items()),
         "platform": platform.platform(),
     }
-    if hasattr(os, "getloadavg"):
-        found["load"] = f"{os.getloadavg()[0]:.1f} over the last minute, this suite included"
-    return found
 
 
 def processor() -> str:

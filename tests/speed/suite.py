@@ -16,7 +16,7 @@ from pathlib import Path
 # `python -P` keeps this folder off the path, and with it the repository's `datasets`; last, it can hide nothing.
 sys.path.append(str(Path(__file__).resolve().parent))
 
-from sheet import Options, Row, Skipped, machine, markdown, write
+from sheet import Options, Row, Skipped, load, machine, markdown, write
 
 from ssdg.benchmark.settings import UsageError
 from ssdg.datasets.base import DataError
@@ -66,15 +66,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Measure this machine.", epilog=f"Names: {', '.join(MEASUREMENTS)}.")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a name or its beginning")
     parser.add_argument("--repeats", type=int, metavar="N", help="samples of every measurement")
+    parser.add_argument("--threads", type=int, metavar="N", help="of torch on the CPU; use 1 on a busy machine")
     parser.add_argument("--data-root", type=Path, help="the published data sets (default: $BENCH_DATA)")
     parser.add_argument("--cache", type=Path, default=ROOT / "results/prepared", help="prepared data")
     parser.add_argument("--output", type=Path, help="folder of the table (default: results/speed for all of it)")
     given = parser.parse_args(arguments)
-    if given.repeats is not None and given.repeats < 1:
-        parser.error("--repeats must be at least 1")
+    if any(number is not None and number < 1 for number in (given.repeats, given.threads)):
+        parser.error("--repeats and --threads must be at least 1")
     data_root = given.data_root or (Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None)
-    options = Options(repeats=given.repeats, data_root=data_root, cache=given.cache)
-    rows, broken = [], False
+    options = Options(repeats=given.repeats, data_root=data_root, cache=given.cache, threads=given.threads)
+    before, broken = load(), False
+    rows: list[Row] = []
     for name in chosen(given.only):
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
             rows.append(Row(name, note=f"broke: {type(error).__name__}: {error}"))
             broken = True
-    where = machine()
+    where = {**machine(), "load": f"{before} before, {load()} after, in processes over a minute"}
     print(markdown(rows, where))
     output = given.output or (None if given.only else ROOT / "results/speed")
     if output is not None:
