@@ -9,7 +9,7 @@ import click
 from ssdg.datasets.base import DataError
 from ssdg.methods import MethodError
 
-from . import cli_about, cli_data, cli_runs, cli_suites, cli_table
+from . import cli_about, cli_data, cli_figure, cli_runs, cli_suites, cli_table
 from .files import StorageError, storage_error
 from .lease import LeaseHeld, LeaseLost
 from .settings import UsageError
@@ -55,7 +55,14 @@ def main() -> None:
     """
 
 
-for command in [*cli_runs.commands, *cli_suites.commands, *cli_table.commands, *cli_about.commands, cli_data.data]:
+for command in [
+    *cli_runs.commands,
+    *cli_suites.commands,
+    *cli_table.commands,
+    *cli_about.commands,
+    cli_data.data,
+    cli_figure.figure,
+]:
     main.add_command(command)
 
 if __name__ == "__main__":

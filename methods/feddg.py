@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
+from . import MethodError
 from .base import Batch, Method, StepContext, Terms
 from .boundary import boundary_contrast, boundary_regions
 from .losses import one_hot, soft_dice
@@ -33,8 +34,8 @@ class FedDGConfig:
     window: float = field(
         default=0.01,
         metadata={
-            "source": "paper, half side of the window as a fraction of the shorter side (authors' demo: 0.003); "
-            "below 100 pixels only the zero frequency is inside; plays no part in mode 'released'"
+            "source": "quoted for the paper, not verified (authors' demo: 0.003); half side of the window over the "
+            "shorter side, so below 100 pixels the zero frequency alone; plays no part in mode 'released'"
         },
     )
     meta_rate: float = field(default=1e-3, metadata={"source": "authors' code, meta_step_size"})
@@ -72,8 +73,8 @@ class FedDG(Method):
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return Dice of the images, Dice of the views after the inner step, and the boundary contrast of both.
 
-        The inner gradient is a constant of the outer terms (first order), so the gradient of the sum is exactly
-        ∇L_inner(θ) + ∇L_outer(θ'), θ' = θ - η clip(∇L_inner(θ)).
+        The inner gradient is a constant of the outer terms (first order), so the gradient of the two Dice terms is
+        exactly ∇L_inner(θ) + ∇L_outer(θ'), θ' = θ - η clip(∇L_inner(θ)); the contrast adds its own at both.
 
         Raises:
             ValueError: the batch holds a single image, which has no donor.
@@ -103,7 +104,9 @@ class FedDG(Method):
         # from another shuffle can both be the same case.
         count, device = len(batch.image), batch.image.device
         if count < 2:
-            raise ValueError(f"feddg's donors are batch partners: training.batch_size must be 2 or more, not {count}")
+            raise MethodError(
+                f"feddg's donors are batch partners: training.batch_size must be 2 or more, not {count}"
+            )
         donor = draw_partners(count, rng)
         if self.config.mode == "released":
             return interpolate_amplitude(batch.image, donor, 0.0, torch.ones(count, device=device))

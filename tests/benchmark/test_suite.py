@@ -63,7 +63,7 @@ def test_table2_has_the_eight_combinations():
 def test_the_demo_is_small():
     suite = load_suite("demo")
     sections = suite.sections()
-    steps = -(-13 // sections["training"].batch_size) * sections["training"].epochs
+    steps = -(-12 // sections["training"].batch_size) * sections["training"].epochs
     assert 200 <= steps <= 240
     assert sections["network"].init_filters == 8
     assert suite.protocol == "clean"

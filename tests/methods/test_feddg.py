@@ -7,6 +7,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.nn import functional as F
 
+from ssdg.methods import MethodError
 from ssdg.methods.base import Batch, Method, StepContext
 from ssdg.methods.boundary import boundary_contrast, boundary_regions
 from ssdg.methods.feddg import FedDG, FedDGConfig, draw_partners, interpolate_amplitude, plain_dice
@@ -130,7 +131,7 @@ def test_released_mode_swaps_means_and_draws_no_weight():
 def test_a_single_image_is_an_error_that_names_the_setting():
     batch = make_batch()
     single = Batch(batch.image[:1], batch.label[:1], batch.foreground[:1])
-    with pytest.raises(ValueError, match=r"training\.batch_size must be 2 or more"):
+    with pytest.raises(MethodError, match=r"training\.batch_size must be 2 or more"):
         terms_of(make_method(), single)
 
 
