@@ -347,6 +347,13 @@ def test_the_bottleneck_slot_keeps_its_place():
         assert not torch.equal(method.predict(batch.image, batch.foreground), usual)
 
 
+def test_reconstruction_is_the_hyperbolic_tangent_of_the_head():
+    reconstruction, decoder = make_method().reconstruction, 50 * torch.randn((2, 8, 16, 16), generator=rng())
+    image = reconstruction.image(decoder)
+    assert image.shape == (2, 3, 16, 16)
+    assert torch.equal(image, reconstruction.head(decoder).tanh())
+
+
 @DIMENSIONS
 def test_attention_is_channels_first_then_voxels(ndim):
     torch.manual_seed(0)
