@@ -1,9 +1,9 @@
 """BigAug: nine random transforms of image quality, appearance and geometry, stacked.
 
-Zhang, Wang, Yang, Sanford, Harmon, Turkbey, Wood, Roth, Myronenko, Xu, Xu: Generalizing Deep Learning for Medical
-Image Segmentation to Unseen Domains via Deep Stacked Transformation, IEEE TMI 39(7), 2020, arXiv 1906.03347. The
-authors published no code, and these ranges of their table are those on which unofficial ports and the defaults of
-MONAI, which comes from the same company, agree. What none of them settles is marked in each field's source.
+Zhang et al.: Generalizing Deep Learning for Medical Image Segmentation to Unseen Domains via Deep Stacked
+Transformation, IEEE TMI 39(7), 2020; an earlier version is arXiv 1906.03347. The authors published no code: ranges
+are those on which unofficial ports and the defaults of MONAI, which comes from the same company, agree. What these do
+not settle is marked in each field's source.
 """
 
 import math
@@ -45,7 +45,7 @@ class BigAugConfig:
     """Settings. Magnitudes are uniform over their ranges, in units of the normalised image and in voxels."""
 
     transforms: tuple[Transform, ...] = field(default=TRANSFORMS, metadata={"source": "paper: all nine"})
-    probability: float = field(default=0.5, metadata={"source": "paper, of each transform; confirmed by ports"})
+    probability: float = field(default=0.5, metadata={"source": f"of each transform; {PORTS}"})
     sharpness: tuple[float, ...] = field(default=(10.0, 30.0), metadata={"source": PORTS})
     sharpness_sigma: tuple[float, ...] = field(
         default=(0.5, 1.0), metadata={"source": "MONAI's default; an unofficial port: 0.25 to 1.5, independent"}
@@ -153,7 +153,7 @@ class BigAug(Method):
     """Supervise the stacked transforms of the normalised batch: one forward pass, one term."""
 
     # Departure: comes on top of the protocol's shared augmentation, where that is on ("clean"), as for every method;
-    # its rotations and scalings then add to these. The paper, too, keeps crops and flips besides.
+    # its rotations and scalings then add to these.
 
     Config = BigAugConfig
 
