@@ -41,6 +41,7 @@ class MethodEntry:
 METHODS: dict[str, MethodEntry] = {
     "erm": MethodEntry("ssdg.methods.erm", "Erm", "w/o SSDG", "ssdg", (2, 3)),
     "bigaug": MethodEntry("ssdg.methods.bigaug", "BigAug", "BigAug", "ssdg", (2, 3)),
+    "csdg": MethodEntry("ssdg.methods.csdg", "CSDG", "CSDG", "ssdg", (2, 3)),
     "feddg": MethodEntry("ssdg.methods.feddg", "FedDG", "FedDG", "ssdg", (2,)),
     "freesdg": MethodEntry("ssdg.methods.freesdg", "FreeSDG", "FreeSDG", "ssdg", (2, 3)),
     "randconv": MethodEntry("ssdg.methods.randconv", "RandConv", "RandConv", "ssdg", (2, 3)),

@@ -133,7 +133,7 @@ def _convolve_each(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):  # activations can exceed the range of half precision
         if kernel.shape[-1] == 1:  # a matrix product; and PyTorch may choose another memory layout for kernels of one
             product = torch.baddbmm(bias.unsqueeze(2), kernel.flatten(2), x.flatten(2))
-            return product.unflatten(2, grid)
+            return product.view(*product.shape[:2], *grid)
         convolution: Any = {2: F.conv2d, 3: F.conv3d}[len(grid)]
         # Samples side by side as groups of channels of one image.
         side_by_side = x.flatten(0, 1).unsqueeze(0), kernel.flatten(0, 1), bias.flatten()
