@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Method, StepContext, Terms
-from .location_scale import curves, describe, draw, row_indices, transform
+from .location_scale import curves, describe, draw, first_rows, parts, transform
 from .losses import cross_entropy, one_hot, soft_dice
 from .splines import bspline_field, rescale_per_sample
 
@@ -29,7 +29,8 @@ class SLAugConfig:
         default=20.0, metadata={"source": "authors' code: percentiles 20 and 80 of a region stay inside [0, 1]"}
     )
     law: Literal["clipped", "truncated"] = field(
-        default="clipped", metadata={"source": "authors' code; truncated: paper"}
+        default="clipped",
+        metadata={"source": "authors' code; truncated: the paper's words, not checked against its text"},
     )
     inversion_probability: float = field(default=0.5, metadata={"source": "authors' code, of a foreground class"})
     background_inversion_probability: float = field(default=1.0, metadata={"source": "authors' code"})
@@ -111,17 +112,21 @@ class SLAug(Method):
         config, classes, channels = self.config, self.network.classes, image.shape[1]
         maps = len(image) * (channels if config.channels == "independent" else 1)
         values = image.reshape(maps, -1).clamp(0, 1)
-        rows = row_indices(label.flatten(2).expand(-1, channels, -1).reshape(maps, -1), classes)
-        regions = describe(values, rows, classes, config.location_percentile / 100)
+        region = label.flatten(2).expand(-1, channels, -1).reshape(maps, -1)
+        regions = describe(values, region, classes, config.location_percentile / 100)
         inversion = torch.full((classes + 1,), config.inversion_probability, device=image.device)
         inversion[0], inversion[1] = 0, config.background_inversion_probability
         scale = (config.scale_deviation, config.scale_limits[0], config.scale_limits[1])
         draws = draw(inversion, maps, rng)
         tables = curves(regions, draws, scale, config.location_deviation, config.law)
-        whole = torch.arange(maps, device=image.device, dtype=torch.int32).unsqueeze(1) * (classes + 1)
-        overall = transform(values, whole, regions, tables).view(image.shape)
-        local = transform(values, rows, regions, tables).view(image.shape)
-        return overall, torch.where(image <= config.background_threshold, image, local)
+        overall, local = torch.empty_like(values), torch.empty_like(values)
+        whole = first_rows(values, classes)
+        for part in parts(values):
+            piece = values[:, part]
+            overall[:, part] = transform(piece, whole, regions, tables)
+            changed = transform(piece, region[:, part].int() + (whole + 1), regions, tables)
+            local[:, part] = torch.where(piece <= config.background_threshold, piece, changed)
+        return overall.view(image.shape), local.view(image.shape)
 
     def first_pass(self, view: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
         """Return the supervised loss of a view (B, C, *S), and its gradient with respect to the view.
@@ -169,7 +174,8 @@ def sample_dice(logits: Tensor, label: Tensor, epsilon: float = 1e-6) -> Tensor:
 def with_gradients(value: Tensor, weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
     """Return a value without a graph whose backward pass gives known gradients to its weights (None: no part)."""
     known = [pair for pair in zip(weights, gradients, strict=True) if pair[1] is not None]
-    bound: Tensor = _Bound.apply(value.detach(), *[weight for weight, _ in known], *[given for _, given in known])
+    apply: Any = _Bound.apply  # torch leaves it untyped
+    bound: Tensor = apply(value.detach(), *[weight for weight, _ in known], *[given for _, given in known])
     return bound
 
 
