@@ -13,7 +13,7 @@ from .checkpoint import load_final
 from .material import Material
 from .randomness import derived_seed
 from .settings import UsageError, build
-from .spec import RunRequest, RunSpec, to_json
+from .spec import RunRequest, RunSpec, digest, to_json
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], material: Material) -> RunSpec:
@@ -34,6 +34,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], material: Mat
         method_version=method.version,
         method_config=config,
         method_changed=tuple(sorted(name for name in config if config[name] != default[name])),
+        task_definition=digest([task.ndim, task.channels, task.classes, task.shape]),
         source_manifest=material.source.manifest.digest,
         split=material.split,
         target_manifest=material.unlabelled.manifest.digest if material.unlabelled is not None else None,
@@ -74,9 +75,13 @@ def find_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UsageError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:1") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UsageError(f"--device {name}: this machine has no usable GPU (see `bench doctor`); use --device cpu")
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:1")
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        raise UsageError(
+            f"--device {name}: this machine has no such usable GPU (see `bench doctor`); use --device cpu"
+        )
     return device
 
 

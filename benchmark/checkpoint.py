@@ -77,9 +77,12 @@ class Checkpoints:
         return None
 
     def finish(self, weights: dict[str, Any]) -> None:
-        """Write the final weights and remove the checkpoints they came from."""
+        """Write the final weights."""
         with atomic_file(self.folder / FINAL, self.guard) as stream:
             torch.save({"identity": self.identity, "weights": weights}, stream)
+
+    def clear(self) -> None:
+        """Remove the checkpoints that the final weights came from."""
         for name in (f"{LAST}.new", LAST, PREVIOUS):
             (self.folder / name).unlink(missing_ok=True)
 

@@ -92,7 +92,7 @@ def find_task(name: str) -> Choice:
 
         return Choice(task_from_toml(Path(name)), Path(name).resolve())
     if name not in TASKS:
-        raise unknown("task", name, TASKS)
+        raise UsageError(f"{unknown('task', name, TASKS)}; or give the TOML file of your own with --task")
     return Choice(TASKS[name])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from . import cli_options as options
 from .jobs import Job, Place, read_job
@@ -20,7 +21,9 @@ from .spec import PROTOCOLS, RunRequest
 @click.option("--target", "targets", multiple=True, help="Target domain to score; may be given several times.")
 @click.option("--source", help="Source domain to train on; the target's task has a default.")
 @click.option("--task", help="Task id, or a TOML file that describes your own data.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of initial weights, order and augmentation.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of initial weights, order and augmentation."
+)
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; a resumed CPU run keeps its first number.")
@@ -47,19 +50,32 @@ def run(job: Path | None, **given: Any) -> None:
         wait=float("inf") if given["wait"] else 0.0,
         threads=given["threads"],
     )
-    execute(job_from_file(job, place, given["targets"]) if job is not None else job_from_options(place, given))
+    if job is not None:
+        refuse_beside_a_job(("method", "source", "seed", "protocol", "assignments"))
+        execute(job_from_file(job, place, given["targets"], given["task"]))
+    else:
+        execute(job_from_options(place, given))
 
 
-def job_from_file(path: Path, place: Place, targets: tuple[str, ...]) -> Job:
-    """Return the job of a file; --target adds to what a spec.json, which names no targets, scores."""
+def refuse_beside_a_job(names: tuple[str, ...]) -> None:
+    """Refuse options that would contradict the job file."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+            raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
+
+
+def job_from_file(path: Path, place: Place, targets: tuple[str, ...], task: str | None) -> Job:
+    """Return the job of a file; a spec.json names neither targets nor a task's own file: --target and --task do."""
     fields = {name: getattr(place, name) for name in Place.__dataclass_fields__}
     job = read_job(path, fields)
     return Job(
         request=job.request,
-        targets=job.targets or targets,
+        targets=job.targets or targets or ((job.request.target,) if job.request.target else ()),
         place=job.place,
-        task_file=job.task_file,
+        task_file=job.task_file or (options.find_task(task).file if task else None),
         plugins=job.plugins,
+        row=job.row,
     )
 
 

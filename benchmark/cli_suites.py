@@ -16,7 +16,7 @@ from .plan import AGAIN, Item, jobs_of, survey, tally
 from .settings import UsageError, parse_assignments
 from .spec import PROTOCOLS
 from .store import State, StoredRun, row_name, scan
-from .suite import Choice, Inventory, Suite
+from .suite import Choice, Inventory, Suite, check_column
 from .suite_file import load_suite
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,20 +27,28 @@ INCOMPLETE = 3
 
 def names(_context: object, _parameter: object, value: str | None) -> tuple[str, ...] | None:
     """Return the names of a comma-separated list."""
-    return tuple(name.strip() for name in value.split(",") if name.strip()) if value else None
+    if value is None:
+        return None
+    found = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not found:
+        raise click.BadParameter(f"takes names separated by commas, not {value!r}")
+    return found
 
 
 def numbers(_context: object, _parameter: object, value: str | None) -> tuple[int, ...] | None:
     """Return the numbers of a list like 0,1,4 or a range like 0-2."""
-    if not value:
+    if value is None:
         return None
     found: list[int] = []
     for part in value.split(","):
         first, dash, last = part.partition("-")
         try:
-            found += range(int(first), int(last if dash else first) + 1)
+            part_of = range(int(first), int(last if dash else first) + 1)
         except ValueError:
-            raise click.BadParameter(f"takes numbers like 0,1,2 or 0-2, not {value!r}") from None
+            part_of = range(0)
+        if not part_of:
+            raise click.BadParameter(f"takes numbers like 0,1,2 or 0-2, not {value!r}")
+        found += part_of
     return tuple(dict.fromkeys(found))
 
 
@@ -85,6 +93,8 @@ class Selection:
         self.task_files = {choice.task.name: choice.file for choice in choices if choice.file is not None}
         self.inventory = Inventory(registry(), {**TASKS, **{choice.task.name: choice.task for choice in choices}})
         self.suite: Suite = load_suite(given["suite"])
+        for column in self.suite.columns:
+            check_column(column, self.inventory.task(column.task))
         self.choice = Choice(
             protocol=given["protocol"],
             methods=given["methods"],
@@ -160,9 +170,13 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
         for job in jobs:
             click.echo(f"  {job.name}: {job.request.source} -> {', '.join(job.targets)}")
         return
-    from .sweep import run_jobs
+    from .sweep import INTERRUPTED, run_jobs
 
-    failed = run_jobs(jobs, selection.results_root / "logs" / selection.suite.name, given["jobs"])
+    try:
+        failed = run_jobs(jobs, selection.results_root / "logs" / selection.suite.name, given["jobs"])
+    except KeyboardInterrupt:
+        click.echo("bench: stopped; the same command continues it", err=True)
+        sys.exit(INTERRUPTED)
     if failed:
         sys.exit(1)
     if len(jobs) < len(pending) or selection.unavailable():

@@ -23,6 +23,9 @@ def version() -> str:
 def commit() -> str:
     """Return the commit of the checkout this code runs from, with "+changes" if it differs; "" outside a checkout."""
     folder = Path(__file__).resolve().parent
+    # Installed into an environment that lies in somebody else's checkout, git would answer with that one's commit.
+    if not (folder.parent / ".git").exists():
+        return ""
     try:
         result = subprocess.run(
             ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],

@@ -1,5 +1,6 @@
 """A job as plain data: what to train, what to score, where. A launcher hands the file to ``bench run FILE``."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from .files import read_json, write_json
 from .settings import UsageError, request_from_json
-from .spec import RunRequest, to_json
+from .spec import RunRequest, digest, to_json
 from .store import row_name
 
 
@@ -38,17 +39,24 @@ class Job:
     place: Place
     task_file: Path | None = None  # a user's own task
     plugins: tuple[Path, ...] = ()
+    row: str = ""  # of the suite it is for; several rows may have one method
 
     @property
     def name(self) -> str:
-        """A short name for people: row, seed, and what else tells jobs of one sweep apart."""
+        """A short name for people: row (or method), seed, and target and fold where a run has them."""
         request = self.request
-        parts = [row_name(request), f"s{request.seed}"]
+        parts = [self.row or row_name(request), f"s{request.seed}"]
         if request.target is not None or request.fold is not None:
             parts.append(request.target or request.source)
         if request.fold is not None:
             parts.append(f"fold{request.fold.index + 1}of{request.fold.count}")
         return " ".join(parts)
+
+    @property
+    def stem(self) -> str:
+        """The name of its files; jobs of different requests never share one, jobs of one name may."""
+        readable = re.sub(r"[^\w.-]+", "-", self.name)
+        return f"{readable}-{digest({'request': to_json(self.request), 'targets': self.targets})}"
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
@@ -61,6 +69,7 @@ class Job:
                 "place": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in place.items()},
                 "task_file": str(self.task_file) if self.task_file else None,
                 "plugins": [str(plugin) for plugin in self.plugins],
+                "row": self.row,
             },
         )
 
@@ -87,4 +96,5 @@ def read_job(path: Path, place: Mapping[str, Any]) -> Job:
         place=Place(**there),
         task_file=Path(task_file) if task_file else None,
         plugins=tuple(map(Path, data.get("plugins", ()))),
+        row=data.get("row", ""),
     )

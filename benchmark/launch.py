@@ -42,14 +42,14 @@ class LocalLauncher:
         at_once: processes at the same time; the cores are divided among them.
         started: told when a job starts, with its log.
         finished: told when a job ends.
-        tick: called between looks at the processes, with the logs of the running jobs by name.
+        tick: called between looks at the processes, with the logs of the running jobs.
     """
 
     folder: Path
     at_once: int
     started: Callable[[Job, Path], None] = lambda _job, _log: None
     finished: Callable[[Finished], None] = lambda _finished: None
-    tick: Callable[[dict[str, Path]], None] = lambda _logs: None
+    tick: Callable[[Sequence[Path]], None] = lambda _logs: None
     _running: list[_Running] = field(default_factory=list)
 
     def run(self, jobs: Sequence[Job]) -> list[Finished]:
@@ -60,7 +60,7 @@ class LocalLauncher:
                 while waiting and len(self._running) < self.at_once:
                     self._start(waiting.popleft())
                 ended.extend(self._collect())
-                self.tick({running.job.name: running.log for running in self._running})
+                self.tick([running.log for running in self._running])
                 time.sleep(POLL)
         except KeyboardInterrupt:
             self._interrupt()
@@ -68,8 +68,7 @@ class LocalLauncher:
         return ended
 
     def _start(self, job: Job) -> None:
-        stem = job.name.replace(" ", "-").replace(":", "-")
-        file, log = self.folder / f"{stem}.json", self.folder / f"{stem}.log"
+        file, log = self.folder / f"{job.stem}.json", self.folder / f"{job.stem}.log"
         job.write(file)
         threads = str(max(1, environment.cores() // self.at_once))
         with log.open("ab") as stream:

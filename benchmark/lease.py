@@ -14,6 +14,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,15 +78,19 @@ class Lease:
         folder: the folder to own; it is created.
         patience: see :data:`PATIENCE`.
         wait: seconds to wait for a live owner to finish before giving up.
+        look: called now and then while waiting; what it raises ends the wait.
 
     Raises:
         LeaseHeld: on entry, when another live process owns the folder.
     """
 
-    def __init__(self, folder: Path, patience: float = PATIENCE, wait: float = 0.0) -> None:
+    def __init__(
+        self, folder: Path, patience: float = PATIENCE, wait: float = 0.0, look: Callable[[], None] = lambda: None
+    ) -> None:
         self.folder = folder
         self.patience = patience
         self.wait = wait
+        self.look = look
         self.token = 0
         self._id = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -101,6 +106,7 @@ class Lease:
             if not self._is_stale(owner):
                 if time.monotonic() >= deadline:
                     raise LeaseHeld(f"{self.folder} is being worked on by {owner.described}")
+                self.look()
                 time.sleep(min(1.0, self.patience / 10))
                 continue
             self._try(owner.token + 1)
@@ -171,6 +177,7 @@ class Lease:
             return False
         deadline = time.monotonic() + self.patience
         while time.monotonic() < deadline:
+            self.look()
             time.sleep(min(INTERVAL, self.patience / 10))
             now = read_owner(self.folder)
             if now is None or (now.id, now.counter) != (owner.id, owner.counter):

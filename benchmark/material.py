@@ -10,7 +10,7 @@ from ssdg.datasets.manifest import Manifest, read_manifest, shared_files
 from ssdg.datasets.partition import folds, held_out
 
 from .prepared import PreparedDomain, prepare_domain
-from .settings import UsageError
+from .settings import UsageError, unknown
 from .spec import PreprocessConfig, RunRequest, digest
 from .store import HELD_OUT
 
@@ -93,12 +93,16 @@ def find_material(request: RunRequest, task: Task, targets: Sequence[str], shelf
         say: told about incomplete domains.
 
     Raises:
-        DataError: a domain is missing, incomplete under ``strict``, or shares images with the source.
+        DataError: a domain is missing, incomplete under ``strict``, without labels, or shares images with the source.
     """
+    if HELD_OUT in targets:
+        raise UsageError(f"a target cannot be called {HELD_OUT!r}: the source's held-out cases are; rename it")
     source = find_domain(task, request.source, shelf, say)
     others = {name: find_domain(task, name, shelf, say) for name in targets if name != request.source}
     for name, found in others.items():
         _require_disjoint(source, found, request.source, name)
+    for name, found in {request.source: source, **others}.items():
+        _require_labels(name, found.domain)
     if request.fold is not None:
         return _intra_material(request, source)
     chosen = held_out(source.domain)
@@ -115,6 +119,8 @@ def find_material(request: RunRequest, task: Task, targets: Sequence[str], shelf
 
 def find_domain(task: Task, name: str, shelf: Shelf, say: Say) -> Found:
     """Find and identify one domain; say what is missing of it, or refuse it where the shelf is strict."""
+    if name not in task.sources and name not in task.targets:
+        raise unknown(f"domain of task {task.name!r}", name, [*task.sources, *task.targets])
     domain = task.domain(name)(shelf.data_root)
     if domain.missing:
         total = len(domain.cases) + len(domain.missing)
@@ -134,6 +140,15 @@ def _intra_material(request: RunRequest, target: Found) -> Material:
     training = tuple(case.id for case in others if case.id not in chosen)
     scored = {HELD_OUT: Scored(target, chosen), request.source: Scored(target, fold)}
     return Material(target, training, chosen, None, scored)
+
+
+def _require_labels(name: str, domain: Domain) -> None:
+    bare = [case for case in domain.cases if case.label is None]
+    if bare:
+        raise DataError(
+            f"{name}: {len(bare)} of {len(domain.cases)} cases have no label, the first is {bare[0].image}: "
+            "without labels nothing is trained or scored; `bench predict` segments images without them"
+        )
 
 
 def _require_disjoint(source: Found, target: Found, source_name: str, target_name: str) -> None:

@@ -69,6 +69,7 @@ def jobs_of(
             place=replace(place, wait=float("inf")),
             task_file=task_files.get(item.planned.request.task),
             plugins=plugins,
+            row=item.planned.row.id,
         )
         for item in items
         if item.state in wanted

@@ -36,10 +36,16 @@ def predict_images(
         observer: told how it goes.
 
     Raises:
-        UsageError: the run has no final weights, or there is no image.
+        UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.
         DataError: an image that cannot be used; the ones before it are written.
     """
     files = find_images(images, task.ndim)
+    suffix = ".png" if task.ndim == 2 else ".nii.gz"
+    outputs = [output / f"{stem(file)}{suffix}" for file in files]
+    inputs = {file.resolve() for file in files}
+    for path in outputs:
+        if path.resolve() in inputs:
+            raise UsageError(f"the prediction {path} would overwrite an image: give another --output folder")
     request = run.spec.request
     device = find_device(device_name)
     method = load_run_method(run.path, run.spec, task, device)
@@ -47,14 +53,10 @@ def predict_images(
     # The oracle brain mask needs labels; images of one's own have none.
     config = replace(request.preprocess, brain_mask="nonzero")
     observer.scoring(str(images), len(files))
-    written = []
-    for file in files:
-        name, labels = _segment(predictor, task, file, config)
-        path = output / f"{name}{'.png' if task.ndim == 2 else '.nii.gz'}"
-        write_prediction(labels, file, path)
-        written.append(path)
+    for file, path in zip(files, outputs, strict=True):
+        write_prediction(_segment(predictor, task, file, config), file, path)
         observer.scored()
-    return written
+    return outputs
 
 
 def find_images(place: Path, ndim: int) -> list[Path]:
@@ -81,7 +83,7 @@ def stem(file: Path) -> str:
     return file.name[: -len(".nii.gz")] if file.name.lower().endswith(".nii.gz") else file.stem
 
 
-def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessConfig) -> tuple[str, np.ndarray]:
+def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessConfig) -> np.ndarray:
     case = Case(id=stem(file), image=file)
     domain = Domain("input", "", (case,), {}, str(file), "", skull_stripped=False)
     prepared = prepare_case(case, domain, task, config, with_label=False)
@@ -95,5 +97,5 @@ def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessCon
         geometries=(prepared.geometry,),
         digest="",
     )
-    [(name, labels)] = predictor.native_labels(one, [case.id])
-    return name, labels
+    [(_, labels)] = predictor.native_labels(one, [case.id])
+    return labels

@@ -24,6 +24,7 @@ from .progress import RunObserver
 from .spec import EvaluationSpec, RunRequest, RunSpec, digest
 from .store import RunFolder, evaluation_path, failure, run_path
 from .train import Diverged, Interrupted, Row, fit
+from .validate import autocast
 
 
 def run_one(
@@ -44,29 +45,36 @@ def run_one(
         targets: domains of the task to score; for an intra-domain request, its own target.
         place: where the data are and the results go.
         observer: told what happens.
-        should_stop: looked at after each step.
+        should_stop: looked at after each step, after each case that is prepared or scored, and while waiting.
 
     Raises:
         UsageError, DataError, StorageError, LeaseHeld: see their messages.
         Diverged: training met a non-finite loss; the run's folder says so.
         Interrupted: ``should_stop`` said so; the run can be continued.
     """
+    # A device that is not there is the command's fault, not the run's: nothing is recorded.
+    autocast(find_device(place.device), request.training.precision)
+
+    def look() -> None:
+        if should_stop():
+            raise Interrupted("stopped before it was done; the same command continues it")
+
     material = find_material(
         request, task, targets, Shelf(place.data_root, place.prepared, place.strict), observer.say
     )
     spec = resolve(request, task, load_method(request.method), material)
     folder = run_path(place.results_root, spec)
-    with Lease(folder, wait=place.wait) as lease:
+    with Lease(folder, wait=place.wait, look=look) as lease:
         store = RunFolder(folder, lease.check)
         store.begin(spec)
-        job = _Job(spec, task, material, store, place, observer)
+        job = _Job(spec, task, material, store, place, observer, look)
         todo = job.unscored()
         if store.trained and not todo:
             observer.say(f"already done: {folder}")
             return folder
         store.clear_failure()
         try:
-            prepared = material.prepare(task, request.preprocess, place.prepared, observer.preparing)
+            prepared = material.prepare(task, request.preprocess, place.prepared, job.preparing)
             if not store.trained:
                 job.train(prepared, should_stop)
             for name, evaluation in todo.items():
@@ -92,6 +100,17 @@ class _Job:
     store: RunFolder
     place: Place
     observer: RunObserver
+    look: Callable[[], None]  # raises Interrupted where the run is asked to stop
+
+    def preparing(self, domain: str, done: int, total: int) -> None:
+        """Tell that a case is prepared, and stop here if asked to."""
+        self.observer.preparing(domain, done, total)
+        self.look()
+
+    def scored(self) -> None:
+        """Tell that a case is scored, and stop here if asked to."""
+        self.observer.scored()
+        self.look()
 
     def unscored(self) -> dict[str, EvaluationSpec]:
         """Return the evaluations that are not done, by the name of what they score."""
@@ -130,6 +149,7 @@ class _Job:
         checkpoints.finish(method.state_dict())
         best = {"best_epoch": progress.best_epoch} if progress.best_weights is not None else {}
         self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
+        checkpoints.clear()  # not before DONE: a run killed in between would train again
 
     def score(self, prepared: Mapping[str, PreparedDomain], name: str, evaluation: EvaluationSpec) -> None:
         """Evaluate the finished run on one domain."""
@@ -142,7 +162,7 @@ class _Job:
         subject = Subject(self.task, domain, prepared[domain.name], scored.ids, provenance)
         self.observer.scoring(name, len(scored.ids))
         folder = evaluation_path(self.store.path, evaluation)
-        evaluate(predictor, subject, evaluation, folder, self.store.guard, self.observer.scored)
+        evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
 
     def _evaluation(self, name: str) -> EvaluationSpec:
         request, scored = self.spec.request, self.material.scored[name]

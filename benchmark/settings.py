@@ -6,6 +6,7 @@ Every unknown name is an error that offers the nearest valid one.
 import dataclasses
 import difflib
 import functools
+import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -118,9 +119,12 @@ def _convert_scalar(value: Any, hint: Any) -> Any:
     if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
         raise ValueError(f"expected {hint.__name__}, not {value!r}")
     try:
-        return hint(value)
+        converted = hint(value)
     except ValueError:
         raise ValueError(f"expected {hint.__name__}, not {value!r}") from None
+    if isinstance(converted, float) and not math.isfinite(converted):
+        raise ValueError(f"expected a finite number, not {value!r}")
+    return converted
 
 
 def resolve_sections(protocol: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -34,6 +34,8 @@ class TrainingConfig:
         require(self.epochs >= 1, "training.epochs must be at least 1")
         require(self.batch_size >= 1, "training.batch_size must be at least 1")
         require(self.validation_interval >= 1, "training.validation_interval must be at least 1")
+        require(self.patience >= 1, "training.patience must be at least 1")
+        require(self.min_delta >= 0, "training.min_delta must not be negative")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,8 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         require(self.lr > 0, "optimizer.lr must be positive")
+        require(self.poly_power >= 0, "optimizer.poly_power must not be negative")
+        require(self.weight_decay >= 0, "optimizer.weight_decay must not be negative")
         require(self.clip is None or self.clip > 0, "optimizer.clip must be positive, or none")
 
 
@@ -157,6 +161,7 @@ class RunSpec:
     source_manifest: str  # digest of the source domain's files
     split: str  # digest of the training and held-out case ids
     target_manifest: str | None = None
+    task_definition: str = ""  # digest of the task's dimensions, channels, classes and grid: a file may change them
 
     @property
     def train_id(self) -> str:
@@ -169,7 +174,7 @@ class RunSpec:
         return digest({"schema": SCHEMA, **request, **rest})
 
 
-IDENTIFYING = ("method_version", "method_config", "source_manifest", "split", "target_manifest")
+IDENTIFYING = ("method_version", "method_config", "source_manifest", "split", "target_manifest", "task_definition")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

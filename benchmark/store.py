@@ -9,6 +9,7 @@ writes there; readers need nothing but this module, which imports neither torch 
 import csv
 import io
 import json
+import re
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -140,18 +141,23 @@ def to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 def row_name(request: RunRequest) -> str:
     """Return the folder a run's method is kept under: the method's id, or ``intra`` for folds of the target."""
-    return "intra" if request.fold is not None else request.method
+    return "intra" if request.fold is not None else _folder_name(request.method)
 
 
 def run_path(results_root: Path, spec: RunSpec) -> Path:
     """Return the folder of a run."""
     request = spec.request
-    return results_root / "runs" / request.task / row_name(request) / f"s{request.seed}-{spec.train_id}"
+    return results_root / "runs" / _folder_name(request.task) / row_name(request) / f"s{request.seed}-{spec.train_id}"
 
 
 def evaluation_path(run: Path, spec: EvaluationSpec) -> Path:
     """Return the folder of an evaluation of a run."""
-    return run / "evaluations" / f"{spec.domain}-{spec.eval_id}"
+    return run / "evaluations" / f"{_folder_name(spec.domain)}-{spec.eval_id}"
+
+
+def _folder_name(name: str) -> str:
+    """Return a name without what would make it several folders: methods and tasks may be named by a path."""
+    return re.sub(r"[/\\:\0]+", "-", name).lstrip(".") or "-"
 
 
 def read_state(run: Path) -> State:
@@ -183,10 +189,19 @@ def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
 
 
 def read_run(path: Path) -> StoredRun:
-    """Return one run from its folder."""
-    data = _object(read_json(path / "spec.json"))
-    identity = data.pop("train_id")
-    spec = spec_from_json(data)
+    """Return one run from its folder.
+
+    Raises:
+        UsageError: the folder is not a run's, or its spec.json is damaged or edited.
+    """
+    try:
+        data = _object(read_json(path / "spec.json"))
+        identity = data.pop("train_id")
+        spec = spec_from_json(data)
+    except FileNotFoundError:
+        raise UsageError(f"{path} is not the folder of a run: it has no spec.json") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path / 'spec.json'} is damaged ({type(error).__name__}: {error})") from None
     if spec.train_id != identity:
         raise UsageError(f"spec.json says {identity} and describes {spec.train_id}: edited, or of another version")
     evaluations = [_read_evaluation(folder) for folder in sorted(path.glob("evaluations/*"))]

@@ -192,6 +192,14 @@ def check_setting(row: Row, entry: MethodEntry) -> None:
         )
 
 
+def check_column(column: Column, task: Task) -> None:
+    """Refuse a column whose source or target its task does not have."""
+    if column.source not in task.sources:
+        raise unknown(f"source of task {task.name!r}", column.source, task.sources)
+    if column.target not in task.targets:
+        raise unknown(f"target of task {task.name!r}", column.target, task.targets)
+
+
 def check_names(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
     """Raise for the first name that is not known."""
     for name in given:

@@ -49,15 +49,17 @@ def parse_suite(text: str, name: str, where: str) -> Suite:
         raise UsageError(f"{where} is not valid TOML: {error}") from None
     columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
     rows = tuple(_row(item, where) for item in _tables(data.pop("rows", []), "rows", where))
-    settings = flatten(data.pop("settings", {}))
+    settings = flatten(data.pop("settings", {}), where)
     suite = build(Suite, {"name": name, "title": name, **data}, where)
     suite = replace(suite, columns=columns, rows=rows, settings=settings)
     _check(suite, where)
     return suite
 
 
-def flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+def flatten(settings: Any, where: str) -> dict[str, Any]:
     """Return {"section.key": value}: TOML reads ``training.epochs = 60`` as a table, and the quoted key as a name."""
+    if not isinstance(settings, dict):
+        raise UsageError(f"{where}: settings is a table of section.key = value, not {settings!r}")
     flat: dict[str, Any] = {}
     for key, value in settings.items():
         flat.update({f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value})
@@ -78,7 +80,7 @@ def _column(data: Mapping[str, Any], where: str) -> Column:
 
 def _row(data: dict[str, Any], where: str) -> Row:
     _need(data, ("id", "method"), f"a row of {where}")
-    settings = flatten(data.pop("settings", {}))
+    settings = flatten(data.pop("settings", {}), f"row {data['id']!r} of {where}")
     row = build(Row, data, f"row {data['id']!r} of {where}")
     setting: RowSetting = "intra" if row.folds is not None else row.setting
     return replace(row, label=row.label or row.id, setting=setting, settings=settings)

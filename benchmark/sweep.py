@@ -1,5 +1,6 @@
 """Running a sweep's jobs on this machine, with a display of all that run."""
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,11 +22,19 @@ def run_jobs(jobs: Sequence[Job], logs: Path, at_once: int) -> list[Finished]:
         jobs: what to run.
         logs: folder for a job file and a log each.
         at_once: processes at the same time.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; every job has stopped with a checkpoint.
     """
     display = _Display(len(jobs))
     launcher = LocalLauncher(logs, at_once, finished=display.finished, tick=display.tick)
-    with display.live:
-        ended = launcher.run(jobs)
+    # A sweep that a scheduler or `kill` ends must not leave its jobs behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with display.live:
+            ended = launcher.run(jobs)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return [one for one in ended if one.code != 0]
 
 
@@ -38,12 +47,12 @@ class _Display:
         self.console = Console(stderr=True)
         self.live = Live(console=self.console, refresh_per_second=2, transient=True)
 
-    def tick(self, logs: dict[str, Path]) -> None:
+    def tick(self, logs: Sequence[Path]) -> None:
         """Show the last line of each running job's log."""
         if not self.console.is_terminal:
             return
         table = Table.grid(padding=(0, 2))
-        for log in logs.values():
+        for log in logs:
             table.add_row(last_line(log))
         self.live.update(table)
 

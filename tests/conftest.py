@@ -6,6 +6,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+# Grids here are tiny: more threads only wait for each other, and for whatever else the machine does. Before torch is
+# imported, and inherited by the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 from click.testing import CliRunner, Result
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,7 +33,7 @@ def _loading(options: Options, task_name: str, source: str, budget: float) -> It
     task = TASKS[task_name]
     shelf = Shelf(_data_root(options), options.cache)
     options.cache.mkdir(parents=True, exist_ok=True)
-    found = find_domain(task, source, shelf, print)  # hashes the files where nobody has yet
+    found = find_domain(task, source, shelf, _say)  # hashes the files where nobody has yet
     told: list[str] = []
     began = time.perf_counter()
     prepared = _prepared(found, task, options.cache, told)
@@ -86,9 +87,14 @@ def _prepared(found: Found, task: Task, cache: Path, told: list[str]) -> Prepare
 
     def tell(domain: str, done: int, total: int) -> None:
         told.append(domain)
-        print(f"  preparing {domain} {done}/{total}", flush=True)
+        if done in (1, total):
+            _say(f"preparing {domain} {done}/{total}")
 
     return prepare_domain(found.domain, task, PreprocessConfig(), found.manifest.digest, cache, tell)
+
+
+def _say(message: str) -> None:
+    print(f"  {message}", file=sys.stderr, flush=True)
 
 
 def _data_root(options: Options) -> Path:

@@ -18,7 +18,10 @@ from ssdg.benchmark.store import to_csv
 if TYPE_CHECKING:
     import torch
 
-COLUMNS = ("name", "measured", "unit", "budget", "met", "n", "low", "high", "note")
+COLUMNS = ("name", "measured", "unit", "budget", "met", "n", "low", "high", "others", "note")
+
+BUSY = 0.05
+"""Share of the cores that other work may take before the table says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,7 @@ class Row:
     unit: str = ""
     budget: float | None = None  # largest value allowed, in the same unit; None: for information
     note: str = ""
+    others: float | None = None  # share of the cores (0..1) that other work took meanwhile; None: not known
 
     @property
     def met(self) -> bool | None:
@@ -80,7 +84,15 @@ class Row:
         )
         met = {True: "yes", False: "no", None: ""}[self.met]
         budget = "" if self.budget is None else self.budget
-        return {"name": self.name, "unit": self.unit, "budget": budget, "met": met, "note": self.note, **values}
+        return {
+            "name": self.name,
+            "unit": self.unit,
+            "budget": budget,
+            "met": met,
+            "note": self.note,
+            "others": self.others,
+            **values,
+        }
 
 
 def _number(value: float) -> str:
@@ -88,9 +100,29 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:#.3g}"
 
 
-def load() -> str:
-    """Return how many processes wanted a core over the last minute."""
-    return f"{os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else "unknown"
+class Neighbours:
+    """Watches what other work takes of the processor, from its creation on."""
+
+    def __init__(self) -> None:
+        self._began = self._read()
+
+    def share(self) -> float | None:
+        """Return the share of all cores (0..1) that other processes had; None where the system does not tell."""
+        before, now = self._began, self._read()
+        if before is None or now is None:
+            return None
+        busy, own, total = (after - earlier for after, earlier in zip(now, before, strict=True))
+        return round(min(1.0, max(0.0, busy - own) / total), 3) if total > 0 else 0.0
+
+    def _read(self) -> tuple[float, float, float] | None:
+        """Return the busy seconds of all cores, those of this process and its children, and all there were."""
+        try:
+            fields = Path("/proc/stat").read_text().splitlines()[0].split()[1:9]
+        except OSError:
+            return None
+        ticks = [int(value) / os.sysconf("SC_CLK_TCK") for value in fields]
+        idle = ticks[3] + ticks[4]  # idle, and waiting for a disk
+        return sum(ticks) - idle, sum(os.times()[:4]), sum(ticks)
 
 
 def machine() -> dict[str, str]:
@@ -140,6 +172,9 @@ def markdown(rows: Sequence[Row], where: dict[str, str]) -> str:
             notes.append(row.note)
         mark = f" [{notes.index(row.note) + 1}]" if row.note else ""
         lines.append(f"| {name}{mark} | {' | '.join(others)} |")
+    disturbed = [f"{row.name} {row.others:.0%}" for row in rows if row.others is not None and row.others > BUSY]
+    if disturbed:
+        lines += ["", f"**Not a quiet machine.** Share of the cores that other work took: {'; '.join(disturbed)}."]
     lines += ["", *(f"{index}. {note}" for index, note in enumerate(notes, 1))]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -11,12 +11,13 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 # `python -P` keeps this folder off the path, and with it the repository's `datasets`; last, it can hide nothing.
 sys.path.append(str(Path(__file__).resolve().parent))
 
-from sheet import Options, Row, Skipped, load, machine, markdown, write
+from sheet import Neighbours, Options, Row, Skipped, machine, markdown, write
 
 from ssdg.benchmark.settings import UsageError
 from ssdg.datasets.base import DataError
@@ -53,7 +54,9 @@ def measure(name: str, options: Options) -> list[Row]:
     rows: list[Row] = []
     try:
         take: Callable[[Options], Iterable[Row]] = getattr(importlib.import_module(module), function)
+        neighbours = Neighbours()
         for row in take(options):
+            row = replace(row, others=neighbours.share())
             print("  " + " | ".join(cell for cell in row.cells() if cell), file=sys.stderr, flush=True)
             rows.append(row)
     except (Skipped, DataError, UsageError) as error:
@@ -75,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("--repeats and --threads must be at least 1")
     data_root = given.data_root or (Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None)
     options = Options(repeats=given.repeats, data_root=data_root, cache=given.cache, threads=given.threads)
-    before, broken = load(), False
     rows: list[Row] = []
+    broken = False
     for name in chosen(given.only):
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
@@ -85,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
             rows.append(Row(name, note=f"broke: {type(error).__name__}: {error}"))
             broken = True
-    where = {**machine(), "load": f"{before} before, {load()} after, in processes over a minute"}
+    where = machine()
     print(markdown(rows, where))
     output = given.output or (None if given.only else ROOT / "results/speed")
     if output is not None:

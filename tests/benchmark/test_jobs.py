@@ -1,0 +1,45 @@
+"""Jobs: their files never collide, and a file gives the job back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ssdg.benchmark.jobs import Job, Place, read_job
+from ssdg.benchmark.launch import LocalLauncher
+from ssdg.benchmark.spec import RunRequest
+
+REQUEST = RunRequest(task="phantom2d", source="phantom2d-a", method="ras4dg", method_settings={"rass": False})
+JOB = Job(request=REQUEST, targets=("phantom2d-b",), place=Place(data_root=Path("/d"), results_root=Path("/r")))
+
+
+def test_rows_of_one_method_have_files_of_their_own():
+    other = replace(JOB, request=replace(REQUEST, method_settings={"rms": False}))
+    elsewhere = replace(JOB, request=replace(REQUEST, source="another"))
+    assert JOB.name == other.name == "ras4dg s0"
+    assert len({JOB.stem, other.stem, elsewhere.stem}) == 3
+    assert "/" not in replace(JOB, request=replace(REQUEST, method="my/own.py:Class")).stem
+
+
+def test_jobs_started_together_run_what_they_were_given(tmp_path, monkeypatch):
+    given = []
+
+    class Process:
+        def __init__(self, command, **_):
+            self.command = command
+
+        def poll(self):  # a process reads its file some time after the next one was started
+            given.append(read_job(Path(self.command[-1]), {}).request.method_settings)
+            return 0
+
+    monkeypatch.setattr("ssdg.benchmark.launch.subprocess.Popen", Process)
+    settings = [{"rass": False}, {"rms": False}, {"rsd": False}]
+    jobs = [replace(JOB, request=replace(REQUEST, method_settings=one)) for one in settings]
+    tmp_path.joinpath("logs").mkdir()
+    LocalLauncher(tmp_path / "logs", at_once=3).run(jobs)
+    assert given == settings
+
+
+def test_a_job_is_named_by_its_row_and_survives_its_file(tmp_path):
+    job = replace(JOB, row="without_rass")
+    assert job.name == "without_rass s0"
+    job.write(tmp_path / "job.json")
+    assert read_job(tmp_path / "job.json", {}) == job
