@@ -15,7 +15,7 @@ from ssdg.benchmark.store import read_run
 
 from .conftest import TINY, Bench
 
-LONG = (*TINY[:2], "--set=training.epochs=60", *TINY[3:])
+LONG = (*TINY[:2], "--set=training.epochs=120", *TINY[3:])
 """Several seconds of training: long enough to be hit in the middle."""
 
 RUN = ("run", "--method", "ras4dg", "--target", "phantom2d-b")
@@ -86,11 +86,11 @@ def test_kill_9_and_the_same_command_continues_bitwise(bench, undisturbed, momen
 
 
 def test_the_same_run_twice_at_once_trains_once(bench):
-    first = bench.start(*RUN, *LONG)
+    longer = (*LONG, "--set=training.epochs=400")  # the others start and look while it runs
+    first = bench.start(*RUN, *longer)
     wait_for(lambda: epochs(bench) >= 1, first)
-    second = bench.start(*RUN, *LONG)
+    second, waiting = bench.start(*RUN, *longer), bench.start(*RUN, *longer, "--wait")
     output, _ = second.communicate(timeout=60)
-    waiting = bench.start(*RUN, *LONG, "--wait")
     first_output, _ = first.communicate(timeout=120)
     waiting_output, _ = waiting.communicate(timeout=120)
     assert second.returncode == 2, output
