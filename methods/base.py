@@ -128,7 +128,7 @@ def standardise(image: Tensor, region: Tensor | None, epsilon: float = 1e-6) -> 
     Args:
         image: (B, C, *S).
         region: (B, 1, *S) bool; None or an empty region takes the whole grid.
-        epsilon: added to the standard deviation; a constant image becomes zeros.
+        epsilon: added to the standard deviation; a constant image stays near zero.
 
     Returns:
         (B, C, *S), mean 0 and population standard deviation 1 inside the region.
