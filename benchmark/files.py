@@ -22,11 +22,12 @@ def no_guard() -> None:
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path, guard: Guard = no_guard) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> Iterator[BinaryIO]:
     """Open a temporary file beside ``path`` that becomes ``path`` when the block ends without an exception.
 
-    The content is on disk (fsync) before the rename. On any failure the temporary file is removed and an existing
-    ``path`` is left as it was.
+    The content is on disk (fsync) before the rename, unless ``durable`` is False: then it survives the end of the
+    process but not of the machine, for what can be written again. On any failure the temporary file is removed and an
+    existing ``path`` is left as it was.
 
     Raises:
         StorageError: no space, no quota, no permission or a read-only folder.
@@ -37,10 +38,12 @@ def atomic_file(path: Path, guard: Guard = no_guard) -> Iterator[BinaryIO]:
         with temporary.open("wb") as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if durable:
+                os.fsync(stream.fileno())
         guard()
         temporary.replace(path)
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -83,9 +86,9 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def write_text(path: Path, text: str, guard: Guard = no_guard) -> None:
-    """Write a text file atomically."""
-    with atomic_file(path, guard) as stream:
+def write_text(path: Path, text: str, guard: Guard = no_guard, durable: bool = True) -> None:
+    """Write a text file atomically; see :func:`atomic_file`."""
+    with atomic_file(path, guard, durable) as stream:
         stream.write(text.encode())
 
 

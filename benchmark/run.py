@@ -147,6 +147,7 @@ class _Job:
         recorder = _Recorder(self.observer, self.store)
         progress = fit(method, batches, held_out, request, checkpoints, recorder, should_stop)
         checkpoints.finish(method.state_dict())
+        self.store.write_history(progress.history, final=True)
         best = {"best_epoch": progress.best_epoch} if progress.best_weights is not None else {}
         self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
         checkpoints.clear()  # not before DONE: a run killed in between would train again

@@ -123,10 +123,11 @@ class RunFolder:
         path = self.path / "environment.json"
         return _object(read_json(path)) if path.exists() else {}
 
-    def write_history(self, history: list[dict[str, Any]]) -> None:
-        """Write ``history.csv``, one row an epoch."""
+    def write_history(self, history: list[dict[str, Any]], final: bool = False) -> None:
+        """Write ``history.csv``, one row an epoch; the final one waits for the disk."""
         columns = list(dict.fromkeys(name for row in history for name in row))
-        write_text(self.path / "history.csv", to_csv(columns, history), self.guard)
+        # Every checkpoint holds it too: waiting for the disk each epoch would cost short epochs dearly.
+        write_text(self.path / "history.csv", to_csv(columns, history), self.guard, durable=final)
 
 
 def to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
