@@ -10,12 +10,10 @@ from ssdg.datasets.base import DataError
 from ssdg.methods import MethodError
 
 from . import cli_about, cli_data, cli_figure, cli_runs, cli_suites, cli_table
+from .exit_codes import FAILED, INTERRUPTED, USAGE
 from .files import StorageError, storage_error
 from .lease import LeaseHeld, LeaseLost
 from .settings import UsageError
-
-FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
-"""Exit codes beside 0: a run failed; wrong use or bad input; results are missing; stopped by Ctrl-C."""
 
 
 class Bench(click.Group):

@@ -11,6 +11,7 @@ import click
 from ssdg.datasets import TASKS
 
 from . import cli_options as options
+from .exit_codes import FAILED, INCOMPLETE, INTERRUPTED
 from .jobs import Place
 from .plan import AGAIN, Item, jobs_of, survey, tally
 from .settings import UsageError, parse_assignments
@@ -20,9 +21,6 @@ from .suite import Choice, Inventory, Suite, check_column
 from .suite_file import load_suite
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-INCOMPLETE = 3
-"""Exit code: what was asked for is not all there."""
 
 
 def names(_context: object, _parameter: object, value: str | None) -> tuple[str, ...] | None:
@@ -170,7 +168,7 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
         for job in jobs:
             click.echo(f"  {job.name}: {job.request.source} -> {', '.join(job.targets)}")
         return
-    from .sweep import INTERRUPTED, run_jobs
+    from .sweep import run_jobs
 
     try:
         failed = run_jobs(jobs, selection.results_root / "logs" / selection.suite.name, given["jobs"])
@@ -178,7 +176,7 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
         click.echo("bench: stopped; the same command continues it", err=True)
         sys.exit(INTERRUPTED)
     if failed:
-        sys.exit(1)
+        sys.exit(FAILED)
     if len(jobs) < len(pending) or selection.unavailable():
         sys.exit(INCOMPLETE)
 
@@ -197,7 +195,7 @@ def status(as_json: bool, **given: Any) -> None:
             click.echo(line)
         click.echo(f"{len(items)} runs: {tally(items)}")
     if selection.problems or any(item.state != "DONE" for item in items):
-        sys.exit(1 if any(item.state in ("FAILED", "DIVERGED") for item in items) else INCOMPLETE)
+        sys.exit(FAILED if any(item.state in ("FAILED", "DIVERGED") for item in items) else INCOMPLETE)
 
 
 def _name(item: Item) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from .cli_suites import INCOMPLETE, Selection, suite_options
+from .cli_suites import Selection, suite_options
+from .exit_codes import INCOMPLETE
 from .files import write_text
 from .render import FORMATS, render
 from .tables import TableOptions, build_table

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ssdg.datasets.base import Case, Domain, Task
+from ssdg.datasets.discovery import is_junk, stem
 
 from .assemble import find_device, load_run_method
 from .evaluate import Predictor
@@ -64,9 +65,7 @@ def find_images(place: Path, ndim: int) -> list[Path]:
     suffixes = SUFFIXES[ndim]
     if place.is_file():
         return [place]
-    files = sorted(
-        p for p in place.iterdir() if p.name.lower().endswith(suffixes) and p.is_file() and not p.name.startswith(".")
-    )
+    files = sorted(p for p in place.iterdir() if p.name.lower().endswith(suffixes) and p.is_file() and not is_junk(p))
     if not files:
         raise UsageError(f"no image in {place}: a {ndim}D task takes files that end in {', '.join(suffixes)}")
     stems = [stem(file) for file in files]
@@ -76,11 +75,6 @@ def find_images(place: Path, ndim: int) -> list[Path]:
                 f"{place} has several images called {one!r}: their predictions would overwrite each other"
             )
     return files
-
-
-def stem(file: Path) -> str:
-    """Return a file's name without its (double) suffix."""
-    return file.name[: -len(".nii.gz")] if file.name.lower().endswith(".nii.gz") else file.stem
 
 
 def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessConfig) -> np.ndarray:

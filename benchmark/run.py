@@ -77,8 +77,7 @@ def run_one(
             prepared = material.prepare(task, request.preprocess, place.prepared, job.preparing)
             if not store.trained:
                 job.train(prepared, should_stop)
-            for name, evaluation in todo.items():
-                job.score(prepared, name, evaluation)
+            job.score(prepared, todo)
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
             raise
@@ -152,18 +151,22 @@ class _Job:
         self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
         checkpoints.clear()  # not before DONE: a run killed in between would train again
 
-    def score(self, prepared: Mapping[str, PreparedDomain], name: str, evaluation: EvaluationSpec) -> None:
-        """Evaluate the finished run on one domain."""
-        request, scored = self.spec.request, self.material.scored[name]
+    def score(self, prepared: Mapping[str, PreparedDomain], todo: Mapping[str, EvaluationSpec]) -> None:
+        """Evaluate the finished run on some domains; its weights are loaded once."""
+        if not todo:
+            return
+        request, commit = self.spec.request, environment.commit()
         device = find_device(self.place.device)
         method = load_run_method(self.store.path, self.spec, self.task, device)
         predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
-        domain = scored.found.domain
-        provenance = {"counts": scored.counts(), "commit": environment.commit(), "finished": environment.now()}
-        subject = Subject(self.task, domain, prepared[domain.name], scored.ids, provenance)
-        self.observer.scoring(name, len(scored.ids))
-        folder = evaluation_path(self.store.path, evaluation)
-        evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
+        for name, evaluation in todo.items():
+            scored = self.material.scored[name]
+            domain = scored.found.domain
+            provenance = {"counts": scored.counts(), "commit": commit, "finished": environment.now()}
+            subject = Subject(self.task, domain, prepared[domain.name], scored.ids, provenance)
+            self.observer.scoring(name, len(scored.ids))
+            folder = evaluation_path(self.store.path, evaluation)
+            evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
 
     def _evaluation(self, name: str) -> EvaluationSpec:
         request, scored = self.spec.request, self.material.scored[name]

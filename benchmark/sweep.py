@@ -9,10 +9,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from .exit_codes import INTERRUPTED
 from .jobs import Job
 from .launch import Finished, LocalLauncher, last_line
-
-INTERRUPTED = 130
 
 
 def run_jobs(jobs: Sequence[Job], logs: Path, at_once: int) -> list[Finished]:
