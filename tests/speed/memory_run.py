@@ -1,16 +1,10 @@
-"""What is measured: ``memory_run.py DATA_ROOT CACHE FOLDER [THREADS]`` prints its peaks as JSON, in bytes.
+"""A little of all a run does: two steps with a checkpoint, the held-out score, two cases on their native grid."""
 
-A little of everything a run does: two steps with a checkpoint, the held-out score, two cases on their native grid.
-"""
-
-import json
 import math
-import re
-import resource
-import sys
 from pathlib import Path
 
 import torch
+from apart import peak_memory
 
 from ssdg.benchmark.assemble import build_method, resolve
 from ssdg.benchmark.checkpoint import Checkpoints
@@ -28,28 +22,14 @@ from ssdg.methods import load_method
 STEPS = 2
 
 
-def peak() -> int:
-    """Return the highest resident set so far, in bytes.
-
-    From the kernel's record of this memory image where it keeps one: getrusage also counts what the process that
-    started this one held at that moment.
-    """
-    try:
-        found = re.search(r"^VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    if found is not None:
-        return 1024 * int(found[1])
-    unit = 1 if sys.platform == "darwin" else 1024
-    return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
 def silent(_: str) -> None:
     """Say nothing."""
 
 
-def main(data_root: Path, cache: Path, folder: Path) -> dict[str, int]:
-    """Return the peak after each part of the run."""
+def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | None) -> dict[str, int]:
+    """Return the peak memory after each part of the run, in bytes, in this process."""
+    if threads is not None:
+        torch.set_num_threads(threads)
     device, task = torch.device("cpu"), TASKS["fundus"]
     request = RunRequest(task="fundus", source="drive", method="erm")
     shelf = Shelf(data_root, cache)
@@ -57,9 +37,9 @@ def main(data_root: Path, cache: Path, folder: Path) -> dict[str, int]:
         material = find_material(request, task, ["lesav"], shelf, silent)
     except DataError:  # its images are the largest: where they are not there, the source's own are scored
         material = find_material(request, task, [], shelf, silent)
-    peaks = {"finding its data": peak()}
+    peaks = {"finding its data": peak_memory()}
     prepared = material.prepare(task, request.preprocess, cache)
-    peaks["preparing"] = peak()
+    peaks["preparing"] = peak_memory()
     cls = load_method("erm")
     source = prepared[material.source.domain.name]
     training = pool(source, material.training, device)
@@ -71,14 +51,14 @@ def main(data_root: Path, cache: Path, folder: Path) -> dict[str, int]:
     try:
         fit(method, batches, held_out, request, checkpoints, observer, lambda: observer.steps >= STEPS)
     except Interrupted:
-        peaks[f"{STEPS} steps and a checkpoint"] = peak()
+        peaks[f"{STEPS} steps and a checkpoint"] = peak_memory()
     grid_dsc(method.eval(), held_out, request.training.batch_size, request.training.precision)
-    peaks["the held-out score"] = peak()
+    peaks["the held-out score"] = peak_memory()
     scored = list(material.scored.values())[-1]
     predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
     for _ in predictor.native_labels(prepared[scored.found.domain.name], scored.ids[:2]):
         pass
-    peaks[f"scoring on {scored.found.domain.name}"] = peak()
+    peaks[f"scoring on {scored.found.domain.name}"] = peak_memory()
     return peaks
 
 
@@ -88,14 +68,8 @@ class Counter(LineObserver):
     steps = 0
 
     def say(self, message: str) -> None:
-        """Nothing: standard output carries the result."""
+        """Nothing: the table is all there is to print."""
 
     def step(self, step: int) -> None:
         """Count."""
         self.steps = step
-
-
-if __name__ == "__main__":
-    if len(sys.argv) > 4:
-        torch.set_num_threads(int(sys.argv[4]))
-    print(json.dumps(main(*map(Path, sys.argv[1:4]))))

@@ -75,10 +75,15 @@ def median_ratio(ours: Sequence[float], reference: Sequence[float]) -> Estimate:
     return median([one / other for one, other in zip(ours, reference, strict=True)])
 
 
+def exact(value: float) -> Estimate:
+    """Return a value that is not repeated: it has no interval."""
+    return Estimate(value, float("nan"), float("nan"), 1)
+
+
 def _estimate(samples: "np.ndarray[Any, np.dtype[np.float64]]", statistic: Callable[..., Any]) -> Estimate:
     value, count = float(statistic(samples)), len(samples)
     if count < 2:
-        return Estimate(value, float("nan"), float("nan"), count)
+        return exact(value)
     drawn = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
     low, high = np.percentile(statistic(samples[drawn], axis=1), [2.5, 97.5])
     return Estimate(value, float(low), float(high), count)

@@ -8,27 +8,21 @@ from pathlib import Path
 import torch
 from sampling import clock, median, median_ratio
 from sheet import Options, Row
+from workload import Workload
 
-from ssdg.benchmark.assemble import build_method
 from ssdg.benchmark.checkpoint import Checkpoints
 from ssdg.benchmark.loader import Batches, Pool
-from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig
 from ssdg.benchmark.store import RunFolder
 from ssdg.benchmark.train import Row as HistoryRow
 from ssdg.benchmark.train import fit, make_adam
 from ssdg.benchmark.validate import autocast
-from ssdg.datasets.base import Task
-from ssdg.methods import load_method
 from ssdg.methods.base import standardise
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.network import SegmentationNetwork
 
 PAIRS = 120
 WARMUP = 8
-CASES = 16  # as many as DRIVE trains on
-BATCH = 4
-SHAPE = (256, 256)
-TASK = Task("speed", 2, 3, ("background", "vessel"), SHAPE, {}, {})
+SIZE = Workload((256, 256), batch_size=4)
 
 
 def loop(options: Options) -> Iterator[Row]:
@@ -47,30 +41,15 @@ def loop(options: Options) -> Iterator[Row]:
 
 def paired_steps(device: torch.device, pairs: int) -> tuple[list[float], list[float]]:
     """Return the seconds of the loop's steps, and of the bare step taken before each of them."""
-    cases = random_cases(device)
-    batches = Batches(cases, None, BATCH, seed=0)
-    request = RunRequest(
-        task=TASK.name,
-        source=TASK.name,
-        method="erm",
-        training=TrainingConfig(
-            epochs=math.ceil((WARMUP + pairs + 1) / batches.steps_per_epoch),
-            batch_size=BATCH,
-            augmentation="none",
-        ),
-        network=NetworkConfig(init_filters=8),
-    )
-    method_class = load_method("erm")
-    spec = RunSpec(
-        request=request, method_version=1, method_config={}, method_changed=(), source_manifest="", split=""
-    )
+    cases, request = SIZE.pool(device), SIZE.request("erm", WARMUP + pairs + 1)
+    batches = Batches(cases, None, SIZE.batch_size, request.seed)
     batch = batches.at(0)
-    reference = build_method(method_class, spec, TASK, device)  # the same initial weights and memory format
+    reference = SIZE.method("erm", device)  # the same initial weights and memory format
     bare = BareStep(reference.network, standardise(batch.image, batch.foreground), batch.label)
     alternation = Alternation(bare, device)
     with tempfile.TemporaryDirectory() as folder:
         fit(
-            build_method(method_class, spec, TASK, device),
+            SIZE.method("erm", device),
             batches,
             no_cases(cases),
             request,
@@ -80,18 +59,6 @@ def paired_steps(device: torch.device, pairs: int) -> tuple[list[float], list[fl
         )
     ours, others = alternation.ours, alternation.bare[: len(alternation.ours)]
     return ours[WARMUP : WARMUP + pairs], others[WARMUP : WARMUP + pairs]
-
-
-def random_cases(device: torch.device) -> Pool:
-    """Return noise with a label that follows it, in the stored types."""
-    rng = torch.Generator().manual_seed(0)
-    image = torch.randint(0, 256, (CASES, 3, *SHAPE), generator=rng, dtype=torch.uint8)
-    return Pool(
-        ids=tuple(map(str, range(CASES))),
-        image=image.to(device),
-        label=(image[:, :1] > 230).to(torch.uint8).to(device),
-        foreground=torch.ones(CASES, 1, *SHAPE, dtype=torch.bool, device=device),
-    )
 
 
 def no_cases(cases: Pool) -> Pool:

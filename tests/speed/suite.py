@@ -33,6 +33,13 @@ MEASUREMENTS: dict[str, str] = {
     "memory": "memory:peak",
     "rass": "kernels:rass",
     "augmentation": "kernels:augmentation",
+    "transform-slaug": "transforms:slaug",
+    "transform-convolutions": "transforms:convolutions",
+    "transform-blending": "transforms:blending",
+    "transform-elastic": "transforms:elastic",
+    "transform-whitening": "transforms:whitening",
+    "method-steps": "cost:steps",
+    "method-memory": "cost:memory",
     "aggregation": "aggregation:many_runs",
 }
 """Name -> "module:function", as plain data: measuring a start-up does not import torch."""
