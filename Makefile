@@ -6,7 +6,7 @@ BENCH := $(BIN)/bench
 # torch is installed by its exact version: a range would take the newest CUDA build, several GB.
 TORCH := torch==2.13.0
 
-.PHONY: setup demo test lint format speed clean
+.PHONY: setup demo test test-slurm lint format speed clean
 
 setup: $(VENV)/.installed
 
@@ -27,6 +27,10 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest
+
+# On a real cluster of one node, which needs root and Debian's slurm-wlm and munge; skipped with a reason elsewhere.
+test-slurm: setup
+	$(BIN)/pytest tests/slurm -m slurm --durations=0
 
 lint: setup
 	$(BIN)/ruff check .

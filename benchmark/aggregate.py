@@ -5,12 +5,15 @@ then mean and sample SD over seeds. Cases are never pooled, and what is not defi
 """
 
 import csv
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from .settings import UsageError
-from .store import CASE_COLUMNS, StoredEvaluation
+from .store import CASE_COLUMNS
+from .stored import StoredEvaluation
 
 if TYPE_CHECKING:
     import numpy as np
@@ -173,44 +176,64 @@ def case_scores(evaluation: StoredEvaluation, region: str, empty: "Empty") -> Ca
 
     from .metrics import dice
 
-    columns, counts = _read_counts(evaluation)
-    cases = {name: index for index, name in enumerate(dict.fromkeys(columns["case"]))}
-    by_index = sorted(set(zip(map(int, columns["class_index"]), columns["class_name"], strict=True)))
-    classes = {name: index for index, (_, name) in enumerate(by_index)}
-    place = [
-        cases[case] * len(classes) + classes[name]
-        for case, name in zip(columns["case"], columns["class_name"], strict=True)
-    ]
-    expected = evaluation.data.get("counts", {}).get("scored", len(cases))
-    if len(set(place)) != len(place) or len(place) != len(cases) * len(classes) or len(cases) != expected:
-        raise _malformed(evaluation, f"it should have one row for each class of {expected} cases")
-    used = counts[:3] if region == "foreground" else counts[:3] + counts[3:]
-    scores = np.empty(len(place))
-    scores[place] = dice(used[0], used[1], used[2], empty)
-    strata = dict(zip(columns["case"], columns["stratum"], strict=True))
-    return CaseScores(tuple(cases), tuple(strata.values()), tuple(classes), scores.reshape(len(cases), len(classes)))
+    try:
+        described, counts = _read_counts(evaluation.path / "cases.csv", 3 if region == "foreground" else 6)
+        layout = _layout(described)
+    except (OSError, ValueError, csv.Error) as error:
+        raise _malformed(evaluation, str(error)) from None
+    expected = evaluation.data.get("counts", {}).get("scored", len(layout.cases))
+    if len(layout.cases) != expected:
+        raise _malformed(evaluation, f"it should have {expected} cases, not {len(layout.cases)}")
+    tp, fp, fn = counts if region == "foreground" else counts[:3] + counts[3:]
+    scores = np.empty((len(layout.cases), len(layout.classes)))
+    scores.flat[layout.place] = dice(tp, fp, fn, empty)
+    return CaseScores(layout.cases, layout.strata, layout.classes, scores)
 
 
-def _read_counts(evaluation: StoredEvaluation) -> tuple[dict[str, Sequence[str]], "NDArray[np.int64]"]:
-    """Return the describing columns of ``cases.csv`` by name, and its counts as (6, rows).
+def _read_counts(path: Path, columns: int) -> tuple[tuple[str, ...], "NDArray[np.int64]"]:
+    """Return what describes each row of ``cases.csv``, not parsed, and its first counts as (columns, rows).
 
-    Column by column: a table over thousands of runs reads millions of these numbers.
+    Only what is needed, column by column: a table over thousands of runs reads millions of these numbers.
     """
     import numpy as np
 
-    try:
-        with (evaluation.path / "cases.csv").open(newline="", encoding="utf-8") as stream:
-            header, *rows = csv.reader(stream)
-        if tuple(header) != CASE_COLUMNS or not rows:
-            raise ValueError("its header is not the expected one" if rows else "it has no rows")
-        if {len(row) for row in rows} != {len(CASE_COLUMNS)}:
-            raise ValueError("a row is cut short")
-        columns = list(zip(*rows, strict=True))
-        counts = np.array([list(map(int, column)) for column in columns[_COUNTS:]], dtype=np.int64)
-        described: dict[str, Sequence[str]] = dict(zip(CASE_COLUMNS[:_COUNTS], columns[:_COUNTS], strict=True))
-    except (OSError, ValueError) as error:
-        raise _malformed(evaluation, str(error)) from None
-    return described, counts
+    header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if header != ",".join(CASE_COLUMNS) or not lines:
+        raise ValueError("its header is not the expected one" if lines else "it has no rows")
+    # Names may be quoted and hold commas, counts never: from the right, every comma separates.
+    rows = [line.rsplit(",", len(CASE_COLUMNS) - _COUNTS) for line in lines]
+    if {len(row) for row in rows} != {1 + len(CASE_COLUMNS) - _COUNTS}:
+        raise ValueError("a row is cut short")
+    described, *counts = zip(*rows, strict=True)
+    return described, np.array([list(map(int, column)) for column in counts[:columns]], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """What the rows of a ``cases.csv`` are about: one case and class each."""
+
+    cases: tuple[str, ...]
+    strata: tuple[str, ...]  # of each case
+    classes: tuple[str, ...]
+    place: "NDArray[np.int64]"  # of each row, among cases x classes
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(described: tuple[str, ...]) -> _Layout:
+    """Return the layout of rows from what describes each; evaluations on the same cases share it."""
+    import numpy as np
+
+    rows = list(csv.reader(described, strict=True))
+    if {len(row) for row in rows} != {_COUNTS}:
+        raise ValueError("a row is cut short")
+    strata = {case: stratum for case, stratum, _, _ in rows}
+    by_index = sorted({(int(index), name) for _, _, index, name in rows})
+    cases = {case: position for position, case in enumerate(strata)}
+    classes = {name: position for position, (_, name) in enumerate(by_index)}
+    place = [cases[case] * len(classes) + classes[name] for case, _, _, name in rows]
+    if sorted(place) != list(range(len(cases) * len(classes))):
+        raise ValueError("it should have one row for each class of each case")
+    return _Layout(tuple(cases), tuple(strata.values()), tuple(classes), np.array(place))
 
 
 def _malformed(evaluation: StoredEvaluation, why: str) -> UsageError:

@@ -9,8 +9,9 @@ import click
 from ssdg.datasets.base import DataError
 from ssdg.methods import MethodError
 
-from . import cli_about, cli_data, cli_figure, cli_runs, cli_suites, cli_table
-from .exit_codes import FAILED, INTERRUPTED, USAGE
+from . import cli_about, cli_data, cli_figure, cli_runs, cli_status, cli_sweep, cli_table
+from .attempts import NoProgress
+from .exit_codes import FAILED, INCOMPLETE, INTERRUPTED, USAGE
 from .files import StorageError, storage_error
 from .lease import LeaseHeld, LeaseLost
 from .settings import UsageError
@@ -23,9 +24,11 @@ class Bench(click.Group):
         """Run a verb; expected errors end the process with their exit code and without a traceback."""
         try:
             return super().main(*args, **kwargs)
-        except (UsageError, DataError, MethodError, StorageError, LeaseHeld) as error:
+        except (UsageError, DataError, MethodError, StorageError) as error:
             _end(error, USAGE)
-        except LeaseLost as error:
+        except LeaseHeld as error:
+            _end(error, INCOMPLETE)
+        except (LeaseLost, NoProgress) as error:
             _end(error, FAILED)
         except Exception as error:
             # Named and not imported: train imports torch.
@@ -55,7 +58,8 @@ def main() -> None:
 
 for command in [
     *cli_runs.commands,
-    *cli_suites.commands,
+    *cli_sweep.commands,
+    *cli_status.commands,
     *cli_table.commands,
     *cli_about.commands,
     cli_data.data,

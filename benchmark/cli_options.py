@@ -38,6 +38,17 @@ def results_root(function: F) -> F:
     )(function)
 
 
+def checkpoint_interval(function: F) -> F:
+    """Add --checkpoint-interval."""
+    return click.option(
+        "--checkpoint-interval",
+        type=click.FloatRange(0),
+        default=60.0,
+        show_default=True,
+        help="Seconds between two checkpoints: what a killed run loses at most.",
+    )(function)
+
+
 def plugins(function: F) -> F:
     """Add --plugin; the files are registered before the verb runs."""
     return click.option(

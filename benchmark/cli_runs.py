@@ -2,7 +2,9 @@
 
 import signal
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,13 @@ import click
 from click.core import ParameterSource
 
 from . import cli_options as options
-from .jobs import Job, Place, read_job
+from .jobs import Job, Place, cancel_mark, read_job
+from .launch import end_with_launcher
 from .settings import UsageError, parse_assignments, resolve_sections, unknown
 from .spec import PROTOCOLS, RunRequest
+
+CANCEL_INTERVAL = 2.0
+"""Seconds between two looks whether a job was cancelled."""
 
 
 @click.command()
@@ -29,6 +35,8 @@ from .spec import PROTOCOLS, RunRequest
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; a resumed CPU run keeps its first number.")
 @click.option("--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing.")
 @click.option("--wait", is_flag=True, help="Wait if another process works on the same run.")
+@click.option("--log", type=click.Path(path_type=Path), hidden=True, help="Where a launcher sends what this prints.")
+@options.checkpoint_interval
 @options.settings
 @options.plugins
 @options.data_root
@@ -49,10 +57,13 @@ def run(job: Path | None, **given: Any) -> None:
         strict=given["strict"],
         wait=float("inf") if given["wait"] else 0.0,
         threads=given["threads"],
+        checkpoint_interval=given["checkpoint_interval"],
     )
     if job is not None:
+        if given["log"] is not None:
+            end_with_launcher()
         refuse_beside_a_job(("method", "source", "seed", "protocol", "assignments"))
-        execute(job_from_file(job, place, given["targets"], given["task"]))
+        execute(job_from_file(job, replace(place, log=given["log"]), given["targets"], given["task"]), job)
     else:
         execute(job_from_options(place, given))
 
@@ -72,7 +83,7 @@ def job_from_file(path: Path, place: Place, targets: tuple[str, ...], task: str 
     return Job(
         request=job.request,
         targets=job.targets or targets or ((job.request.target,) if job.request.target else ()),
-        place=job.place,
+        place=replace(job.place, log=place.log),
         task_file=job.task_file or (options.find_task(task).file if task else None),
         plugins=job.plugins,
         row=job.row,
@@ -114,34 +125,53 @@ def method_setting(method: str) -> str:
     raise unknown("method", method, known)
 
 
-def execute(job: Job) -> None:
-    """Do a job in this process, with a progress display; Ctrl-C stops after the step and saves a checkpoint."""
+def execute(job: Job, file: Path | None = None) -> None:
+    """Do a job in this process, with a progress display; Ctrl-C stops after the step and saves a checkpoint.
+
+    Args:
+        job: what to do.
+        file: the job's file, which a launcher may ask to stop; see `bench cancel`.
+    """
     from .progress import observer
     from .run import run_one
 
     options.register(job.plugins)
     task = options.find_task(str(job.task_file) if job.task_file else job.request.task).task
     with observer(job.name) as watcher:
-        folder = run_one(job.request, task, job.targets, job.place, watcher, stop_on_signal())
+        folder = run_one(job.request, task, job.targets, job.place, watcher, stop_on_request(file))
     from .scores import describe
 
     for line in describe(folder, task.ndim):
         click.echo(line)
 
 
-def stop_on_signal() -> Callable[[], bool]:
-    """Return a function that tells whether Ctrl-C or SIGTERM came; the second one ends the process at once."""
+def stop_on_request(file: Path | None) -> Callable[[], bool]:
+    """Return a function that tells whether a signal, or the cancelling of the job's file, asked to stop.
+
+    Ctrl-C, SIGTERM (kill, a scheduler that preempts) and SIGUSR2 (a scheduler near the time limit) do; a second
+    Ctrl-C ends the process at once. Schedulers send several signals, so the others may come as often as they like.
+    """
     asked: list[int] = []
+    looked = time.monotonic()
 
     def handle(number: int, _frame: object) -> None:
-        if asked:
+        if asked and number == signal.SIGINT:
             sys.exit(128 + number)
+        if not asked:
+            click.echo("bench: stopping after this step; Ctrl-C again stops at once", err=True)
         asked.append(number)
-        click.echo("bench: stopping after this step; once more to stop at once", err=True)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    def requested() -> bool:
+        nonlocal looked
+        if file is not None and not asked and time.monotonic() - looked > CANCEL_INTERVAL:
+            looked = time.monotonic()
+            if cancel_mark(file).exists():
+                asked.append(0)
+        return bool(asked)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
         signal.signal(number, handle)
-    return lambda: bool(asked)
+    return requested
 
 
 @click.command()
@@ -160,7 +190,7 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
     """
     from .predict import predict_images
     from .progress import observer
-    from .store import read_run
+    from .stored import read_run
 
     stored = read_run(run)
     choice = options.find_task(task or stored.spec.request.task)

@@ -9,7 +9,8 @@ from .aggregate import SeedResult, seed_result
 from .match import EVALUATED_ON, find_evaluation, match_runs, require_same_evaluations
 from .settings import UsageError
 from .spec import PROTOCOLS
-from .store import HELD_OUT, StoredEvaluation, StoredRun
+from .store import HELD_OUT
+from .stored import StoredEvaluation, StoredRun
 from .suite import Choice, Column, Inventory, Planned, Row, Standing, Suite
 
 REASONS = {
@@ -57,7 +58,7 @@ def collect(suite: Suite, runs: Sequence[StoredRun], inventory: Inventory, held_
 
     Args:
         suite: rows, columns and seeds, already narrowed.
-        runs: what ``store.scan`` found; runs of other suites are ignored.
+        runs: what ``stored.scan`` found; runs of other suites are ignored.
         inventory: the methods and tasks there are.
         held_out: also the scores on each source's held-out cases.
 

@@ -1,5 +1,7 @@
 """What a run ran on: versions, commit, device, threads. Recorded beside results, never part of an identity."""
 
+import functools
+import hashlib
 import importlib.metadata
 import os
 import platform
@@ -8,6 +10,8 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from .attempts import Start
 
 PACKAGES = ("torch", "monai", "numpy", "pandas", "nibabel", "scikit-image", "scipy", "submitit", "click")
 
@@ -38,6 +42,36 @@ def commit() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return result.stdout.strip()
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of every source file of the package: it changes when code does, committed or not."""
+    root = Path(__file__).resolve().parent.parent
+    files = sorted(path for name in ("benchmark", "methods", "datasets") for path in (root / name).glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def slurm_job() -> str | None:
+    """Return the job of Slurm that this process is part of, as ``squeue`` names it; None outside of one."""
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID")
+
+
+def start(log: Path | None) -> Start:
+    """Return what is worth knowing about the start of a run here and now.
+
+    Args:
+        log: the file that takes what it prints, if one does.
+    """
+    return Start(
+        time=now(),
+        host=socket.gethostname(),
+        commit=commit(),
+        code=code_digest(),
+        log=str(log) if log else None,
+        slurm=slurm_job(),
+    )
 
 
 def package_versions() -> dict[str, str]:

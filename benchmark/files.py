@@ -99,4 +99,4 @@ def write_json(path: Path, data: Any, guard: Guard = no_guard) -> None:
 
 def read_json(path: Path) -> Any:
     """Return a JSON file's content."""
-    return json.loads(path.read_text())
+    return json.loads(path.read_bytes())

@@ -1,12 +1,12 @@
 """A job as plain data: what to train, what to score, where. A launcher hands the file to ``bench run FILE``."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .files import read_json, write_json
+from .files import read_json, write_json, write_text
 from .settings import UsageError, request_from_json
 from .spec import RunRequest, digest, to_json
 from .store import row_name
@@ -23,6 +23,8 @@ class Place:
     wait: float = 0.0  # seconds to wait for another process that works on the same run
     threads: int | None = None  # of the CPU; None: as torch finds them
     checkpoint_interval: float = 60.0  # seconds
+    starts: int | None = None  # in a row that come to nothing before the run is FAILED; None: as many as one likes
+    log: Path | None = None  # where what it prints goes; None: to whoever started it
 
     @property
     def prepared(self) -> Path:
@@ -43,14 +45,8 @@ class Job:
 
     @property
     def name(self) -> str:
-        """A short name for people: row (or method), seed, and target and fold where a run has them."""
-        request = self.request
-        parts = [self.row or row_name(request), f"s{request.seed}"]
-        if request.target is not None or request.fold is not None:
-            parts.append(request.target or request.source)
-        if request.fold is not None:
-            parts.append(f"fold{request.fold.index + 1}of{request.fold.count}")
-        return " ".join(parts)
+        """A short name for people."""
+        return job_name(self.request, self.row)
 
     @property
     def stem(self) -> str:
@@ -67,11 +63,21 @@ class Job:
                 "request": to_json(self.request),
                 "targets": list(self.targets),
                 "place": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in place.items()},
-                "task_file": str(self.task_file) if self.task_file else None,
-                "plugins": [str(plugin) for plugin in self.plugins],
+                "task_file": str(self.task_file.resolve()) if self.task_file else None,
+                "plugins": [str(plugin.resolve()) for plugin in self.plugins],
                 "row": self.row,
             },
         )
+
+
+def job_name(request: RunRequest, row: str = "") -> str:
+    """Return row (or method), seed, and target and fold where a run has them."""
+    parts = [row or row_name(request), f"s{request.seed}"]
+    if request.target is not None or request.fold is not None:
+        parts.append(request.target or request.source)
+    if request.fold is not None:
+        parts.append(f"fold{request.fold.index + 1}of{request.fold.count}")
+    return " ".join(parts)
 
 
 def read_job(path: Path, place: Mapping[str, Any]) -> Job:
@@ -87,8 +93,8 @@ def read_job(path: Path, place: Mapping[str, Any]) -> Job:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is neither a job nor a run's spec.json: {error}") from error
     there = {**place, **(data.get("place") or {})}
-    for name in ("data_root", "results_root"):
-        there[name] = Path(there[name])
+    for name in ("data_root", "results_root", "log"):
+        there[name] = Path(there[name]) if there.get(name) else None
     task_file = data.get("task_file")
     return Job(
         request=request,
@@ -98,3 +104,61 @@ def read_job(path: Path, place: Mapping[str, Any]) -> Job:
         plugins=tuple(map(Path, data.get("plugins", ()))),
         row=data.get("row", ""),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A job on disk, with what its launcher keeps beside it."""
+
+    job: Job
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        """Everything its process prints."""
+        return self.path.with_suffix(".log")
+
+    @property
+    def failure(self) -> Path:
+        """Exists where its process ended with an error, perhaps before there was a run that could say so."""
+        return self.path.with_suffix(".failed")
+
+    @property
+    def failed_with(self) -> str:
+        """The last thing its process said before it failed; "" if it did not."""
+        try:
+            return self.failure.read_text()
+        except OSError:
+            return ""
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it was asked to stop, or not to start."""
+        return cancel_mark(self.path).exists()
+
+    def cancel(self) -> None:
+        """Ask it, wherever it runs or waits, to stop with a checkpoint; it looks every few seconds."""
+        write_text(cancel_mark(self.path), "")
+
+    def write(self) -> None:
+        """Write the job for a launcher; what became of it before is forgotten, an earlier :meth:`cancel` included."""
+        self.job.write(self.path)
+        cancel_mark(self.path).unlink(missing_ok=True)
+        self.failure.unlink(missing_ok=True)
+
+
+def cancel_mark(path: Path) -> Path:
+    """Return the file whose existence asks the job of a job file to stop."""
+    return path.with_suffix(".cancel")
+
+
+def job_file(folder: Path, job: Job) -> JobFile:
+    """Return where a job is kept among a suite's."""
+    return JobFile(job, folder / f"{job.stem}.json")
+
+
+def write_jobs(files: Sequence[JobFile]) -> Sequence[JobFile]:
+    """Write jobs for a launcher, and return them."""
+    for file in files:
+        file.write()
+    return files

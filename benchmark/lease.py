@@ -68,7 +68,7 @@ def read_owner(folder: Path) -> Owner | None:
 
 def is_gone(owner: Owner) -> bool:
     """Tell whether the owner is certainly dead: it ran on this machine and its process is no more."""
-    return owner.place == _place() and _started(owner.pid) != owner.started
+    return owner.place == _place() and started(owner.pid) != owner.started
 
 
 class Lease:
@@ -158,7 +158,7 @@ class Lease:
             "place": _place(),
             "host": socket.gethostname(),
             "pid": pid,
-            "started": _started(pid),
+            "started": started(pid),
             "counter": counter,
         }
 
@@ -203,7 +203,12 @@ def _place() -> str:
     return "|".join(parts)
 
 
-def _started(pid: int) -> str:
+def is_running(pid: int, since: str) -> bool:
+    """Tell whether the process of this machine that started at a kernel time still runs; a zombie does not."""
+    return since != "" and started(pid) == since
+
+
+def started(pid: int) -> str:
     """Return the kernel's start time of a process, "" if there is none: a reused pid has another one."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

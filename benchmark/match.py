@@ -12,7 +12,7 @@ from typing import Any
 
 from .settings import UsageError, convert
 from .spec import IDENTIFYING, JSON, RunRequest, RunSpec, to_json
-from .store import StoredEvaluation, StoredRun
+from .stored import StoredEvaluation, StoredRun
 from .suite import Planned
 
 COMPARED = tuple(

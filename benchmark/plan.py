@@ -1,13 +1,15 @@
 """What a suite asks for against what is on disk: the plan of a sweep, and the states that ``bench status`` shows."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
-from .jobs import Job, Place
+from .jobs import Job, JobFile, Place, job_file, job_name
 from .match import find_evaluation, match_runs
-from .store import HELD_OUT, State, StoredRun, last_error
+from .store import HELD_OUT, State
+from .stored import StoredRun, last_error
 from .suite import Planned
 
 AGAIN: tuple[State, ...] = ("QUEUED", "STALE", "RUNNING", "DONE")
@@ -20,6 +22,11 @@ class Item:
 
     planned: Planned
     run: StoredRun | None
+
+    @property
+    def name(self) -> str:
+        """A short name for people: row and seed, and what else tells the row's runs apart."""
+        return job_name(self.planned.request, self.planned.row.id)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -52,31 +59,59 @@ def survey(plan: Sequence[Planned], runs: Iterable[StoredRun]) -> list[Item]:
     return [Item(planned, run) for planned, run in zip(plan, matched, strict=True)]
 
 
-def jobs_of(
-    items: Sequence[Item],
-    place: Place,
-    states: Iterable[State],
-    task_files: dict[str, Path],
-    plugins: tuple[Path, ...],
-) -> list[Job]:
-    """Return the jobs for the items in some of the states, each of which leaves alone what is done of it."""
-    wanted = set(states)
-    return [
-        Job(
-            request=item.planned.request,
-            targets=item.targets,
-            # Another sweep may work on the same run: its result is as good, so wait for it.
-            place=replace(place, wait=float("inf")),
-            task_file=task_files.get(item.planned.request.task),
-            plugins=plugins,
-            row=item.planned.row.id,
+class Work:
+    """A planned run as a launcher sees it: with the job that does what is left of it.
+
+    Args:
+        item: the run.
+        folder: where the suite's job files are kept.
+        place: where and how its job is to run.
+        task_files: files of the tasks that are a user's own, by name.
+        plugins: files of methods.
+    """
+
+    def __init__(
+        self, item: Item, folder: Path, place: Place, task_files: Mapping[str, Path], plugins: tuple[Path, ...]
+    ) -> None:
+        self.item = item
+        self._folder = folder
+        self._place = place
+        self._task_files = task_files
+        self._plugins = plugins
+
+    @cached_property
+    def file(self) -> JobFile:
+        """The job's file, which need not exist."""
+        request = self.item.planned.request
+        job = Job(
+            request=request,
+            targets=self.item.targets,
+            place=self._place,
+            task_file=self._task_files.get(request.task),
+            plugins=self._plugins,
+            row=self.item.planned.row.id,
         )
-        for item in items
-        if item.state in wanted
-    ]
+        return job_file(self._folder, job)
+
+    @cached_property
+    def state(self) -> State:
+        """The run's state; FAILED also where its job did before there was a run that could say so."""
+        return self._unless_failed(self.item.state)
+
+    def state_of(self, target: str) -> State:
+        """Return the state of the run's cell for one target, likewise."""
+        return self._unless_failed(self.item.state_of(target))
+
+    def _unless_failed(self, state: State) -> State:
+        return "FAILED" if state in ("QUEUED", "STALE") and self.file.failure.exists() else state
+
+    @property
+    def error(self) -> str:
+        """Why it failed, if it did."""
+        return self.item.error or (self.file.failed_with if self.state == "FAILED" else "")
 
 
-def tally(items: Sequence[Item]) -> str:
+def tally(states: Iterable[State]) -> str:
     """Return the counts of states as text: "4 DONE, 2 QUEUED"."""
-    counts = Counter(item.state for item in items)
+    counts = Counter(states)
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))

@@ -16,7 +16,7 @@ from .preprocess import prepare_case
 from .progress import RunObserver
 from .settings import UsageError
 from .spec import PreprocessConfig
-from .store import StoredRun
+from .stored import StoredRun
 
 SUFFIXES = {2: (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp"), 3: (".nii.gz", ".nii")}
 

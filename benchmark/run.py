@@ -13,6 +13,7 @@ from ssdg.methods import load_method
 
 from . import environment
 from .assemble import build_method, find_device, load_run_method, resolve, use_threads
+from .attempts import Attempts
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, Subject, evaluate
 from .jobs import Place
@@ -48,7 +49,7 @@ def run_one(
         should_stop: looked at after each step, after each case that is prepared or scored, and while waiting.
 
     Raises:
-        UsageError, DataError, StorageError, LeaseHeld: see their messages.
+        UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.
         Diverged: training met a non-finite loss; the run's folder says so.
         Interrupted: ``should_stop`` said so; the run can be continued.
     """
@@ -67,13 +68,15 @@ def run_one(
     with Lease(folder, wait=place.wait, look=look) as lease:
         store = RunFolder(folder, lease.check)
         store.begin(spec)
-        job = _Job(spec, task, material, store, place, observer, look)
+        attempts = Attempts(folder, lease.check, place.starts)
+        job = _Job(spec, task, material, store, attempts, place, observer, look)
         todo = job.unscored()
         if store.trained and not todo:
             observer.say(f"already done: {folder}")
             return folder
-        store.clear_failure()
+        failed = store.clear_failure()
         try:
+            attempts.begin(environment.start(place.log), forgive=failed)
             prepared = material.prepare(task, request.preprocess, place.prepared, job.preparing)
             if not store.trained:
                 job.train(prepared, should_stop)
@@ -97,6 +100,7 @@ class _Job:
     task: Task
     material: Material
     store: RunFolder
+    attempts: Attempts
     place: Place
     observer: RunObserver
     look: Callable[[], None]  # raises Interrupted where the run is asked to stop
@@ -142,6 +146,7 @@ class _Job:
             interval=self.place.checkpoint_interval,
             guard=self.store.guard,
             warn=self.observer.say,
+            saved=self.attempts.progressed,
         )
         recorder = _Recorder(self.observer, self.store)
         progress = fit(method, batches, held_out, request, checkpoints, recorder, should_stop)
@@ -167,6 +172,7 @@ class _Job:
             self.observer.scoring(name, len(scored.ids))
             folder = evaluation_path(self.store.path, evaluation)
             evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
+            self.attempts.progressed()
 
     def _evaluation(self, name: str) -> EvaluationSpec:
         request, scored = self.spec.request, self.material.scored[name]

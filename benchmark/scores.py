@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from .aggregate import seed_result
-from .store import HELD_OUT, read_run
+from .store import HELD_OUT
+from .stored import read_run
 
 
 def describe(folder: Path, ndim: int) -> list[str]:

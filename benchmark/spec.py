@@ -5,9 +5,10 @@ predictions. Nothing here knows paths, devices or launchers, and nothing here im
 """
 
 import dataclasses
+import functools
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -166,12 +167,21 @@ class RunSpec:
     @property
     def train_id(self) -> str:
         """Identity of the trained weights: equal ids, equal weights (up to the device's rounding)."""
+        return digest(self._identity())
+
+    def train_id_of_seed(self) -> Callable[[int], str]:
+        """Return the ``train_id`` as a function of the seed, for many runs that differ in nothing else."""
+        identity = self._identity()
+        before = canonical_json({name: value for name, value in identity.items() if name < "seed"})
+        after = canonical_json({name: value for name, value in identity.items() if name > "seed"})
+        return lambda seed: _digest_of_text(f'{before[:-1]},"seed":{seed},{after[1:]}')
+
+    def _identity(self) -> dict[str, JSON]:
         request = to_json(self.request)
         assert isinstance(request, dict)
         for name in ("protocol", "evaluation", "method_settings"):
             del request[name]
-        rest = {name: to_json(getattr(self, name)) for name in IDENTIFYING}
-        return digest({"schema": SCHEMA, **request, **rest})
+        return {"schema": SCHEMA, **request, **{name: to_json(getattr(self, name)) for name in IDENTIFYING}}
 
 
 IDENTIFYING = ("method_version", "method_config", "source_manifest", "split", "target_manifest", "task_definition")
@@ -203,20 +213,39 @@ def require(condition: bool, message: str) -> None:
 
 def to_json(value: Any) -> JSON:
     """Return dataclasses, tuples and mappings as plain JSON data with string keys."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    kind = type(value)
+    if kind in _PLAIN:  # first: nearly every value is one, and telling what else it is takes many times as long
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if value is None or isinstance(value, bool | int | float | str):
+    if dataclasses.is_dataclass(kind):
+        return {name: to_json(getattr(value, name)) for name in _field_names(kind)}
+    if isinstance(value, (bool, int, float, str)):  # a subclass, such as NumPy's float64
         return value
     raise TypeError(f"{value!r} is not plain data")
 
 
+_PLAIN = frozenset({bool, int, float, str, type(None)})
+
+
+@functools.cache
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in dataclasses.fields(kind))
+
+
 def digest(value: Any) -> str:
-    """Return 12 hexadecimal digits of the SHA-256 of a value's canonical JSON (sorted keys, 1 and 1.0 equal)."""
-    text = json.dumps(_canonical(to_json(value)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """Return 12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    return _digest_of_text(canonical_json(value))
+
+
+def canonical_json(value: Any) -> str:
+    """Return a value as JSON text that is the same for equal values: sorted keys, 1 and 1.0 equal."""
+    return json.dumps(_canonical(to_json(value)), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _digest_of_text(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

@@ -1,24 +1,21 @@
-"""The results on disk: one folder a run, one folder an evaluation in it, and what state each is in.
+"""The results on disk, for their writer: one folder a run, one folder an evaluation in it.
 
 ``runs/<task>/<row>/s<seed>-<train_id>/`` holds ``spec.json``, ``environment.json``, ``history.csv``,
 ``checkpoints/``, a marker (``DONE``, ``FAILED`` or ``DIVERGED``) and ``evaluations/<domain>-<eval_id>/`` with
 ``evaluation.json``, ``cases.csv``, ``predictions/`` and a ``DONE`` of its own. Only the holder of the run's lease
-writes there; readers need nothing but this module, which imports neither torch nor pandas.
+writes there; readers are in ``stored``.
 """
 
 import csv
 import io
-import json
 import re
 import traceback
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from .files import Guard, no_guard, read_json, write_json, write_text
-from .lease import is_gone, read_owner
-from .settings import UsageError, spec_from_json
+from .settings import UsageError
 from .spec import EvaluationSpec, RunRequest, RunSpec, to_json
 
 State: TypeAlias = Literal["QUEUED", "RUNNING", "STALE", "DONE", "FAILED", "DIVERGED"]
@@ -42,33 +39,6 @@ CASE_COLUMNS = (
 
 HELD_OUT = "held-out"
 """Domain name of the evaluation on the source's held-out cases."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvaluation:
-    """One evaluation of a run, as found on disk."""
-
-    path: Path
-    domain: str
-    selection: str
-    resample: str
-    done: bool
-    data: Mapping[str, Any]  # evaluation.json
-
-    def rows(self) -> list[dict[str, str]]:
-        """Return ``cases.csv``: one row a case and foreground class, values as text."""
-        with (self.path / "cases.csv").open(newline="") as stream:
-            return list(csv.DictReader(stream))
-
-
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """One run, as found on disk."""
-
-    path: Path
-    spec: RunSpec
-    state: State
-    evaluations: tuple[StoredEvaluation, ...]
 
 
 class RunFolder:
@@ -96,7 +66,9 @@ class RunFolder:
     def begin(self, spec: RunSpec) -> None:
         """Record the spec on the first start; refuse a folder that holds another one."""
         path = self.path / "spec.json"
-        content = {"train_id": spec.train_id, **_object(to_json(spec))}
+        described = to_json(spec)
+        assert isinstance(described, dict)
+        content = {"train_id": spec.train_id, **described}
         if not path.exists():
             write_json(path, content, self.guard)
             return
@@ -109,10 +81,12 @@ class RunFolder:
         """Write the final marker of a run."""
         write_json(self.path / state, detail, self.guard)
 
-    def clear_failure(self) -> None:
-        """Forget an earlier failure, to try again."""
-        for name in ("FAILED", "DIVERGED"):
-            (self.path / name).unlink(missing_ok=True)
+    def clear_failure(self) -> bool:
+        """Forget an earlier failure, to try again; return whether there was one."""
+        markers = [self.path / name for name in ("FAILED", "DIVERGED") if (self.path / name).exists()]
+        for marker in markers:
+            marker.unlink()
+        return bool(markers)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Record where the run started."""
@@ -121,7 +95,7 @@ class RunFolder:
     def environment(self) -> dict[str, Any]:
         """Return where the run first started; empty before that."""
         path = self.path / "environment.json"
-        return _object(read_json(path)) if path.exists() else {}
+        return dict(read_json(path)) if path.exists() else {}
 
     def write_history(self, history: list[dict[str, Any]], final: bool = False) -> None:
         """Write ``history.csv``, one row an epoch; the final one waits for the disk."""
@@ -161,69 +135,6 @@ def _folder_name(name: str) -> str:
     return re.sub(r"[/\\:\0]+", "-", name).lstrip(".") or "-"
 
 
-def read_state(run: Path) -> State:
-    """Return the state of a run's folder: its marker, else whether a live process holds its lease."""
-    for marker in MARKERS:
-        if (run / marker).exists():
-            return marker
-    owner = read_owner(run)
-    if owner is not None:
-        return "STALE" if is_gone(owner) else "RUNNING"
-    return "STALE" if (run / "checkpoints").exists() else "QUEUED"
-
-
-def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
-    """Return every readable run of a results folder, and a message for each that is not.
-
-    Args:
-        results_root: the folder that holds ``runs/``; a missing one is empty.
-    """
-    runs, problems = [], []
-    for path in sorted((results_root / "runs").glob("*/*/s*-*")):
-        if not (path / "spec.json").exists():
-            continue  # its writer has not got there yet
-        try:
-            runs.append(read_run(path))
-        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-            problems.append(f"{path} cannot be read: {error}")
-    return runs, problems
-
-
-def read_run(path: Path) -> StoredRun:
-    """Return one run from its folder.
-
-    Raises:
-        UsageError: the folder is not a run's, or its spec.json is damaged or edited.
-    """
-    try:
-        data = _object(read_json(path / "spec.json"))
-        identity = data.pop("train_id")
-        spec = spec_from_json(data)
-    except FileNotFoundError:
-        raise UsageError(f"{path} is not the folder of a run: it has no spec.json") from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path / 'spec.json'} is damaged ({type(error).__name__}: {error})") from None
-    if spec.train_id != identity:
-        raise UsageError(f"spec.json says {identity} and describes {spec.train_id}: edited, or of another version")
-    evaluations = [_read_evaluation(folder) for folder in sorted(path.glob("evaluations/*"))]
-    return StoredRun(path, spec, read_state(path), tuple(e for e in evaluations if e is not None))
-
-
-def _read_evaluation(folder: Path) -> StoredEvaluation | None:
-    path = folder / "evaluation.json"
-    if not path.exists():
-        return None
-    data = _object(read_json(path))
-    return StoredEvaluation(
-        path=folder,
-        domain=data["domain"],
-        selection=data["selection"],
-        resample=data["resample"],
-        done=(folder / "DONE").exists(),
-        data=data,
-    )
-
-
 def failure(error: BaseException) -> dict[str, Any]:
     """Return what a FAILED or DIVERGED marker holds."""
     return {
@@ -231,19 +142,3 @@ def failure(error: BaseException) -> dict[str, Any]:
         "message": str(error),
         "traceback": traceback.format_exception(error)[-12:],
     }
-
-
-def last_error(run: Path) -> str:
-    """Return the message of a run's FAILED or DIVERGED marker, "" if there is none."""
-    for marker in ("FAILED", "DIVERGED"):
-        try:
-            return str(read_json(run / marker)["message"])
-        except (OSError, json.JSONDecodeError, KeyError):
-            continue
-    return ""
-
-
-def _object(value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
-    return value

@@ -9,29 +9,23 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from .exit_codes import INTERRUPTED
-from .jobs import Job
+from .jobs import JobFile
 from .launch import Finished, LocalLauncher, last_line
 
 
-def run_jobs(jobs: Sequence[Job], logs: Path, at_once: int) -> list[Finished]:
-    """Run jobs, so many at once; return those that failed.
-
-    Args:
-        jobs: what to run.
-        logs: folder for a job file and a log each.
-        at_once: processes at the same time.
+def run_jobs(files: Sequence[JobFile], at_once: int) -> list[Finished]:
+    """Run jobs, so many at once; return those that did not end well.
 
     Raises:
         KeyboardInterrupt: Ctrl-C or SIGTERM; every job has stopped with a checkpoint.
     """
-    display = _Display(len(jobs))
-    launcher = LocalLauncher(logs, at_once, finished=display.finished, tick=display.tick)
+    display = _Display(len(files))
+    launcher = LocalLauncher(at_once, finished=display.finished, tick=display.tick)
     # A sweep that a scheduler or `kill` ends must not leave its jobs behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with display.live:
-            ended = launcher.run(jobs)
+            ended = launcher.run(files)
     finally:
         signal.signal(signal.SIGTERM, before)
     return [one for one in ended if one.code != 0]
@@ -58,10 +52,4 @@ class _Display:
     def finished(self, one: Finished) -> None:
         """Print how a job ended."""
         self.done += 1
-        if one.code == 0:
-            outcome = last_line(one.log) or "done"
-        elif one.code == INTERRUPTED:
-            outcome = "stopped; the same command continues it"
-        else:
-            outcome = f"failed ({last_line(one.log)}); log {one.log}"
-        click.echo(f"[{self.done}/{self.total}] {one.job.name}: {outcome}")
+        click.echo(f"[{self.done}/{self.total}] {one.file.job.name}: {one.outcome}")

@@ -7,7 +7,7 @@ from .aggregate import Average, Cell, make_cell
 from .caption import describe
 from .collect import Collected, collect, other_protocols
 from .paper import PublishedScore, PublishedTable, load_published
-from .store import StoredRun
+from .stored import StoredRun
 from .suite import Choice, Column, Inventory, Row, Suite
 
 
@@ -81,7 +81,7 @@ def build_table(suite: Suite, runs: Sequence[StoredRun], options: TableOptions, 
 
     Args:
         suite: rows, columns and seeds.
-        runs: what ``store.scan`` found; runs of other suites are ignored.
+        runs: what ``stored.scan`` found; runs of other suites are ignored.
         options: what to show.
         inventory: the methods and tasks there are.
 

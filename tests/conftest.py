@@ -38,9 +38,8 @@ class Bench:
     def arguments(self, *arguments: str) -> list[str]:
         roots = {"--data-root": self.data, "--results-root": self.results}
         takes = {"run": roots, "sweep": roots, "retry": roots, "doctor": roots}
-        extra = takes.get(
-            arguments[0], {"--results-root": self.results} if arguments[0] in ("status", "table") else {}
-        )
+        readers = ("status", "table", "cancel", "logs")
+        extra = takes.get(arguments[0], {"--results-root": self.results} if arguments[0] in readers else {})
         return [*arguments, *(str(part) for pair in extra.items() for part in pair)]
 
     def __call__(self, *arguments: str) -> Result:

@@ -13,7 +13,7 @@ from ssdg.benchmark.progress import LineObserver
 from ssdg.benchmark.run import run_one
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.store import read_run, scan
+from ssdg.benchmark.stored import read_run, scan
 from ssdg.benchmark.train import Interrupted
 from ssdg.datasets import TASKS
 

@@ -11,7 +11,7 @@ import torch
 
 from ssdg.benchmark.checkpoint import Checkpoints
 from ssdg.benchmark.files import StorageError
-from ssdg.benchmark.store import read_run
+from ssdg.benchmark.stored import read_run
 
 from .conftest import TINY, Bench
 
@@ -93,7 +93,7 @@ def test_the_same_run_twice_at_once_trains_once(bench):
     output, _ = second.communicate(timeout=60)
     first_output, _ = first.communicate(timeout=120)
     waiting_output, _ = waiting.communicate(timeout=120)
-    assert second.returncode == 2, output
+    assert second.returncode == 3, output
     assert f"being worked on by process {first.pid}" in output
     assert first.returncode == 0, first_output
     assert waiting.returncode == 0, waiting_output

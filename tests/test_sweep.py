@@ -1,10 +1,17 @@
 """Sweeps on this machine: states, one failure that stops nothing, retry, and continuing after the sweep is killed."""
 
 import json
+import os
+import shutil
 import signal
 import time
 
 import pytest
+
+from ssdg.benchmark.attempts import read_record
+from ssdg.benchmark.lease import read_owner
+
+from .conftest import TINY, Bench
 
 SUITE = """
 title = "Two methods, two seeds"
@@ -129,3 +136,134 @@ def test_ctrl_c_stops_the_jobs_too(bench, suite):
     output, _ = process.communicate(timeout=60)
     assert process.returncode in (1, 130), output
     assert not list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job is still running"
+
+
+SLOW = """
+import time
+from ssdg.methods.base import Method
+
+class Slow(Method):
+    "The baseline, at a pace that leaves time to disturb it."
+
+    def training_step(self, batch, context):
+        time.sleep(0.1)
+        return super().training_step(batch, context)
+"""
+
+
+@pytest.fixture
+def slow(suite, tmp_path):
+    """A suite whose second row takes its time, and the options it needs."""
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(SLOW)
+    return suite("slow"), ("--plugin", str(plugin), "--set", "training.epochs=60")
+
+
+def running(bench, method):
+    return [path.parent for path in bench.results.glob(f"runs/*/{method}/*/history.csv")]
+
+
+def wait_until(condition, process):
+    while not condition():
+        time.sleep(0.05)
+        assert process.poll() is None, process.stdout.read()
+
+
+def test_cancel_stops_what_runs_and_what_waits(bench, slow):
+    name, options = slow
+    process = bench.start("sweep", name, "--methods", "other", "--jobs", "1", *options)
+    wait_until(lambda: running(bench, "slow"), process)
+    while_running = bench("status", name, "--methods", "other", *options)
+    assert "/60 epochs" in while_running.output
+    cancelled = bench("cancel", name, "--methods", "other", *options)
+    assert "2 jobs asked to stop" in cancelled.output or "1 jobs asked to stop" in cancelled.output
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert output.count("cancelled") == 2, "one ran and one waited"
+    assert not list(bench.results.glob("runs/*/*/*/lease.*.json"))
+    assert set(states(bench, name, "--methods", "other", *options).values()) == {"STALE", "QUEUED"}
+    [path] = running(bench, "slow")
+    assert (path / "checkpoints" / "last.pt").exists()
+
+
+def test_a_killed_run_is_started_again(bench, slow):
+    name, options = slow
+    process = bench.start("sweep", name, "--methods", "other", "--seeds", "0", *options)
+    wait_until(lambda: running(bench, "slow"), process)
+    [path] = running(bench, "slow")
+    owner = read_owner(path)
+    os.kill(owner.pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert len(read_record(path)["starts"]) == 2
+
+
+def test_logs_by_folder_and_by_id(bench, suite):
+    name = suite()
+    assert bench("sweep", name, "--methods", "erm", "--seeds", "0").exit_code == 0
+    path = bench.run_path("erm")
+    whole = bench("logs", str(path))
+    assert whole.exit_code == 0, whole.output
+    assert "held-out DSC" in whole.output
+    identity = path.name.partition("-")[2]
+    last = bench("logs", identity[:6], "--lines", "1")
+    assert last.stdout.strip() == whole.stdout.strip().splitlines()[-1]
+    missing = bench("logs", "nosuchrun")
+    assert missing.exit_code == 2
+    assert "neither a run's folder nor the beginning" in missing.output
+
+
+def test_a_run_by_hand_has_no_log_and_says_so(bench):
+    assert bench("run", "--method", "erm", "--target", "phantom2d-b", *TINY).exit_code == 0
+    result = bench("logs", str(bench.run_path("erm")))
+    assert result.exit_code == 2
+    assert "prints to its terminal" in result.output
+
+
+def test_code_that_changed_since_is_flagged_and_invalidates_nothing(bench, suite, monkeypatch):
+    name = suite()
+    assert bench("sweep", name, "--methods", "erm").exit_code == 0
+    monkeypatch.setattr("ssdg.benchmark.environment.code_digest", lambda: "another")
+    result = bench("status", name, "--methods", "erm")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("code changed since") == 2
+
+
+def test_data_that_cannot_be_read_fail_the_run_with_their_name(bench, suite, tmp_path):
+    broken = tmp_path / "data"
+    shutil.copytree(bench.data, broken)
+    image = broken / "phantom2d" / "b" / "image" / "b-02.png"
+    good = image.read_bytes()
+    image.write_bytes(good[:60])
+    elsewhere = Bench(broken, bench.results)
+    name = suite()
+    result = elsewhere("sweep", name, "--methods", "erm", "--seeds", "0")
+    assert result.exit_code == 1, result.output
+    status = elsewhere("status", name, "--methods", "erm", "--seeds", "0")
+    assert status.exit_code == 1
+    assert image.name in status.output
+    image.write_bytes(good)
+    retried = elsewhere("retry", name, "--methods", "erm", "--seeds", "0")
+    assert retried.exit_code == 0, retried.output
+
+
+def test_a_setting_that_a_method_lacks_is_refused_before_anything_starts(bench, suite):
+    result = bench("sweep", suite(), "--methods", "other", "--set", "method.typo=1", "--dry-run")
+    assert result.exit_code == 2
+    assert "typo" in result.output
+
+
+def test_the_plan_tells_the_time_from_finished_runs(bench, suite):
+    name = suite()
+    assert bench("sweep", name, "--methods", "erm", "--seeds", "0").exit_code == 0
+    plan = bench("sweep", name, "--dry-run").output
+    assert "1 DONE" in plan
+    assert "for 1 of them; no finished run tells the time of other" in plan
+    assert "3 to train, 6 evaluations" in plan
+
+
+def test_slurm_that_is_not_there_is_told_in_one_line(bench, suite, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = bench("sweep", suite(), "--launcher", "slurm")
+    assert result.exit_code == 2
+    assert "sbatch and squeue are not on the path" in result.output

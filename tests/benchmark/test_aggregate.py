@@ -132,3 +132,18 @@ def test_damaged_files_are_named(tmp_path, damage):
     path.write_text(damage(path.read_text().replace("\r\n", "\n")))
     with pytest.raises(UsageError, match=r"cases\.csv is damaged"):
         case_scores(evaluation, "foreground", "zero-fp")
+
+
+def test_names_may_hold_commas_and_quotes(tmp_path):
+    rows = [{**row, "class_name": 'a "thing", small'} for row in case_rows({"x, y": ("all", (0.5,))})]
+    found = case_scores(stored_evaluation(tmp_path, rows), "image", "zero-fp")
+    assert (found.cases, found.classes) == (("x, y",), ('a "thing", small',))
+
+
+def test_files_on_the_same_cases_keep_their_own_scores_and_order(tmp_path):
+    rows = case_rows(cases(0.2, 0.4))
+    means = [
+        case_scores(stored_evaluation(tmp_path / str(index), order), "foreground", "zero-fp").dice[:, 0]
+        for index, order in enumerate([rows, rows[::-1], case_rows(cases(0.6, 0.8))])
+    ]
+    np.testing.assert_allclose(means, [[0.2, 0.4], [0.4, 0.2], [0.6, 0.8]])

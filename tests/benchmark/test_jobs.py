@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ssdg.benchmark.jobs import Job, Place, read_job
+from ssdg.benchmark.jobs import Job, Place, job_file, read_job, write_jobs
 from ssdg.benchmark.launch import LocalLauncher
 from ssdg.benchmark.spec import RunRequest
 
@@ -26,15 +26,16 @@ def test_jobs_started_together_run_what_they_were_given(tmp_path, monkeypatch):
         def __init__(self, command, **_):
             self.command = command
 
+        pid = 0
+
         def poll(self):  # a process reads its file some time after the next one was started
-            given.append(read_job(Path(self.command[-1]), {}).request.method_settings)
+            given.append(read_job(Path(self.command[self.command.index("run") + 1]), {}).request.method_settings)
             return 0
 
     monkeypatch.setattr("ssdg.benchmark.launch.subprocess.Popen", Process)
     settings = [{"rass": False}, {"rms": False}, {"rsd": False}]
     jobs = [replace(JOB, request=replace(REQUEST, method_settings=one)) for one in settings]
-    tmp_path.joinpath("logs").mkdir()
-    LocalLauncher(tmp_path / "logs", at_once=3).run(jobs)
+    LocalLauncher(at_once=3).run(write_jobs([job_file(tmp_path / "logs", job) for job in jobs]))
     assert given == settings
 
 

@@ -106,6 +106,13 @@ def test_scoring_and_names_are_not_part_of_the_training_identity():
         assert make_spec(request=change).train_id == base.train_id
 
 
+@pytest.mark.parametrize("seed", [0, 7, -1, 10**20])
+def test_the_identity_as_a_function_of_the_seed(seed):
+    spec = make_spec(method_config={"seed": 3, "text": '"seed":0,', "gain": 1.0})
+    other = dataclasses.replace(spec, request=dataclasses.replace(spec.request, seed=seed))
+    assert spec.train_id_of_seed()(seed) == other.train_id
+
+
 def test_scoring_is_part_of_the_evaluation_identity():
     def spec(**changes):
         values = {

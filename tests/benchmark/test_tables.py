@@ -14,7 +14,8 @@ from ssdg.benchmark.paper import load_published
 from ssdg.benchmark.render import render
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.spec import RunRequest, RunSpec
-from ssdg.benchmark.store import HELD_OUT, scan
+from ssdg.benchmark.store import HELD_OUT
+from ssdg.benchmark.stored import scan
 from ssdg.benchmark.suite import Choice, Column, Row, Suite
 from ssdg.benchmark.suite_file import load_suite
 from ssdg.benchmark.tables import TableOptions, build_table

@@ -39,22 +39,23 @@ def table(options: Options) -> Iterator[Row]:
 
 def _row(options: Options, budget: float, *words: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
-        command = [*_bench(), *words]
+        command = [*bench_command(), *words]
         if words[-1] == "demo":
             command += ["--results-root", str(Path(folder) / "results")]
-        runs = [_run(command, Path(folder)) for _ in range(1 + options.samples(REPEATS))][1:]
+        runs = [run_process(command, Path(folder)) for _ in range(1 + options.samples(REPEATS))][1:]
     busy = median([cpu for _, cpu in runs]).value
     wall = median([seconds for seconds, _ in runs])
     note = f"wall time of the process, after one that is not counted; {busy:.2f} s of processor time"
     return Row(f"bench {' '.join(words)}", wall, "s", budget, note)
 
 
-def _bench() -> list[str]:
+def bench_command() -> list[str]:
+    """Return what starts `bench` in a process of its own."""
     script = Path(sys.executable).with_name("bench")
     return [str(script)] if script.exists() else [sys.executable, "-P", "-m", "ssdg.benchmark.cli"]
 
 
-def _run(command: list[str], folder: Path) -> tuple[float, float]:
+def run_process(command: list[str], folder: Path) -> tuple[float, float]:
     """Return wall and processor seconds of one process."""
     with (folder / "output").open("w+") as output:
         began = time.perf_counter()

@@ -1,0 +1,247 @@
+"""A real Slurm cluster of one node, from Debian's packages, for tests: everything it writes is in one folder."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Self
+
+DAEMONS = ("slurmd", "slurmctld", "munged")
+HELPERS = ("slurmstepd: ", "slurmctld: ")
+
+CONFIGURATION = (Path(__file__).parent / "slurm.conf").read_text()
+"""With names in braces, for ``str.format``."""
+
+SOCKET_PATH_LIMIT = 100
+"""The kernel's is 107 bytes; munged adds a suffix for its lock."""
+
+
+class Cluster:
+    """A controller, a node daemon and a munge daemon of our own, on free ports.
+
+    Start it again in the same folder after anything, ``kill -9`` included: what an earlier one left is ended first.
+    Two processes cannot use one folder at the same time: the second is told so.
+    """
+
+    cpus = 8
+    max_array_size = 6
+    """As in ``slurm.conf``: one more than the largest index of an array."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.configuration = self.folder / "slurm.conf"
+        self._lock: IO[str] | None = None
+        self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+
+    @staticmethod
+    def missing() -> str | None:
+        """Say why no cluster can run here, if so."""
+        if os.geteuid() != 0:
+            return "a Slurm cluster for tests must be started by root"
+        absent = [name for name in (*DAEMONS, "sbatch", "srun") if _executable(name) is None]
+        return f"not installed: {', '.join(absent)} (apt-get install slurm-wlm munge)" if absent else None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def environment(self) -> dict[str, str]:
+        """Return what a client has to have in its environment; munge's socket is named in the file."""
+        return {"SLURM_CONF": str(self.configuration)}
+
+    def start(self, seconds: float = 60) -> None:
+        """Start the daemons, and return when the node is idle."""
+        self._take_folder()
+        try:
+            self._end()
+            self._write()
+            files = ("socket", "key-file", "pid-file", "seed-file", "log-file")
+            places = [f"--{option}={self.folder}/munge.{option.removesuffix('-file')}" for option in files]
+            self._spawn("munged", "--foreground", "--force", *places)
+            self._wait("munge's socket", (self.folder / "munge.socket").is_socket, seconds)
+            self._spawn("slurmctld", "-D", "-f", str(self.configuration))
+            self._spawn("slurmd", "-D", "-f", str(self.configuration))
+            self._wait("an idle node", self._is_idle, seconds)
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Cancel all jobs, then end the daemons and whatever jobs left behind."""
+        if "slurmctld" in self._daemons and self._daemons["slurmctld"].poll() is None:
+            with contextlib.suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired):
+                self.cancel_all(15)
+        try:
+            self._end()
+            for daemon in self._daemons.values():
+                daemon.wait(10)
+            self._daemons.clear()
+        finally:
+            if self._lock is not None:
+                self._lock.close()
+
+    def run(self, *command: str, cwd: Path | None = None, seconds: float = 60) -> str:
+        """Run a client's command and return its output; RuntimeError shows that of a failed one."""
+        done = subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **self.environment()},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def submit(self, script: str, *options: str) -> str:
+        """Submit lines of shell with options of sbatch, and return the job's number."""
+        output = f"--output={self.folder}/job-%j.out"
+        return self.run("sbatch", "--parsable", output, *options, f"--wrap={script}").strip()
+
+    def queue(self) -> dict[str, str]:
+        """Return the state of each job that is not over, by its number; ``12_3`` for an element of an array."""
+        lines = self.run("squeue", "--array", "--noheader", "--format=%i|%T").splitlines()
+        return dict(line.split("|", 1) for line in lines)
+
+    def wait_for(self, what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
+        """Return when the condition holds; TimeoutError shows the queue."""
+        if not _poll(condition, seconds):
+            raise TimeoutError(f"no {what} after {seconds:g} s; the queue: {self.queue()}")
+
+    def wait_until_empty(self, seconds: float = 60) -> None:
+        """Return when no job is pending, running or ending."""
+        self.wait_for("empty queue", lambda: not self.queue(), seconds)
+
+    def cancel_all(self, seconds: float = 30) -> None:
+        """Cancel every job and wait until none is left."""
+        self.run("scancel", "--user=root")
+        self.wait_until_empty(seconds)
+
+    def _take_folder(self) -> None:
+        """Hold the folder until this process ends, however it ends."""
+        if len(str(self.folder / "munge.socket")) > SOCKET_PATH_LIMIT:
+            raise RuntimeError(f"{self.folder}: too long a path for a socket")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if any(self.folder.iterdir()) and not (self.folder / "lock").exists():
+            raise RuntimeError(f"{self.folder}: not a folder of a test cluster, and starting one would empty it")
+        lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.close()
+            raise RuntimeError(f"{self.folder}: another process runs a cluster here") from error
+        self._lock = lock
+
+    def _write(self) -> None:
+        """Empty the folder and write the configuration and munge's key."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            elif path.name != "lock":
+                path.unlink()
+        for name in ("state", "spool"):
+            (self.folder / name).mkdir()
+        key = self.folder / "munge.key"
+        key.touch(mode=0o600)
+        key.write_bytes(secrets.token_bytes(128))
+        controller_port, node_port = _free_ports(2)
+        text = CONFIGURATION.format(
+            folder=self.folder,
+            host=socket.gethostname().split(".")[0],
+            controller_port=controller_port,
+            node_port=node_port,
+            cpus=self.cpus,
+            memory=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20,
+            max_array_size=self.max_array_size,
+        )
+        self.configuration.write_text(text)
+
+    def _spawn(self, name: str, *arguments: str) -> None:
+        """Start a daemon in the foreground of a session of its own: Ctrl-C in a terminal must not reach it."""
+        with (self.folder / f"{name}.err").open("wb") as log:
+            self._daemons[name] = subprocess.Popen(
+                [str(_executable(name)), *arguments],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _wait(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
+        """Return when the condition holds; RuntimeError shows the logs, at once if a daemon has died."""
+        _poll(lambda: condition() or any(daemon.poll() is not None for daemon in self._daemons.values()), seconds)
+        if not condition():
+            logs = [*sorted(self.folder.glob("*.log")), *sorted(self.folder.glob("*.err"))]
+            tails = "".join(f"--- {log.name}\n{_tail(log)}\n" for log in logs)
+            raise RuntimeError(f"the test cluster in {self.folder} has no {what}\n{tails}")
+
+    def _is_idle(self) -> bool:
+        try:
+            return self.run("sinfo", "--noheader", "--partition=low", "--format=%T", seconds=5).strip() == "idle"
+        except (RuntimeError, subprocess.TimeoutExpired):
+            return False
+
+    def _processes(self) -> Iterator[int]:
+        """Find daemons and processes of jobs of this folder, and nothing else."""
+        ours = (f"{self.configuration}", f"--socket={self.folder}/munge.socket")
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                arguments = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+                variables = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
+                is_daemon = Path(arguments[0]).name in DAEMONS and any(mine in arguments for mine in ours)
+                # Helpers of the daemons replace their command line and environment, and keep the working folder.
+                is_helper = arguments[0].startswith(HELPERS) and (entry / "cwd").readlink() == self.folder
+                is_job = f"SLURM_CONF={self.configuration}" in variables and any(
+                    variable.startswith("SLURM_JOB_ID=") for variable in variables
+                )
+                if is_daemon or is_helper or is_job:
+                    yield int(entry.name)
+
+    def _end(self) -> None:
+        """End what is left of this folder's cluster; a job may ignore a polite signal for as long as it likes."""
+        for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
+            for process in self._processes():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            if _poll(lambda: not list(self._processes()), seconds):
+                return
+        raise RuntimeError(f"processes of {self.folder} cannot be killed: {list(self._processes())}")
+
+
+def _poll(condition: Callable[[], bool], seconds: float) -> bool:
+    """Return whether the condition held in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def _executable(name: str) -> str | None:
+    """Find a program; Debian's daemons are where a user's PATH need not look."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+
+
+def _free_ports(count: int) -> list[int]:
+    """Find ports that nothing uses, all different."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])

@@ -1,0 +1,153 @@
+"""``bench`` on a cluster: its verbs as processes, and what they leave on disk and in the queue."""
+
+import json
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from ssdg.benchmark.attempts import read_record
+from ssdg.benchmark.launch import BENCH
+from ssdg.benchmark.lease import is_gone, read_owner
+
+from .cluster import Cluster
+
+SUITE = """
+title = "Toys on a cluster"
+protocol = "clean"
+seeds = [{seeds}]
+
+[settings]
+training.epochs = {epochs}
+training.batch_size = 4
+optimizer.lr = 1e-3
+network.init_filters = 8
+preprocess.shape = [32, 32]
+
+[[columns]]
+task = "phantom2d"
+source = "phantom2d-a"
+target = "phantom2d-b"
+"""
+
+ROW = """
+[[rows]]
+id = "{method}"
+method = "{method}"
+{setting}
+"""
+
+SLOW = """
+import time
+from ssdg.methods.base import Method
+
+class Slow(Method):
+    "The baseline, at a pace that leaves time to disturb it and the processor to others."
+
+    def training_step(self, batch, context):
+        time.sleep(0.05)
+        return super().training_step(batch, context)
+"""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A suite, with a results folder of its own."""
+
+    cluster: Cluster | None  # None: --launcher local, one run at a time
+    data: Path
+    folder: Path
+    options: tuple[str, ...] = ()
+    launch: tuple[str, ...] = ()
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    @property
+    def suite(self) -> Path:
+        return self.folder / "toys.toml"
+
+    def write(self, *methods: str, seeds: int = 1, epochs: int = 2) -> "Sweep":
+        self.folder.mkdir(parents=True, exist_ok=True)
+        text = SUITE.format(seeds=", ".join(map(str, range(seeds))), epochs=epochs)
+        for method in methods:
+            text += ROW.format(method=method, setting='setting = "source-only"' if method == "erm" else "")
+        self.suite.write_text(text)
+        return self
+
+    def command(self, verb: str, *more: str) -> list[str]:
+        arguments = [verb, str(self.suite), "--results-root", str(self.results), *self.options]
+        if verb in ("sweep", "retry"):
+            arguments += ["--data-root", str(self.data), "--launcher", "slurm" if self.cluster else "local"]
+            arguments += self.launch
+        return [*BENCH, *arguments, *more]
+
+    def start(self, verb: str, *more: str) -> "subprocess.Popen[str]":
+        environment = self.cluster.environment() if self.cluster else {}
+        return start(self.command(verb, *more), environment)
+
+    def __call__(self, verb: str, *more: str, expect: int = 0, seconds: float = 300) -> str:
+        process = self.start(verb, *more)
+        output, _ = process.communicate(timeout=seconds)
+        assert process.returncode == expect, output
+        return output
+
+    def status(self) -> dict[str, dict]:
+        """Return the lines of ``bench status --json`` by row and seed: "erm s0"."""
+        process = self.start("status", "--json")
+        output, _ = process.communicate(timeout=60)
+        return {f"{line['row']} s{line['seed']}": line for line in json.loads(output)}
+
+    def states(self) -> dict[str, str]:
+        return {name: line["state"] for name, line in self.status().items()}
+
+    def runs(self) -> list[Path]:
+        return sorted(path.parent for path in self.results.glob("runs/*/*/*/spec.json"))
+
+    def starts(self) -> dict[str, int]:
+        """Return how often each run was started."""
+        return {run.name: len(read_record(run)["starts"]) for run in self.runs()}
+
+    def weights(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the final weights of each run, by the name of its folder."""
+        files = {run.name: run / "checkpoints" / "final.pt" for run in self.runs()}
+        return {name: torch.load(file, weights_only=True)["weights"] for name, file in files.items()}
+
+    def owners(self) -> list[Path]:
+        """Return the runs that a live process works on."""
+        return [run for run in self.runs() if (owner := read_owner(run)) is not None and not is_gone(owner)]
+
+    def training(self) -> list[Path]:
+        """Return the runs that have finished an epoch and are still worked on."""
+        return [run for run in self.owners() if (run / "history.csv").exists()]
+
+
+def start(command: list[str], environment: dict[str, str]) -> "subprocess.Popen[str]":
+    import os
+
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+    )
+
+
+def wait_for(condition, what: str, seconds: float = 120) -> None:
+    """Wait until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s for {what}"
+        time.sleep(0.2)
+
+
+def assert_bitwise(one: dict[str, dict[str, torch.Tensor]], other: dict[str, dict[str, torch.Tensor]]) -> None:
+    assert one.keys() == other.keys()
+    for run, weights in one.items():
+        different = [name for name, value in weights.items() if not torch.equal(value, other[run][name])]
+        assert not different, (run, different)

@@ -1,0 +1,134 @@
+"""What goes wrong in a sweep on a cluster is named, hides nothing else, and can be tried again."""
+
+import contextlib
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+
+import pytest
+
+from .sweeping import Sweep, wait_for
+
+FRAGILE = """
+from pathlib import Path
+from ssdg.methods.base import Method
+
+class Raises(Method):
+    "Raises while a file is there."
+
+    def training_step(self, batch, context):
+        if Path({marker!r}).exists():
+            raise RuntimeError("broke on purpose")
+        return super().training_step(batch, context)
+
+class Explodes(Method):
+    "Turns to NaN while a file is there."
+
+    def training_step(self, batch, context):
+        terms = dict(super().training_step(batch, context))
+        if Path({marker!r}).exists():
+            terms["boom"] = terms["segmentation"] * float("nan")
+        return terms
+
+class Stuck(Method):
+    "Never takes a step while a file is there."
+
+    def training_step(self, batch, context):
+        import time
+        while Path({marker!r}).exists():
+            time.sleep(0.1)
+        return super().training_step(batch, context)
+"""
+
+LAUNCH = ("--cpus", "1", "--time", "30")
+
+
+@pytest.fixture
+def marker(tmp_path):
+    path = tmp_path / "break"
+    path.touch()
+    return path
+
+
+@pytest.fixture
+def options(tmp_path, marker):
+    plugin = tmp_path / "fragile.py"
+    plugin.write_text(FRAGILE.format(marker=str(marker)))
+    return ("--plugin", str(plugin))
+
+
+def test_a_run_that_raises_and_one_that_diverges_stop_no_other(cluster, phantom_data, tmp_path, marker, options):
+    sweep = Sweep(cluster, phantom_data, tmp_path / "sweep", options, LAUNCH).write("raises", "explodes", "erm")
+    sweep("sweep", "--wait", expect=1)
+    assert sweep.states() == {"raises s0": "FAILED", "explodes s0": "DIVERGED", "erm s0": "DONE"}
+    said = sweep("status", expect=1)
+    assert "broke on purpose" in said
+    assert "step 0: term 'boom' is nan" in said
+    assert "Traceback" in said, "the tail of the log is shown"
+    assert "0 to do" in sweep("sweep"), "what failed is left to retry"
+    marker.unlink()
+    sweep("retry", "--wait")
+    assert set(sweep.states().values()) == {"DONE"}
+
+
+def test_a_corrupt_file_is_named_and_mended(cluster, phantom_data, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(phantom_data, data)
+    image = data / "phantom2d" / "b" / "image" / "b-02.png"
+    good = image.read_bytes()
+    image.write_bytes(good[:100])
+    sweep = Sweep(cluster, data, tmp_path / "sweep", (), LAUNCH).write("erm")
+    sweep("sweep", "--wait", expect=1)
+    assert image.name in sweep("status", expect=1)
+    assert sweep.states() == {"erm s0": "FAILED"}
+    image.write_bytes(good)
+    sweep("retry", "--wait")
+    assert sweep.states() == {"erm s0": "DONE"}
+
+
+def test_a_disk_that_fills_up_is_named_and_loses_nothing(cluster, phantom_data, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=True)
+    try:
+        sweep = Sweep(cluster, phantom_data, disk, (), LAUNCH).write("erm", seeds=2, epochs=300)
+        sweep("sweep")
+        wait_for(lambda: len(sweep.training()) == 2, "both runs to train")
+        filler = disk / "filler"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+            while stream.write(bytes(1 << 16)):
+                pass
+        cluster.wait_until_empty(240)
+        assert "no space left" in sweep("status", expect=1 if "FAILED" in sweep.states().values() else 3)
+        filler.unlink()
+        sweep("retry", "--state", "failed,diverged,stale", "--wait")
+        assert set(sweep.states().values()) == {"DONE"}
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_requeues_without_progress_end_in_a_failure_that_says_so(cluster, phantom_data, tmp_path, marker, options):
+    sweep = Sweep(cluster, phantom_data, tmp_path / "sweep", options, LAUNCH).write("stuck")
+    sweep("sweep")
+    for start in range(1, 4):
+        wait_for(lambda n=start: list(sweep.starts().values()) == [n] and sweep.owners(), f"start {start}")
+        time.sleep(1)
+        [job] = cluster.queue()
+        cluster.run("scontrol", "requeue", job)
+        wait_for(lambda: not sweep.owners(), "the run to stop")
+    cluster.wait_until_empty(120)
+    assert sweep.states() == {"stuck s0": "FAILED"}
+    assert "started 3 times in a row without reaching a checkpoint" in sweep("status", expect=1)
+    marker.unlink()
+    sweep("retry", "--wait")
+    assert sweep.states() == {"stuck s0": "DONE"}
+
+
+def test_what_slurm_refuses_is_told_in_one_line(cluster, phantom_data, tmp_path):
+    sweep = Sweep(cluster, phantom_data, tmp_path / "sweep", (), LAUNCH).write("erm")
+    output = replace(sweep, launch=("--partition", "nowhere"))("sweep", expect=2)
+    assert "Slurm refused the allocations" in output
+    assert "partition" in output
+    assert "Traceback" not in output
+    assert sweep.states() == {"erm s0": "QUEUED"}

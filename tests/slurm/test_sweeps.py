@@ -1,0 +1,137 @@
+"""Sweeps on a real cluster: undisturbed, preempted, killed, out of time, doubled, cancelled."""
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from .sweeping import SLOW, Sweep, assert_bitwise, wait_for
+
+
+@pytest.fixture
+def make(cluster, phantom_data, tmp_path):
+    """Make a suite for the cluster; its plugin has a method ``slow``."""
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(SLOW)
+
+    def sweep(*methods, name="sweep", launch=(), **sizes):
+        launch = ("--partition", "low", "--cpus", "1", "--time", "30", *launch)
+        return Sweep(cluster, phantom_data, tmp_path / name, ("--plugin", str(plugin)), launch).write(
+            *methods, **sizes
+        )
+
+    return sweep
+
+
+@pytest.fixture
+def undisturbed(phantom_data, tmp_path):
+    """Return the weights of a sweep's runs as they are when nothing happens to them."""
+
+    def weights(disturbed):
+        calm = Sweep(None, phantom_data, tmp_path / "undisturbed", disturbed.options)
+        calm.folder.mkdir()
+        calm.suite.write_text(disturbed.suite.read_text())
+        calm("sweep")
+        return calm.weights()
+
+    return weights
+
+
+def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster):
+    sweep = make("erm", "randconv", "ras4dg", seeds=8, launch=("--pack", "2", "--max-parallel", "3"))
+    plan = sweep("sweep", "--dry-run")
+    assert "24 to do" in plan
+    assert cluster.queue() == {}
+    output = sweep("sweep")
+    assert output.count("submitted") == 2, "12 allocations are two arrays, where an array may have 6"
+    again = sweep("sweep")
+    assert "24 are in the queue already" in again or "to do" in again
+    assert "submitted" not in again
+    waiting = sweep.status()
+    assert any(line["queue"] for line in waiting.values())
+    sweep("sweep", "--wait", seconds=600)
+    assert set(sweep.states().values()) == {"DONE"}
+    assert len(sweep.runs()) == 24
+    assert set(sweep.starts().values()) == {1}
+    assert "±" in sweep("table", "--final")
+    assert "0 to do" in sweep("sweep")
+
+
+def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cluster, undisturbed):
+    sweep = make("slow", seeds=3, epochs=150)
+    sweep("sweep")
+    wait_for(lambda: len(sweep.training()) == 3, "three runs that train")
+    cluster.run("sbatch", "--partition=high", f"--cpus-per-task={cluster.cpus}", "--wrap=sleep 3", cwd=sweep.folder)
+    wait_for(lambda: not sweep.owners(), "the preempted runs to stop")
+    cluster.wait_until_empty(240)
+    assert set(sweep.states().values()) == {"DONE"}
+    assert set(sweep.starts().values()) == {2}
+    assert_bitwise(sweep.weights(), undisturbed(sweep))
+
+
+def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluster, undisturbed):
+    sweep = make("slow", seeds=6, epochs=120, launch=("--checkpoint-interval", "0.1"))
+    sweep("sweep")
+    rng = random.Random(0)
+    killed = []
+    while len(killed) < 20 and cluster.queue():
+        time.sleep(rng.uniform(0.2, 1.5))
+        owned = sweep.training()
+        if owned:
+            run = rng.choice(owned)
+            from ssdg.benchmark.lease import read_owner
+
+            owner = read_owner(run)
+            if owner is not None:
+                os.kill(owner.pid, signal.SIGKILL)
+                killed.append(run.name)
+    cluster.wait_until_empty(300)
+    assert len(killed) == 20
+    for _ in range(3):  # one that was hit again and again before its first checkpoint is FAILED, and says so
+        if set(sweep.states().values()) == {"DONE"}:
+            break
+        assert set(sweep.states().values()) <= {"DONE", "FAILED"}
+        sweep("retry", "--wait", expect=0, seconds=300)
+    assert len(sweep.runs()) == 6, "nothing was trained twice"
+    assert_bitwise(sweep.weights(), undisturbed(sweep))
+
+
+def test_a_run_longer_than_its_allocation_is_resumed_until_it_is_done(make, cluster, undisturbed):
+    sweep = make("slow", epochs=300, launch=("--partition", "short", "--time", "1"))
+    sweep("sweep")
+    cluster.wait_until_empty(480)
+    assert sweep.states() == {"slow s0": "DONE"}
+    [starts] = sweep.starts().values()
+    assert starts >= 2, "the run was meant to be longer than a minute"
+    assert_bitwise(sweep.weights(), undisturbed(sweep))
+
+
+def test_two_sweeps_at_the_same_moment_train_no_run_twice(make, cluster):
+    sweep = make("erm", "randconv", seeds=2, epochs=20)
+    sweeps = [sweep.start("sweep") for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in sweeps]
+    assert [process.returncode for process in sweeps] == [0, 0], outputs
+    assert sum("submitted" in output for output in outputs) == 1
+    here = Sweep(None, sweep.data, sweep.folder, sweep.options)
+    here("sweep", seconds=240)
+    cluster.wait_until_empty(240)
+    assert set(sweep.states().values()) == {"DONE"}
+    assert set(sweep.starts().values()) == {1}
+
+
+def test_cancel_leaves_no_process_and_no_lease(make, cluster):
+    sweep = make("slow", seeds=4, epochs=2000, launch=("--pack", "2", "--max-parallel", "1"))
+    sweep("sweep")
+    wait_for(lambda: len(sweep.training()) == 2, "the two runs of an allocation to train")
+    began = time.monotonic()
+    output = sweep("cancel")
+    assert "2 allocations ended" in output
+    assert "by force" not in output
+    assert time.monotonic() - began < 60
+    assert cluster.queue() == {}
+    assert sweep.owners() == []
+    assert list(sweep.results.glob("runs/*/*/*/lease.*.json")) == []
+    assert set(sweep.states().values()) <= {"STALE", "QUEUED"}
+    assert "cancelled" in sweep("status", expect=3)
