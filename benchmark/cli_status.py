@@ -107,6 +107,7 @@ class Overview:
         waiting = self.queue.get(ticket.slurm) if ticket is not None and self.queue is not None else None
         # RUNNING by a lease whose allocation is gone: the node died with it.
         elsewhere = item.state == "RUNNING" and (start is None or ticket is None or start.slurm != ticket.slurm)
+        failed = work.state in ("FAILED", "DIVERGED")
         known = (path for path in (log, file.log, ticket.log if ticket is not None else None) if path is not None)
         return Line(
             work=work,
@@ -114,7 +115,7 @@ class Overview:
             start=start,
             ticket=ticket,
             waiting=waiting,
-            over=ticket is not None and self.queue is not None and waiting is None and not elsewhere,
+            over=ticket is not None and self.queue is not None and waiting is None and not (failed or elsewhere),
             cancelled=file.cancelled,
         )
 

@@ -192,7 +192,7 @@ def _submit(
     with Lease(folder / "submissions", wait=float("inf")):
         queue, tickets = read_queue(), read_tickets(folder)
         queued = {stem for stem, ticket in tickets.items() if ticket.slurm in queue}
-        missing = [file for file in files if file.path.stem not in queued]
+        missing = [file for file in files if file.path.stem not in queued or file.cancelled]
         if len(missing) < len(files):
             click.echo(f"{len(files) - len(missing)} are in the queue already")
         if missing:
@@ -202,9 +202,11 @@ def _submit(
                 runs = sum(len(ticket.stems) for ticket in array)
                 first, last = array[0].slurm, array[-1].slurm
                 click.echo(f"submitted {runs} runs as {first}{f' to {last}' if last != first else ''}")
-    stems = {file.path.stem for file in files}
-    while wait and any(t.slurm in read_queue() for stem, t in read_tickets(folder).items() if stem in stems):
-        time.sleep(LOOK)
+    if wait:
+        tickets = read_tickets(folder)
+        ours = {tickets[file.path.stem].slurm for file in files if file.path.stem in tickets}
+        while ours & read_queue().keys():
+            time.sleep(LOOK)
 
 
 commands = [sweep, retry, cancel]

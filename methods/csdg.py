@@ -149,12 +149,12 @@ def mix(image: Tensor, output: Tensor, weight: Tensor, match_norm: bool = True, 
 
     Args:
         image: (B, C, *S).
-        output: of the random network, (B, C, *S) float32.
+        output: of the random network, (B, C, *S) float32; overwritten by the result.
         weight: (B, 1, *ones) in [0, 1].
         match_norm: whether to scale.
         epsilon: added to the mixture's norm.
     """
-    mixed = torch.lerp(image.float(), output, weight)
+    mixed = torch.lerp(image.float(), output, weight, out=output)
     if match_norm:
         mixed *= _norm(image) / (_norm(mixed) + epsilon)
     return mixed

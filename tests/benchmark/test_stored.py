@@ -33,7 +33,7 @@ def test_a_scan_finds_what_was_written_in_order(tmp_path):
     write_run(tmp_path, replace(REQUEST, method="erm", method_settings={}, seed=5), {})
     runs, problems = scan(tmp_path)
     assert problems == []
-    assert [(run.spec.request.method, run.spec.request.seed) for run in runs][0] == ("erm", 5)
+    assert (runs[0].spec.request.method, runs[0].spec.request.seed) == ("erm", 5)
     assert [run.path for run in runs] == sorted(run.path for run in runs)
     assert all(run == read_run(run.path) and run.path.name.endswith(run.spec.train_id) for run in runs)
     assert scan(tmp_path / "nowhere") == ([], [])

@@ -134,10 +134,10 @@ def test_weights_and_biases_are_standard_normal_whatever_the_fan_in(size, hidden
 def test_mixing_weight_zero_is_the_image_and_one_the_network():
     image, output = normal(SHAPES[0]), 7 * normal(SHAPES[0], 1)
     weight = torch.tensor([0.0, 1.0, 0.3]).view(3, 1, 1, 1)
-    mixed = mix(image, output, weight)
+    mixed = mix(image, output.clone(), weight)
     assert torch.allclose(mixed[0], image[0], atol=1e-5)
     assert torch.allclose(mixed[1], output[1] * lengths(image)[1] / lengths(output)[1], atol=1e-5)
-    raw = mix(image, output, weight, match_norm=False)
+    raw = mix(image, output.clone(), weight, match_norm=False)
     assert torch.allclose(raw[2], 0.3 * output[2] + 0.7 * image[2], atol=1e-5)
     assert torch.allclose(mixed[2] / raw[2], lengths(image)[2].float() / lengths(raw)[2].float(), rtol=1e-4)
 

@@ -1,6 +1,7 @@
 """``bench`` on a cluster: its verbs as processes, and what they leave on disk and in the queue."""
 
 import json
+import os
 import subprocess
 import time
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ class Sweep:
 
     def starts(self) -> dict[str, int]:
         """Return how often each run was started."""
-        return {run.name: len(read_record(run)["starts"]) for run in self.runs()}
+        return {run.name: len(read_record(run).get("starts", [])) for run in self.runs()}
 
     def weights(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return the final weights of each run, by the name of its folder."""
@@ -126,8 +127,6 @@ class Sweep:
 
 
 def start(command: list[str], environment: dict[str, str]) -> "subprocess.Popen[str]":
-    import os
-
     return subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

@@ -65,7 +65,8 @@ def test_a_run_that_raises_and_one_that_diverges_stop_no_other(cluster, phantom_
     said = sweep("status", expect=1)
     assert "broke on purpose" in said
     assert "step 0: term 'boom' is nan" in said
-    assert "Traceback" in said, "the tail of the log is shown"
+    assert "RuntimeError: broke on purpose" in said, "the tail of the log is shown"
+    assert "is over" not in said, "what failed is not what got lost"
     assert "0 to do" in sweep("sweep"), "what failed is left to retry"
     marker.unlink()
     sweep("retry", "--wait")

@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from ssdg.benchmark.lease import read_owner
+
 from .sweeping import SLOW, Sweep, assert_bitwise, wait_for
 
 
@@ -81,8 +83,6 @@ def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluste
         owned = sweep.training()
         if owned:
             run = rng.choice(owned)
-            from ssdg.benchmark.lease import read_owner
-
             owner = read_owner(run)
             if owner is not None:
                 os.kill(owner.pid, signal.SIGKILL)

@@ -111,6 +111,7 @@ def _write_evaluation(run: Path, spec: RunSpec, domain: str, cases: str) -> None
 
 
 def _case_file(cases: int, rng: random.Random) -> str:
+    counted = CASE_COLUMNS[CASE_COLUMNS.index("tp") :]
     rows: list[dict[str, object]] = []
     for index in range(cases):
         described = {"case": f"case-{index:02d}", "stratum": "all", "class_index": 1, "class_name": "vessel"}

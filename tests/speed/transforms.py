@@ -81,7 +81,8 @@ def blending(options: Options) -> Iterator[Row]:
         kernel = torch.randn((first.shape[1], first.shape[1], *[3] * len(size.shape)), device=device)
         plain = partial(_convolution(first), first, kernel, padding=1)
         ratio = median_ratio(*alternate(ours, plain, options.samples(PAIRS), device=device))
-        yield Row(f"IPA / one 3-convolution, {_where(size, device)}", ratio, "x", 1.0, note)
+        budget = 1.0 if len(size.shape) == 3 else None
+        yield Row(f"IPA / one 3-convolution, {_where(size, device)}", ratio, "x", budget, note)
 
 
 def elastic(options: Options) -> Iterator[Row]:
