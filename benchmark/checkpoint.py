@@ -23,7 +23,7 @@ class Checkpoints:
         interval: seconds between two periodic checkpoints.
         guard: called before each rename (see :data:`Guard`).
         warn: told when a damaged checkpoint is passed over.
-        saved: told when a checkpoint, or the final weights, are on disk.
+        saved: told the step of a checkpoint that is on disk.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Checkpoints:
         interval: float = 60.0,
         guard: Guard = no_guard,
         warn: Callable[[str], None] = print,
-        saved: Callable[[], None] = lambda: None,
+        saved: Callable[[int], None] = lambda _step: None,
     ) -> None:
         self.folder = folder
         self.identity = identity
@@ -57,7 +57,7 @@ class Checkpoints:
             last.replace(self.folder / PREVIOUS)
         (self.folder / f"{LAST}.new").replace(last)
         self._written = time.monotonic()
-        self.saved()
+        self.saved(state["step"])
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
         """Return the newest readable checkpoint's state, or None where there is none.
@@ -84,7 +84,6 @@ class Checkpoints:
         """Write the final weights."""
         with atomic_file(self.folder / FINAL, self.guard) as stream:
             torch.save({"identity": self.identity, "weights": weights}, stream)
-        self.saved()
 
     def clear(self) -> None:
         """Remove the checkpoints that the final weights came from."""

@@ -146,11 +146,12 @@ class _Job:
             interval=self.place.checkpoint_interval,
             guard=self.store.guard,
             warn=self.observer.say,
-            saved=self.attempts.progressed,
+            saved=self._saved,
         )
         recorder = _Recorder(self.observer, self.store)
         progress = fit(method, batches, held_out, request, checkpoints, recorder, should_stop)
         checkpoints.finish(method.state_dict())
+        self.attempts.progressed()
         self.store.write_history(progress.history, final=True)
         best = {"best_epoch": progress.best_epoch} if progress.best_weights is not None else {}
         self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
@@ -172,6 +173,10 @@ class _Job:
             self.observer.scoring(name, len(scored.ids))
             folder = evaluation_path(self.store.path, evaluation)
             evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
+            self.attempts.progressed()
+
+    def _saved(self, step: int) -> None:
+        if step:  # that of step 0 comes with every first start
             self.attempts.progressed()
 
     def _evaluation(self, name: str) -> EvaluationSpec:

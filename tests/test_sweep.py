@@ -198,6 +198,39 @@ def test_a_killed_run_is_started_again(bench, slow):
     assert len(read_record(path)["starts"]) == 2
 
 
+STUCK = """
+import time
+from ssdg.methods.base import Method
+
+class Stuck(Method):
+    "Never comes to the end of a step."
+
+    def training_step(self, batch, context):
+        time.sleep(1000)
+"""
+
+
+def test_a_run_that_is_killed_before_any_progress_is_given_up(bench, suite, tmp_path):
+    plugin = tmp_path / "stuck.py"
+    plugin.write_text(STUCK)
+    name, options = suite("stuck"), ("--plugin", str(plugin), "--methods", "other", "--seeds", "0")
+    process = bench.start("sweep", name, *options)
+    for start in (1, 2, 3):
+        wait_until(lambda n=start: started(bench, n), process)
+        [path] = bench.results.glob("runs/*/stuck/*")
+        os.kill(read_owner(path).pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1, output
+    assert "started 3 times in a row without reaching a checkpoint" in output
+    assert states(bench, name, *options) == {("other", 0): "FAILED"}
+
+
+def started(bench, count):
+    """Tell whether the only run has been started so often, and its training has begun."""
+    logs = list(bench.results.glob("logs/*/*.log"))
+    return bool(logs) and logs[0].read_text().count("training, ") == count
+
+
 def test_logs_by_folder_and_by_id(bench, suite):
     name = suite()
     assert bench("sweep", name, "--methods", "erm", "--seeds", "0").exit_code == 0

@@ -32,7 +32,9 @@ def undisturbed(phantom_data, tmp_path):
     """Return the weights of a sweep's runs as they are when nothing happens to them."""
 
     def weights(disturbed):
-        calm = Sweep(None, phantom_data, tmp_path / "undisturbed", disturbed.options)
+        # As many at a time as there are cores: one thread each, as --cpus 1 gives, for the same bits.
+        jobs = ("--jobs", str(len(os.sched_getaffinity(0))))
+        calm = Sweep(None, phantom_data, tmp_path / "undisturbed", disturbed.options, jobs)
         calm.folder.mkdir()
         calm.suite.write_text(disturbed.suite.read_text())
         calm("sweep")
@@ -74,7 +76,7 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
 
 
 def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluster, undisturbed):
-    sweep = make("slow", seeds=6, epochs=120, launch=("--checkpoint-interval", "0.1"))
+    sweep = make("slow", seeds=6, epochs=400, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
     rng = random.Random(0)
     killed = []
