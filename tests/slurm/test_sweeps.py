@@ -76,7 +76,7 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
 
 
 def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluster, undisturbed):
-    sweep = make("slow", seeds=6, epochs=400, launch=("--checkpoint-interval", "0.1"))
+    sweep = make("slow", seeds=6, epochs=250, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
     rng = random.Random(0)
     killed = []
