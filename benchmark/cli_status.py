@@ -54,7 +54,7 @@ class Line:
     def progress(self) -> str:
         """How far its training is, as "12/60 epochs"; "" where that is not known, or no longer of interest."""
         run = self.item.run
-        if run is None or (run.path / "DONE").exists():
+        if run is None or self.item.trained:
             return ""
         epochs = len(read_history(run.path))
         return f"{epochs}/{self.item.planned.request.training.epochs} epochs" if epochs else ""

@@ -122,7 +122,7 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
     )
     everything = selection.work(place)
     chosen = [work for work in everything if work.state in states and work.state != "DONE"]
-    _announce(selection, everything, chosen)
+    _announce(selection, everything, chosen, states)
     files = [work.file for work in chosen]
     _check_settings([file.job for file in files])
     if given["dry_run"]:
@@ -143,21 +143,22 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
         sys.exit(INCOMPLETE)
 
 
-def _announce(selection: Selection, everything: Sequence[Work], chosen: Sequence[Work]) -> None:
+def _announce(
+    selection: Selection, everything: Sequence[Work], chosen: Sequence[Work], states: tuple[State, ...]
+) -> None:
     """Say what is there, what will be done and how long that takes, and what is left alone."""
     for row in selection.unavailable():
         click.echo(f"bench: row {row!r} is left out: its method is not in this version", err=True)
-    states = tally(work.state for work in everything)
-    click.echo(f"{selection.suite.name}: {len(everything)} runs ({states}); {len(chosen)} to do")
+    counts = tally(work.state for work in everything)
+    click.echo(f"{selection.suite.name}: {len(everything)} runs ({counts}); {len(chosen)} to do")
     items = [work.item for work in chosen]
     if items:
-        untrained = [item for item in items if item.run is None or not (item.run.path / "DONE").exists()]
+        untrained = [item for item in items if not item.trained]
         scored = sum(item.state_of(target) != "DONE" for item in items for target in (*item.targets, HELD_OUT))
         estimate = estimate_hours(untrained, selection.runs)
         click.echo(f"{len(untrained)} to train, {scored} evaluations; {estimate.described}")
-    taken = set(map(id, chosen))
     for work in everything:
-        if work.state != "DONE" and id(work) not in taken:
+        if work.state != "DONE" and work.state not in states:
             click.echo(f"  {work.item.name} is {work.state}: {work.error or 'see bench retry'}")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .jobs import Job, JobFile, Place, job_file, job_name
 from .match import find_evaluation, match_runs
-from .store import HELD_OUT, State
+from .store import HELD_OUT, RunFolder, State
 from .stored import StoredRun, last_error
 from .suite import Planned
 
@@ -46,6 +46,11 @@ class Item:
         """The run's state: DONE once it is trained and every evaluation is there."""
         states = [self.state_of(target) for target in (*self.targets, HELD_OUT)]
         return next((state for state in states if state != "DONE"), "DONE")
+
+    @property
+    def trained(self) -> bool:
+        """Whether its final weights are there, whatever is left to score."""
+        return self.run is not None and RunFolder(self.run.path).trained
 
     @property
     def error(self) -> str:

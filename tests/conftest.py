@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ssdg.benchmark.cli import main
+from ssdg.benchmark.launch import BENCH
 from ssdg.datasets.phantom import write_phantom
 
 TINY = (
@@ -25,7 +25,18 @@ TINY = (
 )
 """Settings of a run on the 2D phantom that takes a second."""
 
-COMMAND = [sys.executable, "-P", "-c", "from ssdg.benchmark.cli import main; main()"]
+SLOW = """
+import time
+from ssdg.methods.base import Method
+
+class Slow(Method):
+    "The baseline, at a pace that leaves time to disturb it and the processor to others."
+
+    def training_step(self, batch, context):
+        time.sleep({seconds})
+        return super().training_step(batch, context)
+"""
+"""Plugin with a method ``slow``, to be formatted with the seconds that each step sleeps."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +60,7 @@ class Bench:
     def start(self, *arguments: str, **options) -> "subprocess.Popen[str]":
         """Start a verb in a process of its own."""
         return subprocess.Popen(
-            [*COMMAND, *self.arguments(*arguments)],
+            [*BENCH, *self.arguments(*arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -11,7 +11,7 @@ import pytest
 from ssdg.benchmark.attempts import read_record
 from ssdg.benchmark.lease import read_owner
 
-from .conftest import TINY, Bench
+from .conftest import SLOW, TINY, Bench
 
 SUITE = """
 title = "Two methods, two seeds"
@@ -138,24 +138,11 @@ def test_ctrl_c_stops_the_jobs_too(bench, suite):
     assert not list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job is still running"
 
 
-SLOW = """
-import time
-from ssdg.methods.base import Method
-
-class Slow(Method):
-    "The baseline, at a pace that leaves time to disturb it."
-
-    def training_step(self, batch, context):
-        time.sleep(0.1)
-        return super().training_step(batch, context)
-"""
-
-
 @pytest.fixture
 def slow(suite, tmp_path):
     """A suite whose second row takes its time, and the options it needs."""
     plugin = tmp_path / "slow.py"
-    plugin.write_text(SLOW)
+    plugin.write_text(SLOW.format(seconds=0.1))
     return suite("slow"), ("--plugin", str(plugin), "--set", "training.epochs=60")
 
 

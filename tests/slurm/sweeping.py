@@ -40,18 +40,6 @@ method = "{method}"
 {setting}
 """
 
-SLOW = """
-import time
-from ssdg.methods.base import Method
-
-class Slow(Method):
-    "The baseline, at a pace that leaves time to disturb it and the processor to others."
-
-    def training_step(self, batch, context):
-        time.sleep(0.05)
-        return super().training_step(batch, context)
-"""
-
 
 @dataclass(frozen=True)
 class Sweep:

@@ -9,14 +9,15 @@ import pytest
 
 from ssdg.benchmark.lease import read_owner
 
-from .sweeping import SLOW, Sweep, assert_bitwise, wait_for
+from ..conftest import SLOW
+from .sweeping import Sweep, assert_bitwise, wait_for
 
 
 @pytest.fixture
 def make(cluster, phantom_data, tmp_path):
     """Make a suite for the cluster; its plugin has a method ``slow``."""
     plugin = tmp_path / "slow.py"
-    plugin.write_text(SLOW)
+    plugin.write_text(SLOW.format(seconds=0.05))
 
     def sweep(*methods, name="sweep", launch=(), **sizes):
         launch = ("--partition", "low", "--cpus", "1", "--time", "30", *launch)
