@@ -24,6 +24,7 @@ def version() -> str:
         return "unknown"
 
 
+@functools.cache
 def commit() -> str:
     """Return the commit of the checkout this code runs from, with "+changes" if it differs; "" outside a checkout."""
     folder = Path(__file__).resolve().parent

@@ -79,7 +79,13 @@ def run_one(
             attempts.begin(environment.start(place.log), forgive=failed)
             prepared = material.prepare(task, request.preprocess, place.prepared, job.preparing)
             if not store.trained:
-                job.train(prepared, should_stop)
+                # Of the targets, training is handed the one whose unlabelled images its method may see, or none.
+                unlabelled = material.unlabelled
+                job.train(
+                    prepared[material.source.domain.name],
+                    prepared[unlabelled.domain.name] if unlabelled is not None else None,
+                    should_stop,
+                )
             job.score(prepared, todo)
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
@@ -124,18 +130,14 @@ class _Job:
             if not (evaluation_path(self.store.path, spec) / "DONE").exists()
         }
 
-    def train(self, prepared: Mapping[str, PreparedDomain], should_stop: Callable[[], bool]) -> None:
-        """Train from the source alone (and unlabelled target images where the setting allows); mark the run DONE."""
+    def train(self, source: PreparedDomain, target: PreparedDomain | None, should_stop: Callable[[], bool]) -> None:
+        """Train from the source alone, or with unlabelled images of a target; mark the run DONE."""
         request, material = self.spec.request, self.material
         device = find_device(self.place.device)
         threads = use_threads(device, self.store.environment().get("threads"), self.place.threads)
         if not self.store.environment():
             self.store.write_environment(environment.record(str(device), threads))
-        source = prepared[material.source.domain.name]
-        unlabelled = None
-        if material.unlabelled is not None:
-            target = prepared[material.unlabelled.domain.name]
-            unlabelled = pool(target, target.ids, device, labelled=False)
+        unlabelled = pool(target, target.ids, device, labelled=False) if target is not None else None
         training = pool(source, material.training, device)
         batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
         held_out = pool(source, material.held_out, device)

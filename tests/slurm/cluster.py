@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Self
 
@@ -124,6 +125,32 @@ class Cluster:
         """Return when no job is pending, running or ending."""
         self.wait_for("empty queue", lambda: not self.queue(), seconds)
 
+    def ended(self) -> list[float]:
+        """Return the seconds that each allocation of a sweep held, oldest first; a requeued one counts each time."""
+        seconds = []
+        log = self.folder / "ended.log"
+        for line in log.read_text().splitlines() if log.exists() else ():
+            said = dict(part.partition("=")[::2] for part in line.split() if "=" in part)
+            if said["Name"].startswith("bench-") and "Unknown" not in (said["StartTime"], said["EndTime"]):
+                began, end = (datetime.fromisoformat(said[name]) for name in ("StartTime", "EndTime"))
+                seconds.append((end - began).total_seconds())
+        return seconds
+
+    def lose_node(self) -> None:
+        """End the node as a power cut would: nothing on it gets to say anything."""
+        lost = [self._daemons["slurmd"].pid, *self._processes(jobs_only=True)]
+        for process in lost:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._daemons["slurmd"].wait(10)
+        self.run("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=lost")
+
+    def return_node(self, seconds: float = 60) -> None:
+        """Start the lost node again."""
+        self._spawn("slurmd", "-D", "-f", str(self.configuration))
+        self.run("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
+        self._wait("node that is up", self._is_up, seconds)
+
     def cancel_all(self, seconds: float = 30) -> None:
         """Cancel every job and wait until none is left."""
         self.run("scancel", "--user=root")
@@ -159,7 +186,7 @@ class Cluster:
         controller_port, node_port = _free_ports(2)
         text = CONFIGURATION.format(
             folder=self.folder,
-            host=socket.gethostname().split(".")[0],
+            host=_host(),
             controller_port=controller_port,
             node_port=node_port,
             cpus=self.cpus,
@@ -189,12 +216,19 @@ class Cluster:
             raise RuntimeError(f"the test cluster in {self.folder} has no {what}\n{tails}")
 
     def _is_idle(self) -> bool:
-        try:
-            return self.run("sinfo", "--noheader", "--partition=low", "--format=%T", seconds=5).strip() == "idle"
-        except (RuntimeError, subprocess.TimeoutExpired):
-            return False
+        return self._node() == "idle"
 
-    def _processes(self) -> Iterator[int]:
+    def _is_up(self) -> bool:
+        return self._node() in ("idle", "mixed", "allocated")
+
+    def _node(self) -> str:
+        """Return the state of the node; "" while nobody answers."""
+        try:
+            return self.run("sinfo", "--noheader", "--partition=low", "--format=%T", seconds=5).strip()
+        except (RuntimeError, subprocess.TimeoutExpired):
+            return ""
+
+    def _processes(self, jobs_only: bool = False) -> Iterator[int]:
         """Find daemons and processes of jobs of this folder, and nothing else."""
         ours = (f"{self.configuration}", f"--socket={self.folder}/munge.socket")
         for entry in Path("/proc").glob("[0-9]*"):
@@ -207,7 +241,8 @@ class Cluster:
                 is_job = f"SLURM_CONF={self.configuration}" in variables and any(
                     variable.startswith("SLURM_JOB_ID=") for variable in variables
                 )
-                if is_daemon or is_helper or is_job:
+                is_step = is_helper and arguments[0].startswith("slurmstepd: ")
+                if is_job or is_step or (not jobs_only and (is_daemon or is_helper)):
                     yield int(entry.name)
 
     def _end(self) -> None:
@@ -219,6 +254,10 @@ class Cluster:
             if _poll(lambda: not list(self._processes()), seconds):
                 return
         raise RuntimeError(f"processes of {self.folder} cannot be killed: {list(self._processes())}")
+
+
+def _host() -> str:
+    return socket.gethostname().split(".")[0]
 
 
 def _poll(condition: Callable[[], bool], seconds: float) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ssdg.benchmark.attempts import read_record
+from ssdg.benchmark.estimate import read_history
 from ssdg.benchmark.launch import BENCH
 from ssdg.benchmark.lease import is_gone, read_owner
 
@@ -56,6 +57,11 @@ class Sweep:
         return self.folder / "results"
 
     @property
+    def pack(self) -> int:
+        """Runs of an allocation."""
+        return int(self.launch[self.launch.index("--pack") + 1]) if "--pack" in self.launch else 1
+
+    @property
     def suite(self) -> Path:
         return self.folder / "toys.toml"
 
@@ -99,6 +105,10 @@ class Sweep:
     def starts(self) -> dict[str, int]:
         """Return how often each run was started."""
         return {run.name: len(read_record(run).get("starts", [])) for run in self.runs()}
+
+    def trained(self) -> float:
+        """Return the seconds of all epochs that count."""
+        return sum(float(row["seconds"]) for run in self.runs() for row in read_history(run))
 
     def weights(self) -> dict[str, dict[str, torch.Tensor]]:
         """Return the final weights of each run, by the name of its folder."""

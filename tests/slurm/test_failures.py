@@ -58,7 +58,9 @@ def options(tmp_path, marker):
     return ("--plugin", str(plugin))
 
 
-def test_a_run_that_raises_and_one_that_diverges_stop_no_other(cluster, phantom_data, tmp_path, marker, options):
+def test_a_run_that_raises_and_one_that_diverges_stop_no_other(
+    cluster, phantom_data, tmp_path, marker, options, costs
+):
     sweep = Sweep(cluster, phantom_data, tmp_path / "sweep", options, LAUNCH).write("raises", "explodes", "erm")
     sweep("sweep", "--wait", expect=1)
     assert sweep.states() == {"raises s0": "FAILED", "explodes s0": "DIVERGED", "erm s0": "DONE"}
@@ -71,9 +73,10 @@ def test_a_run_that_raises_and_one_that_diverges_stop_no_other(cluster, phantom_
     marker.unlink()
     sweep("retry", "--wait")
     assert set(sweep.states().values()) == {"DONE"}
+    costs(sweep)
 
 
-def test_a_corrupt_file_is_named_and_mended(cluster, phantom_data, tmp_path):
+def test_a_corrupt_file_is_named_and_mended(cluster, phantom_data, tmp_path, costs):
     data = tmp_path / "data"
     shutil.copytree(phantom_data, data)
     image = data / "phantom2d" / "b" / "image" / "b-02.png"
@@ -86,9 +89,10 @@ def test_a_corrupt_file_is_named_and_mended(cluster, phantom_data, tmp_path):
     image.write_bytes(good)
     sweep("retry", "--wait")
     assert sweep.states() == {"erm s0": "DONE"}
+    costs(sweep)
 
 
-def test_a_disk_that_fills_up_is_named_and_loses_nothing(cluster, phantom_data, tmp_path):
+def test_a_disk_that_fills_up_is_named_and_loses_nothing(cluster, phantom_data, tmp_path, costs):
     disk = tmp_path / "disk"
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=True)
@@ -105,11 +109,14 @@ def test_a_disk_that_fills_up_is_named_and_loses_nothing(cluster, phantom_data, 
         filler.unlink()
         sweep("retry", "--state", "failed,diverged,stale", "--wait")
         assert set(sweep.states().values()) == {"DONE"}
+        costs(sweep)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_requeues_without_progress_end_in_a_failure_that_says_so(cluster, phantom_data, tmp_path, marker, options):
+def test_requeues_without_progress_end_in_a_failure_that_says_so(
+    cluster, phantom_data, tmp_path, marker, options, costs
+):
     sweep = Sweep(cluster, phantom_data, tmp_path / "sweep", options, LAUNCH).write("stuck")
     sweep("sweep")
     for start in range(1, 4):
@@ -124,6 +131,7 @@ def test_requeues_without_progress_end_in_a_failure_that_says_so(cluster, phanto
     marker.unlink()
     sweep("retry", "--wait")
     assert sweep.states() == {"stuck s0": "DONE"}
+    costs(sweep)
 
 
 def test_what_slurm_refuses_is_told_in_one_line(cluster, phantom_data, tmp_path):

@@ -44,7 +44,7 @@ def undisturbed(phantom_data, tmp_path):
     return weights
 
 
-def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster):
+def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster, costs):
     sweep = make("erm", "randconv", "ras4dg", seeds=8, launch=("--pack", "2", "--max-parallel", "3"))
     plan = sweep("sweep", "--dry-run")
     assert "24 to do" in plan
@@ -62,9 +62,10 @@ def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster):
     assert set(sweep.starts().values()) == {1}
     assert "±" in sweep("table", "--final")
     assert "0 to do" in sweep("sweep")
+    costs(sweep)
 
 
-def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cluster, undisturbed):
+def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cluster, undisturbed, costs):
     sweep = make("slow", seeds=3, epochs=150)
     sweep("sweep")
     wait_for(lambda: len(sweep.training()) == 3, "three runs that train")
@@ -73,10 +74,27 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
     cluster.wait_until_empty(240)
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}
+    costs(sweep)
     assert_bitwise(sweep.weights(), undisturbed(sweep))
 
 
-def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluster, undisturbed):
+def test_runs_of_a_node_that_dies_go_on_when_it_is_back(make, cluster, undisturbed, costs):
+    sweep = make("slow", seeds=2, epochs=150, launch=("--checkpoint-interval", "0.1"))
+    sweep("sweep")
+    wait_for(lambda: len(sweep.training()) == 2, "two runs that train")
+    cluster.lose_node()
+    assert not sweep.owners()
+    cluster.wait_for("requeue", lambda: list(cluster.queue().values()) == ["PENDING"] * 2)
+    assert set(sweep.states().values()) == {"STALE"}
+    cluster.return_node()
+    cluster.wait_until_empty(240)
+    assert set(sweep.states().values()) == {"DONE"}
+    assert set(sweep.starts().values()) == {2}
+    costs(sweep)
+    assert_bitwise(sweep.weights(), undisturbed(sweep))
+
+
+def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluster, undisturbed, costs):
     sweep = make("slow", seeds=6, epochs=250, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
     rng = random.Random(0)
@@ -98,20 +116,22 @@ def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluste
         assert set(sweep.states().values()) <= {"DONE", "FAILED"}
         sweep("retry", "--wait", expect=0, seconds=300)
     assert len(sweep.runs()) == 6, "nothing was trained twice"
+    costs(sweep)
     assert_bitwise(sweep.weights(), undisturbed(sweep))
 
 
-def test_a_run_longer_than_its_allocation_is_resumed_until_it_is_done(make, cluster, undisturbed):
+def test_a_run_longer_than_its_allocation_is_resumed_until_it_is_done(make, cluster, undisturbed, costs):
     sweep = make("slow", epochs=300, launch=("--partition", "short", "--time", "1"))
     sweep("sweep")
     cluster.wait_until_empty(480)
     assert sweep.states() == {"slow s0": "DONE"}
     [starts] = sweep.starts().values()
     assert starts >= 2, "the run was meant to be longer than a minute"
+    costs(sweep)
     assert_bitwise(sweep.weights(), undisturbed(sweep))
 
 
-def test_two_sweeps_at_the_same_moment_train_no_run_twice(make, cluster):
+def test_two_sweeps_at_the_same_moment_train_no_run_twice(make, cluster, costs):
     sweep = make("erm", "randconv", seeds=2, epochs=20)
     sweeps = [sweep.start("sweep") for _ in range(2)]
     outputs = [process.communicate(timeout=120)[0] for process in sweeps]
@@ -122,9 +142,10 @@ def test_two_sweeps_at_the_same_moment_train_no_run_twice(make, cluster):
     cluster.wait_until_empty(240)
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {1}
+    costs(sweep)
 
 
-def test_cancel_leaves_no_process_and_no_lease(make, cluster):
+def test_cancel_leaves_no_process_and_no_lease(make, cluster, costs):
     sweep = make("slow", seeds=4, epochs=2000, launch=("--pack", "2", "--max-parallel", "1"))
     sweep("sweep")
     wait_for(lambda: len(sweep.training()) == 2, "the two runs of an allocation to train")
@@ -138,3 +159,4 @@ def test_cancel_leaves_no_process_and_no_lease(make, cluster):
     assert list(sweep.results.glob("runs/*/*/*/lease.*.json")) == []
     assert set(sweep.states().values()) <= {"STALE", "QUEUED"}
     assert "cancelled" in sweep("status", expect=3)
+    costs(sweep)
