@@ -15,13 +15,15 @@ from .cli_suites import Selection, names, suite_options
 from .cluster import Cluster, read_cluster
 from .estimate import estimate_hours
 from .exit_codes import FAILED, INCOMPLETE, INTERRUPTED
-from .jobs import Job, JobFile, Place, write_jobs
+from .jobs import JobFile, Place, write_jobs
 from .lease import Lease
 from .plan import AGAIN, Work, tally
-from .settings import UsageError, build
+from .settings import UsageError, build, grid_shape
+from .spec import RunRequest
 from .squeue import read_queue, require_slurm
 from .store import HELD_OUT, State
 from .submissions import read_tickets
+from .suite import Inventory
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -124,7 +126,7 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
     chosen = [work for work in everything if work.state in states and work.state != "DONE"]
     _announce(selection, everything, chosen, states)
     files = [work.file for work in chosen]
-    _check_settings([file.job for file in files])
+    _check_settings([file.job.request for file in files], selection.inventory)
     if given["dry_run"]:
         for file in files:
             click.echo(f"  {file.job.name}: {file.job.request.source} -> {', '.join(file.job.targets)}")
@@ -162,9 +164,11 @@ def _announce(
             click.echo(f"  {work.item.name} is {work.state}: {work.error or 'see bench retry'}")
 
 
-def _check_settings(jobs: Sequence[Job]) -> None:
-    """Refuse settings that a method does not have before anything is started."""
-    told = {(job.request.method, str(job.request.method_settings)): job.request for job in jobs}
+def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:
+    """Refuse, before anything is started, a grid that does not fit a task and settings that a method lacks."""
+    for request in requests:
+        grid_shape(inventory.task(request.task), request.preprocess)
+    told = {(request.method, str(request.method_settings)): request for request in requests}
     for request in told.values():
         if request.method_settings:
             from ssdg.methods import load_method  # imports torch: only where there is something to check

@@ -25,8 +25,8 @@ from .environment import cores
 from .files import free_bytes, read_json, storage_error, sync_folder, write_json
 from .geometry import Geometry
 from .lease import Lease, LeaseLost
-from .preprocess import PREPROCESS_VERSION, PreparedCase, grid_shape, label_map_of, masks_by_label, prepare_case
-from .settings import UsageError
+from .preprocess import PREPROCESS_VERSION, PreparedCase, label_map_of, masks_by_label, prepare_case
+from .settings import UsageError, grid_shape
 from .spec import JSON, PreprocessConfig, digest, to_json
 
 Progress: TypeAlias = Callable[[str, int, int], None]

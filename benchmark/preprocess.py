@@ -15,7 +15,7 @@ from ssdg.datasets.base import Case, DataError, Domain, Task
 
 from .geometry import Geometry, image_to_grid, isotropic, labels_to_grid, stretched
 from .images import NativeImage, read_image, read_label, read_mask
-from .settings import UsageError
+from .settings import grid_shape
 from .spec import PreprocessConfig
 
 PREPROCESS_VERSION = 1
@@ -45,19 +45,6 @@ class PreparedCase:
     foreground: NDArray[np.bool_]
     geometry: Geometry
     spacing: tuple[float, ...]
-
-
-def grid_shape(task: Task, config: PreprocessConfig) -> tuple[int, ...]:
-    """Return the network's grid: the task's, or ``preprocess.shape``.
-
-    Raises:
-        UsageError: ``preprocess.shape`` has not as many sides as the task has dimensions.
-    """
-    shape = config.shape or task.shape
-    if len(shape) != task.ndim:
-        sides = ",".join(map(str, shape))
-        raise UsageError(f"preprocess.shape={sides} has {len(shape)} sides; task {task.name!r} needs {task.ndim}")
-    return tuple(shape)
 
 
 def label_map_of(domain: Domain, config: PreprocessConfig) -> Mapping[int, int]:

@@ -12,7 +12,9 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
-from .spec import JSON, PROTOCOLS, SECTIONS, Fold, RunRequest, RunSpec
+from ssdg.datasets.base import Task
+
+from .spec import JSON, PROTOCOLS, SECTIONS, Fold, PreprocessConfig, RunRequest, RunSpec
 
 T = TypeVar("T")
 
@@ -163,3 +165,16 @@ def spec_from_json(data: Mapping[str, JSON]) -> RunSpec:
         return RunSpec(**values)
     except TypeError as error:
         raise UsageError(f"not a run spec: {error}") from None
+
+
+def grid_shape(task: Task, config: PreprocessConfig) -> tuple[int, ...]:
+    """Return the network's grid: the task's, or ``preprocess.shape``.
+
+    Raises:
+        UsageError: ``preprocess.shape`` has not as many sides as the task has dimensions.
+    """
+    shape = config.shape or task.shape
+    if len(shape) != task.ndim:
+        sides = ",".join(map(str, shape))
+        raise UsageError(f"preprocess.shape={sides} has {len(shape)} sides; task {task.name!r} needs {task.ndim}")
+    return tuple(shape)

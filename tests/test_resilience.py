@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-import time
 
 import pytest
 import torch
@@ -14,19 +13,12 @@ from ssdg.benchmark.files import StorageError
 from ssdg.benchmark.stored import read_run
 
 from .conftest import TINY, Bench
+from .waiting import wait_for
 
 LONG = (*TINY[:2], "--set=training.epochs=120", *TINY[3:])
 """Several seconds of training: long enough to be hit in the middle."""
 
 RUN = ("run", "--method", "ras4dg", "--target", "phantom2d-b")
-
-
-def wait_for(condition, process, seconds=60):
-    """Wait until a condition holds or the process has ended."""
-    deadline = time.monotonic() + seconds
-    while not condition() and process.poll() is None:
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.02)
 
 
 def epochs(bench):
@@ -63,7 +55,7 @@ def finish(bench, expected=0):
 
 def test_ctrl_c_saves_and_the_same_command_continues_bitwise(bench, undisturbed):
     process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= 10, process)
+    wait_for(lambda: epochs(bench) >= 10, "epoch 10", process=process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
@@ -77,7 +69,7 @@ def test_ctrl_c_saves_and_the_same_command_continues_bitwise(bench, undisturbed)
 @pytest.mark.parametrize("moment", [1, 10, 30])
 def test_kill_9_and_the_same_command_continues_bitwise(bench, undisturbed, moment):
     process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= moment, process)
+    wait_for(lambda: epochs(bench) >= moment, f"epoch {moment}", process=process)
     process.kill()
     process.communicate()
     finish(bench)
@@ -88,7 +80,7 @@ def test_kill_9_and_the_same_command_continues_bitwise(bench, undisturbed, momen
 def test_the_same_run_twice_at_once_trains_once(bench):
     longer = (*LONG, "--set=training.epochs=400")  # the others start and look while it runs
     first = bench.start(*RUN, *longer)
-    wait_for(lambda: epochs(bench) >= 1, first)
+    wait_for(lambda: epochs(bench) >= 1, "epoch 1", process=first)
     second, waiting = bench.start(*RUN, *longer), bench.start(*RUN, *longer, "--wait")
     output, _ = second.communicate(timeout=60)
     first_output, _ = first.communicate(timeout=120)
@@ -118,7 +110,7 @@ def small_disk(tmp_path):
 def test_a_disk_that_fills_up_loses_nothing(phantom_data, small_disk, undisturbed):
     bench = Bench(phantom_data, small_disk)
     process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= 5, process)
+    wait_for(lambda: epochs(bench) >= 5, "epoch 5", process=process)
     filler = small_disk / "filler"
     with filler.open("wb") as stream:
         free = os.statvfs(small_disk)
@@ -144,13 +136,13 @@ def test_a_disk_that_is_full_from_the_start(phantom_data, small_disk):
 
 def test_a_checkpoint_of_another_run_is_refused(bench, tmp_path):
     process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= 2, process)
+    wait_for(lambda: epochs(bench) >= 2, "epoch 2", process=process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     run = bench.run_path("ras4dg")
     other = Bench(bench.data, tmp_path / "other")
     process = other.start("run", "--method", "ras4dg", "--target", "phantom2d-b", "--seed", "1", *LONG)
-    wait_for(lambda: epochs(other) >= 2, process)
+    wait_for(lambda: epochs(other) >= 2, "epoch 2", process=process)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     shutil.copy(other.run_path("ras4dg") / "checkpoints" / "last.pt", run / "checkpoints" / "last.pt")

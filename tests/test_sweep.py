@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 
 import pytest
 
@@ -12,6 +11,7 @@ from ssdg.benchmark.attempts import read_record
 from ssdg.benchmark.lease import read_owner
 
 from .conftest import SLOW, TINY, Bench
+from .waiting import wait_for
 
 SUITE = """
 title = "Two methods, two seeds"
@@ -116,9 +116,7 @@ def test_one_failure_is_named_and_hides_nothing(bench, suite, tmp_path):
 def test_a_killed_sweep_continues(bench, suite):
     name = suite()
     process = bench.start("sweep", name)
-    while not list(bench.results.glob("runs/*/*/*/history.csv")):
-        time.sleep(0.05)
-        assert process.poll() is None, process.stdout.read()
+    wait_for(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch", process=process)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     result = bench("sweep", name, "--jobs", "2")
@@ -129,9 +127,7 @@ def test_a_killed_sweep_continues(bench, suite):
 
 def test_ctrl_c_stops_the_jobs_too(bench, suite):
     process = bench.start("sweep", suite())
-    while not list(bench.results.glob("runs/*/*/*/lease.*.json")):
-        time.sleep(0.02)
-        assert process.poll() is None, process.stdout.read()
+    wait_for(lambda: list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job", process=process)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode in (1, 130), output
@@ -150,16 +146,10 @@ def running(bench, method):
     return [path.parent for path in bench.results.glob(f"runs/*/{method}/*/history.csv")]
 
 
-def wait_until(condition, process):
-    while not condition():
-        time.sleep(0.05)
-        assert process.poll() is None, process.stdout.read()
-
-
 def test_cancel_stops_what_runs_and_what_waits(bench, slow):
     name, options = slow
     process = bench.start("sweep", name, "--methods", "other", "--jobs", "1", *options)
-    wait_until(lambda: running(bench, "slow"), process)
+    wait_for(lambda: running(bench, "slow"), "the slow row", process=process)
     while_running = bench("status", name, "--methods", "other", *options)
     assert "/60 epochs" in while_running.output
     cancelled = bench("cancel", name, "--methods", "other", *options)
@@ -176,7 +166,7 @@ def test_cancel_stops_what_runs_and_what_waits(bench, slow):
 def test_a_killed_run_is_started_again(bench, slow):
     name, options = slow
     process = bench.start("sweep", name, "--methods", "other", "--seeds", "0", *options)
-    wait_until(lambda: running(bench, "slow"), process)
+    wait_for(lambda: running(bench, "slow"), "the slow row", process=process)
     [path] = running(bench, "slow")
     owner = read_owner(path)
     os.kill(owner.pid, signal.SIGKILL)
@@ -203,7 +193,7 @@ def test_a_run_that_is_killed_before_any_progress_is_given_up(bench, suite, tmp_
     name, options = suite("stuck"), ("--plugin", str(plugin), "--methods", "other", "--seeds", "0")
     process = bench.start("sweep", name, *options)
     for start in (1, 2, 3):
-        wait_until(lambda n=start: started(bench, n), process)
+        wait_for(lambda n=start: started(bench, n), f"start {start}", process=process)
         [path] = bench.results.glob("runs/*/stuck/*")
         os.kill(read_owner(path).pid, signal.SIGKILL)
     output, _ = process.communicate(timeout=60)
@@ -271,6 +261,12 @@ def test_a_setting_that_a_method_lacks_is_refused_before_anything_starts(bench, 
     result = bench("sweep", suite(), "--methods", "other", "--set", "method.typo=1", "--dry-run")
     assert result.exit_code == 2
     assert "typo" in result.output
+
+
+def test_a_grid_of_the_wrong_dimension_is_refused_before_anything_starts(bench, suite):
+    result = bench("sweep", suite(), "--set", "preprocess.shape=32,32,32", "--dry-run")
+    assert result.exit_code == 2
+    assert "preprocess.shape=32,32,32 has 3 sides; task 'phantom2d' needs 2" in result.output
 
 
 def test_the_plan_tells_the_time_from_finished_runs(bench, suite):

@@ -12,8 +12,8 @@ from PIL import Image
 
 from ssdg.benchmark.geometry import labels_to_native
 from ssdg.benchmark.images import read_image, read_label, read_mask
-from ssdg.benchmark.preprocess import grid_shape, label_map_of, prepare_case
-from ssdg.benchmark.settings import UsageError
+from ssdg.benchmark.preprocess import label_map_of, prepare_case
+from ssdg.benchmark.settings import UsageError, grid_shape
 from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets.base import Case, DataError, Domain, Task
 

@@ -8,11 +8,12 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Self
+
+from ..waiting import poll
 
 DAEMONS = ("slurmd", "slurmctld", "munged")
 HELPERS = ("slurmstepd: ", "slurmctld: ")
@@ -118,7 +119,7 @@ class Cluster:
 
     def wait_for(self, what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
         """Return when the condition holds; TimeoutError shows the queue."""
-        if not _poll(condition, seconds):
+        if not poll(condition, seconds):
             raise TimeoutError(f"no {what} after {seconds:g} s; the queue: {self.queue()}")
 
     def wait_until_empty(self, seconds: float = 60) -> None:
@@ -136,20 +137,20 @@ class Cluster:
                 seconds.append((end - began).total_seconds())
         return seconds
 
-    def lose_node(self) -> None:
-        """End the node as a power cut would: nothing on it gets to say anything."""
-        lost = [self._daemons["slurmd"].pid, *self._processes(jobs_only=True)]
-        for process in lost:
+    @contextlib.contextmanager
+    def without_node(self) -> Iterator[None]:
+        """End the node as a power cut would, nothing on it gets to say anything; start it again at the end."""
+        for process in (self._daemons["slurmd"].pid, *list(self._processes(jobs_only=True))):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
         self._daemons["slurmd"].wait(10)
         self.run("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=lost")
-
-    def return_node(self, seconds: float = 60) -> None:
-        """Start the lost node again."""
-        self._spawn("slurmd", "-D", "-f", str(self.configuration))
-        self.run("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
-        self._wait("node that is up", self._is_up, seconds)
+        try:
+            yield
+        finally:
+            self._spawn("slurmd", "-D", "-f", str(self.configuration))
+            self.run("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
+            self._wait("node that is up", lambda: self._node() in ("idle", "mixed", "allocated"), 60)
 
     def cancel_all(self, seconds: float = 30) -> None:
         """Cancel every job and wait until none is left."""
@@ -209,7 +210,7 @@ class Cluster:
 
     def _wait(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
         """Return when the condition holds; RuntimeError shows the logs, at once if a daemon has died."""
-        _poll(lambda: condition() or any(daemon.poll() is not None for daemon in self._daemons.values()), seconds)
+        poll(lambda: condition() or any(daemon.poll() is not None for daemon in self._daemons.values()), seconds)
         if not condition():
             logs = [*sorted(self.folder.glob("*.log")), *sorted(self.folder.glob("*.err"))]
             tails = "".join(f"--- {log.name}\n{_tail(log)}\n" for log in logs)
@@ -217,9 +218,6 @@ class Cluster:
 
     def _is_idle(self) -> bool:
         return self._node() == "idle"
-
-    def _is_up(self) -> bool:
-        return self._node() in ("idle", "mixed", "allocated")
 
     def _node(self) -> str:
         """Return the state of the node; "" while nobody answers."""
@@ -251,23 +249,13 @@ class Cluster:
             for process in self._processes():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, number)
-            if _poll(lambda: not list(self._processes()), seconds):
+            if poll(lambda: not list(self._processes()), seconds):
                 return
         raise RuntimeError(f"processes of {self.folder} cannot be killed: {list(self._processes())}")
 
 
 def _host() -> str:
     return socket.gethostname().split(".")[0]
-
-
-def _poll(condition: Callable[[], bool], seconds: float) -> bool:
-    """Return whether the condition held in time."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def _executable(name: str) -> str | None:

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from .sweeping import Sweep, wait_for
+from ..waiting import wait_for
+from .sweeping import Sweep
 
 FRAGILE = """
 from pathlib import Path

@@ -10,7 +10,8 @@ import pytest
 from ssdg.benchmark.lease import read_owner
 
 from ..conftest import SLOW
-from .sweeping import Sweep, assert_bitwise, wait_for
+from ..waiting import wait_for
+from .sweeping import Sweep, assert_bitwise
 
 
 @pytest.fixture
@@ -82,11 +83,10 @@ def test_runs_of_a_node_that_dies_go_on_when_it_is_back(make, cluster, undisturb
     sweep = make("slow", seeds=2, epochs=150, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
     wait_for(lambda: len(sweep.training()) == 2, "two runs that train")
-    cluster.lose_node()
-    assert not sweep.owners()
-    cluster.wait_for("requeue", lambda: list(cluster.queue().values()) == ["PENDING"] * 2)
-    assert set(sweep.states().values()) == {"STALE"}
-    cluster.return_node()
+    with cluster.without_node():
+        cluster.wait_for("requeue", lambda: list(cluster.queue().values()) == ["PENDING"] * 2)
+        wait_for(lambda: not sweep.owners(), "the lost runs to be seen as that")
+        assert set(sweep.states().values()) == {"STALE"}
     cluster.wait_until_empty(240)
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}
