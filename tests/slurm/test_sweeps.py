@@ -95,7 +95,7 @@ def test_runs_of_a_node_that_dies_go_on_when_it_is_back(make, cluster, undisturb
 
 
 def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluster, undisturbed, costs):
-    sweep = make("slow", seeds=6, epochs=250, launch=("--checkpoint-interval", "0.1"))
+    sweep = make("slow", seeds=6, epochs=200, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
     rng = random.Random(0)
     killed = []
