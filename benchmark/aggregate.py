@@ -1,18 +1,18 @@
-"""From stored counts to the score of a cell.
+"""From what is stored of each case to the score of a cell.
 
-The order is fixed: Dice of each case and class, mean over the cases of each class, mean over the foreground classes,
-then mean and sample SD over seeds. Cases are never pooled, and what is not defined is left out, never 0.
+The order is fixed: the measure (by default Dice) of each case and class, mean over the cases of each class, mean over
+the foreground classes, then mean and sample SD over seeds. Cases are never pooled, and what is not defined is left
+out, never 0.
 """
 
-import csv
-import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from .case_file import read_cases
+from .measures import DSC, Measure
 from .settings import UsageError
-from .store import CASE_COLUMNS
+from .shape_file import read_shapes
 from .stored import StoredEvaluation
 
 if TYPE_CHECKING:
@@ -24,19 +24,18 @@ if TYPE_CHECKING:
 Average: TypeAlias = Literal["cases", "strata"]
 """Mean of all cases, or unweighted mean of the means of the strata."""
 
-CellState: TypeAlias = Literal["complete", "partial", "missing", "unavailable", "not-applicable"]
-
-_COUNTS = CASE_COLUMNS.index("tp")
+CellState: TypeAlias = Literal["complete", "partial", "missing", "undefined", "unavailable", "not-applicable"]
 
 
 @dataclass(frozen=True, slots=True)
 class CaseScores:
-    """Dice (0..1) of every case and foreground class of one seed."""
+    """A measure of every case and foreground class of one seed."""
 
     cases: tuple[str, ...]
     strata: tuple[str, ...]  # of each case
     classes: tuple[str, ...]
-    dice: "NDArray[np.float64]"  # (cases, classes), NaN where not defined
+    values: "NDArray[np.float64]"  # (cases, classes), shares in 0..1 or lengths; NaN where not defined
+    missed: "NDArray[np.bool_]"  # (cases, classes): the label has the class, and nothing is predicted of it
 
     def members(self, group: str) -> "NDArray[np.bool_]":
         """Return which cases belong to a group: a stratum, or "all" or "average" for all of them.
@@ -59,11 +58,18 @@ class CaseScores:
 
         if group == "average" and average == "strata":
             return float(np.mean([self.mean(stratum) for stratum in sorted(set(self.strata))]))
-        scores = self.dice[self.members(group)]
+        scores = self.values[self.members(group)]
         defined = ~np.isnan(scores)
         n = defined.sum(axis=0)
         total = np.where(defined, scores, 0.0).sum(axis=0)
         return float((total[n > 0] / n[n > 0]).mean()) if n.any() else float("nan")
+
+    def tally(self, group: str = "all") -> tuple[int, int]:
+        """Return how many values of a group's cases and classes are not defined, and how many classes are missed."""
+        import numpy as np
+
+        inside = self.members(group)
+        return int(np.isnan(self.values[inside]).sum()), int(self.missed[inside].sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +83,19 @@ class SeedResult:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One printed number: where it comes from and how much of it is there. Scores are Dice in 0..1."""
+    """One printed number: where it comes from and how much of it is there.
+
+    What is counted of cases and classes is that of the seed with most of it.
+    """
 
     state: CellState
-    values: tuple[float, ...] = ()  # of the complete seeds
+    values: tuple[float, ...] = ()  # of the complete seeds, as stored: shares in 0..1 or lengths
     expected_seeds: int = 0
     n_cases: int = 0
-    n_undefined: int = 0  # Dice values of its cases and classes that are not defined and left out; of the worst seed
+    n_undefined: int = 0  # values of its cases and classes that are not defined and left out
+    n_missed: int = 0  # of its cases and classes: the label has the class, and nothing is predicted of it
     reason: str = ""  # why seeds are missing: "diverged", "running", …
+    measure: Measure = DSC
 
     @property
     def n_seeds(self) -> int:
@@ -106,7 +117,12 @@ class Cell:
 
 
 def make_cell(
-    results: Sequence[SeedResult], expected_seeds: int, group: str, average: Average = "cases", reason: str = ""
+    results: Sequence[SeedResult],
+    expected_seeds: int,
+    group: str,
+    average: Average = "cases",
+    reason: str = "",
+    measure: Measure = DSC,
 ) -> Cell:
     """Return the cell of a row, target and group of cases from the seeds that are complete.
 
@@ -116,127 +132,88 @@ def make_cell(
         group: a stratum, "all", or "average".
         average: what "average" means.
         reason: why seeds are missing, if any are.
-    """
-    import numpy as np
+        measure: what the scores are.
 
-    values = tuple(result.scores.mean(group, average) for result in results)
-    if any(value != value for value in values):
-        raise UsageError(f"group {group!r} has no defined score: its cases contain none of the classes")
-    if not values:
-        return Cell("missing", expected_seeds=expected_seeds, reason=reason)
-    members = [result.scores.members(group) for result in results]
-    undefined = [int(np.isnan(r.scores.dice[inside]).sum()) for r, inside in zip(results, members, strict=True)]
+    Raises:
+        UsageError: no case of the group has any of the classes.
+    """
+    if not results:
+        return Cell("missing", expected_seeds=expected_seeds, reason=reason, measure=measure)
+    means = [result.scores.mean(group, average) for result in results]
+    values = tuple(mean for mean in means if mean == mean)
+    undefined, missed = (max(counts) for counts in zip(*(r.scores.tally(group) for r in results), strict=True))
+    if len(values) < len(means):
+        if not missed:
+            raise UsageError(f"group {group!r} has no defined score: its cases contain none of the classes")
+        reason = "nothing predicted"
     complete = len(values) == expected_seeds
     return Cell(
-        "complete" if complete else "partial",
+        "complete" if complete else "partial" if values else "undefined",
         values,
         expected_seeds,
-        n_cases=int(members[0].sum()),
-        n_undefined=max(undefined),
+        n_cases=int(results[0].scores.members(group).sum()),
+        n_undefined=undefined,
+        n_missed=missed,
         reason="" if complete else reason,
+        measure=measure,
     )
 
 
-def seed_result(seed: int, evaluations: Sequence[StoredEvaluation], region: str, empty: "Empty") -> SeedResult:
+def seed_result(
+    seed: int, evaluations: Sequence[StoredEvaluation], measure: Measure, region: str, empty: "Empty"
+) -> SeedResult:
     """Return one seed's scores from its evaluations: one, or one a fold whose cases do not overlap.
 
     Args:
         seed: the run's seed.
         evaluations: finished evaluations on one domain.
-        region: "foreground" counts inside the foreground only, "image" everywhere.
+        measure: what of each case and class.
+        region: "foreground" looks inside the foreground only, "image" everywhere.
         empty: rule for a class that a case lacks; see ``metrics.dice``.
 
     Raises:
+        NotRescored: a measure of shapes that was not computed yet.
         UsageError: a file is incomplete, or a case is scored twice.
     """
+    parts = [case_scores(evaluation, measure, region, empty) for evaluation in evaluations]
+    scores = parts[0] if len(parts) == 1 else _united(parts, evaluations)
+    counts = evaluations[0].data.get("counts", {})
+    return SeedResult(seed, scores, {**counts, "scored": len(scores.cases)})
+
+
+def case_scores(evaluation: StoredEvaluation, measure: Measure, region: str, empty: "Empty") -> CaseScores:
+    """Return a measure of every case and class of one evaluation; arguments as for :func:`seed_result`.
+
+    Raises:
+        NotRescored: a measure of shapes that was not computed yet.
+        UsageError: ``cases.csv`` is not what an evaluation writes; names the file.
+    """
+    from .metrics import FROM_COUNTS, apply_empty_rule
+
+    file = read_cases(evaluation, region)
+    if measure.source == "counts":
+        values = FROM_COUNTS[measure.name](file.tp, file.fp, file.fn, empty)
+    else:
+        values = read_shapes(evaluation.path, file.lines, measure, region)
+        if measure.follows_empty:
+            values = apply_empty_rule(values, file.tp, file.fp, file.fn, empty)
+    layout = file.layout
+    missed = (file.fn > 0) & (file.tp + file.fp == 0)
+    return CaseScores(layout.cases, layout.strata, layout.classes, layout.arranged(values), layout.arranged(missed))
+
+
+def _united(parts: Sequence[CaseScores], evaluations: Sequence[StoredEvaluation]) -> CaseScores:
+    """Return the scores of several folds as those of one."""
     import numpy as np
 
-    parts = [case_scores(evaluation, region, empty) for evaluation in evaluations]
     cases = tuple(case for part in parts for case in part.cases)
     if len(set(cases)) != len(cases):
         where = " and ".join(str(evaluation.path) for evaluation in evaluations)
         raise UsageError(f"a case is scored by more than one fold: {where}")
-    scores = CaseScores(
+    return CaseScores(
         cases,
         tuple(stratum for part in parts for stratum in part.strata),
         parts[0].classes,
-        np.concatenate([part.dice for part in parts]),
-    )
-    counts = [dict(evaluation.data.get("counts", {})) for evaluation in evaluations]
-    return SeedResult(seed, scores, {**counts[0], "scored": len(cases)})
-
-
-def case_scores(evaluation: StoredEvaluation, region: str, empty: "Empty") -> CaseScores:
-    """Return the Dice of every case and class of one evaluation.
-
-    Raises:
-        UsageError: ``cases.csv`` is not what an evaluation writes; names the file.
-    """
-    import numpy as np
-
-    from .metrics import dice
-
-    try:
-        described, counts = _read_counts(evaluation.path / "cases.csv", 3 if region == "foreground" else 6)
-        layout = _layout(described)
-    except (OSError, ValueError, csv.Error) as error:
-        raise _malformed(evaluation, str(error)) from None
-    expected = evaluation.data.get("counts", {}).get("scored", len(layout.cases))
-    if len(layout.cases) != expected:
-        raise _malformed(evaluation, f"it should have {expected} cases, not {len(layout.cases)}")
-    tp, fp, fn = counts if region == "foreground" else counts[:3] + counts[3:]
-    scores = np.empty((len(layout.cases), len(layout.classes)))
-    scores.flat[layout.place] = dice(tp, fp, fn, empty)
-    return CaseScores(layout.cases, layout.strata, layout.classes, scores)
-
-
-def _read_counts(path: Path, columns: int) -> tuple[tuple[str, ...], "NDArray[np.int64]"]:
-    """Return what describes each row of ``cases.csv``, not parsed, and its first counts as (columns, rows).
-
-    Only what is needed, column by column: a table over thousands of runs reads millions of these numbers.
-    """
-    import numpy as np
-
-    header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    if header != ",".join(CASE_COLUMNS) or not lines:
-        raise ValueError("its header is not the expected one" if lines else "it has no rows")
-    # Names may be quoted and hold commas, counts never: from the right, every comma separates.
-    rows = [line.rsplit(",", len(CASE_COLUMNS) - _COUNTS) for line in lines]
-    if {len(row) for row in rows} != {1 + len(CASE_COLUMNS) - _COUNTS}:
-        raise ValueError("a row is cut short")
-    described, *counts = zip(*rows, strict=True)
-    return described, np.array([list(map(int, column)) for column in counts[:columns]], dtype=np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """What the rows of a ``cases.csv`` are about: one case and class each."""
-
-    cases: tuple[str, ...]
-    strata: tuple[str, ...]  # of each case
-    classes: tuple[str, ...]
-    place: "NDArray[np.int64]"  # of each row, among cases x classes
-
-
-@functools.lru_cache(maxsize=64)
-def _layout(described: tuple[str, ...]) -> _Layout:
-    """Return the layout of rows from what describes each; evaluations on the same cases share it."""
-    import numpy as np
-
-    rows = list(csv.reader(described, strict=True))
-    if {len(row) for row in rows} != {_COUNTS}:
-        raise ValueError("a row is cut short")
-    strata = {case: stratum for case, stratum, _, _ in rows}
-    by_index = sorted({(int(index), name) for _, _, index, name in rows})
-    cases = {case: position for position, case in enumerate(strata)}
-    classes = {name: position for position, (_, name) in enumerate(by_index)}
-    place = [cases[case] * len(classes) + classes[name] for case, _, _, name in rows]
-    if sorted(place) != list(range(len(cases) * len(classes))):
-        raise ValueError("it should have one row for each class of each case")
-    return _Layout(tuple(cases), tuple(strata.values()), tuple(classes), np.array(place))
-
-
-def _malformed(evaluation: StoredEvaluation, why: str) -> UsageError:
-    return UsageError(
-        f"{evaluation.path / 'cases.csv'} is damaged ({why}); remove that evaluation's folder and score the run again"
+        np.concatenate([part.values for part in parts]),
+        np.concatenate([part.missed for part in parts]),
     )

@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from .aggregate import SeedResult, seed_result
 from .match import EVALUATED_ON, find_evaluation, match_runs, require_same_evaluations
+from .measures import DSC, Measure
 from .settings import UsageError
+from .shape_file import NotRescored
 from .spec import PROTOCOLS
 from .store import HELD_OUT
 from .stored import StoredEvaluation, StoredRun
@@ -23,6 +25,7 @@ REASONS = {
 }
 """Why a run's state leaves a hole, the most telling first."""
 
+NOT_RESCORED = "not rescored"
 NOT_RUN = "not run"
 
 Answered: TypeAlias = Sequence[tuple[Planned, StoredRun | None]]
@@ -37,6 +40,7 @@ class RowScores:
     seeds: tuple[SeedResult, ...] = ()  # the complete ones
     evaluations: tuple[StoredEvaluation, ...] = ()  # that they come from
     reason: str = ""  # why others are missing
+    not_rescored: tuple[int, ...] = ()  # seeds that have evaluations, without the measure asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,17 @@ class Collected:
     columns: tuple[Column, ...]  # the suite's, after those of held-out source cases where asked for
     scores: Mapping[tuple[str, Column], RowScores]  # by row id and column
     notes: tuple[str, ...] = ()
+    measure: Measure = DSC
+    units: Mapping[Column, str] = field(default_factory=dict)  # of the measure in each column
 
     def of_column(self, column: Column) -> list[RowScores]:
         """Return a column's scores in the order of the rows."""
         return [self.scores[row.id, column] for row in self.suite.rows]
 
 
-def collect(suite: Suite, runs: Sequence[StoredRun], inventory: Inventory, held_out: bool = False) -> Collected:
+def collect(
+    suite: Suite, runs: Sequence[StoredRun], inventory: Inventory, held_out: bool = False, measure: Measure = DSC
+) -> Collected:
     """Return the scores of a suite's rows from the runs of a results folder.
 
     Args:
@@ -61,6 +69,7 @@ def collect(suite: Suite, runs: Sequence[StoredRun], inventory: Inventory, held_
         runs: what ``stored.scan`` found; runs of other suites are ignored.
         inventory: the methods and tasks there are.
         held_out: also the scores on each source's held-out cases.
+        measure: what is scored.
 
     Raises:
         UsageError: runs on different data, or a damaged results file.
@@ -78,10 +87,27 @@ def collect(suite: Suite, runs: Sequence[StoredRun], inventory: Inventory, held_
             answered = [item for item in by_row[row.id] if _contributes(item[0], column)]
             ndim = inventory.task(column.task).ndim
             scores[row.id, column] = (
-                _row_scores(answered, column, ndim) if standing == "planned" else RowScores(standing)
+                _row_scores(answered, column, ndim, measure) if standing == "planned" else RowScores(standing)
             )
         _require_same_cases([scores[row.id, column] for row in suite.rows], suite.rows)
-    return Collected(suite, columns, scores, tuple(notes))
+    units = {column: measure.unit_in(inventory.task(column.task).ndim) for column in columns}
+    notes += not_rescored(suite, scores, measure)
+    return Collected(suite, columns, scores, tuple(notes), measure, units)
+
+
+def not_rescored(suite: Suite, scores: Mapping[tuple[str, Column], RowScores], measure: Measure) -> list[str]:
+    """Return a note that names the evaluations which lack a measure, if any do, and how to compute it."""
+    labels = {row.id: row.label for row in suite.rows}
+    lacking = [
+        f"{labels[row]} on {column.label} (seed {', '.join(map(str, found.not_rescored))})"
+        for (row, column), found in scores.items()
+        if found.not_rescored
+    ]
+    if not lacking:
+        return []
+    where = "; ".join(lacking) if any(found.seeds for found in scores.values()) else "any evaluation"
+    way_out = f"bench rescore {suite.name} --metrics {measure.name}"
+    return [f"{measure.short} is not computed yet for {where}: {way_out} does so from the stored predictions"]
 
 
 def held_out_columns(columns: Iterable[Column]) -> list[Column]:
@@ -127,7 +153,7 @@ def other_protocols(
 def _standing(suite: Suite, row: Row, column: Column, inventory: Inventory) -> Standing:
     standing = suite.standing(row, column, inventory)
     # A row that trains once a target has as many held-out scores as targets, and no single one to print.
-    if column.target == HELD_OUT and row.setting in ("uda", "intra") and standing == "planned":
+    if column.target == HELD_OUT and row.per_target and standing == "planned":
         return "not-applicable"
     return standing
 
@@ -138,7 +164,7 @@ def _contributes(planned: Planned, column: Column) -> bool:
     return column in planned.columns
 
 
-def _row_scores(answered: Answered, column: Column, ndim: int) -> RowScores:
+def _row_scores(answered: Answered, column: Column, ndim: int, measure: Measure) -> RowScores:
     """Return a row's complete seeds on a target: those whose every run (one, or one a fold) has an evaluation."""
     by_seed: defaultdict[int, list[StoredEvaluation | None]] = defaultdict(list)
     reasons = set()
@@ -150,11 +176,19 @@ def _row_scores(answered: Answered, column: Column, ndim: int) -> RowScores:
     scoring = answered[0][0].request.evaluation
     region = scoring.region if ndim == 2 else "image"
     complete = {seed: [e for e in found if e is not None] for seed, found in by_seed.items() if None not in found}
+    results, lacking = [], []
+    for seed, evaluations in complete.items():
+        try:
+            results.append(seed_result(seed, evaluations, measure, region, scoring.empty))
+        except NotRescored:
+            lacking.append(seed)
+            reasons.add(NOT_RESCORED)
     return RowScores(
         "planned",
-        tuple(seed_result(seed, found, region, scoring.empty) for seed, found in complete.items()),
+        tuple(results),
         tuple(evaluation for found in complete.values() for evaluation in found),
-        next((reason for reason in [*REASONS.values(), NOT_RUN] if reason in reasons), ""),
+        next((reason for reason in [*REASONS.values(), NOT_RESCORED, NOT_RUN] if reason in reasons), ""),
+        tuple(lacking),
     )
 
 

@@ -1,9 +1,10 @@
-"""Overlap of a predicted and a true label map: integer counts per class, and the Dice coefficient from them.
+"""Overlap of a predicted and a true label map: integer counts per class, Dice and other coefficients from them.
 
 Results store counts, so that every convention (region, empty classes, averaging) is applied later without training or
 predicting again. Counts belong to one case; they are never pooled over cases.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -80,15 +81,69 @@ def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") 
     Raises:
         ValueError: no such rule.
     """
+    tp, fp, fn = _as_floats(tp, fp, fn)
+    return apply_empty_rule(_ratio(2 * tp, 2 * tp + fp + fn), tp, fp, fn, empty)
+
+
+def sensitivity(tp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
+    """Return tp / (tp + fn), the share of the label that is found; NaN for a class that the label lacks.
+
+    No rule applies there: what is wrongly predicted is not sensitivity's to measure.
+    """
+    tp, fn = _as_floats(tp, fn)
+    return _ratio(tp, tp + fn)
+
+
+def precision(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
+    """Return tp / (tp + fp), the share of the prediction that is right, under the rules of :func:`dice`.
+
+    0 for a class that only the prediction lacks, so that predicting nothing is no way to be precise.
+    """
+    tp, fp, fn = _as_floats(tp, fp, fn)
+    return apply_empty_rule(np.where(tp + fp == 0, 0.0, _ratio(tp, tp + fp)), tp, fp, fn, empty)
+
+
+def volume_similarity(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
+    """Return 1 - |fp - fn| / (2 tp + fp + fn) under the rules of :func:`dice`: sizes are compared, places are not.
+
+    Source: Taha and Hanbury, Metrics for evaluating 3D medical image segmentation, BMC Medical Imaging 2015.
+    """
+    tp, fp, fn = _as_floats(tp, fp, fn)
+    return apply_empty_rule(1 - _ratio(np.abs(fp - fn), 2 * tp + fp + fn), tp, fp, fn, empty)
+
+
+FROM_COUNTS: dict[str, Callable[[ArrayLike, ArrayLike, ArrayLike, Empty], NDArray[np.float64]]] = {
+    "dsc": dice,
+    "sensitivity": lambda tp, _fp, fn, _empty: sensitivity(tp, fn),
+    "precision": precision,
+    "volume-similarity": volume_similarity,
+}
+"""What computes each measure that the counts are enough for."""
+
+
+def apply_empty_rule(
+    score: NDArray[np.float64], tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty
+) -> NDArray[np.float64]:
+    """Return scores with those of classes that the label lacks replaced as a rule says; see :func:`dice`.
+
+    Raises:
+        ValueError: no such rule.
+    """
     if empty not in get_args(Empty):
         raise ValueError(f"no rule {empty!r} for empty classes; known are {', '.join(get_args(Empty))}")
-    tp, fp, fn = (np.asarray(values, dtype=np.float64) for values in (tp, fp, fn))
-    total = 2 * tp + fp + fn
-    score = 2 * tp / np.where(total == 0, 1.0, total)
+    tp, fp, fn = _as_floats(tp, fp, fn)
     both_empty = 1.0 if empty == "one" else np.nan
     false_positive = np.nan if empty == "skip" else 0.0
-    absent = np.where(total == 0, both_empty, false_positive)
-    return np.where(tp + fn == 0, absent, score)
+    return np.where(tp + fn == 0, np.where(fp == 0, both_empty, false_positive), score)
+
+
+def _as_floats(*counts: ArrayLike) -> list[NDArray[np.float64]]:
+    return [np.asarray(values, dtype=np.float64) for values in counts]
+
+
+def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return part / whole, NaN where the whole is 0."""
+    return part / np.where(whole == 0, np.nan, whole)
 
 
 def _check_indices(name: str, array: NDArray[Any], classes: int) -> None:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from .aggregate import seed_result
+from .measures import DSC
 from .store import HELD_OUT
 from .stored import read_run
 
@@ -10,19 +11,23 @@ from .stored import read_run
 def describe(folder: Path, ndim: int) -> list[str]:
     """Return the folder, then a line for each finished evaluation: mean DSC of its cases, and of its strata if any.
 
+    Those of a checkpoint that was chosen on the target carry the mark.
+
     Args:
         folder: of the run.
         ndim: dimensions of its task; volumes are always scored whole.
     """
     run = read_run(folder)
     request = run.spec.request
+    mark = " †" if request.training.selection == "oracle" else ""
+    why = f" († checkpoint chosen on the labels of {request.target}: an upper bound, not a method)" if mark else ""
     lines = []
     # The last line is what a sweep shows of the run: a target's score, not the held-out one.
     for evaluation in sorted(run.evaluations, key=lambda one: one.domain != HELD_OUT):
         if not evaluation.done:
             continue
         region = request.evaluation.region if ndim == 2 else "image"
-        result = seed_result(request.seed, [evaluation], region, request.evaluation.empty)
+        result = seed_result(request.seed, [evaluation], DSC, region, request.evaluation.empty)
         scores = result.scores
         strata = sorted(set(scores.strata))
         parts = [f"{stratum} {100 * scores.mean(stratum):.2f}" for stratum in strata] if len(strata) > 1 else []
@@ -34,6 +39,7 @@ def describe(folder: Path, ndim: int) -> list[str]:
         )
         detail = f" ({', '.join(parts)})" if parts else ""
         lines.append(
-            f"{request.method} s{request.seed} {evaluation.domain}: DSC {100 * scores.mean():.2f}{detail}, {of}"
+            f"{request.method}{mark} s{request.seed} {evaluation.domain}: "
+            f"DSC {100 * scores.mean():.2f}{detail}, {of}{why}"
         )
     return [f"results in {folder}", *lines]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.aggregate import CaseScores, SeedResult, case_scores, make_cell, seed_result
+from ssdg.benchmark.measures import DSC
 from ssdg.benchmark.settings import UsageError
 
 from .stored import case_rows, cases, stored_evaluation
@@ -12,7 +13,8 @@ from .stored import case_rows, cases, stored_evaluation
 def scores(dice, strata=None):
     dice = np.array(dice, dtype=float)
     names = tuple(f"c{i}" for i in range(len(dice)))
-    return CaseScores(names, tuple(strata or ["all"] * len(dice)), tuple("ab"[: dice.shape[1]]), dice)
+    classes = tuple("ab"[: dice.shape[1]])
+    return CaseScores(names, tuple(strata or ["all"] * len(dice)), classes, dice, np.zeros(dice.shape, dtype=bool))
 
 
 def seeds(*dice):
@@ -69,34 +71,34 @@ def test_undefined_scores_are_counted_and_a_cell_without_any_is_an_error():
 def test_regions_use_their_own_counts(tmp_path):
     evaluation = stored_evaluation(tmp_path, case_rows(cases(0.8)))
     # Inside: 800 found, 200 too many, 200 missed. Outside: 2000 missed.
-    assert case_scores(evaluation, "foreground", "zero-fp").dice == pytest.approx(0.8)
-    assert case_scores(evaluation, "image", "zero-fp").dice == pytest.approx(1600 / (1600 + 200 + 2200))
+    assert case_scores(evaluation, DSC, "foreground", "zero-fp").values == pytest.approx(0.8)
+    assert case_scores(evaluation, DSC, "image", "zero-fp").values == pytest.approx(1600 / (1600 + 200 + 2200))
 
 
 def test_rows_may_come_in_any_order(tmp_path):
     rows = case_rows({"a": ("x", (0.1, 0.2)), "b": ("y", (0.3, 0.4)), "c": ("x", (0.5, 0.6))})
-    found = case_scores(stored_evaluation(tmp_path, rows[::-1]), "foreground", "zero-fp")
+    found = case_scores(stored_evaluation(tmp_path, rows[::-1]), DSC, "foreground", "zero-fp")
     assert found.cases == ("c", "b", "a")
     assert found.strata == ("x", "y", "x")
     assert found.classes == ("class 1", "class 2")
-    assert found.dice == pytest.approx(np.array([[0.5, 0.6], [0.3, 0.4], [0.1, 0.2]]))
+    assert found.values == pytest.approx(np.array([[0.5, 0.6], [0.3, 0.4], [0.1, 0.2]]))
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("skip", np.nan), ("zero-fp", 0.0), ("one", 0.0)])
 def test_the_rule_for_empty_classes_is_applied(tmp_path, rule, expected):
     row = {**case_rows(cases(0.5))[0], "tp": 0, "fp": 9, "fn": 0}
-    found = case_scores(stored_evaluation(tmp_path, [row]), "foreground", rule)
-    np.testing.assert_array_equal(found.dice, [[expected]])
+    found = case_scores(stored_evaluation(tmp_path, [row]), DSC, "foreground", rule)
+    np.testing.assert_array_equal(found.values, [[expected]])
 
 
 def test_folds_are_united(tmp_path):
     first = stored_evaluation(tmp_path / "0", case_rows(cases(0.2, 0.4, prefix="a")), scored=2)
     second = stored_evaluation(tmp_path / "1", case_rows(cases(0.9, prefix="b")), scored=1)
-    result = seed_result(5, [first, second], "foreground", "zero-fp")
+    result = seed_result(5, [first, second], DSC, "foreground", "zero-fp")
     assert (result.seed, result.counts["scored"]) == (5, 3)
     assert result.scores.mean() == pytest.approx(0.5)  # of cases, not of folds
     with pytest.raises(UsageError, match="more than one fold"):
-        seed_result(5, [first, first], "foreground", "zero-fp")
+        seed_result(5, [first, first], DSC, "foreground", "zero-fp")
 
 
 def damage_cut(text):
@@ -131,19 +133,19 @@ def test_damaged_files_are_named(tmp_path, damage):
     path = tmp_path / "cases.csv"
     path.write_text(damage(path.read_text().replace("\r\n", "\n")))
     with pytest.raises(UsageError, match=r"cases\.csv is damaged"):
-        case_scores(evaluation, "foreground", "zero-fp")
+        case_scores(evaluation, DSC, "foreground", "zero-fp")
 
 
 def test_names_may_hold_commas_and_quotes(tmp_path):
     rows = [{**row, "class_name": 'a "thing", small'} for row in case_rows({"x, y": ("all", (0.5,))})]
-    found = case_scores(stored_evaluation(tmp_path, rows), "image", "zero-fp")
+    found = case_scores(stored_evaluation(tmp_path, rows), DSC, "image", "zero-fp")
     assert (found.cases, found.classes) == (("x, y",), ('a "thing", small',))
 
 
 def test_files_on_the_same_cases_keep_their_own_scores_and_order(tmp_path):
     rows = case_rows(cases(0.2, 0.4))
     means = [
-        case_scores(stored_evaluation(tmp_path / str(index), order), "foreground", "zero-fp").dice[:, 0]
+        case_scores(stored_evaluation(tmp_path / str(index), order), DSC, "foreground", "zero-fp").values[:, 0]
         for index, order in enumerate([rows, rows[::-1], case_rows(cases(0.6, 0.8))])
     ]
     np.testing.assert_allclose(means, [[0.2, 0.4], [0.4, 0.2], [0.6, 0.8]])
