@@ -5,10 +5,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from .collect import Collected
+from .measures import DSC, Measure
 from .paper import PublishedTable
 from .spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from .store import HELD_OUT
 from .suite import Suite
+
+UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
 
 EMPTY_RULES = {
     "skip": "a class absent from a case's label is left out of the mean",
@@ -17,33 +20,55 @@ EMPTY_RULES = {
 }
 
 
-def describe(collected: Collected, published: PublishedTable | None) -> list[str]:
-    """Return the caption's sentences: what a number is, on which cases, how trained, how scored, marks, origin."""
+def describe(collected: Collected, published: PublishedTable | None, bold: str) -> list[str]:
+    """Return the caption's sentences: what a number is, on which cases, how trained, how scored, marks, origin.
+
+    Args:
+        collected: what is in the table.
+        published: the numbers beside ours, if any.
+        bold: what bold means.
+    """
     suite = collected.suite
     sections = suite.sections()
     sentences = [
-        spread(suite),
+        spread(suite, collected.measure, dict.fromkeys(collected.units.values())),
+        *measured(collected.measure),
         f"Cases: {'; '.join(_cases(collected))}.",
         f"Protocol {suite.protocol}, training: {'; '.join(training(sections))}.",
-        f"Protocol {suite.protocol}, scoring: {'; '.join(scoring(suite, sections))}.",
+        f"Protocol {suite.protocol}, scoring: {'; '.join(scoring(suite, sections, collected.measure))}.",
         *row_settings(suite),
-        *marks(suite),
+        *marks(suite, bold),
         *(published_notes(suite, published) if published is not None else ()),
         _provenance(collected),
     ]
     return sentences + [f"Note: {note}." for note in collected.notes]
 
 
-def spread(suite: Suite) -> str:
+def spread(suite: Suite, measure: Measure = DSC, units: Iterable[str] = ("%",)) -> str:
     """Return what the numbers and their ± are."""
     seeds = len(suite.seeds)
     score = "per class over cases, then over the foreground classes"
+    unit = " or ".join(UNITS[name] for name in units)
+    name = f"{measure.label[0].upper()}{measure.label[1:]} ({unit})"
     if seeds == 1:
-        return f"Dice similarity coefficient (%), mean {score}; n = 1 seed, so there is no ±."
+        return f"{name}, mean {score}; n = 1 seed, so there is no ±."
     return (
-        f"Dice similarity coefficient (%): mean ± sample standard deviation (ddof 1) over n = {seeds} seeds of each "
+        f"{name}: mean ± sample standard deviation (ddof 1) over n = {seeds} seeds of each "
         f"seed's mean, {score}; fewer seeds are marked (k/{seeds} seeds), and one alone has no ±."
     )
+
+
+def measured(measure: Measure) -> list[str]:
+    """Return how a measure other than the Dice coefficient is defined, and what is not in its means."""
+    if measure is DSC:
+        return []
+    sentences = [f"{measure.short} ({measure.better} is better): {measure.definition}."]
+    if measure.skips_misses:
+        sentences.append(
+            "Misses, classes that a case's label has and its prediction lacks, are counted beside the mean (in the "
+            "seed with most of them)."
+        )
+    return sentences
 
 
 def training(sections: Mapping[str, Any]) -> list[str]:
@@ -77,7 +102,7 @@ def training(sections: Mapping[str, Any]) -> list[str]:
 
 def selection(config: TrainingConfig) -> str:
     """Return which weights are scored, and what the held-out source cases are for."""
-    every = "epoch" if config.validation_interval == 1 else f"{config.validation_interval} epochs"
+    every = interval(config)
     if config.selection == "source-val":
         return (
             f"the best on held-out source cases, looked at every {every}, stopping after {config.patience} epochs "
@@ -86,7 +111,12 @@ def selection(config: TrainingConfig) -> str:
     return f"the last; held-out source cases, looked at every {every}, are only reported"
 
 
-def scoring(suite: Suite, sections: Mapping[str, Any]) -> list[str]:
+def interval(config: TrainingConfig) -> str:
+    """Return the time between two looks at labelled cases, to follow "every"."""
+    return "epoch" if config.validation_interval == 1 else f"{config.validation_interval} epochs"
+
+
+def scoring(suite: Suite, sections: Mapping[str, Any], measure: Measure = DSC) -> list[str]:
     """Return every decision of the scoring half."""
     e: EvaluationConfig = sections["evaluation"]
     resampled = "labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"
@@ -96,13 +126,15 @@ def scoring(suite: Suite, sections: Mapping[str, Any]) -> list[str]:
         one, other = other, one
     parts = [f"on each case's native grid, {resampled}", f"2D {region}, 3D the whole volume"]
     average = f"average: {one} in front, {other} beside it where there are strata"
-    return [*parts, average, f"empty classes: {EMPTY_RULES[e.empty]}", _unlabelled(suite)]
+    empty = EMPTY_RULES[e.empty if measure.follows_empty else "skip"]
+    return [*parts, average, f"empty classes: {empty}", _unlabelled(suite)]
 
 
 def _unlabelled(suite: Suite) -> str:
     if any(row.setting == "uda" for row in suite.rows):
         return "rows marked ‡ train on all unlabelled images of the target they are scored on (transductive, cycled)"
-    return "no row sees target images while training"
+    others = "no row but those marked †" if any(row.selection for row in suite.rows) else "no row"
+    return f"{others} sees target images while training"
 
 
 def row_settings(suite: Suite) -> list[str]:
@@ -115,9 +147,16 @@ def row_settings(suite: Suite) -> list[str]:
     return [f"Departing from this: {'; '.join(departing)}."] if departing else []
 
 
-def marks(suite: Suite) -> list[str]:
-    """Return what bold, ‡ and – mean, as far as the suite has them."""
+def marks(suite: Suite, bold: str) -> list[str]:
+    """Return what bold, †, ‡ and – mean, as far as the suite has them."""
     sentences = []
+    if any(row.selection == "oracle" for row in suite.rows):
+        t: TrainingConfig = suite.sections()["training"]
+        sentences.append(
+            "† checkpoint chosen on the target's labels: an upper bound, not a method. Of those looked at every "
+            f"{interval(t)} and after the last of {t.epochs} epochs, the one with the highest mean Dice of all cases "
+            f"of the target on the network's grid, where a gain of {t.min_delta:g} counts; no such run stops early."
+        )
     if any(row.setting == "uda" for row in suite.rows):
         sentences.append("‡ domain adaptation: saw unlabelled target images, and is not compared with the rest.")
     folds = sorted({row.folds for row in suite.rows if row.folds is not None})
@@ -127,7 +166,6 @@ def marks(suite: Suite) -> list[str]:
             f"Intra-domain rows train inside the target ({counts} folds; every case is scored by a fold that did not "
             "train on it) and are an upper reference."
         )
-    bold = "Bold: the highest mean among complete rows that saw the source alone, not a test of significance"
     return [*sentences, f"{bold}; \N{EN DASH}: the method does not apply."]
 
 
@@ -163,9 +201,7 @@ def _cases(collected: Collected) -> Iterable[str]:
         named = dict.fromkeys(sorted(strata)) if len(set(strata)) > 1 else {}
         notes = [f"{name} {strata.count(name)}" for name in named]
         notes += [f"image missing for {', '.join(missing)}"] if missing and column.target != HELD_OUT else []
-        undefined = max(
-            int((r.scores.dice != r.scores.dice).sum()) for s in collected.of_column(column) for r in s.seeds
-        )
+        undefined = max(result.scores.tally()[0] for scores in collected.of_column(column) for result in scores.seeds)
         notes += [f"up to {undefined} class scores not defined and left out"] if undefined else []
         notes += [str(counts["note"])] if counts.get("note") else []
         yield f"{text} ({'; '.join(notes)})" if notes else text

@@ -9,7 +9,18 @@ import click
 from ssdg.datasets.base import DataError
 from ssdg.methods import MethodError
 
-from . import cli_about, cli_data, cli_figure, cli_runs, cli_status, cli_sweep, cli_table
+from . import (
+    cli_about,
+    cli_compare,
+    cli_data,
+    cli_figure,
+    cli_report,
+    cli_rescore,
+    cli_runs,
+    cli_status,
+    cli_sweep,
+    cli_table,
+)
 from .attempts import NoProgress
 from .exit_codes import FAILED, INCOMPLETE, INTERRUPTED, USAGE
 from .files import StorageError, storage_error
@@ -61,6 +72,9 @@ for command in [
     *cli_sweep.commands,
     *cli_status.commands,
     *cli_table.commands,
+    *cli_rescore.commands,
+    *cli_compare.commands,
+    *cli_report.commands,
     *cli_about.commands,
     cli_data.data,
     cli_figure.figure,

@@ -50,15 +50,29 @@ def numbers(_context: object, _parameter: object, value: str | None) -> tuple[in
 def suite_options(function: F) -> F:
     """Add SUITE and the options that choose a part of it."""
     for decorate in (
+        part_options,
+        click.option("--methods", callback=names, help="Rows, or methods for all their rows; comma-separated."),
+        click.argument("suite"),
+    ):
+        function = decorate(function)
+    return function
+
+
+def part_options(function: F) -> F:
+    """Add the options that choose a part of a suite, but for its rows."""
+    for decorate in (
         options.results_root,
         options.plugins,
         options.settings,
         click.option("--task", "tasks", multiple=True, help="TOML file of a task of your own that the suite names."),
+        click.option(
+            "--selection",
+            type=click.Choice(["oracle"]),
+            help="Also, for each row that saw the source alone, one whose checkpoint is chosen on the target (†).",
+        ),
         click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's own."),
         click.option("--seeds", callback=numbers, help="Such as 0-2 or 0,4."),
         click.option("--targets", callback=names, help="Comma-separated."),
-        click.option("--methods", callback=names, help="Rows, or methods for all their rows; comma-separated."),
-        click.argument("suite"),
     ):
         function = decorate(function)
     return function
@@ -82,6 +96,7 @@ class Selection:
             targets=given["targets"],
             seeds=given["seeds"],
             overrides=parse_assignments(given["assignments"]),
+            selection=given["selection"],
         )
         self.plugins: tuple[Path, ...] = given["plugins"]
         self.results_root: Path = given["results_root"]

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from .aggregate import Average, Cell, make_cell
+from .best import BestSets, tied_best
 from .caption import describe
 from .collect import Collected, collect, other_protocols
+from .measures import DSC, Measure
 from .paper import PublishedScore, PublishedTable, load_published
 from .stored import StoredRun
 from .suite import Choice, Column, Inventory, Row, Suite
@@ -18,6 +20,7 @@ class TableOptions:
     choice: Choice = field(default_factory=Choice)
     published: bool = True  # the paper's numbers beside ours, where the suite names them
     held_out: bool = False  # columns with the score on the source's held-out cases
+    measure: Measure = DSC  # published numbers are DSC, and stand beside nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Heading:
     group: str
     average: Average = "cases"
     headline: bool = True  # the average that the protocol names; the other one is beside it
+    unit: str = "%"
 
     @property
     def label(self) -> str:
@@ -69,6 +73,7 @@ class Table:
     caption: tuple[str, ...]  # sentences
     missing: tuple[str, ...]  # the holes: what a final table must not have
     show_published: bool
+    measure: Measure = DSC
 
     @property
     def complete(self) -> bool:
@@ -89,28 +94,35 @@ def build_table(suite: Suite, runs: Sequence[StoredRun], options: TableOptions, 
         UsageError: a name that is not in the suite, runs on different data, or a damaged results file.
     """
     chosen = suite.narrowed(options.choice)
-    collected = collect(chosen, runs, inventory, options.held_out)
+    measure = options.measure
+    collected = collect(chosen, runs, inventory, options.held_out, measure)
     average: Average = chosen.sections()["evaluation"].average
-    headings = tuple(h for column in collected.columns for h in column_headings(column, average))
-    published = load_published(chosen.published) if options.published and chosen.published else None
-    rows = mark_best([_table_row(row, headings, collected, published) for row in chosen.rows])
+    headings = tuple(h for c in collected.columns for h in column_headings(c, average, collected.units[c]))
+    compared = options.published and measure is DSC
+    published = load_published(chosen.published) if compared and chosen.published else None
+    rows = [_table_row(row, headings, collected, published) for row in chosen.rows]
+    cells = [[entry.cell for entry in row.entries] for row in rows]
+    best = tied_best(chosen.rows, headings, cells, collected.scores)
     empty = {
         (row, column)
         for (row, column), scores in collected.scores.items()
         if column in chosen.columns and scores.standing == "planned" and not scores.seeds
     }
     notes = (*collected.notes, *other_protocols(chosen, runs, inventory, empty))
-    caption = describe(replace(collected, notes=notes), published)
-    return Table(chosen, headings, tuple(rows), tuple(caption), tuple(holes(collected)), published is not None)
+    caption = describe(replace(collected, notes=notes), published, best.rule)
+    missing = tuple(holes(collected))
+    rows = mark_best(rows, best)
+    return Table(chosen, headings, tuple(rows), tuple(caption), missing, published is not None, measure)
 
 
-def column_headings(column: Column, average: Average) -> list[Heading]:
+def column_headings(column: Column, average: Average, unit: str) -> list[Heading]:
     """Return what is printed of a target; an "average" is printed twice, first the one named."""
+    other: Average = "cases" if average == "strata" else "strata"
     headings = []
     for group in column.groups:
-        headings.append(Heading(column, group, average if group == "average" else "cases"))
+        headings.append(Heading(column, group, average if group == "average" else "cases", unit=unit))
         if group == "average":
-            headings.append(Heading(column, group, "cases" if average == "strata" else "strata", headline=False))
+            headings.append(Heading(column, group, other, headline=False, unit=unit))
     return headings
 
 
@@ -126,22 +138,15 @@ def holes(collected: Collected) -> Iterable[str]:
                 yield f"{row.label} on {column.label}: {len(scores.seeds)} of {expected} seeds ({scores.reason})"
 
 
-def mark_best(rows: Sequence[TableRow]) -> list[TableRow]:
-    """Mark the highest mean of each column among complete cells of rows that saw the source alone.
-
-    Means that print alike are marked alike. A single complete row is no comparison and is not marked.
-    """
-    marked = [list(row.entries) for row in rows]
-    for position in range(len(rows[0].entries) if rows else 0):
-        means = {
-            index: round(100 * (row.entries[position].cell.mean or 0.0), 2)
-            for index, row in enumerate(rows)
-            if row.row.setting in ("ssdg", "source-only") and row.entries[position].cell.state == "complete"
-        }
-        for index, mean in means.items():
-            if len(means) > 1 and mean == max(means.values()):
-                marked[index][position] = replace(marked[index][position], best=True)
-    return [TableRow(row.row, tuple(entries)) for row, entries in zip(rows, marked, strict=True)]
+def mark_best(rows: Sequence[TableRow], best: BestSets) -> list[TableRow]:
+    """Return the rows with the tied best set of each column marked."""
+    return [
+        replace(
+            row,
+            entries=tuple(replace(e, best=row.row.id in ids) for e, ids in zip(row.entries, best.rows, strict=True)),
+        )
+        for row in rows
+    ]
 
 
 def _table_row(
@@ -152,9 +157,10 @@ def _table_row(
         scores = collected.scores[row.id, heading.column]
         if scores.standing == "planned":
             seeds = len(collected.suite.seeds)
-            cell = make_cell(scores.seeds, seeds, heading.group, heading.average, scores.reason)
+            measure = collected.measure
+            cell = make_cell(scores.seeds, seeds, heading.group, heading.average, scores.reason, measure)
         else:
-            cell = Cell(scores.standing)
+            cell = Cell(scores.standing, measure=collected.measure)
         known = None
         if published is not None and heading.headline:
             known = published.scores.get((row.id, heading.column.target, heading.group))

@@ -48,8 +48,8 @@ class Bench:
 
     def arguments(self, *arguments: str) -> list[str]:
         roots = {"--data-root": self.data, "--results-root": self.results}
-        takes = {"run": roots, "sweep": roots, "retry": roots, "doctor": roots}
-        readers = ("status", "table", "cancel", "logs")
+        takes = {"run": roots, "sweep": roots, "retry": roots, "rescore": roots, "doctor": roots}
+        readers = ("status", "table", "compare", "rank", "cancel", "logs")
         extra = takes.get(arguments[0], {"--results-root": self.results} if arguments[0] in readers else {})
         return [*arguments, *(str(part) for pair in extra.items() for part in pair)]
 

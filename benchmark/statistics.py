@@ -1,0 +1,188 @@
+"""Whether two methods differ: an interval that holds for other seeds and cases, and what papers print beside it.
+
+A method's scores are an array (seeds, cases). Both methods score the same cases, in the same order. A difference then
+has two sources of chance: which cases there are, and how each training run turned out. A test over cases alone takes
+the second for a property of the method: with three seeds whose means spread by 1.5 points it tells two equal methods
+apart in about a third of all studies. The interval here is crossed, over both. Runs count as independent, also where
+two methods share a seed's initial weights: should that make their runs alike, the interval is too wide, never too
+narrow.
+
+Nothing here knows what is scored: differences are in the units of the scores, A minus B.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Level: TypeAlias = Literal["runs and cases", "cases"]
+"""What an interval generalises to. "cases": these trained models only, because a method has a single seed."""
+
+CONFIDENCE = 0.95
+
+EQUAL = 1e-9
+"""Scores this close are equal: what is left is the rounding of sums."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A difference of means, A minus B in score units, with its 95 % interval."""
+
+    difference: float  # NaN where there are no cases
+    low: float  # infinite where the spread over cases is unknown: no case, or a stratum with one
+    high: float
+    p: float  # two-sided; never NaN
+    df: float  # Satterthwaite's; 0 where the spread is unknown
+    level: Level
+    cases: int  # with a score of every seed of both methods
+    seeds: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison(Interval):
+    """An interval, with the paired statistics of the seed-averaged scores.
+
+    Those are conditional on these trained models, whatever the interval's level: they see cases alone.
+    """
+
+    wilcoxon_p: float  # signed-rank, two-sided; equal cases left out; 1 where all are equal
+    median: float  # of the cases' differences
+    wins: int  # cases where A is higher
+    ties: int
+    losses: int
+
+
+def compare(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = None) -> Comparison:
+    """Return how method A compares with method B; see :func:`mean_difference` for the arguments and the interval."""
+    a, b, strata = _paired(a, b, strata)
+    interval = _interval(a, b, strata)
+    differences = _differences(a, b)
+    return Comparison(
+        **{field.name: getattr(interval, field.name) for field in fields(interval)},
+        wilcoxon_p=_signed_rank(differences),
+        median=float(np.median(differences)) if differences.size else float("nan"),
+        wins=int((differences > 0).sum()),
+        ties=int((differences == 0).sum()),
+        losses=int((differences < 0).sum()),
+    )
+
+
+def mean_difference(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = None) -> Interval:
+    """Return the crossed interval of a difference of means.
+
+    The variance is the sum of what cases and runs contribute: that of the seed-averaged paired differences over n,
+    and for each method that of its seeds' means over its number of seeds. A t distribution with Satterthwaite's
+    degrees of freedom gives interval and p. Where a method has a single seed, its runs' spread is unknown: the
+    interval is over cases alone.
+
+    Without any spread p is 1 for equal means and 0 for others. With a single case (or a stratum with a single case)
+    nothing is known of the spread: the interval is infinite and p is 1.
+
+    Args:
+        a: (seeds, cases) scores of one method, NaN where not defined.
+        b: the same of the other; as many cases, not necessarily as many seeds.
+        strata: the stratum of each case, to weigh strata equally instead of cases. Cases vary within their
+            stratum; a run's mean is over all strata, because one run is good or bad in all of them.
+
+    Cases that are not defined for every seed of both methods are left out, and strata without any other.
+
+    Raises:
+        ValueError: arrays that are not (seeds, cases), no seed, different cases, or an infinite score.
+    """
+    return _interval(*_paired(a, b, strata))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p values adjusted for their number by Holm's step-down method, in the order given.
+
+    Rejecting those at most α keeps the probability of any false rejection in the family at α, however they depend.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    stepped = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in adjusted]
+
+
+_Scores: TypeAlias = NDArray[np.float64]
+
+
+def _paired(
+    a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None
+) -> tuple[_Scores, _Scores, Sequence[str] | None]:
+    """Return both as arrays (seeds, cases) of the cases that are defined everywhere, with their strata."""
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    for scores in (a, b):
+        if scores.ndim != 2 or not len(scores):
+            raise ValueError(f"scores are (seeds, cases) with at least one seed, not {scores.shape}")
+        if np.isinf(scores).any():
+            raise ValueError("a score is infinite; what is not defined is NaN")
+    if a.shape[1] != b.shape[1] or (strata is not None and len(strata) != a.shape[1]):
+        counts = [a.shape[1], b.shape[1], *([len(strata)] if strata is not None else [])]
+        raise ValueError(f"both methods and the strata need the same cases, not {' and '.join(map(str, counts))}")
+    defined = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
+    kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
+    return a[:, defined], b[:, defined], kept
+
+
+def _differences(a: _Scores, b: _Scores) -> _Scores:
+    """Return each case's difference of seed means, 0 where it is nothing but rounding."""
+    differences: _Scores = a.mean(axis=0) - b.mean(axis=0)
+    return np.where(np.abs(differences) < EQUAL, 0.0, differences)
+
+
+def _interval(a: _Scores, b: _Scores, strata: Sequence[str] | None) -> Interval:
+    seeds = (len(a), len(b))
+    level: Level = "runs and cases" if min(seeds) > 1 else "cases"
+    differences = _differences(a, b)
+    groups = _groups(differences.size, strata)
+    weights = np.zeros(differences.size)
+    for group in groups:
+        weights[group] = 1 / (len(groups) * group.sum())
+    difference = float(weights @ differences) if groups else float("nan")
+    if not groups or any(group.sum() == 1 for group in groups):
+        return Interval(difference, -np.inf, np.inf, 1.0, 0.0, level, differences.size, seeds)
+    parts = [(_spread(differences[group]) / len(groups) ** 2, int(group.sum()) - 1) for group in groups]
+    if level == "runs and cases":
+        parts += [(_spread(scores @ weights), len(scores) - 1) for scores in (a, b)]
+    low, high, p, df = _student(difference, parts)
+    return Interval(difference, low, high, p, df, level, differences.size, seeds)
+
+
+def _groups(cases: int, strata: Sequence[str] | None) -> list[NDArray[np.bool_]]:
+    """Return which cases belong to each group of equal weight; none is empty."""
+    if strata is None:
+        return [np.ones(cases, dtype=bool)] if cases else []
+    return [np.array([stratum == one for stratum in strata]) for one in sorted(set(strata))]
+
+
+def _spread(values: _Scores) -> float:
+    """Return the estimated variance of the mean of at least two values."""
+    return float(values.var(ddof=1)) / values.size
+
+
+def _student(difference: float, parts: Sequence[tuple[float, int]]) -> tuple[float, float, float, float]:
+    """Return low, high, p and the degrees of freedom of a difference whose variance is a sum of (estimate, df)."""
+    from scipy.special import stdtr, stdtrit
+
+    variance = sum(part for part, _ in parts)
+    error = variance**0.5
+    if error < EQUAL:
+        p = 1.0 if abs(difference) < EQUAL else 0.0
+        return difference, difference, p, float(sum(freedom for _, freedom in parts))
+    df = 1 / sum((part / variance) ** 2 / freedom for part, freedom in parts)
+    half = float(stdtrit(df, (1 + CONFIDENCE) / 2)) * error
+    return difference - half, difference + half, float(2 * stdtr(df, -abs(difference) / error)), df
+
+
+def _signed_rank(differences: _Scores) -> float:
+    """Return the two-sided p of Wilcoxon's signed-rank test; differences of 0 are left out."""
+    nonzero = differences[differences != 0]
+    if not nonzero.size:
+        return 1.0
+    from scipy.stats import wilcoxon
+
+    return float(wilcoxon(nonzero).pvalue)
