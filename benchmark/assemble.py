@@ -37,7 +37,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], material: Mat
         task_definition=digest([task.ndim, task.channels, task.classes, task.shape]),
         source_manifest=material.source.manifest.digest,
         split=material.split,
-        target_manifest=material.unlabelled.manifest.digest if material.unlabelled is not None else None,
+        target_manifest=material.target.manifest.digest if material.target is not None else None,
     )
 
 

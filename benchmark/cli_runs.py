@@ -31,6 +31,11 @@ CANCEL_INTERVAL = 2.0
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of initial weights, order and augmentation."
 )
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@click.option(
+    "--selection",
+    type=click.Choice(["oracle"]),
+    help="Choose the checkpoint on the labels of the --target: an upper bound, marked †.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; a resumed CPU run keeps its first number.")
 @click.option("--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing.")
@@ -62,7 +67,7 @@ def run(job: Path | None, **given: Any) -> None:
     if job is not None:
         if given["log"] is not None:
             end_with_launcher()
-        refuse_beside_a_job(("method", "source", "seed", "protocol", "assignments"))
+        refuse_beside_a_job(("method", "source", "seed", "protocol", "selection", "assignments"))
         execute(job_from_file(job, replace(place, log=given["log"]), given["targets"], given["task"]), job)
     else:
         execute(job_from_options(place, given))
@@ -95,11 +100,13 @@ def job_from_options(place: Place, given: dict[str, Any]) -> Job:
     if given["method"] is None:
         raise UsageError("name a --method (see `bench list methods`)")
     choice, source = options.choose_task(given["task"], given["targets"], given["source"])
-    sections, method_settings = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))
-    setting = method_setting(given["method"])
+    oracle = given["selection"] == "oracle"
+    sections, method_settings = resolve_sections(given["protocol"], parse_assignments(given["assignments"]), oracle)
+    uda = method_setting(given["method"]) == "uda"
     targets = tuple(dict.fromkeys(given["targets"]))
-    if setting == "uda" and len(targets) != 1:
-        raise UsageError(f"{given['method']} trains on unlabelled target images: give it exactly one --target")
+    if (uda or oracle) and len(targets) != 1:
+        does = "trains on unlabelled target images" if uda else "is to be selected on the target's labels"
+        raise UsageError(f"{given['method']} {does}: give it exactly one --target")
     request = RunRequest(
         task=choice.task.name,
         source=source,
@@ -107,7 +114,7 @@ def job_from_options(place: Place, given: dict[str, Any]) -> Job:
         method_settings=method_settings,
         seed=given["seed"],
         protocol=given["protocol"],
-        target=targets[0] if setting == "uda" else None,
+        target=targets[0] if uda or oracle else None,
         **sections,
     )
     return Job(request=request, targets=targets, place=place, task_file=choice.file, plugins=given["plugins"])

@@ -36,7 +36,8 @@ class Estimate:
 def estimate_hours(items: Sequence[Item], runs: Iterable[StoredRun]) -> Estimate:
     """Estimate the training time of items from finished runs.
 
-    Seconds an epoch come from those of the same task, method, network, grid and batch size, on whatever device.
+    Seconds an epoch come from those of the same task, method, network, grid, batch size and selection, on whatever
+    device.
     """
     alike: defaultdict[tuple[Any, ...], list[Path]] = defaultdict(list)
     for run in runs:
@@ -63,6 +64,7 @@ def _kind(request: RunRequest) -> tuple[Any, ...]:
         request.network,
         request.preprocess.shape,
         request.training.batch_size,
+        request.training.selection,
     )
 
 

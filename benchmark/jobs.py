@@ -72,7 +72,8 @@ class Job:
 
 def job_name(request: RunRequest, row: str = "") -> str:
     """Return row (or method), seed, and target and fold where a run has them."""
-    parts = [row or row_name(request), f"s{request.seed}"]
+    oracle = "-oracle" if request.training.selection == "oracle" else ""
+    parts = [row or row_name(request) + oracle, f"s{request.seed}"]
     if request.target is not None or request.fold is not None:
         parts.append(request.target or request.source)
     if request.fold is not None:

@@ -59,7 +59,7 @@ class Material:
     source: Found
     training: tuple[str, ...]
     held_out: tuple[str, ...]
-    unlabelled: Found | None  # the target, only for methods that train on its images
+    target: Found | None  # the one the request names: the method sees its images, or its labels select the weights
     scored: Mapping[str, Scored]  # "held-out" and each target
 
     @property
@@ -86,7 +86,7 @@ def find_material(request: RunRequest, task: Task, targets: Sequence[str], shelf
     """Find and identify the domains of a run.
 
     Args:
-        request: names the source and, for some methods, the target they see unlabelled.
+        request: names the source and, where training looks at a target, that.
         task: where the names are looked up.
         targets: domains to score.
         shelf: where they are.
@@ -113,8 +113,8 @@ def find_material(request: RunRequest, task: Task, targets: Sequence[str], shelf
         raise UsageError(
             f"{request.method} trains for target {request.target!r}, which is not among the ones to score"
         )
-    unlabelled = others[request.target] if request.target is not None else None
-    return Material(source, training, chosen, unlabelled, scored)
+    target = others[request.target] if request.target is not None else None
+    return Material(source, training, chosen, target, scored)
 
 
 def find_domain(task: Task, name: str, shelf: Shelf, say: Say) -> Found:

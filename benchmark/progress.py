@@ -8,6 +8,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 
 Row = dict[str, float | int]
 
+SCORES = {"held_out_dsc": "held-out DSC", "oracle_dsc": "target DSC †"}
+"""What is printed for the columns of ``history.csv`` that are scores; the others are losses."""
+
 
 class RunObserver(Protocol):
     """What a run tells."""
@@ -45,11 +48,10 @@ def observer(name: str) -> RunObserver:
 
 
 def summary(row: Row) -> str:
-    """Return the losses of an epoch and, where it was looked at, the held-out DSC."""
-    known = ("epoch", "step", "seconds", "held_out_dsc")
+    """Return the losses of an epoch and, where it was looked at, the DSC."""
+    known = ("epoch", "step", "seconds", *SCORES)
     parts = [f"{name} {value:.4f}" for name, value in row.items() if name not in known]
-    if "held_out_dsc" in row:
-        parts.append(f"held-out DSC {100 * row['held_out_dsc']:.2f}")
+    parts += [f"{label} {100 * row[name]:.2f}" for name, label in SCORES.items() if name in row]
     return ", ".join(parts)
 
 
@@ -112,7 +114,7 @@ class LineObserver:
 
 
 class BarObserver:
-    """Draws one bar: what is being done, losses, the held-out DSC, and the time left."""
+    """Draws one bar: what is being done, losses, the newest DSC, and the time left."""
 
     def __init__(self, name: str, console: Console) -> None:
         self.name = name
@@ -146,10 +148,9 @@ class BarObserver:
         self.bar.update(self.task, completed=step)
 
     def epoch(self, row: Row, history: list[Row]) -> None:
-        """Show an epoch's losses and the newest held-out DSC."""
-        known = [r["held_out_dsc"] for r in history if "held_out_dsc" in r]
-        shown = {**row, "held_out_dsc": known[-1]} if known else row
-        self.bar.update(self.task, note=summary(shown))
+        """Show an epoch's losses and the newest DSC."""
+        newest = {name: r[name] for r in history for name in SCORES if name in r}
+        self.bar.update(self.task, note=summary({**row, **newest}))
 
     def scoring(self, domain: str, cases: int) -> None:
         """Count scored cases."""

@@ -79,11 +79,11 @@ def run_one(
             attempts.begin(environment.start(place.log), forgive=failed)
             prepared = material.prepare(task, request.preprocess, place.prepared, job.preparing)
             if not store.trained:
-                # Of the targets, training is handed the one whose unlabelled images its method may see, or none.
-                unlabelled = material.unlabelled
+                # Of the targets, training is handed the one that its method or its selection may see, or none.
+                target = material.target
                 job.train(
                     prepared[material.source.domain.name],
-                    prepared[unlabelled.domain.name] if unlabelled is not None else None,
+                    prepared[target.domain.name] if target is not None else None,
                     should_stop,
                 )
             job.score(prepared, todo)
@@ -131,17 +131,27 @@ class _Job:
         }
 
     def train(self, source: PreparedDomain, target: PreparedDomain | None, should_stop: Callable[[], bool]) -> None:
-        """Train from the source alone, or with unlabelled images of a target; mark the run DONE."""
+        """Train and mark the run DONE.
+
+        Args:
+            source: trains; its held-out cases are looked at.
+            target: gives unlabelled images to a method that adapts, labelled cases to oracle selection; else None.
+            should_stop: see :func:`run_one`.
+        """
         request, material = self.spec.request, self.material
         device = find_device(self.place.device)
         threads = use_threads(device, self.store.environment().get("threads"), self.place.threads)
         if not self.store.environment():
             self.store.write_environment(environment.record(str(device), threads))
-        unlabelled = pool(target, target.ids, device, labelled=False) if target is not None else None
+        cls, unlabelled = load_method(request.method), None
+        looked_at = {"held_out_dsc": pool(source, material.held_out, device)}
+        if target is not None and cls.setting == "uda":
+            unlabelled = pool(target, target.ids, device, labelled=False)
+        if target is not None and request.training.selection == "oracle":
+            looked_at["oracle_dsc"] = pool(target, target.ids, device)
         training = pool(source, material.training, device)
         batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
-        held_out = pool(source, material.held_out, device)
-        method = build_method(load_method(request.method), self.spec, self.task, device)
+        method = build_method(cls, self.spec, self.task, device)
         checkpoints = Checkpoints(
             self.store.checkpoints,
             {"train_id": self.spec.train_id, "device": device.type, "threads": threads},
@@ -151,7 +161,7 @@ class _Job:
             saved=self._saved,
         )
         recorder = _Recorder(self.observer, self.store)
-        progress = fit(method, batches, held_out, request, checkpoints, recorder, should_stop)
+        progress = fit(method, batches, looked_at, request, checkpoints, recorder, should_stop)
         checkpoints.finish(method.state_dict())
         self.attempts.progressed()
         self.store.write_history(progress.history, final=True)

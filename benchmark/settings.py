@@ -129,16 +129,26 @@ def _convert_scalar(value: Any, hint: Any) -> Any:
     return converted
 
 
-def resolve_sections(protocol: str, values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def resolve_sections(
+    protocol: str, values: Mapping[str, Any], oracle: bool = False
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the resolved config sections and the method's settings as given.
 
     Args:
         protocol: "clean" or "paper"; its preset comes first.
         values: {"section.key": value} on top of it.
+        oracle: the checkpoint is chosen on the target, whatever else is said; never a plain setting, because what is
+            chosen so must be marked.
     """
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
-    sections = split_sections({**PROTOCOLS[protocol], **values})
+    if values.get("training.selection") == "oracle":
+        raise UsageError(
+            "training.selection=oracle chooses the checkpoint on the target's labels and is no setting: use the "
+            'flag --selection oracle, or selection = "oracle" in a row of a suite; both mark the results †'
+        )
+    chosen = {"training.selection": "oracle"} if oracle else {}
+    sections = split_sections({**PROTOCOLS[protocol], **values, **chosen})
     settings = sections.pop("method")
     return {name: build(SECTIONS[name], given, name) for name, given in sections.items()}, settings
 
@@ -152,7 +162,7 @@ def request_from_json(data: Mapping[str, JSON]) -> RunRequest:
         values["fold"] = Fold(**values["fold"])
     try:
         return RunRequest(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise UsageError(f"not a run request: {error}") from None
 
 

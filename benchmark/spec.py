@@ -25,10 +25,10 @@ class TrainingConfig:
     epochs: int = 300
     batch_size: int = 2
     augmentation: Literal["none", "geometric", "nnunet"] = "geometric"
-    selection: Literal["last", "source-val"] = "last"
+    selection: Literal["last", "source-val", "oracle"] = "last"  # oracle: on the target's labels; has its own flag
     patience: int = 20  # epochs without improvement before source-val selection stops the run
-    min_delta: float = 1e-4  # improvement of the held-out DSC (0..1) that counts
-    validation_interval: int = 10  # epochs between looks at the held-out source cases
+    min_delta: float = 1e-4  # improvement of the selecting DSC (0..1) that counts
+    validation_interval: int = 10  # epochs between looks at the cases held out, and under oracle the target's
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU
 
     def __post_init__(self) -> None:
@@ -149,6 +149,11 @@ class RunRequest:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     target: str | None = None  # only for methods that train on unlabelled target images, and oracle selection
     fold: Fold | None = None  # only for intra-domain runs, whose source is the target
+
+    def __post_init__(self) -> None:
+        if self.training.selection == "oracle":
+            require(self.target is not None, "oracle selection needs the target that selects")
+            require(self.fold is None, "oracle selection is not for intra-domain runs, which train inside the target")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .paper import load_published
-from .settings import UsageError, build, resolve_sections, unknown
+from .settings import UsageError, build, unknown
 from .spec import PROTOCOLS
-from .suite import Column, Row, RowSetting, Suite
+from .suite import Column, Row, RowSetting, Suite, selected_on_target
 
 
 def list_suites() -> list[str]:
@@ -50,8 +50,9 @@ def parse_suite(text: str, name: str, where: str) -> Suite:
     columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
     rows = tuple(_row(item, where) for item in _tables(data.pop("rows", []), "rows", where))
     settings = flatten(data.pop("settings", {}), where)
+    components = data.pop("components", {})
     suite = build(Suite, {"name": name, "title": name, **data}, where)
-    suite = replace(suite, columns=columns, rows=rows, settings=settings)
+    suite = replace(suite, columns=columns, rows=rows, settings=settings, components=components)
     _check(suite, where)
     return suite
 
@@ -83,7 +84,8 @@ def _row(data: dict[str, Any], where: str) -> Row:
     settings = flatten(data.pop("settings", {}), f"row {data['id']!r} of {where}")
     row = build(Row, data, f"row {data['id']!r} of {where}")
     setting: RowSetting = "intra" if row.folds is not None else row.setting
-    return replace(row, label=row.label or row.id, setting=setting, settings=settings)
+    row = replace(row, label=row.label or row.id, setting=setting, settings=settings)
+    return row if row.selection is None else selected_on_target(row)
 
 
 def _need(data: Mapping[str, Any], names: Iterable[str], where: str) -> None:
@@ -106,16 +108,36 @@ def _check(suite: Suite, where: str) -> None:
         raise UsageError(f"{where}: the settings of a method belong to its row")
     if suite.published is not None:
         load_published(suite.published)
+    _check_components(suite, where)
     for row in suite.rows:
         try:
             _check_row(row)
-            resolve_sections(suite.protocol, {**suite.settings, **row.settings})
+            suite.resolved(row)
         except UsageError as error:
             raise UsageError(f"{where}, row {row.id!r}: {error}") from None
+
+
+def _check_components(suite: Suite, where: str) -> None:
+    """Refuse a column of check marks that no row can have, or whose setting is not true or false."""
+    known = {key for row in suite.rows for key in row.settings}
+    if not isinstance(suite.components, dict) or not all(isinstance(key, str) for key in suite.components.values()):
+        raise UsageError(f'{where}: components is a table of label = "method.setting", not {suite.components!r}')
+    for label, key in suite.components.items():
+        if key not in known:
+            raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, known)}")
+    try:
+        for row in suite.rows:
+            suite.components_of(row)
+    except ValueError as error:
+        raise UsageError(f"{where}, row {row.id!r}, components: {error}") from None
 
 
 def _check_row(row: Row) -> None:
     if row.setting == "intra" and (row.folds is None or row.folds < 2):
         raise UsageError("an intra-domain row needs folds = 2 or more")
+    if row.setting == "intra" and row.selection is not None:
+        raise UsageError('an intra-domain row trains inside the target: selection = "oracle" is not for it')
+    if row.selection is not None and "training.selection" in row.settings:
+        raise UsageError(f"selection = {row.selection!r} and training.selection: leave one of them out")
     if any(key.startswith("evaluation.") for key in row.settings):
         raise UsageError("all rows are scored alike: evaluation.* belongs to the suite")

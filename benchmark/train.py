@@ -26,6 +26,9 @@ from .validate import autocast, grid_dsc
 Row = dict[str, float | int]
 """One epoch of ``history.csv``."""
 
+SELECTED_BY = {"source-val": "held_out_dsc", "oracle": "oracle_dsc"}
+"""The column of ``history.csv`` whose best epoch's weights are kept, by ``training.selection``; else the last are."""
+
 
 class Diverged(Exception):
     """A loss term became NaN or infinite; the message names method, seed, step and term."""
@@ -72,7 +75,7 @@ class Player:
 def fit(
     method: Method,
     batches: Batches,
-    held_out: Pool,
+    looked_at: Mapping[str, Pool],
     request: RunRequest,
     checkpoints: Checkpoints,
     observer: Observer,
@@ -83,7 +86,8 @@ def fit(
     Args:
         method: on the batches' device, with its initial weights.
         batches: the stream of source (and unlabelled target) batches.
-        held_out: source cases not trained on; they select the weights under ``source-val``, else are only reported.
+        looked_at: labelled cases that no label of trains, by the column of ``history.csv`` that reports their DSC;
+            :data:`SELECTED_BY` says which of them select the weights.
         request: epochs, optimiser, schedule, selection, seed.
         checkpoints: where to continue from and save to.
         observer: told of every step and epoch.
@@ -107,7 +111,7 @@ def fit(
         observer.step(progress.step)
         if progress.step % batches.steps_per_epoch == 0:
             require_finite(progress, take_step, checkpoints)
-            row = end_epoch(method, held_out, progress, request, batches.steps_per_epoch)
+            row = end_epoch(method, looked_at, progress, request, batches.steps_per_epoch)
             row["seconds"] = round(time.monotonic() - clock, 3)
             clock = time.monotonic()
             progress.history.append(row)
@@ -229,27 +233,34 @@ def require_finite(progress: Progress, take_step: Step, checkpoints: Checkpoints
     )
 
 
-def end_epoch(method: Method, held_out: Pool, progress: Progress, request: RunRequest, steps: int) -> Row:
-    """Close an epoch: mean terms, the held-out DSC where it is due, and the best weights so far."""
+def end_epoch(
+    method: Method, looked_at: Mapping[str, Pool], progress: Progress, request: RunRequest, steps: int
+) -> Row:
+    """Close an epoch: mean terms, the DSC of the cases looked at where it is due, and the best weights so far."""
     epoch = progress.step // steps - 1
     row: Row = {"epoch": epoch, "step": progress.step}
     row |= {name: value.item() / steps for name, value in progress.sums.items()}
     progress.sums.clear()
     training = request.training
     last = epoch + 1 == training.epochs
-    if len(held_out) and ((epoch + 1) % training.validation_interval == 0 or last):
+    if (epoch + 1) % training.validation_interval == 0 or last:
         method.eval()
-        score = grid_dsc(method, held_out, training.batch_size, training.precision)
+        for name, cases in looked_at.items():
+            if len(cases):
+                row[name] = grid_dsc(method, cases, training.batch_size, training.precision)
         method.train()
-        row["held_out_dsc"] = score
-        if training.selection == "source-val" and score > progress.best_score + training.min_delta:
+        score = row.get(SELECTED_BY.get(training.selection, ""))
+        if score is not None and score > progress.best_score + training.min_delta:
             progress.best_score, progress.best_epoch = score, epoch
             progress.best_weights = {name: value.detach().clone() for name, value in method.state_dict().items()}
     return row
 
 
 def has_converged(progress: Progress, request: RunRequest, steps_per_epoch: int) -> bool:
-    """Tell whether source-val selection has seen no improvement for ``patience`` epochs."""
+    """Tell whether source-val selection has seen no improvement for ``patience`` epochs.
+
+    Oracle selection looks until the last epoch: stopped early, it would be no upper bound.
+    """
     if request.training.selection != "source-val" or progress.best_epoch < 0:
         return False
     return progress.step // steps_per_epoch - 1 - progress.best_epoch >= request.training.patience

@@ -12,6 +12,7 @@ from ssdg.benchmark.checkpoint import Checkpoints
 from ssdg.benchmark.loader import Batches
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.train import Diverged, Interrupted, fit
+from ssdg.benchmark.validate import grid_dsc
 from ssdg.methods.base import Method
 from ssdg.methods.network import SegmentationNetwork
 
@@ -71,15 +72,15 @@ def start(cls=Method, seed=0):
     return cls(SegmentationNetwork(2, 3, 2, 8))
 
 
-def train(request, folder, method=None, stop_after=None, held_out=None, interval=1e9):
+def train(request, folder, method=None, stop_after=None, interval=1e9, target=None):
     """Train on the toy pool; ``stop_after`` interrupts after that many steps of this call."""
     method = method or start()
     watcher = Silent()
     checkpoints = Checkpoints(folder, {"train_id": "x", "threads": 1}, interval=interval, warn=lambda text: None)
     stop = (lambda: len(watcher.steps) >= stop_after) if stop_after else (lambda: False)
-    held_out = make_pool(2, seed=9) if held_out is None else held_out
+    looked_at = {"held_out_dsc": make_pool(2, seed=9), **({} if target is None else {"oracle_dsc": target})}
     progress = fit(
-        method, Batches(make_pool(5), None, 2, request.seed), held_out, request, checkpoints, watcher, stop
+        method, Batches(make_pool(5), None, 2, request.seed), looked_at, request, checkpoints, watcher, stop
     )
     return method, progress, watcher
 
@@ -154,17 +155,59 @@ def test_source_selection_restores_the_best_weights_and_stops_early(tmp_path, to
     assert all(torch.equal(value, progress.best_weights[key]) for key, value in method.state_dict().items())
 
 
-def test_early_stopping_survives_a_cut(tmp_path, toy_request):
+@pytest.mark.parametrize("selection", ["source-val", "oracle"])
+def test_selection_survives_a_cut(tmp_path, toy_request, selection):
     training = dataclasses.replace(
-        toy_request.training, epochs=6, selection="source-val", validation_interval=1, patience=3
+        toy_request.training, epochs=6, selection=selection, validation_interval=1, patience=3
     )
-    request = dataclasses.replace(toy_request, training=training)
-    whole, progress, _ = train(request, tmp_path / "whole")
+    request = dataclasses.replace(toy_request, target="other", training=training)
+    whole, progress, _ = train(request, tmp_path / "whole", target=upside_down())
     with pytest.raises(Interrupted):
-        train(request, tmp_path / "cut", stop_after=10)
-    resumed, again, _ = train(request, tmp_path / "cut", start(seed=5))
+        train(request, tmp_path / "cut", stop_after=10, target=upside_down())
+    resumed, again, _ = train(request, tmp_path / "cut", start(seed=5), target=upside_down())
     assert again.best_epoch == progress.best_epoch
+    assert again.best_score == progress.best_score
     assert equal(whole, resumed)
+
+
+def upside_down():
+    """Return a target whose labels are those of the source inverted: what is learned there fits it ever worse."""
+    pool = make_pool(3, seed=4)
+    return dataclasses.replace(pool, label=1 - pool.label)
+
+
+def test_oracle_selection_restores_the_epoch_that_is_best_on_the_target(tmp_path, toy_request):
+    training = dataclasses.replace(
+        toy_request.training, epochs=12, selection="oracle", validation_interval=1, patience=1
+    )
+    request = dataclasses.replace(
+        toy_request,
+        target="other",
+        training=training,
+        optimizer=dataclasses.replace(toy_request.optimizer, lr=1e-2),
+    )
+    target = upside_down()
+    method, progress, _ = train(request, tmp_path / "oracle", target=target)
+    scores = [row["oracle_dsc"] for row in progress.history]
+    assert len(scores) == 12, "nothing stops it early"
+    assert scores[progress.best_epoch] == pytest.approx(max(scores), abs=training.min_delta)
+    assert max(scores) > scores[-1] + 0.1
+    assert grid_dsc(method, target, 2, "fp32") == scores[progress.best_epoch]
+    # It is the ordinary run's checkpoint of that epoch: the looks change nothing, and nothing of the target trains.
+    ordinary = dataclasses.replace(request, target=None, training=dataclasses.replace(training, selection="last"))
+    with pytest.raises(Interrupted):
+        train(ordinary, tmp_path / "last", until := start(), stop_after=3 * (progress.best_epoch + 1))
+    assert equal(method, until)
+    assert "oracle_dsc" not in train(ordinary, tmp_path / "last")[1].history[-1]
+
+
+def test_source_selection_does_not_look_at_the_target(tmp_path, toy_request):
+    training = dataclasses.replace(toy_request.training, selection="source-val", validation_interval=1)
+    request = dataclasses.replace(toy_request, training=training)
+    without, _, _ = train(request, tmp_path / "without")
+    beside, progress, _ = train(request, tmp_path / "beside", target=upside_down())
+    assert equal(without, beside)
+    assert progress.best_score == max(row["held_out_dsc"] for row in progress.history)
 
 
 @pytest.mark.parametrize("interval", [0, 1e9])

@@ -49,7 +49,8 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     checkpoints = Checkpoints(folder, {}, interval=math.inf)
     batches = Batches(training, None, request.training.batch_size, request.seed)
     try:
-        fit(method, batches, held_out, request, checkpoints, observer, lambda: observer.steps >= STEPS)
+        looked_at = {"held_out_dsc": held_out}
+        fit(method, batches, looked_at, request, checkpoints, observer, lambda: observer.steps >= STEPS)
     except Interrupted:
         peaks[f"{STEPS} steps and a checkpoint"] = peak_memory()
     grid_dsc(method.eval(), held_out, request.training.batch_size, request.training.precision)
