@@ -19,7 +19,7 @@ from .metrics import count
 from .prepared import PreparedDomain
 from .preprocess import label_map_of
 from .spec import EvaluationSpec, to_json
-from .store import CASE_COLUMNS, to_csv
+from .store import CASE_COLUMNS, prediction_path, to_csv
 from .validate import autocast
 
 
@@ -96,11 +96,6 @@ def evaluate(
     assert isinstance(identity, dict)
     write_json(folder / "evaluation.json", {**identity, "eval_id": spec.eval_id, **subject.provenance}, guard)
     write_json(folder / "DONE", {"cases": len(subject.ids)}, guard)
-
-
-def prediction_path(folder: Path, case: str, ndim: int) -> Path:
-    """Return where the prediction of a case is kept: PNG in 2D, compressed NIfTI in 3D."""
-    return folder / "predictions" / f"{case}{'.png' if ndim == 2 else '.nii.gz'}"
 
 
 def _count_rows(case: Case, predicted: np.ndarray, task: Task, labels: Mapping[int, int]) -> Iterable[dict[str, Any]]:

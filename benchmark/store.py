@@ -3,7 +3,7 @@
 ``runs/<task>/<row>/s<seed>-<train_id>/`` holds ``spec.json``, ``environment.json``, ``history.csv``,
 ``checkpoints/``, a marker (``DONE``, ``FAILED`` or ``DIVERGED``) and ``evaluations/<domain>-<eval_id>/`` with
 ``evaluation.json``, ``cases.csv``, ``predictions/`` and a ``DONE`` of its own. Only the holder of the run's lease
-writes there; readers are in ``stored``.
+writes there, but for the ``shapes.csv`` of `bench rescore`; readers are in ``stored``.
 """
 
 import csv
@@ -128,6 +128,11 @@ def run_path(results_root: Path, spec: RunSpec) -> Path:
 def evaluation_path(run: Path, spec: EvaluationSpec) -> Path:
     """Return the folder of an evaluation of a run."""
     return run / "evaluations" / f"{_folder_name(spec.domain)}-{spec.eval_id}"
+
+
+def prediction_path(folder: Path, case: str, ndim: int) -> Path:
+    """Return where an evaluation's prediction of a case is kept: PNG in 2D, compressed NIfTI in 3D."""
+    return folder / "predictions" / f"{case}{'.png' if ndim == 2 else '.nii.gz'}"
 
 
 def _folder_name(name: str) -> str:

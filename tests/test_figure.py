@@ -1,10 +1,14 @@
-"""Figures: files of the asked kind, every method in it, and no blank panel."""
+"""Figures: files of the asked kind, every method in it, no blank panel, letters that can be read, equal bytes."""
+
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.figures import displayed
+from ssdg.benchmark.figure_augmentations import displayed
+from ssdg.benchmark.figure_style import OKABE_ITO, lines_of, wrapped
 from ssdg.methods import registry
 
 
@@ -25,7 +29,9 @@ def test_augmentations_of_a_picture(bench, tmp_path, suffix):
     assert result.output.startswith(f"{sum(2 in entry.ndims for entry in registry().values())} methods")
     assert output.stat().st_size > 5000
     if suffix == "png":
-        assert np.asarray(Image.open(output)).std() > 20
+        with Image.open(output) as picture:
+            assert picture.width == 7.2 * 400
+            assert np.asarray(picture).std() > 20
 
 
 def test_augmentations_of_a_volume(bench, tmp_path):
@@ -45,6 +51,79 @@ def test_other_formats_and_methods_are_refused(bench, tmp_path):
     unknown = bench("figure", "augmentations", "--image", image, "--methods", "ram")
     assert unknown.exit_code == 2
     assert "'ram'" in unknown.output
+    assert bench("figure", "augmentations", "--image", image, "--width", "0.5").exit_code == 2
+
+
+def test_a_figure_has_no_date_embeds_its_fonts_and_is_the_same_each_time(bench, tmp_path):
+    given = ("figure", "augmentations", "--image", first(bench, "phantom2d/a/image"), "--task", "phantom2d")
+    for suffix in ("pdf", "png"):
+        files = [tmp_path / f"{name}.{suffix}" for name in ("one", "two")]
+        for file in files:
+            assert bench(*given, "--methods", "erm", "--output", str(file)).exit_code == 0
+        assert files[0].read_bytes() == files[1].read_bytes()
+    content = (tmp_path / "one.pdf").read_bytes()
+    assert b"CreationDate" not in content
+    assert set(re.findall(rb"/FontType (\d+)|/Subtype /(Type3|Type0|CIDFontType2)", content)) <= {
+        (b"", b"Type0"),
+        (b"", b"CIDFontType2"),
+    }
+    assert b"/FontFile2" in content  # TrueType programs inside
+
+
+def test_the_users_own_settings_of_matplotlib_change_nothing(bench, tmp_path, monkeypatch):
+    import matplotlib as mpl
+
+    given = ("figure", "augmentations", "--image", first(bench, "phantom2d/a/image"), "--task", "phantom2d")
+    plain, other = tmp_path / "plain.png", tmp_path / "other.png"
+    assert bench(*given, "--methods", "erm", "--output", str(plain)).exit_code == 0
+    monkeypatch.setitem(mpl.rcParams, "font.size", 30.0)
+    monkeypatch.setitem(mpl.rcParams, "savefig.facecolor", "red")
+    assert bench(*given, "--methods", "erm", "--output", str(other)).exit_code == 0
+    assert plain.read_bytes() == other.read_bytes()
+    assert mpl.rcParams["font.size"] == 30.0  # and the user's settings are as they were
+
+
+def test_a_figure_higher_than_a_page_is_said_to_be(bench, tmp_path):
+    given = ("figure", "augmentations", "--image", first(bench, "phantom2d/a/image"), "--task", "phantom2d")
+    high = bench(*given, "--draws", "4", "--width", "3.5", "--output", str(tmp_path / "high.png"))
+    assert high.exit_code == 0, high.output
+    assert "a page about 9.5" in high.output
+    assert "page" not in bench(*given, "--draws", "1", "--output", str(tmp_path / "low.png")).output
+
+
+def test_a_failed_figure_leaves_the_old_file(bench, tmp_path):
+    output = tmp_path / "figure.png"
+    output.write_bytes(b"old")
+    missing = tmp_path / "text.png"
+    missing.write_bytes(b"not a picture")
+    result = bench("figure", "augmentations", "--image", str(missing), "--output", str(output))
+    assert result.exit_code == 2
+    assert output.read_bytes() == b"old"
+    assert [path.name for path in Path(tmp_path).iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize(
+    ("count", "width", "expected"),
+    [(14, 7.2, (2, 7)), (14, 3.5, (4, 4)), (8, 7.2, (1, 8)), (9, 7.2, (2, 5)), (1, 3.5, (1, 1)), (3, 0.5, (3, 1))],
+)
+def test_pictures_fill_lines_evenly(count, width, expected):
+    assert lines_of(count, width) == expected
+
+
+def test_long_labels_break_and_no_picture_is_too_narrow_for_a_word():
+    assert wrapped("RASS + RMS + RSD (RAS4DG)", 0.9).count("\n") == 1
+    assert wrapped("w/o SSDG", 0.9) == "w/o SSDG"
+
+
+def test_colours_are_told_apart_without_hue():
+    """Any two differ as seen by people without green receptors (Machado et al. 2009, severity 1)."""
+    seen = np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    )
+    colours = np.array([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in OKABE_ITO])
+    converted = np.clip(colours**2.2 @ seen.T, 0, 1) ** (1 / 2.2)
+    distances = np.linalg.norm(converted[:, None] - converted[None], axis=-1)
+    assert distances[np.triu_indices(len(colours), 1)].min() > 0.12
 
 
 def test_a_view_is_stretched_to_what_a_screen_shows():

@@ -1,4 +1,4 @@
-"""Figures for looking at methods: what each does to an image before the network sees it."""
+"""What each method does to an image before the network sees it, as a figure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from ssdg.methods import load_method
 from ssdg.methods.base import Batch, Method
 from ssdg.methods.network import SegmentationNetwork
 
+from .figure_style import DOUBLE, GAP, Sheet, height_of, lines_of, style, wrapped
 from .preprocess import PreparedCase, prepare_case
 from .randomness import derived_seed, generator
-from .settings import UsageError
 from .spec import PreprocessConfig
 
 FILTERS = 8
@@ -98,29 +98,31 @@ def displayed(view: NDArray[np.float32]) -> NDArray[np.float32]:
     return shown if view.ndim == 3 else np.rot90(shown)
 
 
-def augmentation_figure(rows: Mapping[str, Sequence[NDArray[np.float32]]], original: NDArray[np.float32]) -> Figure:
+def augmentation_figure(
+    rows: Mapping[str, Sequence[NDArray[np.float32]]], original: NDArray[np.float32], width: float = DOUBLE
+) -> Figure:
     """Return methods side by side: one column a method, one row a draw, the image itself first.
 
     Args:
         rows: method label -> its views (C, *S).
         original: the image (C, *S).
+        width: inches; what does not fit into one line of columns goes on in the next.
     """
+    columns = {"Image": [original], **rows}
     draws = max(len(views) for views in rows.values())
-    columns = {"image": [original], **rows}
-    figure = Figure(figsize=(1.35 * len(columns), 1.5 * draws), layout="constrained", dpi=200)
-    axes = figure.subplots(draws, len(columns), squeeze=False)
-    for column, (label, views) in enumerate(columns.items()):
-        axes[0, column].set_title(label, fontsize=7)
-        for draw in range(draws):
-            axes[draw, column].set_axis_off()
-            if draw < len(views):
-                axes[draw, column].imshow(displayed(views[draw]), cmap="gray", interpolation="nearest")
-    return figure
-
-
-def save_figure(figure: Figure, output: Path) -> None:
-    """Write a figure as PNG or PDF, by its suffix."""
-    if output.suffix not in (".png", ".pdf"):
-        raise UsageError(f"a figure is written as .png or .pdf, not {output.suffix or 'a file without suffix'}")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(output)
+    lines, across = lines_of(len(columns), width)
+    side = (width - (across - 1) * GAP) / across
+    tall = side * displayed(original).shape[0] / displayed(original).shape[1]
+    titles = [wrapped(label, side) for label in columns]
+    top = max(height_of(title) for title in titles) + GAP
+    block = top + draws * (tall + GAP)
+    with style():
+        sheet = Sheet(width, lines * block)
+        for index, (title, views) in enumerate(zip(titles, columns.values(), strict=True)):
+            line, column = divmod(index, across)
+            left, above = column * (side + GAP), line * block
+            sheet.text(left + side / 2, above + top - GAP, title, ha="center", va="baseline")
+            for draw, view in enumerate(views):
+                axes = sheet.axes(left, above + top + draw * (tall + GAP), side, tall)
+                axes.imshow(displayed(view), cmap="gray", interpolation="nearest", aspect="auto")
+    return sheet.figure
