@@ -69,7 +69,12 @@ READERS = {
     "suites": ["list", "suites"],
     "status": ["status", "demo"],
     "table": ["table", "demo"],
+    "distances": ["table", "demo", "--metric", "hd95"],
     "table1": ["table", "table1", "--format", "csv"],
+    "conventions": ["table", "demo", "--conventions"],
+    "compare": ["compare", "erm", "randconv", "--suite", "demo"],
+    "rank": ["rank", "demo"],
+    "report": ["report", "demo", "--no-images"],
 }
 
 

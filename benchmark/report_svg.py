@@ -1,0 +1,95 @@
+"""Matplotlib figures as SVG that lives inside a page: in the page's fonts and colours, with ids of its own.
+
+Figures are drawn in placeholder colours that become CSS variables, so that one drawing serves light, dark and print.
+The same data give the same bytes: no dates, no random ids.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
+SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506", "#050507")
+"""The first one is the page's accent; all are told apart by people who do not see every colour."""
+
+VARIABLES = {
+    INK: "var(--ink)",
+    MUTED: "var(--muted)",
+    GRID: "var(--rule)",
+    PAPER: "var(--paper)",
+    **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)},
+}
+"""The placeholder colours and what they become."""
+
+WIDTH, NARROW = 345.0, 250.0
+"""Units of a chart's width: near the pixels it is shown in, on a telephone too, so that text keeps its size."""
+
+STYLE: Any = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ssdg-bench",
+    "font.family": "DejaVu Sans",  # for measuring: wider than the page's fonts, so that nothing is cut off
+    "font.size": 8.5,
+    "text.parse_math": False,  # labels are a user's own and may hold a dollar sign
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": MUTED,
+    "axes.labelsize": 8.5,
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "figure.facecolor": "none",
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.0,
+    "lines.linewidth": 1.4,
+}
+
+
+def draw(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> str:
+    """Return a drawing as an ``<svg>`` element for a page.
+
+    Args:
+        name: unique on the page and made of letters, digits and hyphens; begins every id of the drawing.
+        title: what it shows, read to people who do not see it.
+        size: width and height in units.
+        fill: draws on the figure.
+    """
+    with mpl.rc_context():
+        mpl.rcdefaults()  # whatever the user's own settings are
+        mpl.rcParams.update(STYLE)
+        figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
+        fill(figure)
+        text = io.StringIO()
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _embedded(text.getvalue(), name, title)
+
+
+def _embedded(text: str, name: str, title: str) -> str:
+    """Return a whole SVG file as an element: own ids, CSS variables, a title, and nothing that only a file needs."""
+    _, _, content = text[text.index("<svg") :].partition(">")
+    view = re.search(r'viewBox="([^"]+)"', text)
+    assert view is not None
+    content = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", content, flags=re.DOTALL)
+    content = content.replace("xlink:href", "href")
+    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', content))
+    known = {identifier for pair in used for identifier in pair if identifier}
+    content = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in known else "", content)
+    content = re.sub(r'href="#|url\(#', lambda m: m[0] + name + "-", content)
+    content = re.sub(r"#[0-9a-f]{6}\b", lambda m: VARIABLES.get(m[0], m[0]), content)
+    content = content.replace("'DejaVu Sans'", "var(--font)")
+    content = re.sub(r"\s*\n\s*", "\n", content)
+    head = f'<svg class="chart" role="img" aria-labelledby="{name}-title" viewBox="{view[1]}">'
+    return f'{head}<title id="{name}-title">{escape(title)}</title>{content.strip()}'
