@@ -26,7 +26,7 @@ demo: setup
 	cat results/demo/table.md
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 # On a real cluster of one node, which needs root and Debian's slurm-wlm and munge; skipped with a reason elsewhere.
 test-slurm: setup

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from ssdg.benchmark.cli import main
-from ssdg.benchmark.launch import BENCH
+from ssdg.benchmark.launching.launch import BENCH
 from ssdg.datasets.phantom import write_phantom
 
 TINY = (

@@ -8,10 +8,10 @@ import subprocess
 
 import pytest
 
-from ssdg.benchmark.files import write_text
-from ssdg.benchmark.store import CASE_COLUMNS, to_csv
-from ssdg.benchmark.suite import Choice, Inventory
-from ssdg.benchmark.suite_file import load_suite
+from ssdg.benchmark.storage.files import write_text
+from ssdg.benchmark.storage.store import CASE_COLUMNS, to_csv
+from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from ssdg.benchmark.contract import CHECKS, CheckResult, check_method, run_check
-from ssdg.benchmark.subject import Subject
+from ssdg.benchmark.training.contract import CHECKS, CheckResult, check_method, run_check
+from ssdg.benchmark.training.subject import Subject
 from ssdg.methods import load_method, registry
 from ssdg.methods.base import Method, standardise
 from ssdg.methods.losses import soft_dice

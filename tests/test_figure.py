@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.figure_augmentations import displayed
-from ssdg.benchmark.figure_style import OKABE_ITO, lines_of, wrapped
+from ssdg.benchmark.figures.augmentations import displayed
+from ssdg.benchmark.figures.style import OKABE_ITO, lines_of, wrapped
 from ssdg.methods import registry
 
 

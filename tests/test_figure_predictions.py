@@ -9,10 +9,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from ssdg.benchmark.case_view import CaseView, errors, painted, require_counts, shrunk
-from ssdg.benchmark.figure_predictions import Panel, Strip, predictions_figure
-from ssdg.benchmark.figure_style import AREAS, SMALL
-from ssdg.benchmark.prediction_cases import ERRORS, class_colours
+from ssdg.benchmark.figures.case_view import CaseView, errors, painted, require_counts, shrunk
+from ssdg.benchmark.figures.prediction_cases import ERRORS, class_colours
+from ssdg.benchmark.figures.predictions import Panel, Strip, predictions_figure
+from ssdg.benchmark.figures.style import AREAS, SMALL
 from ssdg.benchmark.settings import UsageError
 from ssdg.datasets import TASKS
 from ssdg.datasets.phantom import write_phantom

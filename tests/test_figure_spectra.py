@@ -5,10 +5,10 @@ import csv
 import numpy as np
 import pytest
 
-from ssdg.benchmark.geometry import Geometry
-from ssdg.benchmark.prepared import PreparedDomain
+from ssdg.benchmark.data.geometry import Geometry
+from ssdg.benchmark.data.prepared import PreparedDomain
+from ssdg.benchmark.figures.amplitudes import Bands, measure, spectra_csv, spread
 from ssdg.benchmark.settings import UsageError
-from ssdg.benchmark.spectra import Bands, measure, spectra_csv, spread
 
 
 def prepared(images, name="d"):

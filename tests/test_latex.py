@@ -9,14 +9,14 @@ from dataclasses import replace
 
 import pytest
 
-from ssdg.benchmark.latex_text import escape
-from ssdg.benchmark.measures import MEASURES
-from ssdg.benchmark.render import render
+from ssdg.benchmark.scoring.measures import MEASURES
 from ssdg.benchmark.settings import UsageError
-from ssdg.benchmark.stored import scan
-from ssdg.benchmark.suite import Choice, Inventory
-from ssdg.benchmark.suite_file import load_suite, parse_suite
-from ssdg.benchmark.tables import TableOptions, build_table
+from ssdg.benchmark.storage.stored import scan
+from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
+from ssdg.benchmark.tables.latex_text import escape
+from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.tables import TableOptions, build_table
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 

@@ -10,48 +10,85 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("benchmark", "methods", "datasets")
 ALLOWED = {"benchmark": {"benchmark", "methods", "datasets"}, "methods": {"methods"}, "datasets": {"datasets"}}
+ORDER = (
+    "",  # the modules of benchmark/ itself
+    *("storage", "data", "scoring", "training", "suites", "launching", "tables", "comparisons", "figures", "report"),
+    "cli",
+)
+"""Packages of ``benchmark/``: each imports from those before it, and from itself."""
+
 FORBIDDEN_NAMES = {"utils", "helpers", "misc", "common", "core"}
-SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.py"))
+SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
 
-def imported(path, top_level_only=False):
+def identifier(path):
+    return str(path.relative_to(ROOT))
+
+
+def imported(path, root=ROOT):
     """Return the dotted names a file imports; relative ones are resolved to ``ssdg.<folder>``."""
-    tree = ast.parse(path.read_text())
-    nodes = tree.body if top_level_only else ast.walk(tree)
+    package = ["ssdg", *path.relative_to(root).parent.parts]
     names = []
-    for node in nodes:
+    for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            prefix = f"ssdg.{path.parent.name}." if node.level else ""
-            names.append(prefix + (node.module or ""))
+            prefix = package[: len(package) - node.level + 1] if node.level else []
+            module = [*prefix, *([node.module] if node.module else [])]
+            # `from . import name`: the name may be a module.
+            names += [".".join([*module, alias.name] if node.level else module) for alias in node.names]
     return names
 
 
-def violations(path, folder):
-    ours = [name.split(".")[1] for name in imported(path) if name.startswith("ssdg.")]
+def violations(path, root=ROOT):
+    folder = path.relative_to(root).parts[0]
+    names = imported(path, root)
+    ours = [name.split(".")[1] for name in names if name.startswith("ssdg.")]
     found = [f"{path.name} imports ssdg.{other}" for other in ours if other not in ALLOWED[folder]]
-    names = imported(path)
     if folder == "datasets":
         found += [f"{path.name} imports {n}" for n in names if n.split(".")[0] in ("torch", "monai", "pandas")]
     if folder == "methods":
         found += [f"{path.name} imports {n}" for n in names if n.startswith("monai") and n != "monai.networks.nets"]
+    if folder == "benchmark":
+        own = ORDER.index(package_of(f"ssdg.{'.'.join(path.relative_to(root).parent.parts)}"))
+        others = [n for n in names if n.startswith("ssdg.benchmark")]
+        found += [f"{path.name} imports {n}" for n in others if ORDER.index(package_of(n)) > own]
     return found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
+def package_of(name):
+    """Return the package of ``benchmark/`` that a dotted name is in; "" for one of its own modules."""
+    part = [*name.split("."), "", ""][2]
+    return part if part in ORDER else ""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=identifier)
 def test_imports_go_one_way(path):
-    assert violations(path, path.parent.name) == []
+    assert violations(path) == []
 
 
-def test_a_planted_violation_is_found(tmp_path):
-    planted = tmp_path / "datasets" / "bad.py"
-    planted.parent.mkdir()
-    planted.write_text("import torch\nfrom ssdg.methods.base import Method\n")
-    assert violations(planted, "datasets") == ["bad.py imports ssdg.methods", "bad.py imports torch"]
+@pytest.mark.parametrize(
+    ("file", "text", "found"),
+    [
+        ("datasets/bad.py", "import torch\n", ["bad.py imports torch"]),
+        ("datasets/bad.py", "from ssdg.methods.base import Method\n", ["bad.py imports ssdg.methods"]),
+        ("benchmark/data/bad.py", "from ..tables import collect\n", ["bad.py imports ssdg.benchmark.tables.collect"]),
+        (
+            "benchmark/bad.py",
+            "from .storage.files import Guard\n",
+            ["bad.py imports ssdg.benchmark.storage.files.Guard"],
+        ),
+        ("benchmark/tables/bad.py", "from ..data.images import read_image\nfrom .wording import DASH\n", []),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path, file, text, found):
+    planted = tmp_path / file
+    planted.parent.mkdir(parents=True)
+    planted.write_text(text)
+    assert violations(planted, tmp_path) == found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda p: f"{p.parent.name}/{p.name}")
+@pytest.mark.parametrize("path", SOURCES, ids=identifier)
 def test_files_are_small_and_named_for_what_they_hold(path):
     assert len(path.read_text().splitlines()) <= 300
     assert path.stem not in FORBIDDEN_NAMES

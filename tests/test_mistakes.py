@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from ssdg.benchmark import environment
-from ssdg.benchmark.checkpoint import Checkpoints
-from ssdg.benchmark.jobs import Place
-from ssdg.benchmark.progress import LineObserver
-from ssdg.benchmark.run import run_one
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.stored import read_run, scan
-from ssdg.benchmark.train import Interrupted
+from ssdg.benchmark.storage import environment
+from ssdg.benchmark.storage.stored import read_run, scan
+from ssdg.benchmark.training.checkpoint import Checkpoints
+from ssdg.benchmark.training.place import Place
+from ssdg.benchmark.training.progress import LineObserver
+from ssdg.benchmark.training.run import run_one
+from ssdg.benchmark.training.train import Interrupted
 from ssdg.datasets import TASKS
 
 from .conftest import TINY
@@ -245,7 +245,7 @@ def test_terminating_a_sweep_stops_its_jobs(bench, tmp_path):
     process = bench.start("sweep", str(path))
     wait_for(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch", process=process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert not list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job is still running"
 

@@ -6,9 +6,9 @@ import json
 import pytest
 import torch
 
-from ssdg.benchmark import run as running
-from ssdg.benchmark.loader import Batches
-from ssdg.benchmark.stored import read_run, scan
+from ssdg.benchmark.data.loader import Batches
+from ssdg.benchmark.storage.stored import read_run, scan
+from ssdg.benchmark.training import run as running
 
 from .conftest import TINY
 

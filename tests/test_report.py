@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.files import write_json
-from ssdg.benchmark.report_charts import Interval, Strip, _apart, duration, forest_chart, spread, strip_chart
-from ssdg.benchmark.report_images import _outcome, worst_slice
-from ssdg.benchmark.suite import Choice, Inventory
-from ssdg.benchmark.suite_file import load_suite
+from ssdg.benchmark.report.charts import Interval, Strip, _apart, duration, forest_chart, spread, strip_chart
+from ssdg.benchmark.report.images import _outcome, worst_slice
+from ssdg.benchmark.storage.files import write_json
+from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark import rescore as rescoring
-from ssdg.benchmark.measures import MEASURES
-from ssdg.benchmark.shapes import MEASURED, measure_classes
+from ssdg.benchmark.launching import rescore as rescoring
+from ssdg.benchmark.scoring.measures import MEASURES
+from ssdg.benchmark.scoring.shapes import MEASURED, measure_classes
 from ssdg.datasets import TASKS
 
 from .conftest import TINY, Bench
@@ -172,7 +172,7 @@ def test_two_at_once_do_no_harm(bench):
 
 KILLED = """
 import os, sys
-from ssdg.benchmark import rescore
+from ssdg.benchmark.launching import rescore
 from ssdg.benchmark.cli import main
 
 measure, measured = rescore.measure_case, []

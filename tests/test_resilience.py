@@ -8,9 +8,9 @@ import subprocess
 import pytest
 import torch
 
-from ssdg.benchmark.checkpoint import Checkpoints
-from ssdg.benchmark.files import StorageError
-from ssdg.benchmark.stored import read_run
+from ssdg.benchmark.storage.files import StorageError
+from ssdg.benchmark.storage.stored import read_run
+from ssdg.benchmark.training.checkpoint import Checkpoints
 
 from .conftest import TINY, Bench
 from .waiting import wait_for
@@ -36,7 +36,7 @@ def undisturbed(phantom_data, tmp_path_factory):
     """The weights of a run that nothing happened to."""
     bench = Bench(phantom_data, tmp_path_factory.mktemp("undisturbed"))
     process = bench.start(*RUN, *LONG)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return weights(bench)
 
@@ -48,7 +48,7 @@ def assert_bitwise(one, other):
 
 def finish(bench, expected=0):
     process = bench.start(*RUN, *LONG)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == expected, output
     return output
 
@@ -57,7 +57,7 @@ def test_ctrl_c_saves_and_the_same_command_continues_bitwise(bench, undisturbed)
     process = bench.start(*RUN, *LONG)
     wait_for(lambda: epochs(bench) >= 10, "epoch 10", process=process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert "the same command continues it" in output
     assert read_run(bench.run_path("ras4dg")).state == "STALE"
@@ -82,9 +82,9 @@ def test_the_same_run_twice_at_once_trains_once(bench):
     first = bench.start(*RUN, *longer)
     wait_for(lambda: epochs(bench) >= 1, "epoch 1", process=first)
     second, waiting = bench.start(*RUN, *longer), bench.start(*RUN, *longer, "--wait")
-    output, _ = second.communicate(timeout=60)
-    first_output, _ = first.communicate(timeout=120)
-    waiting_output, _ = waiting.communicate(timeout=120)
+    output, _ = second.communicate(timeout=300)
+    first_output, _ = first.communicate(timeout=300)
+    waiting_output, _ = waiting.communicate(timeout=300)
     assert second.returncode == 3, output
     assert f"being worked on by process {first.pid}" in output
     assert first.returncode == 0, first_output
@@ -115,7 +115,7 @@ def test_a_disk_that_fills_up_loses_nothing(phantom_data, small_disk, undisturbe
     with filler.open("wb") as stream:
         free = os.statvfs(small_disk)
         stream.write(b"0" * (free.f_bavail * free.f_frsize - 4096))
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 2, output
     assert "no space left" in output
     assert "Traceback" not in output
@@ -128,7 +128,7 @@ def test_a_disk_that_is_full_from_the_start(phantom_data, small_disk):
     (small_disk / "filler").write_bytes(b"0" * (13 << 20))
     bench = Bench(phantom_data, small_disk)
     process = bench.start(*RUN, *LONG)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 2, output
     assert "space" in output
     assert "Traceback" not in output
@@ -138,13 +138,13 @@ def test_a_checkpoint_of_another_run_is_refused(bench, tmp_path):
     process = bench.start(*RUN, *LONG)
     wait_for(lambda: epochs(bench) >= 2, "epoch 2", process=process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     run = bench.run_path("ras4dg")
     other = Bench(bench.data, tmp_path / "other")
     process = other.start("run", "--method", "ras4dg", "--target", "phantom2d-b", "--seed", "1", *LONG)
     wait_for(lambda: epochs(other) >= 2, "epoch 2", process=process)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     shutil.copy(other.run_path("ras4dg") / "checkpoints" / "last.pt", run / "checkpoints" / "last.pt")
     output = finish(bench, expected=2)
     assert "belongs to another run (train_id:" in output

@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from ssdg.benchmark.attempts import read_record
-from ssdg.benchmark.lease import read_owner
+from ssdg.benchmark.storage.attempts import read_record
+from ssdg.benchmark.storage.lease import read_owner
 
 from .conftest import SLOW, TINY, Bench
 from .waiting import wait_for
@@ -129,7 +129,7 @@ def test_ctrl_c_stops_the_jobs_too(bench, suite):
     process = bench.start("sweep", suite())
     wait_for(lambda: list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job", process=process)
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode in (1, 130), output
     assert not list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job is still running"
 
@@ -154,7 +154,7 @@ def test_cancel_stops_what_runs_and_what_waits(bench, slow):
     assert "/60 epochs" in while_running.output
     cancelled = bench("cancel", name, "--methods", "other", *options)
     assert "2 jobs asked to stop" in cancelled.output or "1 jobs asked to stop" in cancelled.output
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 130, output
     assert output.count("cancelled") == 2, "one ran and one waited"
     assert not list(bench.results.glob("runs/*/*/*/lease.*.json"))
@@ -165,12 +165,12 @@ def test_cancel_stops_what_runs_and_what_waits(bench, slow):
 
 def test_a_killed_run_is_started_again(bench, slow):
     name, options = slow
-    process = bench.start("sweep", name, "--methods", "other", "--seeds", "0", *options)
+    process = bench.start("sweep", name, "--methods", "other", "--seeds", "0", "--jobs", "2", *options)
     wait_for(lambda: running(bench, "slow"), "the slow row", process=process)
     [path] = running(bench, "slow")
     owner = read_owner(path)
     os.kill(owner.pid, signal.SIGKILL)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert len(read_record(path)["starts"]) == 2
 
@@ -196,7 +196,7 @@ def test_a_run_that_is_killed_before_any_progress_is_given_up(bench, suite, tmp_
         wait_for(lambda n=start: started(bench, n), f"start {start}", process=process)
         [path] = bench.results.glob("runs/*/stuck/*")
         os.kill(read_owner(path).pid, signal.SIGKILL)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 1, output
     assert "started 3 times in a row without reaching a checkpoint" in output
     assert states(bench, name, *options) == {("other", 0): "FAILED"}
@@ -233,7 +233,7 @@ def test_a_run_by_hand_has_no_log_and_says_so(bench):
 def test_code_that_changed_since_is_flagged_and_invalidates_nothing(bench, suite, monkeypatch):
     name = suite()
     assert bench("sweep", name, "--methods", "erm").exit_code == 0
-    monkeypatch.setattr("ssdg.benchmark.environment.code_digest", lambda: "another")
+    monkeypatch.setattr("ssdg.benchmark.storage.environment.code_digest", lambda: "another")
     result = bench("status", name, "--methods", "erm")
     assert result.exit_code == 0, result.output
     assert result.output.count("code changed since") == 2

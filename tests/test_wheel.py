@@ -28,9 +28,10 @@ def test_contents(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for expected in (
         "ssdg/benchmark/suites/table1.toml",
-        "ssdg/benchmark/published/table1.csv",
+        "ssdg/benchmark/suites/published/table1.csv",
         "ssdg/datasets/splits/drive.txt",
-        "ssdg/benchmark/contract.py",
+        "ssdg/benchmark/training/contract.py",
+        "ssdg/benchmark/report/templates/report.html",
         "ssdg/methods/py.typed",
     ):
         assert expected in names

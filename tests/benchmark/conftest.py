@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssdg.benchmark.loader import Pool
+from ssdg.benchmark.data.loader import Pool
 from ssdg.benchmark.spec import NetworkConfig, OptimizerConfig, RunRequest, TrainingConfig
 
 

@@ -4,11 +4,11 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ssdg.benchmark.files import write_json, write_text
 from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
-from ssdg.benchmark.store import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
-from ssdg.benchmark.stored import StoredEvaluation
-from ssdg.benchmark.suite import Inventory
+from ssdg.benchmark.storage.files import write_json, write_text
+from ssdg.benchmark.storage.store import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
+from ssdg.benchmark.storage.stored import StoredEvaluation
+from ssdg.benchmark.suites.suite import Inventory
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry
 

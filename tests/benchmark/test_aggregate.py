@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from ssdg.benchmark.aggregate import CaseScores, SeedResult, case_scores, make_cell, seed_result
-from ssdg.benchmark.measures import DSC
+from ssdg.benchmark.scoring.measures import DSC
 from ssdg.benchmark.settings import UsageError
+from ssdg.benchmark.tables.aggregate import CaseScores, SeedResult, case_scores, make_cell, seed_result
 
 from .stored import case_rows, cases, stored_evaluation
 

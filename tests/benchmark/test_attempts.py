@@ -2,9 +2,9 @@
 
 import pytest
 
-from ssdg.benchmark import environment
-from ssdg.benchmark.attempts import Attempts, NoProgress, last_start, read_record
-from ssdg.benchmark.store import RunFolder
+from ssdg.benchmark.storage import environment
+from ssdg.benchmark.storage.attempts import Attempts, NoProgress, last_start, read_record
+from ssdg.benchmark.storage.store import RunFolder
 
 START = environment.start(None)
 

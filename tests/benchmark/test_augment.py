@@ -7,11 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ssdg.benchmark import intensity as intensity_module
-from ssdg.benchmark.augment import AUGMENTATIONS, augmentation, compose, moderate_geometry, nnunet_geometry
-from ssdg.benchmark.intensity import Intensity
+from ssdg.benchmark.data import intensity as intensity_module
+from ssdg.benchmark.data.intensity import Intensity
 from ssdg.benchmark.settings import UsageError
-from ssdg.benchmark.spatial import Geometry
+from ssdg.benchmark.training.augment import AUGMENTATIONS, augmentation, compose, moderate_geometry, nnunet_geometry
+from ssdg.benchmark.training.spatial import Geometry
 from ssdg.methods.base import Batch
 
 SHAPES = {"2d": (3, 3, 21, 34), "3d": (2, 1, 17, 12, 19)}

@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssdg.benchmark.aggregate import CaseScores, SeedResult, make_cell
-from ssdg.benchmark.best import tied_best
-from ssdg.benchmark.collect import RowScores
-from ssdg.benchmark.measures import DSC, MEASURES
-from ssdg.benchmark.pairing import pair
+from ssdg.benchmark.scoring.measures import DSC, MEASURES
 from ssdg.benchmark.statistics import holm, mean_difference
-from ssdg.benchmark.suite import Column, Row
-from ssdg.benchmark.tables import Heading
+from ssdg.benchmark.suites.suite import Column, Row
+from ssdg.benchmark.tables.aggregate import CaseScores, SeedResult, make_cell
+from ssdg.benchmark.tables.best import tied_best
+from ssdg.benchmark.tables.collect import RowScores
+from ssdg.benchmark.tables.pairing import pair
+from ssdg.benchmark.tables.tables import Heading
 
 HERE = Heading(Column(task="fundus", source="drive", target="lesav"), "all")
 THERE = Heading(Column(task="fundus", source="drive", target="iostar"), "all")

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from ssdg.benchmark import slurm
-from ssdg.benchmark.cluster import Cluster, read_cluster
-from ssdg.benchmark.jobs import Job, Place, job_file
+from ssdg.benchmark.launching import slurm
+from ssdg.benchmark.launching.cluster import Cluster, read_cluster
+from ssdg.benchmark.launching.jobs import Job, job_file
+from ssdg.benchmark.launching.submissions import read_tickets
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.submissions import read_tickets
+from ssdg.benchmark.training.place import Place
 
 PROFILE = """
 partition = "gpu"

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from ssdg.benchmark.comparison_text import WIDTH, aligned, comparison_lines, p_text, signed
-from ssdg.benchmark.contrasts import Contrast
+from ssdg.benchmark.comparisons.contrasts import Contrast
+from ssdg.benchmark.comparisons.text import WIDTH, aligned, comparison_lines, p_text, signed
 from ssdg.benchmark.statistics import Comparison
-from ssdg.benchmark.suite import Column, Row
-from ssdg.benchmark.tables import Heading
+from ssdg.benchmark.suites.suite import Column, Row
+from ssdg.benchmark.tables.tables import Heading
 
 ROW = Row(id="row", method="erm", label="Row")
 HEADING = Heading(Column(task="fundus", source="drive", target="lesav", label="LES-AV"), "all")

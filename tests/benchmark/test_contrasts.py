@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssdg.benchmark.collect import collect
-from ssdg.benchmark.contrasts import (
+from ssdg.benchmark.comparisons.contrasts import (
     contrast_rows,
     find_baseline,
     find_row,
@@ -16,8 +15,9 @@ from ssdg.benchmark.contrasts import (
 )
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.statistics import compare, holm
-from ssdg.benchmark.stored import scan
-from ssdg.benchmark.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.storage.stored import scan
+from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.tables.collect import collect
 
 from .stored import INVENTORY, cases, write_run
 

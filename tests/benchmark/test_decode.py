@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.images import read_image
+from ssdg.benchmark.data.images import read_image
 from ssdg.datasets.base import DataError
 
 AFFINE = np.array([[0.8, 0.1, 0, -5], [-0.1, 0.8, 0, 3], [0, 0, 1.2, 7], [0, 0, 0, 1.0]])

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from ssdg.benchmark.files import StorageError, atomic_file, read_json, write_json, write_text
+from ssdg.benchmark.storage.files import StorageError, atomic_file, read_json, write_json, write_text
 
 
 def test_a_failure_inside_leaves_the_old_file_and_no_temporary(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from skimage.transform import resize
 from torch.nn import functional as F
 
-from ssdg.benchmark.geometry import (
+from ssdg.benchmark.data.geometry import (
     Geometry,
     crop,
     image_to_grid,

@@ -7,8 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ssdg.benchmark.files import StorageError
-from ssdg.benchmark.images import (
+from ssdg.benchmark.data.images import (
     NativeImage,
     read_image,
     read_label,
@@ -16,6 +15,7 @@ from ssdg.benchmark.images import (
     read_prediction,
     write_prediction,
 )
+from ssdg.benchmark.storage.files import StorageError
 from ssdg.datasets.base import DataError
 
 AFFINE = np.array([[0.8, 0.1, 0, -5], [-0.1, 0.8, 0, 3], [0, 0, 1.2, 7], [0, 0, 0, 1.0]])

@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from ssdg.benchmark import intensity as intensity_module
-from ssdg.benchmark.intensity import (
+from ssdg.benchmark.data import intensity as intensity_module
+from ssdg.benchmark.data.intensity import (
     Chance,
     Intensity,
     blur,

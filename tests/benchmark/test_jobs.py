@@ -3,9 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ssdg.benchmark.jobs import Job, Place, job_file, read_job, write_jobs
-from ssdg.benchmark.launch import LocalLauncher
+from ssdg.benchmark.launching.jobs import Job, job_file, read_job, write_jobs
+from ssdg.benchmark.launching.launch import LocalLauncher
 from ssdg.benchmark.spec import RunRequest
+from ssdg.benchmark.training.place import Place
 
 REQUEST = RunRequest(task="phantom2d", source="phantom2d-a", method="ras4dg", method_settings={"rass": False})
 JOB = Job(request=REQUEST, targets=("phantom2d-b",), place=Place(data_root=Path("/d"), results_root=Path("/r")))
@@ -32,7 +33,7 @@ def test_jobs_started_together_run_what_they_were_given(tmp_path, monkeypatch):
             given.append(read_job(Path(self.command[self.command.index("run") + 1]), {}).request.method_settings)
             return 0
 
-    monkeypatch.setattr("ssdg.benchmark.launch.subprocess.Popen", Process)
+    monkeypatch.setattr("ssdg.benchmark.launching.launch.subprocess.Popen", Process)
     settings = [{"rass": False}, {"rms": False}, {"rsd": False}]
     jobs = [replace(JOB, request=replace(REQUEST, method_settings=one)) for one in settings]
     LocalLauncher(at_once=3).run(write_jobs([job_file(tmp_path / "logs", job) for job in jobs]))

@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from ssdg.benchmark import lease as leases
-from ssdg.benchmark.lease import Lease, LeaseHeld, LeaseLost, is_gone, read_owner
+from ssdg.benchmark.storage import lease as leases
+from ssdg.benchmark.storage.lease import Lease, LeaseHeld, LeaseLost, is_gone, read_owner
 
 
 def foreign_lease(folder, token=1, **changes):
@@ -45,7 +45,7 @@ def test_a_waiting_process_gets_the_lease_when_it_is_free(tmp_path):
 
 def test_a_killed_owner_on_this_machine_is_replaced_at_once(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from ssdg.benchmark.lease import Lease\n"
+        "import sys, time; from pathlib import Path; from ssdg.benchmark.storage.lease import Lease\n"
         "Lease(Path(sys.argv[1])).__enter__(); print('held', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-P", "-c", code, str(tmp_path)], stdout=subprocess.PIPE)

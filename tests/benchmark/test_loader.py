@@ -2,7 +2,7 @@
 
 import torch
 
-from ssdg.benchmark.loader import Batches
+from ssdg.benchmark.data.loader import Batches
 from ssdg.benchmark.randomness import derived_seed, generator
 
 from .conftest import make_pool

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ssdg.benchmark.measures import DSC, MEASURES
-from ssdg.benchmark.metrics import FROM_COUNTS, apply_empty_rule, precision, sensitivity, volume_similarity
-from ssdg.benchmark.shapes import MEASURED
+from ssdg.benchmark.scoring.measures import DSC, MEASURES
+from ssdg.benchmark.scoring.metrics import FROM_COUNTS, apply_empty_rule, precision, sensitivity, volume_similarity
+from ssdg.benchmark.scoring.shapes import MEASURED
 
 pixels = st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=20)
 
@@ -78,5 +78,5 @@ def test_every_measure_can_be_computed_and_says_what_it_is():
 
 
 def test_listing_them_loads_nothing_heavy():
-    code = "import ssdg.benchmark.measures, sys\nassert not {'numpy', 'scipy', 'torch'} & set(sys.modules)"
+    code = "import ssdg.benchmark.scoring.measures, sys\nassert not {'numpy', 'scipy', 'torch'} & set(sys.modules)"
     subprocess.run([sys.executable, "-P", "-c", code], check=True)

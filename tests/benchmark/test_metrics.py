@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ssdg.benchmark.metrics import Counts, count, dice
+from ssdg.benchmark.scoring.metrics import Counts, count, dice
 
 FIELDS = ("tp", "fp", "fn", "tp_outside", "fp_outside", "fn_outside")
 CLASSES = 3
@@ -170,6 +170,6 @@ def test_inputs_are_not_modified():
 def test_importing_it_loads_neither_torch_nor_pandas():
     heavy = ("torch", "monai", "pandas")
     assert all(importlib.util.find_spec(name) for name in heavy)
-    code = f"import sys, ssdg.benchmark.metrics; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, ssdg.benchmark.scoring.metrics; print([name for name in {heavy} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

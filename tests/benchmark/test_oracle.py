@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import pytest
 
-from ssdg.benchmark.jobs import job_name
-from ssdg.benchmark.match import match_runs
-from ssdg.benchmark.progress import summary
-from ssdg.benchmark.render import render
+from ssdg.benchmark.launching.jobs import job_name
 from ssdg.benchmark.settings import UsageError, request_from_json, resolve_sections
 from ssdg.benchmark.spec import Fold, RunRequest, RunSpec, TrainingConfig, to_json
-from ssdg.benchmark.store import HELD_OUT
-from ssdg.benchmark.stored import scan
-from ssdg.benchmark.suite import Choice, Column, Row, Suite, selected_on_target
-from ssdg.benchmark.suite_file import load_suite, parse_suite
-from ssdg.benchmark.tables import TableOptions, build_table
+from ssdg.benchmark.storage.store import HELD_OUT
+from ssdg.benchmark.storage.stored import scan
+from ssdg.benchmark.suites.match import match_runs
+from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite, selected_on_target
+from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
+from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.tables import TableOptions, build_table
+from ssdg.benchmark.training.progress import summary
 
 from .stored import INVENTORY, cases, write_run
 
@@ -173,9 +173,9 @@ def test_rows_of_the_paper_whose_method_is_not_there_stay_unavailable():
 
 
 def fill(root, suite, choice, dice):
-    """Write every run of a suite; ``dice(request)`` is the Dice of each case."""
+    """Write every run of a suite; ``dice(request)`` is the Dice of each of three cases."""
     for planned in suite.requests(choice, INVENTORY):
-        scores = {column.target: cases(dice(planned.request)) for column in planned.columns}
+        scores = {column.target: cases(*[dice(planned.request)] * 3) for column in planned.columns}
         write_run(root, planned.request, {**scores, HELD_OUT: cases(0.9)})
 
 

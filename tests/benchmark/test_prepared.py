@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark import prepared as module
-from ssdg.benchmark.files import StorageError
-from ssdg.benchmark.prepared import prepare_domain, prepared_digest
-from ssdg.benchmark.preprocess import prepare_case
+from ssdg.benchmark.data import prepared as module
+from ssdg.benchmark.data.prepared import prepare_domain, prepared_digest
+from ssdg.benchmark.data.preprocess import prepare_case
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.spec import PreprocessConfig
+from ssdg.benchmark.storage.files import StorageError
 from ssdg.datasets.base import Case, DataError, Domain, Task
 
 TASK = Task("toy", 2, 3, ("background", "vessel"), (16, 24), {}, {})

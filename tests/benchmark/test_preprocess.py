@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ssdg.benchmark.geometry import labels_to_native
-from ssdg.benchmark.images import read_image, read_label, read_mask
-from ssdg.benchmark.preprocess import label_map_of, prepare_case
+from ssdg.benchmark.data.geometry import labels_to_native
+from ssdg.benchmark.data.images import read_image, read_label, read_mask
+from ssdg.benchmark.data.preprocess import label_map_of, prepare_case
 from ssdg.benchmark.settings import UsageError, grid_shape
 from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets.base import Case, DataError, Domain, Task

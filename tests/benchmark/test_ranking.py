@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssdg.benchmark.ranking import competition_ranks, kendall_tau, rank_stability
+from ssdg.benchmark.comparisons.ranking import competition_ranks, kendall_tau, rank_stability
 
 
 def test_equal_scores_share_the_better_rank():

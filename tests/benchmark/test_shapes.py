@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ssdg.benchmark.shapes import MEASURED, Pair, cldice, hd95, measure_classes, nsd, skeleton, surface
+from ssdg.benchmark.scoring.shapes import MEASURED, Pair, cldice, hd95, measure_classes, nsd, skeleton, surface
 
 FLAT, ANISOTROPIC = (1.0, 1.0), (0.5, 0.5, 3.0)
 
@@ -205,7 +205,7 @@ def test_distances_equal_monais(seed, spacing):
 
 def test_importing_it_loads_neither_torch_nor_scikit_image():
     code = (
-        "import ssdg.benchmark.shapes, ssdg.benchmark.rescore, sys\n"
+        "import ssdg.benchmark.scoring.shapes, ssdg.benchmark.launching.rescore, sys\n"
         "assert not {'torch', 'monai', 'skimage', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-P", "-c", code], check=True)

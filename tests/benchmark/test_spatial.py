@@ -4,8 +4,8 @@ import math
 import pytest
 import torch
 
-from ssdg.benchmark.augment import moderate_geometry, nnunet_geometry
-from ssdg.benchmark.spatial import Geometry, deform, draw_affine
+from ssdg.benchmark.training.augment import moderate_geometry, nnunet_geometry
+from ssdg.benchmark.training.spatial import Geometry, deform, draw_affine
 from ssdg.methods.base import Batch
 
 SHAPES = {"2d": (3, 3, 21, 34), "3d": (2, 1, 17, 12, 19)}

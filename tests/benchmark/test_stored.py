@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from ssdg.benchmark import stored as reading
-from ssdg.benchmark.lease import Lease
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.stored import last_error, read_run, read_state, scan
+from ssdg.benchmark.storage import stored as reading
+from ssdg.benchmark.storage.lease import Lease
+from ssdg.benchmark.storage.stored import last_error, read_run, read_state, scan
 
 from .stored import cases, write_run
 

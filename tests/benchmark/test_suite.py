@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from ssdg.benchmark.paper import load_published
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.spec import Fold
-from ssdg.benchmark.suite import Choice, Column, Inventory, Row, Suite
-from ssdg.benchmark.suite_file import list_suites, load_suite, parse_suite
+from ssdg.benchmark.suites.paper import load_published
+from ssdg.benchmark.suites.suite import Choice, Column, Inventory, Row, Suite
+from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
 
 from .stored import INVENTORY
 
@@ -213,7 +213,7 @@ def test_a_row_cannot_hide_that_its_method_sees_the_target():
 
 def test_reading_suites_and_tables_imports_neither_torch_nor_pandas():
     script = (
-        "import sys; import ssdg.benchmark.render; from ssdg.benchmark.suite_file import load_suite;"
+        "import sys; import ssdg.benchmark.tables.render; from ssdg.benchmark.suites.suite_file import load_suite;"
         "load_suite('table1'); print([m for m in ('torch', 'monai', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -8,15 +8,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssdg.benchmark.aggregate import case_scores
-from ssdg.benchmark.case_file import read_cases
-from ssdg.benchmark.measures import MEASURES
-from ssdg.benchmark.render import render
-from ssdg.benchmark.shape_file import ADDED_COLUMNS, NotRescored, add_values, current_values, write_shapes
-from ssdg.benchmark.store import CASE_COLUMNS
-from ssdg.benchmark.stored import scan
-from ssdg.benchmark.suite import Choice
-from ssdg.benchmark.tables import TableOptions, build_table
+from ssdg.benchmark.scoring.case_file import read_cases
+from ssdg.benchmark.scoring.measures import MEASURES
+from ssdg.benchmark.scoring.shape_file import ADDED_COLUMNS, NotRescored, add_values, current_values, write_shapes
+from ssdg.benchmark.storage.store import CASE_COLUMNS
+from ssdg.benchmark.storage.stored import scan
+from ssdg.benchmark.suites.suite import Choice
+from ssdg.benchmark.tables.aggregate import case_scores
+from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.tables import TableOptions, build_table
 
 from .stored import INVENTORY, cases, stored_evaluation, write_run
 from .test_tables import ERM, FETAL, LESAV, RAS4DG, SMALL, shown

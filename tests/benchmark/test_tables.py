@@ -8,17 +8,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssdg.benchmark.collect import collect
-from ssdg.benchmark.match import match_runs, settings_fit
-from ssdg.benchmark.paper import load_published
-from ssdg.benchmark.render import render
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.spec import RunRequest, RunSpec
-from ssdg.benchmark.store import HELD_OUT
-from ssdg.benchmark.stored import scan
-from ssdg.benchmark.suite import Choice, Column, Row, Suite
-from ssdg.benchmark.suite_file import load_suite
-from ssdg.benchmark.tables import TableOptions, build_table
+from ssdg.benchmark.storage.store import HELD_OUT
+from ssdg.benchmark.storage.stored import scan
+from ssdg.benchmark.suites.match import match_runs, settings_fit
+from ssdg.benchmark.suites.paper import load_published
+from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.benchmark.tables.collect import collect
+from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.tables import TableOptions, build_table
 
 from .stored import INVENTORY, cases, write_run
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 from torch.optim import Adam
 
-from ssdg.benchmark import train as loop
-from ssdg.benchmark.checkpoint import Checkpoints
-from ssdg.benchmark.loader import Batches
+from ssdg.benchmark.data.loader import Batches
 from ssdg.benchmark.settings import UsageError
-from ssdg.benchmark.train import Diverged, Interrupted, fit
-from ssdg.benchmark.validate import grid_dsc
+from ssdg.benchmark.training import train as loop
+from ssdg.benchmark.training.checkpoint import Checkpoints
+from ssdg.benchmark.training.train import Diverged, Interrupted, fit
+from ssdg.benchmark.training.validate import grid_dsc
 from ssdg.methods.base import Method
 from ssdg.methods.network import SegmentationNetwork
 

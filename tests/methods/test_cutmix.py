@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from ssdg.benchmark.loader import Batches, Pool
+from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.methods import MethodError
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.cutmix import CutMix, CutMixConfig, draw_boxes

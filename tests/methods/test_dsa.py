@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssdg.benchmark.loader import Batches, Pool
+from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.benchmark.spec import OptimizerConfig
-from ssdg.benchmark.train import make_players, minimise
+from ssdg.benchmark.training.train import make_players, minimise
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.dsa import DSA, DSAConfig
 from ssdg.methods.losses import soft_dice

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from ssdg.benchmark.attempts import read_record
-from ssdg.benchmark.estimate import read_history
-from ssdg.benchmark.launch import BENCH
-from ssdg.benchmark.lease import is_gone, read_owner
+from ssdg.benchmark.launching.estimate import read_history
+from ssdg.benchmark.launching.launch import BENCH
+from ssdg.benchmark.storage.attempts import read_record
+from ssdg.benchmark.storage.lease import is_gone, read_owner
 
 from .cluster import Cluster
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from ssdg.benchmark.lease import read_owner
+from ssdg.benchmark.storage.lease import read_owner
 
 from ..conftest import SLOW
 from ..waiting import wait_for

@@ -12,9 +12,9 @@ from startup import bench_command, run_process
 
 from ssdg.benchmark.settings import build
 from ssdg.benchmark.spec import JSON, EvaluationSpec, RunRequest, RunSpec, to_json
-from ssdg.benchmark.store import CASE_COLUMNS, HELD_OUT, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suite import Choice, Inventory
-from ssdg.benchmark.suite_file import load_suite
+from ssdg.benchmark.storage.store import CASE_COLUMNS, HELD_OUT, evaluation_path, run_path, to_csv
+from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import METHODS, load_method
 

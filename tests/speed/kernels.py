@@ -7,8 +7,8 @@ import torch
 from sampling import alternate, mean, median, median_ratio, repeat
 from sheet import Options, Row
 
-from ssdg.benchmark.augment import AUGMENTATIONS
 from ssdg.benchmark.randomness import generator
+from ssdg.benchmark.training.augment import AUGMENTATIONS
 from ssdg.methods.base import Batch
 from ssdg.methods.ras4dg import RAS4DGConfig
 from ssdg.methods.spectrum import randomise_amplitude

@@ -10,8 +10,8 @@ from pathlib import Path
 from sampling import Estimate, median
 from sheet import Options, Row, Skipped
 
-from ssdg.benchmark.material import Found, Shelf, find_domain
-from ssdg.benchmark.prepared import PreparedDomain, prepare_domain
+from ssdg.benchmark.data.material import Found, Shelf, find_domain
+from ssdg.benchmark.data.prepared import PreparedDomain, prepare_domain
 from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
@@ -46,7 +46,7 @@ def _loading(options: Options, task_name: str, source: str, budget: float) -> It
 
     def load() -> float:
         """Return the seconds from the folder to the device."""
-        from ssdg.benchmark.loader import pool
+        from ssdg.benchmark.data.loader import pool
 
         gc.collect()
         began = time.perf_counter()

@@ -6,15 +6,15 @@ from pathlib import Path
 import torch
 from apart import peak_memory
 
-from ssdg.benchmark.assemble import build_method, resolve
-from ssdg.benchmark.checkpoint import Checkpoints
-from ssdg.benchmark.evaluate import Predictor
-from ssdg.benchmark.loader import Batches, pool
-from ssdg.benchmark.material import Shelf, find_material
-from ssdg.benchmark.progress import LineObserver
+from ssdg.benchmark.data.loader import Batches, pool
+from ssdg.benchmark.data.material import Shelf, find_material
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.train import Interrupted, fit
-from ssdg.benchmark.validate import grid_dsc
+from ssdg.benchmark.training.assemble import build_method, resolve
+from ssdg.benchmark.training.checkpoint import Checkpoints
+from ssdg.benchmark.training.evaluate import Predictor
+from ssdg.benchmark.training.progress import LineObserver
+from ssdg.benchmark.training.train import Interrupted, fit
+from ssdg.benchmark.training.validate import grid_dsc
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError
 from ssdg.methods import load_method

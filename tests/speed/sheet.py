@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from sampling import Estimate
 
-from ssdg.benchmark import environment
-from ssdg.benchmark.files import write_text
-from ssdg.benchmark.store import to_csv
+from ssdg.benchmark.storage import environment
+from ssdg.benchmark.storage.files import write_text
+from ssdg.benchmark.storage.store import to_csv
 
 if TYPE_CHECKING:
     import torch

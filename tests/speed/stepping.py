@@ -10,12 +10,12 @@ from sampling import clock, median, median_ratio
 from sheet import Options, Row
 from workload import Workload
 
-from ssdg.benchmark.checkpoint import Checkpoints
-from ssdg.benchmark.loader import Batches
-from ssdg.benchmark.store import RunFolder
-from ssdg.benchmark.train import Row as HistoryRow
-from ssdg.benchmark.train import fit, make_adam
-from ssdg.benchmark.validate import autocast
+from ssdg.benchmark.data.loader import Batches
+from ssdg.benchmark.storage.store import RunFolder
+from ssdg.benchmark.training.checkpoint import Checkpoints
+from ssdg.benchmark.training.train import Row as HistoryRow
+from ssdg.benchmark.training.train import fit, make_adam
+from ssdg.benchmark.training.validate import autocast
 from ssdg.methods.base import standardise
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.network import SegmentationNetwork

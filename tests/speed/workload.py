@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from ssdg.benchmark.assemble import build_method
-from ssdg.benchmark.loader import Batches, Pool
+from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig, to_json
-from ssdg.benchmark.train import Step, make_players
+from ssdg.benchmark.training.assemble import build_method
+from ssdg.benchmark.training.train import Step, make_players
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method

@@ -1,0 +1,71 @@
+"""The command line. Verbs import what they need when they are called, so that readers start without torch."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ssdg.datasets.base import DataError
+from ssdg.methods import MethodError
+
+from ..exit_codes import FAILED, INCOMPLETE, INTERRUPTED, USAGE
+from ..settings import UsageError
+from ..storage.attempts import NoProgress
+from ..storage.files import StorageError, storage_error
+from ..storage.lease import LeaseHeld, LeaseLost
+from . import about, compare, data, figure, report, rescore, runs, status, sweep, table
+
+
+class Bench(click.Group):
+    """The group of all verbs: known errors become one line and an exit code, unknown verbs get the nearest one."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a verb; expected errors end the process with their exit code and without a traceback."""
+        try:
+            return super().main(*args, **kwargs)
+        except (UsageError, DataError, MethodError, StorageError) as error:
+            _end(error, USAGE)
+        except LeaseHeld as error:
+            _end(error, INCOMPLETE)
+        except (LeaseLost, NoProgress) as error:
+            _end(error, FAILED)
+        except Exception as error:
+            # Named and not imported: train imports torch.
+            if type(error).__name__ == "Diverged":
+                _end(error, FAILED)
+            if type(error).__name__ == "Interrupted":
+                _end(error, INTERRUPTED)
+            disk = storage_error(error, Path(getattr(error, "filename", None) or "the results folder"))
+            if isinstance(disk, StorageError):
+                _end(disk, USAGE)
+            raise
+
+
+def _end(error: BaseException, code: int) -> None:
+    click.echo(f"bench: {error}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="ssdg-bench", prog_name="bench")
+def main() -> None:
+    """Compare single-source domain generalisation methods for medical image segmentation.
+
+    Train once on the source, score every target, print the table: `bench run`, `bench sweep`, `bench table`.
+    """
+
+
+for command in [
+    *runs.commands,
+    *sweep.commands,
+    *status.commands,
+    *table.commands,
+    *rescore.commands,
+    *compare.commands,
+    *report.commands,
+    *about.commands,
+    data.data,
+    figure.figure,
+]:
+    main.add_command(command)

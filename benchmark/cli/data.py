@@ -1,0 +1,127 @@
+"""``bench data``: what is on disk, in which version, and prepared for training."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import DataError, Domain, DomainLoader, Task
+
+from ..settings import UsageError, parse_assignments, resolve_sections, unknown
+from ..spec import PROTOCOLS
+from . import options
+
+
+@click.group()
+def data() -> None:
+    """Verify and prepare data sets, and write the phantom."""
+
+
+@data.command()
+@click.argument("names", nargs=-1, metavar="[DOMAIN]...")
+@click.option("--task", help="Task id, or a TOML file that describes your own data.")
+@options.data_root
+@options.results_root
+@options.as_json
+def verify(names: tuple[str, ...], task: str | None, data_root: Path, results_root: Path, as_json: bool) -> None:
+    """Count, measure and hash the cases of some domains; without names, of all that are on disk."""
+    from ssdg.datasets.manifest import read_manifest
+
+    rows = []
+    for name, loader in _domains(names, task).items():
+        try:
+            domain = loader(data_root)
+        except DataError as error:
+            if names:
+                raise
+            click.echo(f"{name}: {str(error).splitlines()[0]}", err=True)
+            continue
+        rows.append(_describe(name, domain, read_manifest(domain, results_root / "prepared" / "hashes.json")))
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            missing = f", image missing for {', '.join(row['missing'])}" if row["missing"] else ""
+            strata = ", ".join(f"{count} {stratum}" for stratum, count in row["strata"].items())
+            size = f"{row['bytes'] / 2**20:.1f} MiB"
+            click.echo(
+                f"{row['domain']}: {row['cases']} of {row['published']} cases ({strata}), {size}, "
+                f"version {row['digest']}{missing}"
+            )
+    if not rows and not names:
+        raise UsageError(f"no data set found under {data_root}: give --data-root, or set BENCH_DATA (see the README)")
+
+
+def _domains(names: tuple[str, ...], task: str | None) -> dict[str, DomainLoader]:
+    """Return the loaders of the named domains, or of all of a task, or of every task."""
+    tasks = [options.find_task(task).task] if task else list(TASKS.values())
+    known = {name: loader for one in tasks for name, loader in {**one.sources, **one.targets}.items()}
+    for name in names:
+        if name not in known:
+            raise unknown("domain", name, known)
+    return {name: known[name] for name in names or known}
+
+
+def _describe(name: str, domain: Domain, manifest: Any) -> dict[str, Any]:
+    strata: dict[str, int] = {}
+    for case in domain.cases:
+        strata[case.stratum] = strata.get(case.stratum, 0) + 1
+    return {
+        "domain": name,
+        "cases": len(domain.cases),
+        "published": domain.published or len(domain.cases) + len(domain.missing),
+        "missing": list(domain.missing),
+        "strata": strata,
+        "bytes": manifest.bytes,
+        "digest": manifest.digest,
+        "licence": domain.licence,
+        "source": domain.source,
+    }
+
+
+@data.command()
+@click.argument("names", nargs=-1, required=True, metavar="DOMAIN...")
+@click.option("--task", help="Task id or TOML file, where a domain is in several or your own.")
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@options.settings
+@options.data_root
+@options.results_root
+def prepare(names: tuple[str, ...], task: str | None, protocol: str, **given: Any) -> None:
+    """Preprocess domains into the cache, ahead of a sweep; `bench run` prepares what is missing by itself."""
+    from ..data.material import Shelf, find_domain
+    from ..data.prepared import prepare_domain
+    from ..training.progress import observer
+
+    sections, _ = resolve_sections(protocol, parse_assignments(given["assignments"]))
+    cache = given["results_root"] / "prepared"
+    for name in names:
+        chosen = options.find_task(task).task if task else _task_of(name)
+        with observer(name) as watcher:
+            found = find_domain(chosen, name, Shelf(given["data_root"], cache), watcher.say)
+            config = sections["preprocess"]
+            prepared = prepare_domain(
+                found.domain, chosen, config, found.manifest.digest, cache, progress=watcher.preparing
+            )
+        click.echo(f"{name}: {len(prepared.ids)} cases prepared, version {prepared.digest}")
+
+
+def _task_of(name: str) -> Task:
+    tasks = {domain: task for task in TASKS.values() for domain in {**task.sources, **task.targets}}
+    if name not in tasks:
+        raise unknown("domain", name, tasks)
+    return tasks[name]
+
+
+@data.command()
+@click.option("--ndim", "ndims", multiple=True, type=click.Choice(["2", "3"]), default=("2",), show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@options.data_root
+def phantom(ndims: tuple[str, ...], seed: int, data_root: Path) -> None:
+    """Write the phantom task as real PNG (2D) or NIfTI (3D) files under the data root."""
+    from ssdg.datasets.phantom import write_phantom
+
+    for ndim in ndims:
+        folder = write_phantom(data_root, 3 if ndim == "3" else 2, seed=seed)
+        click.echo(f"phantom{ndim}d in {folder}")

@@ -1,0 +1,206 @@
+"""``bench figure``: pictures for papers and for looking twice."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import DataError, Task
+
+from ..exit_codes import INCOMPLETE
+from ..settings import UsageError, parse_assignments, resolve_sections, unknown
+from ..spec import PROTOCOLS, PreprocessConfig
+from . import options
+from .selection import Selection, suite_options
+from .selection import names as name_list
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+OUTPUT = click.Path(path_type=Path, dir_okay=False)
+
+
+def width(function: F) -> F:
+    """Add --width."""
+    return click.option(
+        "--width",
+        type=click.FloatRange(2, 20),
+        default=7.2,
+        show_default=True,
+        help="Inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",
+    )(function)
+
+
+def _write(drawn: Any, output: Path) -> None:
+    """Write a figure, and say so where it does not fit a page."""
+    from ..figures.style import PAGE, save_figure
+
+    save_figure(drawn, output)
+    height = drawn.get_figheight()
+    if height > PAGE:
+        advice = "show less, or give a larger --width"
+        click.echo(f"bench: the figure is {height:.1f} in high, a page about {PAGE:g}: {advice}", err=True)
+
+
+@click.group()
+def figure() -> None:
+    """Draw figures, as PDF or PNG by the suffix of --output."""
+
+
+@figure.command()
+@click.option(
+    "--image", "images", multiple=True, required=True, type=FILE, help="Image; a second one is the partner."
+)
+@click.option("--label", "labels", multiple=True, type=FILE, help="Its label: SLAug transforms each class by itself.")
+@click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
+@click.option("--methods", callback=name_list, help="Comma-separated; default: all that work on the image.")
+@click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--output", type=OUTPUT, default=Path("augmentations.png"), show_default=True)
+@width
+@options.plugins
+def augmentations(
+    images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **given: Any
+) -> None:
+    """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
+    from ssdg.methods import registry
+
+    from ..figures.augmentations import Picture, augmentation_figure, examples, load_batch
+    from ..figures.style import require_format
+
+    require_format(output)
+    volume = images[0].name.endswith((".nii", ".nii.gz"))
+    chosen = options.find_task(task).task if task else TASKS["fetal-atlases" if volume else "fundus"]
+    if labels and len(labels) != len(images):
+        raise UsageError(f"{len(images)} images and {len(labels)} labels: give each image its label, or none")
+    known = {name: entry for name, entry in registry().items() if chosen.ndim in entry.ndims}
+    chosen_methods = given["methods"] or tuple(known)
+    for name in chosen_methods:
+        if name not in known:
+            raise unknown(f"{chosen.ndim}D method", name, known)
+    pictures = [Picture(image, labels[index] if labels else None) for index, image in enumerate(images)]
+    batch = load_batch(pictures, chosen, PreprocessConfig())
+    rows = {
+        known[name].label: examples(name, chosen, batch, given["draws"], given["seed"]) for name in chosen_methods
+    }
+    _write(augmentation_figure(rows, batch.image[0].numpy(), given["width"]), output)
+    click.echo(f"{len(rows)} methods in {output}")
+
+
+@figure.command()
+@click.option("--task", required=True, help="Task id or TOML file.")
+@click.option("--domains", callback=name_list, help="Comma-separated; default: the source and all targets on disk.")
+@click.option("--labels", callback=name_list, help="What to call the domains, comma-separated, in their order.")
+@click.option("--low", type=float, help="End of the low band: distance from the zero frequency, 1 is the farthest.")
+@click.option("--high", type=float, help="Begin of the high band.")
+@click.option("--csv", "table", type=OUTPUT, help="Also write every number, one line a case and band.")
+@click.option("--output", type=OUTPUT, default=Path("spectra.pdf"), show_default=True)
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@width
+@options.settings
+@options.data_root
+@options.results_root
+def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
+    """Show how domains differ in the amplitudes of low and of high spatial frequencies (the paper's Fig. 1b/c).
+
+    Amplitudes are those of the prepared images, in [0, 1] on the network's grid. The limits of the bands are a choice
+    of this benchmark; the paper does not state its own.
+    """
+    from ..figures.amplitudes import Bands, measure, spectra_csv, spread
+    from ..figures.spectra import spectra_figure
+    from ..figures.style import require_format
+    from ..storage.files import write_text
+
+    require_format(output)
+    bands = Bands(**{name: given[name] for name in ("low", "high") if given[name] is not None})
+    prepared = _prepared(options.find_task(task).task, given)
+    labels = given["labels"] or tuple(domain.name for domain in prepared)
+    if len(labels) != len(prepared):
+        raise UsageError(f"{len(labels)} labels for {len(prepared)} domains ({', '.join(d.name for d in prepared)})")
+    measured = [measure(domain, bands) for domain in prepared]
+    _write(spectra_figure(measured, labels, bands, given["width"]), output)
+    if table is not None:
+        write_text(table, spectra_csv(measured, bands))
+    for label, one in zip(labels, measured, strict=True):
+        click.echo(f"{label}: {len(one.cases)} cases, medians: low {_median(one.low)}, high {_median(one.high)}")
+    if len(measured) > 1:
+        click.echo(f"medians apart: low x{spread(measured, 'low'):.2f}, high x{spread(measured, 'high'):.2f}")
+    click.echo(f"{len(measured)} domains in {output}")
+
+
+def _median(values: Any) -> str:
+    import numpy as np
+
+    return f"{np.median(values):.3g}"
+
+
+def _prepared(task: Task, given: dict[str, Any]) -> Sequence[Any]:
+    """Return the domains asked for, prepared; unless named, those that are not on disk are left out and said so."""
+    from ..data.material import Shelf, find_domain
+    from ..data.prepared import prepare_domain
+    from ..training.progress import observer
+
+    config = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))[0]["preprocess"]
+    cache = given["results_root"] / "prepared"
+    shelf = Shelf(given["data_root"], cache)
+    found = []
+    with observer(task.name) as watcher:
+        for name in given["domains"] or (task.source, *task.targets):
+            try:
+                one = find_domain(task, name, shelf, watcher.say)
+            except DataError as error:
+                if given["domains"]:
+                    raise
+                watcher.say(f"{name} is left out: {str(error).splitlines()[0]}")
+                continue
+            found.append(prepare_domain(one.domain, task, config, one.manifest.digest, cache, watcher.preparing))
+    if not found:
+        raise UsageError(f"no domain of task {task.name!r} is under {given['data_root']}: give --data-root")
+    return found
+
+
+@figure.command()
+@suite_options
+@click.option("--case", "cases", multiple=True, help="Case to show of the targets that have it; repeatable.")
+@click.option("--output", type=OUTPUT, default=Path("predictions.pdf"), show_default=True)
+@width
+@options.data_root
+def predictions(cases: tuple[str, ...], output: Path, data_root: Path, **given: Any) -> None:
+    """Show every row's prediction beside the label, on one case a target (the paper's Fig. 4).
+
+    Unless --case names it, the case is the one whose DSC by the source-only row is the median. Stored predictions are
+    drawn: nothing is trained or predicted.
+    """
+    from ..figures.prediction_cases import Results, choose_case, legend_of, make_strip, note_of, require_cases
+    from ..figures.predictions import predictions_figure
+    from ..figures.style import require_format
+
+    require_format(output)
+    selection = Selection(given)
+    suite = selection.suite.narrowed(selection.choice)
+    results = Results(suite, selection.survey(), selection.inventory, data_root)
+    require_cases(results, cases)
+    strips, notes, tasks = [], [], []
+    for column in suite.columns:
+        chosen = choose_case(results, column, cases)
+        if chosen is None:
+            click.echo(f"bench: {column.label} is left out: no row has a finished run", err=True)
+            continue
+        strip, domain = make_strip(results, column, chosen)
+        strips.append(strip)
+        notes.append(f"{chosen.why} ({domain.citation or domain.source}).")
+        tasks.append(selection.inventory.task(column.task))
+    if not strips:
+        raise UsageError(
+            f"suite {suite.name!r} has no finished run under {selection.results_root}: "
+            f"run `bench sweep {suite.name}`, or give --results-root"
+        )
+    note = note_of(results, tasks, notes)
+    _write(predictions_figure(strips, legend_of(tasks), note, given["width"]), output)
+    click.echo(note)
+    click.echo(f"{len(strips)} cases in {output}")
+    if selection.problems:
+        sys.exit(INCOMPLETE)

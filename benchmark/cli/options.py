@@ -1,0 +1,123 @@
+"""Options that several verbs share, and what they mean."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ssdg.datasets import TASKS, find_target
+from ssdg.datasets.base import Task
+
+from ..settings import UsageError, unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_root(function: F) -> F:
+    """Add --data-root."""
+    return click.option(
+        "--data-root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=lambda: Path(os.environ.get("BENCH_DATA", "data")),
+        show_default="$BENCH_DATA, else data",
+        help="Folder that holds the data sets; never written.",
+    )(function)
+
+
+def results_root(function: F) -> F:
+    """Add --results-root."""
+    return click.option(
+        "--results-root",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=lambda: Path(os.environ.get("BENCH_RESULTS", "results")),
+        show_default="$BENCH_RESULTS, else results",
+        help="Folder for runs and prepared data.",
+    )(function)
+
+
+def checkpoint_interval(function: F) -> F:
+    """Add --checkpoint-interval."""
+    return click.option(
+        "--checkpoint-interval",
+        type=click.FloatRange(0),
+        default=60.0,
+        show_default=True,
+        help="Seconds between two checkpoints: what a killed run loses at most.",
+    )(function)
+
+
+def plugins(function: F) -> F:
+    """Add --plugin; the files are registered before the verb runs."""
+    return click.option(
+        "--plugin",
+        "plugins",
+        multiple=True,
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        callback=lambda _context, _parameter, files: register(files),
+        is_eager=True,
+        help="Python file that defines methods of your own.",
+    )(function)
+
+
+def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
+    """Register the methods that plugin files define."""
+    if files:
+        from ssdg.methods import register_plugin
+
+        for file in files:
+            register_plugin(file.resolve())
+    return files
+
+
+def as_json(function: F) -> F:
+    """Add --json."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
+
+
+def settings(function: F) -> F:
+    """Add --set."""
+    return click.option(
+        "--set",
+        "assignments",
+        multiple=True,
+        metavar="SECTION.KEY=VALUE",
+        help="Change a setting: training.*, optimizer.*, network.*, preprocess.*, method.*, evaluation.*.",
+    )(function)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A task with the file that defines it, if a user's own."""
+
+    task: Task
+    file: Path | None = None
+
+
+def find_task(name: str) -> Choice:
+    """Return a task by name, or from a user's TOML file."""
+    if name.endswith(".toml"):
+        from ssdg.datasets.folder import task_from_toml
+
+        return Choice(task_from_toml(Path(name)), Path(name).resolve())
+    if name not in TASKS:
+        raise UsageError(f"{unknown('task', name, TASKS)}; or give the TOML file of your own with --task")
+    return Choice(TASKS[name])
+
+
+def choose_task(task: str | None, targets: tuple[str, ...], source: str | None) -> tuple[Choice, str]:
+    """Return the task and the source that --task, --target and --source mean together."""
+    if task is not None:
+        choice = find_task(task)
+    elif targets:
+        choice = Choice(find_target(targets[0]))
+    else:
+        raise UsageError("name a --target (see `bench list targets`) or a --task")
+    for target in targets:
+        if target not in choice.task.targets:
+            raise unknown(f"target of task {choice.task.name!r}", target, choice.task.targets)
+    if source is not None and source not in choice.task.sources:
+        raise unknown(f"source of task {choice.task.name!r}", source, choice.task.sources)
+    return choice, source or choice.task.source

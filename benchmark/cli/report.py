@@ -1,0 +1,61 @@
+"""``bench report``: everything there is to say about a suite's results, on one page."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..exit_codes import INCOMPLETE
+from ..storage.files import write_text
+from ..tables.tables import TableOptions
+from . import options
+from .selection import Selection, suite_options
+
+
+@click.command()
+@suite_options
+@options.data_root
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("report.html"),
+    show_default=True,
+    help="One file that loads nothing: it can be mailed, printed and kept.",
+)
+@click.option("--baseline", help="Row that every other one is compared with.  [default: the source-only row]")
+@click.option("--no-images", is_flag=True, help="Leave out whatever shows a case, where the data's terms ask for it.")
+@click.option("--no-published", is_flag=True, help="Leave out the paper's numbers and the differences to them.")
+def report(output: Path, no_images: bool, no_published: bool, **given: Any) -> None:
+    """Write a suite's report: tables, differences, cases, classes, learning, cost, provenance, and what is missing.
+
+    The data sets are read for pictures of the worst cases alone; where they are not there, the page says so.
+    """
+    from ..report.gather import Report, Source
+    from ..report.page import render_page
+
+    selection = Selection(given)
+    source = Source(
+        options=TableOptions(choice=selection.choice, published=not no_published),
+        inventory=selection.inventory,
+        runs=selection.runs,
+        works=selection.work(),
+        problems=selection.problems,
+        results_root=selection.results_root,
+        data_root=None if no_images else given["data_root"],
+        baseline=given["baseline"],
+    )
+    made = Report(selection.suite, source)
+    page = render_page(made)
+    write_text(output, page)
+    click.echo(f"{output}: {len(page.encode()) / 1e6:.2f} MB")
+    # A page without a number is written, because it says what failed, and is no success.
+    if not made.evaluations:
+        click.echo(
+            f"bench: no run of {made.suite.name} is finished and scored under {selection.results_root}", err=True
+        )
+    if not made.evaluations or selection.problems:
+        sys.exit(INCOMPLETE)
+
+
+commands = [report]

@@ -1,0 +1,233 @@
+"""Verbs that look at a suite's runs: ``bench status`` and ``bench logs``."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..exit_codes import FAILED, INCOMPLETE
+from ..launching.estimate import read_history
+from ..launching.launch import last_lines
+from ..launching.plan import Item, Work, tally
+from ..launching.squeue import Waiting, read_queue, require_slurm
+from ..launching.submissions import Ticket, read_tickets
+from ..settings import UsageError
+from ..storage import environment
+from ..storage.attempts import Start, last_start
+from ..storage.store import row_name
+from ..storage.stored import scan
+from . import options
+from .selection import Selection, suite_options
+
+TAIL = 5
+"""Lines of a failed run's log that are shown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """What is known of one run."""
+
+    work: Work
+    log: Path | None = None
+    start: Start | None = None
+    ticket: Ticket | None = None
+    waiting: Waiting | None = None  # in Slurm's queue
+    over: bool = False  # submitted, no longer in the queue, and not done
+    cancelled: bool = False
+
+    @property
+    def item(self) -> Item:
+        """The run, as planned and as found."""
+        return self.work.item
+
+    @property
+    def code_changed(self) -> bool:
+        """Whether the code is no longer the one that the run last started with."""
+        return self.start is not None and self.start.code != environment.code_digest()
+
+    @property
+    def progress(self) -> str:
+        """How far its training is, as "12/60 epochs"; "" where that is not known, or no longer of interest."""
+        run = self.item.run
+        if run is None or self.item.trained:
+            return ""
+        epochs = len(read_history(run.path))
+        return f"{epochs}/{self.item.planned.request.training.epochs} epochs" if epochs else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """Everything beside the states, in words."""
+        notes = [self.progress] if self.progress else []
+        if self.ticket is not None and self.waiting is not None:
+            notes.append(f"Slurm {self.ticket.slurm} {self.waiting.described}")
+        if self.cancelled:
+            notes.append("cancelled")
+        elif self.ticket is not None and self.over:
+            notes.append(f"Slurm {self.ticket.slurm} is over: `bench sweep` submits it again")
+        if self.start is not None and self.code_changed:
+            notes.append(f"code changed since {self.start.commit or self.start.code}")
+        return notes
+
+
+class Overview:
+    """A suite's runs, with what Slurm says of them.
+
+    Args:
+        selection: the suite, and the part of it that is meant.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self.remark = ""  # why Slurm could not be asked
+        self.tickets = read_tickets(selection.jobs_folder)
+        self.queue = self._queue() if self.tickets else None
+        self.lines = [self._line(work) for work in selection.work()]
+
+    def _queue(self) -> Mapping[str, Waiting] | None:
+        """Return what is in Slurm's queue; None where it does not tell, and then a remark says why."""
+        try:
+            require_slurm()
+            return read_queue()
+        except UsageError as error:
+            self.remark = f"{error}. The states are from the results folder alone"
+            return None
+
+    def _line(self, work: Work) -> Line:
+        item = work.item
+        start = last_start(item.run.path) if item.run is not None else None
+        log = Path(start.log) if start is not None and start.log else None
+        if item.state == "DONE":
+            return Line(work=work, log=log, start=start)
+        file = work.file
+        ticket = self.tickets.get(file.path.stem)
+        waiting = self.queue.get(ticket.slurm) if ticket is not None and self.queue is not None else None
+        # RUNNING by a lease whose allocation is gone: the node died with it.
+        elsewhere = item.state == "RUNNING" and (start is None or ticket is None or start.slurm != ticket.slurm)
+        failed = work.state in ("FAILED", "DIVERGED")
+        known = (path for path in (log, file.log, ticket.log if ticket is not None else None) if path is not None)
+        return Line(
+            work=work,
+            log=next((path for path in known if path.exists()), None),
+            start=start,
+            ticket=ticket,
+            waiting=waiting,
+            over=ticket is not None and self.queue is not None and waiting is None and not (failed or elsewhere),
+            cancelled=file.cancelled,
+        )
+
+
+@click.command()
+@suite_options
+@options.as_json
+@click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C or all is done.")
+def status(as_json: bool, watch: bool, **given: Any) -> None:
+    """Show the state of every run of a suite, and why runs failed."""
+    if watch:
+        _watch(given)
+    selection = Selection(given)
+    overview = Overview(selection)
+    if as_json:
+        click.echo(json.dumps([_as_data(line) for line in overview.lines], indent=2))
+    else:
+        click.echo("\n".join(_text(overview)))
+    states = {line.work.state for line in overview.lines}
+    if selection.problems or states - {"DONE"}:
+        sys.exit(FAILED if states & {"FAILED", "DIVERGED"} else INCOMPLETE)
+
+
+def _watch(given: dict[str, Any], seconds: float = 5.0) -> None:
+    """Show the states again and again; return once all is done, or Ctrl-C is pressed."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    try:
+        with Live(console=Console(), auto_refresh=False, transient=True) as live:
+            while True:
+                overview = Overview(Selection(given))
+                live.update(Text("\n".join(_text(overview))), refresh=True)
+                if all(line.work.state == "DONE" for line in overview.lines):
+                    return
+                time.sleep(seconds)
+    except KeyboardInterrupt:
+        return
+
+
+def _text(overview: Overview) -> list[str]:
+    """Return one line a run: its name, each target with its state, and notes; then what went wrong."""
+    lines = overview.lines
+    width = max((len(line.item.name) for line in lines), default=0)
+    text = []
+    for line in lines:
+        cells = "  ".join(f"{target} {line.work.state_of(target):8}" for target in line.item.targets)
+        text.append(f"{line.item.name.ljust(width)}  {cells}  {', '.join(line.notes)}".rstrip())
+    for line in lines:
+        failed = line.work.state in ("FAILED", "DIVERGED")
+        if failed or (line.over and not line.cancelled):
+            text += ["", f"{line.item.name}: {line.work.error if failed else 'ended without a result'}"]
+            if line.log is not None:
+                text += [f"  {line.log}", *(f"  | {said}" for said in last_lines(line.log, TAIL))]
+    text.append(f"{len(lines)} runs: {tally(line.work.state for line in lines)}")
+    return [*text, overview.remark] if overview.remark else text
+
+
+def _as_data(line: Line) -> dict[str, Any]:
+    item = line.item
+    request = item.planned.request
+    return {
+        "row": item.planned.row.id,
+        "method": request.method,
+        "folder": row_name(request),
+        "seed": request.seed,
+        "fold": request.fold.index if request.fold is not None else None,
+        "source": request.source,
+        "state": line.work.state,
+        "targets": {target: line.work.state_of(target) for target in item.targets},
+        "progress": line.progress,
+        "slurm": line.ticket.slurm if line.ticket is not None else None,
+        "queue": line.waiting.described if line.waiting is not None else None,
+        "code_changed": line.code_changed,
+        "path": str(item.run.path) if item.run is not None else None,
+        "log": str(line.log) if line.log is not None else None,
+        "error": line.work.error,
+    }
+
+
+@click.command()
+@options.results_root
+@click.option("--lines", type=click.IntRange(1), help="Only so many, from the end.")
+@click.argument("run")
+def logs(run: str, lines: int | None, results_root: Path) -> None:
+    """Print what a run printed when it was last started.
+
+    RUN is the run's folder, or the beginning of its id (the part of the folder's name after the seed).
+    """
+    path = _find_run(run, results_root)
+    start = last_start(path)
+    if start is None:
+        raise UsageError(f"{path} has never been started")
+    if start.log is None:
+        raise UsageError(f"{path} was started by `bench run` on {start.host}, which prints to its terminal alone")
+    try:
+        text = Path(start.log).read_text(errors="replace")
+    except OSError as error:
+        raise UsageError(f"{start.log} cannot be read: {error.strerror}") from None
+    click.echo(start.log, err=True)
+    click.echo("\n".join(text.splitlines()[-lines:] if lines else text.splitlines()))
+
+
+def _find_run(name: str, results_root: Path) -> Path:
+    if Path(name).is_dir():
+        return Path(name)
+    found = [run.path for run in scan(results_root)[0] if run.spec.train_id.startswith(name)]
+    if len(found) != 1:
+        many = f"{len(found)} runs begin so" if found else f"no run under {results_root} begins so"
+        raise UsageError(f"{name!r} is neither a run's folder nor the beginning of one id: {many}")
+    return found[0]
+
+
+commands = [status, logs]

@@ -1,0 +1,1 @@
+"""Methods against each other: intervals, ranks, and what another convention would say."""

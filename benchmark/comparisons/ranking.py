@@ -1,0 +1,148 @@
+"""How firm a ranking is: the probability of each rank, by resampling runs and cases.
+
+Descriptive, not a test: with few seeds a bootstrap is too narrow, because three runs resampled hold no fourth.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..statistics import EQUAL, Level
+
+DRAWS = 10_000
+SEED = 0
+"""Of the bootstrap's own generator: a ranking printed twice is the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class RankStability:
+    """What a paired bootstrap says of the order of methods. Rank 1 is best; equal means share the better rank."""
+
+    means: tuple[float, ...]  # of each method, over seeds and the cases used
+    ranks: tuple[int, ...]  # by these means
+    probabilities: NDArray[np.float64]  # (methods, ranks); each method's sum to 1
+    expected: tuple[float, ...]  # rank of each method, averaged over the draws
+    tau: float  # Kendall's, of a draw's order with the full one: mean over the draws
+    tau_low: float  # and its 2.5 and 97.5 percentiles
+    tau_high: float
+    cases: int  # with a score of every seed of every method
+    level: Level  # "cases" where some method has one seed, which cannot be resampled
+    draws: int
+    seed: int
+
+
+def rank_stability(
+    methods: Sequence[ArrayLike],
+    strata: Sequence[str] | None = None,
+    better: Literal["higher", "lower"] = "higher",
+    draws: int = DRAWS,
+    seed: int = SEED,
+) -> RankStability:
+    """Return how the ranking of methods varies when seeds and cases are drawn again, with replacement.
+
+    A draw takes the same cases for all methods, and seeds of each method for itself.
+
+    Args:
+        methods: of each, (seeds, cases) scores on the same cases, NaN where not defined.
+        strata: the stratum of each case, to weigh strata equally; cases are then drawn within their stratum.
+        better: whether high scores or low ones rank first.
+        draws: how often.
+        seed: of the generator that draws.
+
+    Raises:
+        ValueError: no method, or no case that is defined for every seed of all of them.
+    """
+    scores, kept = _defined(methods, strata)
+    sign = 1.0 if better == "higher" else -1.0
+    rng = np.random.default_rng(seed)
+    weights, full = _case_weights(scores[0].shape[1], kept, draws, rng)
+    means = np.array([float((one @ full).mean()) for one in scores])
+    drawn = np.stack([_drawn_means(one, weights, rng) for one in scores], axis=-1)
+    ranks = competition_ranks(sign * drawn)
+    tau = kendall_tau(drawn, means)
+    low, high = np.quantile(tau, [0.025, 0.975])
+    return RankStability(
+        means=tuple(map(float, means)),
+        ranks=tuple(map(int, competition_ranks(sign * means))),
+        probabilities=np.stack([(ranks == rank).mean(axis=0) for rank in range(1, len(scores) + 1)], axis=-1),
+        expected=tuple(map(float, ranks.mean(axis=0))),
+        tau=float(tau.mean()),
+        tau_low=float(low),
+        tau_high=float(high),
+        cases=scores[0].shape[1],
+        level="cases" if min(map(len, scores)) == 1 else "runs and cases",
+        draws=draws,
+        seed=seed,
+    )
+
+
+def competition_ranks(scores: ArrayLike) -> NDArray[np.int64]:
+    """Return the ranks along the last axis, 1 for the highest; equal scores share the better rank."""
+    values = np.asarray(scores, dtype=np.float64)
+    higher = values[..., None, :] > values[..., :, None] + EQUAL
+    ranks: NDArray[np.int64] = 1 + higher.sum(axis=-1)
+    return ranks
+
+
+def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+    """Return Kendall's rank correlation (tau-b) of orders along the last axis with a reference.
+
+    1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
+
+    Args:
+        scores: (..., methods).
+        reference: (methods,).
+    """
+    values, target = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    one, other = np.triu_indices(target.size, 1)
+    signs = _signs(values[..., one] - values[..., other])
+    wanted = _signs(target[one] - target[other])
+    untied = np.sqrt(np.abs(signs).sum(axis=-1) * np.abs(wanted).sum())
+    agreement = (signs * wanted).sum(axis=-1)
+    return np.where(untied > 0, agreement / np.maximum(untied, 1.0), 0.0)
+
+
+def _signs(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
+
+
+def _defined(
+    methods: Sequence[ArrayLike], strata: Sequence[str] | None
+) -> tuple[list[NDArray[np.float64]], list[str] | None]:
+    """Return the scores of the cases that are defined everywhere, with their strata."""
+    scores = [np.asarray(one, dtype=np.float64) for one in methods]
+    if not scores or len({one.shape[-1] for one in scores}) != 1 or {one.ndim for one in scores} != {2}:
+        raise ValueError("a ranking needs scores (seeds, cases) of methods on the same cases")
+    defined = ~np.any([np.isnan(one).any(axis=0) for one in scores], axis=0)
+    if not defined.any():
+        raise ValueError("no case is defined for every seed of all methods")
+    kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
+    return [one[:, defined] for one in scores], kept
+
+
+def _case_weights(
+    cases: int, strata: Sequence[str] | None, draws: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weight of each case in each draw, (draws, cases), and in the full mean; each sums to 1."""
+    names = np.zeros(cases, dtype=np.int64) if strata is None else np.unique(list(strata), return_inverse=True)[1]
+    weights, full = np.empty((draws, cases)), np.empty(cases)
+    groups = int(names.max()) + 1
+    for group in range(groups):
+        inside = names == group
+        n = int(inside.sum())
+        weights[:, inside] = rng.multinomial(n, np.full(n, 1 / n), size=draws) / (n * groups)
+        full[inside] = 1 / (n * groups)
+    return weights, full
+
+
+def _drawn_means(
+    scores: NDArray[np.float64], weights: NDArray[np.float64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Return a method's mean in each draw."""
+    seeds = len(scores)
+    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights)) / seeds
+    means: NDArray[np.float64] = ((chosen @ scores) * weights).sum(axis=1)
+    return means

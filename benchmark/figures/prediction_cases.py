@@ -1,0 +1,226 @@
+"""Which cases of a suite a figure shows, and every row's stored prediction of each; nothing is predicted anew."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssdg.datasets.base import Case, Domain, Task
+
+from ..data.images import read_prediction
+from ..launching.plan import Item
+from ..scoring.measures import DSC
+from ..settings import UsageError, unknown
+from ..storage.store import prediction_path
+from ..storage.stored import StoredEvaluation
+from ..suites.match import find_evaluation
+from ..suites.suite import Column, Inventory, Row, Suite
+from ..tables.aggregate import case_scores
+from ..tables.collect import NOT_RUN, REASONS
+from ..tables.wording import row_label
+from .case_view import CaseView, errors, painted, require_counts, view_case
+from .predictions import Panel, Strip
+from .style import AREAS, BLACK, SKY, VERMILLION
+
+ERRORS = {"tp": BLACK, "fp": VERMILLION, "fn": SKY, "tn": "#FFFFFF"}
+OUTCOMES = {"tp": "found (TP)", "fp": "false (FP)", "fn": "missed (FN)"}
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """A finished evaluation of a row: one seed, of a cross-validation one fold of it."""
+
+    seed: int
+    evaluation: StoredEvaluation
+    item: Item
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What is there of a suite, and where its images are.
+
+    Attributes:
+        suite: already narrowed.
+        items: its planned runs with what is on disk of each.
+        inventory: the methods and tasks there are.
+        data_root: the folder of the data sets.
+    """
+
+    suite: Suite
+    items: Sequence[Item]
+    inventory: Inventory
+    data_root: Path
+
+    def of(self, row: Row, column: Column) -> Iterator[Evaluated]:
+        """Yield a row's finished evaluations on a target, in the order of the seeds."""
+        for item in self._planned(row, column):
+            request = item.planned.request
+            found = find_evaluation(item.run, column.target, request) if item.run is not None else None
+            if found is not None:
+                yield Evaluated(request.seed, found, item)
+
+    def scores(self, one: Evaluated, task: Task) -> dict[str, float]:
+        """Return the DSC (0..1) of each case of an evaluation: the mean over its classes that are defined."""
+        scoring = one.item.planned.request.evaluation
+        scores = case_scores(one.evaluation, DSC, scoring.region if task.ndim == 2 else "image", scoring.empty)
+        defined = ~np.isnan(scores.values)
+        means = np.where(defined, scores.values, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
+        return {case: float(mean) for case, mean in zip(scores.cases, means, strict=True)}
+
+    def reason(self, row: Row, column: Column) -> str:
+        """Return why a row has no prediction to show on a target."""
+        standing = self.suite.standing(row, column, self.inventory)
+        if standing != "planned":
+            return {"unavailable": "not in this version", "not-applicable": "does not apply"}[standing]
+        runs = [item.run for item in self._planned(row, column)]
+        found = {NOT_RUN if run is None else REASONS[run.state] for run in runs}
+        return next((reason for reason in (*REASONS.values(), NOT_RUN) if reason in found), NOT_RUN)
+
+    def _planned(self, row: Row, column: Column) -> list[Item]:
+        return [i for i in self.items if i.planned.row.id == row.id and column in i.planned.columns]
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A case to show, and why this one."""
+
+    case: str
+    why: str
+
+
+def choose_case(results: Results, column: Column, wanted: Sequence[str]) -> Chosen | None:
+    """Return the case to show of a target, None where no row has a result on it.
+
+    Unless one of ``wanted`` is there: the case whose DSC is the median (the lower of two) of the source-only row, or
+    of the first row with results where the suite has none, in the first seed that is there.
+    """
+    task = results.inventory.task(column.task)
+    rows = sorted(results.suite.rows, key=lambda row: row.setting != "source-only" or not row.saw_source_alone)
+    for row in rows:
+        found = list(results.of(row, column))
+        if not found:
+            continue
+        scores: dict[str, float] = {}
+        for one in found:
+            if one.seed == found[0].seed:
+                scores |= results.scores(one, task)
+        for case in wanted:
+            if case in scores:
+                return Chosen(case, f"{column.label}: case {case}, as asked for")
+        ranked = sorted(scores, key=lambda case: (scores[case], case))
+        case = ranked[(len(ranked) - 1) // 2]
+        return Chosen(
+            case,
+            f"{column.label}: case {case}, whose DSC by {row.label} (seed {found[0].seed}) is the median of "
+            f"{_of_published(found[0].evaluation, len(ranked))} cases",
+        )
+    return None
+
+
+def _of_published(evaluation: StoredEvaluation, scored: int) -> str:
+    published = evaluation.data.get("counts", {}).get("published", scored)
+    return str(scored) if published == scored else f"the {scored} there are of {published}"
+
+
+def make_strip(results: Results, column: Column, chosen: Chosen) -> tuple[Strip, Domain]:
+    """Return the image, the label and every row's prediction of a case, and the domain it is of.
+
+    Raises:
+        DataError: the target is not under the data root, or a file of the case cannot be read.
+        UsageError: the data there are not those that were scored.
+    """
+    task = results.inventory.task(column.task)
+    domain = task.domain(column.target)(results.data_root)
+    case = next((one for one in domain.cases if one.id == chosen.case and one.label is not None), None)
+    if case is None:
+        labelled = [one.id for one in domain.cases if one.label is not None]
+        raise unknown(f"labelled case of {column.target} under {results.data_root}", chosen.case, labelled)
+    reader = _Reader(results, column, task, domain, case)
+    panels = (*reader.truth(), *(reader.prediction(row) for row in results.suite.rows))
+    return Strip(f"{column.label}, case {case.id}", reader.view.aspect, panels), domain
+
+
+def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
+    """Return what the colours of some tasks' panels mean."""
+    legend: dict[str, str] = {}
+    for task in tasks:
+        if len(task.classes) == 2:
+            legend |= {name: ERRORS[key] for key, name in OUTCOMES.items()}
+        else:
+            legend |= {task.classes[index]: colour for index, colour in class_colours(task).items()}
+    return legend
+
+
+def note_of(results: Results, tasks: Sequence[Task], cases: Sequence[str]) -> str:
+    """Return what is written under the figure: the cases with their origin, what is shown, how it was scored."""
+    scored = "inside the field of view" if results.suite.sections()["evaluation"].region == "foreground" else "whole"
+    sentences = list(cases)
+    if any(task.ndim == 3 for task in tasks):
+        sentences.append("Volumes: the axial slice with the most labelled voxels, lines: borders of the label.")
+    if any(task.ndim == 2 for task in tasks):
+        sentences.append(f"Pictures are scored {scored}.")
+    if any(row.setting == "uda" for row in results.suite.rows):
+        sentences.append("‡ saw unlabelled target images.")
+    if any(row.selection is not None for row in results.suite.rows):
+        sentences.append("† checkpoint chosen on the target's labels.")
+    score = f"Under each prediction: DSC (%) of the case, first seed of the row, protocol {results.suite.protocol}."
+    return " ".join([*sentences, score])
+
+
+def class_colours(task: Task) -> dict[int, str]:
+    """Return the colour of each foreground class of a task, the same in every figure."""
+    return {index: AREAS[(index - 1) % len(AREAS)] for index in range(1, len(task.classes))}
+
+
+class _Reader:
+    """Panels of one case."""
+
+    def __init__(self, results: Results, column: Column, task: Task, domain: Domain, case: Case) -> None:
+        self.results, self.column, self.task = results, column, task
+        sections = results.suite.sections()
+        self.view: CaseView = view_case(case, domain, task, sections["preprocess"])
+        self.case = case.id
+        self.label = self.view.plane(self.view.label)
+        by_region = task.ndim == 2 and sections["evaluation"].region == "foreground"
+        mask = self.view.foreground if by_region else None
+        self.inside: NDArray[np.bool_] | None = None if mask is None else self.view.plane(mask)
+
+    def truth(self) -> list[Panel]:
+        """Return the image and the label."""
+        return [Panel("Image", self.view.picture()), self._panel("Label", self.label, "DSC (%)")]
+
+    def prediction(self, row: Row) -> Panel:
+        """Return a row's prediction with its score, or why there is none."""
+        for one in self.results.of(row, self.column):
+            scores = self.results.scores(one, self.task)
+            if self.case not in scores:
+                continue
+            path = prediction_path(one.evaluation.path, self.case, self.task.ndim)
+            if not path.exists():
+                return Panel(row_label(row), reason="prediction not kept")
+            predicted = read_prediction(path)
+            rows = [line for line in one.evaluation.rows() if line["case"] == self.case]
+            require_counts(self.view, predicted, rows, len(self.task.classes), str(path))
+            return self._panel(row_label(row), self.view.plane(predicted), f"{100 * scores[self.case]:.1f}")
+        return Panel(row_label(row), reason=self.results.reason(row, self.column))
+
+    def _panel(self, title: str, labels: NDArray[np.uint8], below: str) -> Panel:
+        if len(self.task.classes) == 2:
+            return Panel(title, errors(labels, self.label, self.inside, ERRORS), below)
+        return Panel(title, painted(labels, class_colours(self.task)), below, outline=self.label)
+
+
+def require_cases(results: Results, wanted: Sequence[str]) -> None:
+    """Raise UsageError for a case asked for that no target of the suite has scored."""
+    scored = {
+        case
+        for column in results.suite.columns
+        for row in results.suite.rows
+        for one in results.of(row, column)
+        for case in results.scores(one, results.inventory.task(column.task))
+    }
+    for case in wanted:
+        if scored and case not in scored:
+            raise UsageError(str(unknown("scored case", case, scored)))

@@ -1,0 +1,123 @@
+"""Predictions of every row beside the label, as a figure: Fig. 4 of the RAS4DG paper. Draws only; reads nothing."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from .case_view import RGB, shrunk
+from .style import BLACK, DOUBLE, DPI, GAP, MISSING, SMALL, Sheet, height_of, lines_of, style, wrapped
+
+ENTRY = 0.8
+"""Inches of an entry of the legend."""
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One picture, or why there is none."""
+
+    title: str
+    picture: RGB | None = None
+    below: str = ""  # its score
+    outline: NDArray[Any] | None = None  # (H, W) class indices, whose borders are drawn on the picture
+    reason: str = ""  # why there is no picture
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The panels of one case."""
+
+    title: str
+    aspect: float  # height over width of its pictures
+    panels: tuple[Panel, ...]
+
+
+def predictions_figure(
+    strips: Sequence[Strip], legend: Mapping[str, str], note: str, width: float = DOUBLE
+) -> Figure:
+    """Return the cases under each other, each in as many lines of panels as the width needs.
+
+    Args:
+        strips: one a case.
+        legend: what a colour means -> the colour.
+        note: written at the foot.
+        width: inches.
+    """
+    lines, across = lines_of(max(len(strip.panels) for strip in strips), width)
+    side = (width - (across - 1) * GAP) / across
+    with style():
+        strip_heights = [_head(strip) + lines * _line(strip, side) for strip in strips]
+        columns = max(1, int(width / ENTRY))
+        legend_height = math.ceil(len(legend) / columns) * 0.13 + 0.05
+        text = wrapped(note, width, SMALL)
+        sheet = Sheet(width, sum(strip_heights) + legend_height + height_of(text, SMALL) + GAP)
+        top = 0.0
+        for strip, height in zip(strips, strip_heights, strict=True):
+            sheet.text(0, top + GAP / 2, strip.title, fontweight="bold")
+            for index, panel in enumerate(strip.panels):
+                line, column = divmod(index, across)
+                place = column * (side + GAP), top + _head(strip) + line * _line(strip, side)
+                _draw(sheet, panel, place, side, side * strip.aspect, _title_height(strip, side))
+            top += height
+        handles = [Patch(facecolor=c, edgecolor=BLACK, linewidth=0.3, label=name) for name, c in legend.items()]
+        sheet.figure.legend(
+            handles=handles,
+            ncols=min(columns, len(handles)),
+            loc="upper left",
+            bbox_to_anchor=(0, 1 - top / sheet.height),
+            borderpad=0,
+            borderaxespad=0,
+            handlelength=1.0,
+            handleheight=0.8,
+            columnspacing=1.2,
+        )
+        sheet.text(0, top + legend_height, text, fontsize=SMALL, linespacing=1.15)
+    return sheet.figure
+
+
+def _head(strip: Strip) -> float:
+    return height_of(strip.title) + GAP
+
+
+def _title_height(strip: Strip, side: float) -> float:
+    return max(height_of(wrapped(panel.title, side)) for panel in strip.panels)
+
+
+def _line(strip: Strip, side: float) -> float:
+    """Return the inches of a line of panels: titles, pictures, scores."""
+    return _title_height(strip, side) + side * strip.aspect + height_of("0", SMALL) + 2 * GAP
+
+
+def _draw(
+    sheet: Sheet, panel: Panel, place: tuple[float, float], side: float, tall: float, title_height: float
+) -> None:
+    left, top = place
+    middle, picture_top = left + side / 2, top + title_height
+    title = wrapped(panel.title, side)
+    sheet.text(middle, picture_top - GAP, title, ha="center", va="baseline", linespacing=1.1)
+    axes = sheet.axes(left, picture_top, side, tall)
+    if panel.picture is None:
+        axes.set_facecolor(MISSING)
+        axes.set_axis_on()
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        reason = wrapped(panel.reason, 0.9 * side, SMALL)
+        axes.text(0.5, 0.5, reason, fontsize=SMALL, ha="center", va="center", transform=axes.transAxes)
+        return
+    height, width = panel.picture.shape[:2]
+    shown = shrunk(panel.picture, round(side * DPI))
+    axes.imshow(shown, interpolation="nearest", aspect="auto", extent=(-0.5, width - 0.5, height - 0.5, -0.5))
+    if panel.outline is not None:
+        _outline(axes, panel.outline)
+    sheet.text(middle, picture_top + tall + 0.015, panel.below, ha="center", fontsize=SMALL)
+
+
+def _outline(axes: Axes, labels: NDArray[Any]) -> None:
+    """Draw the borders of every class."""
+    for index in sorted({int(value) for value in labels.ravel()} - {0}):
+        axes.contour(labels == index, levels=[0.5], colors=[BLACK], linewidths=0.4)

@@ -1,0 +1,1 @@
+"""Jobs, here or on a cluster: what is to do, who does it, what became of it."""

@@ -1,0 +1,108 @@
+"""Reading ``cases.csv``: what each row is about, and its counts.
+
+Only what is needed, column by column: a table over thousands of runs reads millions of these numbers.
+"""
+
+import csv
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..settings import UsageError
+from ..storage.store import CASE_COLUMNS
+from ..storage.stored import StoredEvaluation
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_COUNTS = CASE_COLUMNS.index("tp")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the rows of a ``cases.csv`` are about: one case and class each."""
+
+    cases: tuple[str, ...]
+    strata: tuple[str, ...]  # of each case
+    classes: tuple[str, ...]
+    order: "NDArray[np.int64]"  # the row of each case and class, case by case
+
+    def arranged(self, values: "NDArray[Any]") -> "NDArray[Any]":
+        """Return a value of each row as (cases, classes)."""
+        return values[self.order].reshape(len(self.cases), len(self.classes))
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFile:
+    """A ``cases.csv``."""
+
+    layout: Layout
+    tp: "NDArray[np.int64]"  # of each row, in the region asked for
+    fp: "NDArray[np.int64]"
+    fn: "NDArray[np.int64]"
+    lines: Sequence[str]  # the rows as they are written
+
+
+def read_cases(evaluation: StoredEvaluation, region: str) -> CaseFile:
+    """Return the rows of an evaluation with their counts inside the "foreground", or in the whole "image".
+
+    Raises:
+        UsageError: ``cases.csv`` is not what an evaluation writes; names the file.
+    """
+    try:
+        lines = _lines(evaluation.path / "cases.csv")
+        described, counts = _counts(lines, 3 if region == "foreground" else 6)
+        layout = _layout(described)
+    except (OSError, ValueError, csv.Error) as error:
+        raise _malformed(evaluation, str(error)) from None
+    expected = evaluation.data.get("counts", {}).get("scored", len(layout.cases))
+    if len(layout.cases) != expected:
+        raise _malformed(evaluation, f"it should have {expected} cases, not {len(layout.cases)}")
+    tp, fp, fn = counts if region == "foreground" else counts[:3] + counts[3:]
+    return CaseFile(layout, tp, fp, fn, lines)
+
+
+def _lines(path: Path) -> list[str]:
+    header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    if header != ",".join(CASE_COLUMNS) or not lines:
+        raise ValueError("its header is not the expected one" if lines else "it has no rows")
+    return lines
+
+
+def _counts(lines: Sequence[str], columns: int) -> tuple[tuple[str, ...], "NDArray[np.int64]"]:
+    """Return what describes each row, not parsed, and its first counts as (columns, rows)."""
+    import numpy as np
+
+    # Names may be quoted and hold commas, counts never: from the right, every comma separates.
+    rows = [line.rsplit(",", len(CASE_COLUMNS) - _COUNTS) for line in lines]
+    if {len(row) for row in rows} != {1 + len(CASE_COLUMNS) - _COUNTS}:
+        raise ValueError("a row is cut short")
+    described, *counts = zip(*rows, strict=True)
+    return described, np.array([list(map(int, column)) for column in counts[:columns]], dtype=np.int64)
+
+
+@functools.lru_cache(maxsize=64)
+def _layout(described: tuple[str, ...]) -> Layout:
+    """Return the layout of rows from what describes each; evaluations on the same cases share it."""
+    import numpy as np
+
+    rows = list(csv.reader(described, strict=True))
+    if {len(row) for row in rows} != {_COUNTS}:
+        raise ValueError("a row is cut short")
+    strata = {case: stratum for case, stratum, _, _ in rows}
+    by_index = sorted({(int(index), name) for _, _, index, name in rows})
+    cases = {case: position for position, case in enumerate(strata)}
+    classes = {name: position for position, (_, name) in enumerate(by_index)}
+    place = [cases[case] * len(classes) + classes[name] for case, _, _, name in rows]
+    if sorted(place) != list(range(len(cases) * len(classes))):
+        raise ValueError("it should have one row for each class of each case")
+    return Layout(tuple(cases), tuple(strata.values()), tuple(classes), np.argsort(place))
+
+
+def _malformed(evaluation: StoredEvaluation, why: str) -> UsageError:
+    return UsageError(
+        f"{evaluation.path / 'cases.csv'} is damaged ({why}); remove that evaluation's folder and score the run again"
+    )

@@ -1,0 +1,1 @@
+"""The results on disk: who may write, what is there."""

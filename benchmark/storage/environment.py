@@ -1,0 +1,119 @@
+"""What a run ran on: versions, commit, device, threads. Recorded beside results, never part of an identity."""
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+import platform
+import socket
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .attempts import Start
+
+PACKAGES = ("torch", "monai", "numpy", "pandas", "nibabel", "scikit-image", "scipy", "submitit", "click")
+
+
+def version() -> str:
+    """Return the installed version of this package."""
+    try:
+        return importlib.metadata.version("ssdg-bench")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+@functools.cache
+def commit() -> str:
+    """Return the commit of the checkout this code runs from, with "+changes" if it differs; "" outside a checkout."""
+    # Installed into an environment that lies in somebody else's checkout, git would answer with that one's commit.
+    if not (_root() / ".git").exists():
+        return ""
+    try:
+        result = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
+            cwd=_root(),
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return result.stdout.strip()
+
+
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of every source file of the package: it changes when code does, committed or not."""
+    files = sorted(path for name in ("benchmark", "methods", "datasets") for path in (_root() / name).rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+
+
+def _root() -> Path:
+    """Return the folder that holds ``benchmark/``: the checkout, or ``ssdg/`` where the package is installed."""
+    return Path(__file__).resolve().parents[2]
+
+
+def slurm_job() -> str | None:
+    """Return the job of Slurm that this process is part of, as ``squeue`` names it; None outside of one."""
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID")
+
+
+def start(log: Path | None) -> Start:
+    """Return what is worth knowing about the start of a run here and now.
+
+    Args:
+        log: the file that takes what it prints, if one does.
+    """
+    return Start(
+        time=now(),
+        host=socket.gethostname(),
+        commit=commit(),
+        code=code_digest(),
+        log=str(log) if log else None,
+        slurm=slurm_job(),
+    )
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that results depend on."""
+    versions = {"python": platform.python_version(), "ssdg-bench": version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def cores() -> int:
+    """Return the number of cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def record(device: str, threads: int) -> dict[str, Any]:
+    """Return what ``environment.json`` holds.
+
+    Args:
+        device: "cpu", or "cuda" with the device's name.
+        threads: torch's threads; results on the CPU are bitwise equal for equal counts only.
+    """
+    slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_") and name.endswith("_ID")}
+    return {
+        "versions": package_versions(),
+        "commit": commit(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "device": device,
+        "threads": threads,
+        "started": now(),
+        "slurm": slurm,
+    }

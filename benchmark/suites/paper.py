@@ -1,0 +1,66 @@
+"""The numbers a paper printed, as reference data beside ours."""
+
+import csv
+import functools
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from ..settings import unknown
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedScore:
+    """A printed mean ± spread, in percent."""
+
+    mean: float
+    sd: float
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedTable:
+    """One printed table: a row's id, a target and a group of its cases → score."""
+
+    name: str
+    rows: frozenset[str]  # also those without any number
+    scores: Mapping[tuple[str, str, str], PublishedScore]
+
+    def case_weights(self, target: str) -> dict[str, float]:
+        """Return the weight of the abnormal cases that each row's printed average implies.
+
+        Solves average = w · abnormal + (1 - w) · normal: 0.5 is the plain mean of the two strata, the share of
+        abnormal cases is the mean of cases. Rounding to two decimals moves w by a few thousandths.
+        """
+        weights = {}
+        for row in sorted(self.rows):
+            found = [self.scores.get((row, target, group)) for group in ("abnormal", "normal", "average")]
+            if any(score is None for score in found):
+                continue
+            abnormal, normal, average = (score.mean for score in found if score is not None)
+            weights[row] = (average - normal) / (abnormal - normal)
+        return weights
+
+
+@functools.cache
+def load_published(name: str) -> PublishedTable:
+    """Return a table of published numbers by name.
+
+    The CSV has the columns ``method`` (or ``variant``), ``target``, ``group``, ``dsc_mean``, ``dsc_std``; a cell the
+    paper left empty has empty numbers.
+
+    Raises:
+        UsageError: no such table.
+    """
+    folder = resources.files(__package__) / "published"
+    names = [item.name.removesuffix(".csv") for item in folder.iterdir() if item.name.endswith(".csv")]
+    if name not in names:
+        raise unknown("published table", name, names)
+    rows = list(csv.DictReader(io.StringIO((folder / f"{name}.csv").read_text(encoding="utf-8"))))
+    key = "variant" if rows and "variant" in rows[0] else "method"
+    scores = {
+        (row[key], row["target"], row["group"]): PublishedScore(float(row["dsc_mean"]), float(row["dsc_std"]))
+        for row in rows
+        if row["dsc_mean"]
+    }
+    return PublishedTable(name, frozenset(row[key] for row in rows), scores)

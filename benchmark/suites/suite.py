@@ -1,0 +1,255 @@
+"""Suites: which rows, columns and seeds make a table, and the runs they ask for.
+
+A suite is read by ``sweep`` (what to train), ``status`` and ``table`` (what to look up). Nothing here imports torch.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeAlias
+
+from ssdg.datasets.base import Task
+from ssdg.methods import MethodEntry
+
+from ..settings import UsageError, convert, resolve_sections, unknown
+from ..spec import JSON, Fold, RunRequest
+from .paper import load_published
+
+RowSetting: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
+"""What a row's method looked at: source alone, source alone as the lower bound, also target images, target labels."""
+
+ORACLE = "-oracle"
+"""Added to the id of a row, for the same with its checkpoint chosen on the target."""
+
+Standing: TypeAlias = Literal["planned", "unavailable", "not-applicable"]
+"""Of a row in a column: has runs; its method is not in this version; its method does not work in that dimension."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One target domain and the groups of its cases that are printed."""
+
+    task: str
+    source: str
+    target: str
+    label: str = ""  # "": the target's id
+    groups: tuple[str, ...] = ("all",)  # strata; "all": mean of cases; "average": over strata and over cases
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One method with its settings."""
+
+    id: str
+    method: str
+    label: str = ""  # "": the row's id
+    settings: Mapping[str, JSON] = field(default_factory=dict)  # "method.rsd": False; of other sections too
+    setting: RowSetting = "ssdg"
+    folds: int | None = None  # intra rows: trained and scored inside the target
+    selection: Literal["oracle"] | None = None  # checkpoint chosen on the target's labels; see selected_on_target
+
+    @property
+    def saw_source_alone(self) -> bool:
+        """Whether nothing of a target entered its weights: such rows are compared, and the best of them is bold."""
+        return self.setting in ("ssdg", "source-only") and self.selection is None
+
+    @property
+    def per_target(self) -> bool:
+        """Whether it trains for each target anew."""
+        return self.setting in ("uda", "intra") or self.selection is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What can be run here: methods by id (installed and plugged in), tasks by name."""
+
+    methods: Mapping[str, MethodEntry]
+    tasks: Mapping[str, Task]
+
+    def task(self, name: str) -> Task:
+        """Return a task by name."""
+        if name not in self.tasks:
+            raise unknown("task", name, self.tasks)
+        return self.tasks[name]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """The part of a suite that is meant (``sweep``, ``status`` and ``table`` take the same flags); None: all."""
+
+    protocol: str | None = None
+    methods: tuple[str, ...] | None = None  # row ids, or method ids for all their rows
+    targets: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)  # --set, on top of the suite's and the rows' settings
+    selection: Literal["oracle"] | None = None  # also a row of its own, chosen on the target, for each that is not
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One run a suite asks for, and the cells it contributes to."""
+
+    row: Row
+    columns: tuple[Column, ...]  # scored by this run
+    request: RunRequest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suite:
+    """Rows × columns × seeds under one protocol."""
+
+    name: str
+    title: str
+    columns: tuple[Column, ...] = ()
+    rows: tuple[Row, ...] = ()
+    protocol: str = "clean"
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: Mapping[str, JSON] = field(default_factory=dict)
+    published: str | None = None  # name of a table of published numbers, whose keys are the row ids
+    components: Mapping[str, str] = field(default_factory=dict)  # columns with a check mark: label -> boolean setting
+
+    def narrowed(self, choice: Choice) -> "Suite":
+        """Return the suite with only the chosen rows, columns and seeds, and the overrides among the rows' settings.
+
+        Raises:
+            UsageError: a name that is not in the suite, a method's setting for rows of several methods, or oracle
+                selection where no row can have it.
+        """
+        rows = self.rows
+        if choice.methods is not None:
+            check_names(
+                "row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)]
+            )
+            rows = tuple(row for row in rows if {row.id, row.method} & set(choice.methods))
+        columns = self.columns
+        if choice.targets is not None:
+            check_names("target of the suite", choice.targets, [c.target for c in columns])
+            columns = tuple(column for column in columns if column.target in choice.targets)
+        if any(key.startswith("method.") for key in choice.overrides) and len({row.method for row in rows}) > 1:
+            raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
+        if choice.selection is not None:
+            rows = tuple(_with_oracles(rows))
+        return replace(
+            self,
+            rows=tuple(_overridden(row, choice.overrides) for row in rows),
+            columns=columns,
+            settings={**self.settings, **{k: v for k, v in choice.overrides.items() if not k.startswith("method.")}},
+            protocol=choice.protocol or self.protocol,
+            seeds=self.seeds if choice.seeds is None else choice.seeds,
+        )
+
+    def sections(self) -> dict[str, Any]:
+        """Return the config sections that all rows share: the protocol's, with the suite's settings on top."""
+        return resolve_sections(self.protocol, self.settings)[0]
+
+    def resolved(self, row: Row) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return a row's config sections and its method's settings as given."""
+        return resolve_sections(self.protocol, {**self.settings, **row.settings}, row.selection == "oracle")
+
+    def components_of(self, row: Row) -> dict[str, bool]:
+        """Return which of the components a row has, by label; a row that does not set one lacks it."""
+        return {label: bool(convert(row.settings.get(key, False), bool)) for label, key in self.components.items()}
+
+    def standing(self, row: Row, column: Column, inventory: Inventory) -> Standing:
+        """Return whether a cell has runs here, and why not."""
+        entry = inventory.methods.get(row.method)
+        if entry is None:
+            if self.published is None or row.id.removesuffix(ORACLE) not in load_published(self.published).rows:
+                raise unknown(f"method (row {row.id!r} of suite {self.name!r})", row.method, inventory.methods)
+            return "unavailable"
+        return "planned" if inventory.task(column.task).ndim in entry.ndims else "not-applicable"
+
+    def requests(self, choice: Choice, inventory: Inventory) -> list[Planned]:
+        """Return the runs the chosen part of the suite asks for.
+
+        One per row and seed and source for methods that see the source alone (it scores every target of that source),
+        one per target for those that look at the target, one per target and fold for intra-domain rows. Rows whose
+        method is not in this version, and dimensions a method does not support, ask for nothing.
+        """
+        suite = self.narrowed(choice)
+        return [planned for row in suite.rows for planned in suite._row_requests(row, inventory)]
+
+    def _row_requests(self, row: Row, inventory: Inventory) -> Iterator[Planned]:
+        columns = [c for c in self.columns if self.standing(row, c, inventory) == "planned"]
+        if not columns:
+            return
+        check_setting(row, inventory.methods[row.method])
+        sections, method_settings = self.resolved(row)
+        for group, place in placements(row, columns):
+            for seed in self.seeds:
+                request = RunRequest(
+                    task=group[0].task,
+                    method=row.method,
+                    method_settings=method_settings,
+                    seed=seed,
+                    protocol=self.protocol,
+                    **sections,
+                    **place,
+                )
+                yield Planned(row, tuple(group), request)
+
+
+def placements(row: Row, columns: Sequence[Column]) -> Iterator[tuple[list[Column], dict[str, Any]]]:
+    """Yield (columns one run scores, the request's source, target and fold) for each run a row needs per seed."""
+    if row.folds is not None:
+        for column in columns:
+            for index in range(row.folds):
+                yield [column], {"source": column.target, "fold": Fold(index, row.folds)}
+    elif row.per_target:
+        for column in columns:
+            yield [column], {"source": column.source, "target": column.target}
+    else:
+        groups: dict[tuple[str, str], list[Column]] = {}
+        for column in columns:
+            groups.setdefault((column.task, column.source), []).append(column)
+        for (_, source), group in groups.items():
+            yield group, {"source": source}
+
+
+def selected_on_target(row: Row) -> Row:
+    """Return the row with its checkpoint chosen on the target's labels; its label carries the mark everywhere."""
+    return replace(row, selection="oracle", label=f"{row.label.removesuffix('†').rstrip()} †")
+
+
+def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
+    """Yield the rows, and after each that saw the source alone the same selected on the target, if not there yet."""
+    if not any(row.saw_source_alone for row in rows):
+        raise UsageError("--selection oracle goes with rows that saw the source alone, and none is chosen")
+    known = {row.id: row for row in rows}
+    for row in rows:
+        yield row
+        name = row.id + ORACLE
+        if not row.saw_source_alone or (name in known and known[name].selection == "oracle"):
+            continue
+        if name in known:
+            raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")
+        settings = {key: value for key, value in row.settings.items() if key != "training.selection"}
+        yield selected_on_target(replace(row, id=name, settings=settings))
+
+
+def _overridden(row: Row, overrides: Mapping[str, Any]) -> Row:
+    """Return the row with the overrides that are its own: of its method, or of what it sets itself."""
+    own = {k: v for k, v in overrides.items() if k.startswith("method.") or k in row.settings}
+    return replace(row, settings={**row.settings, **own})
+
+
+def check_setting(row: Row, entry: MethodEntry) -> None:
+    """Refuse a row that calls a method that sees target images source-only, or the reverse."""
+    if (entry.setting == "uda") != (row.setting == "uda"):
+        raise UsageError(
+            f"row {row.id!r}: method {row.method!r} is {entry.setting!r}, and the row says setting = {row.setting!r}"
+        )
+
+
+def check_column(column: Column, task: Task) -> None:
+    """Refuse a column whose source or target its task does not have."""
+    if column.source not in task.sources:
+        raise unknown(f"source of task {task.name!r}", column.source, task.sources)
+    if column.target not in task.targets:
+        raise unknown(f"target of task {task.name!r}", column.target, task.targets)
+
+
+def check_names(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Raise for the first name that is not known."""
+    for name in given:
+        if name not in known:
+            raise unknown(kind, name, set(known))

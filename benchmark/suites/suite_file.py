@@ -1,0 +1,143 @@
+"""Reading suites: TOML files of the package by name, or a user's by path.
+
+Every name in the file is checked: one that a suite does not have is an error that offers the nearest.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from ..settings import UsageError, build, unknown
+from ..spec import PROTOCOLS
+from .paper import load_published
+from .suite import Column, Row, RowSetting, Suite, selected_on_target
+
+
+def list_suites() -> list[str]:
+    """Return the names of the suites that come with the package."""
+    files = (item.name for item in resources.files(__package__).iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
+
+
+def load_suite(name: str) -> Suite:
+    """Return a suite of the package by name, or a user's from the path of a ``.toml`` file.
+
+    Raises:
+        UsageError: no such suite, not TOML, or something in it that a suite does not have.
+    """
+    if name.endswith(".toml"):
+        path = Path(name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"suite {path} cannot be read: {error}") from None
+        return parse_suite(text, path.stem, str(path))
+    if name not in list_suites():
+        raise UsageError(f"{unknown('suite', name, list_suites())}; or give the path of a .toml file")
+    text = (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
+    return parse_suite(text, name, f"suite {name}")
+
+
+def parse_suite(text: str, name: str, where: str) -> Suite:
+    """Return the suite a TOML text describes; ``where`` names it in messages."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where} is not valid TOML: {error}") from None
+    columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
+    rows = tuple(_row(item, where) for item in _tables(data.pop("rows", []), "rows", where))
+    settings = flatten(data.pop("settings", {}), where)
+    components = data.pop("components", {})
+    suite = build(Suite, {"name": name, "title": name, **data}, where)
+    suite = replace(suite, columns=columns, rows=rows, settings=settings, components=components)
+    _check(suite, where)
+    return suite
+
+
+def flatten(settings: Any, where: str) -> dict[str, Any]:
+    """Return {"section.key": value}: TOML reads ``training.epochs = 60`` as a table, and the quoted key as a name."""
+    if not isinstance(settings, dict):
+        raise UsageError(f"{where}: settings is a table of section.key = value, not {settings!r}")
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat.update({f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value})
+    return flat
+
+
+def _tables(value: Any, key: str, where: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, dict) for item in value):
+        raise UsageError(f"{where} needs {key}: one [[{key}]] table each")
+    return value
+
+
+def _column(data: Mapping[str, Any], where: str) -> Column:
+    _need(data, ("task", "source", "target"), f"a column of {where}")
+    column = build(Column, data, f"a column of {where}")
+    return replace(column, label=column.label or column.target)
+
+
+def _row(data: dict[str, Any], where: str) -> Row:
+    _need(data, ("id", "method"), f"a row of {where}")
+    settings = flatten(data.pop("settings", {}), f"row {data['id']!r} of {where}")
+    row = build(Row, data, f"row {data['id']!r} of {where}")
+    setting: RowSetting = "intra" if row.folds is not None else row.setting
+    row = replace(row, label=row.label or row.id, setting=setting, settings=settings)
+    return row if row.selection is None else selected_on_target(row)
+
+
+def _need(data: Mapping[str, Any], names: Iterable[str], where: str) -> None:
+    for name in names:
+        if not data.get(name):
+            raise UsageError(f"{where} needs {name}: it has {', '.join(data) or 'nothing'}")
+
+
+def _check(suite: Suite, where: str) -> None:
+    """Refuse what would fail later, or print twice."""
+    if suite.protocol not in PROTOCOLS:
+        raise UsageError(f"{where}: {unknown('protocol', suite.protocol, PROTOCOLS)}")
+    for kind, names in (("row id", [r.id for r in suite.rows]), ("target", [c.target for c in suite.columns])):
+        repeated = [name for name in names if names.count(name) > 1]
+        if repeated:
+            raise UsageError(f"{where}: {kind} {repeated[0]!r} is there twice")
+    if not suite.seeds or min(suite.seeds) < 0:
+        raise UsageError(f"{where}: seeds takes whole numbers from 0, not {list(suite.seeds)}")
+    if any(key.startswith("method.") for key in suite.settings):
+        raise UsageError(f"{where}: the settings of a method belong to its row")
+    if suite.published is not None:
+        load_published(suite.published)
+    _check_components(suite, where)
+    for row in suite.rows:
+        try:
+            _check_row(row)
+            suite.resolved(row)
+        except UsageError as error:
+            raise UsageError(f"{where}, row {row.id!r}: {error}") from None
+
+
+def _check_components(suite: Suite, where: str) -> None:
+    """Refuse a column of check marks that no row can have, or whose setting is not true or false."""
+    known = {key for row in suite.rows for key in row.settings}
+    if not isinstance(suite.components, dict) or not all(isinstance(key, str) for key in suite.components.values()):
+        raise UsageError(f'{where}: components is a table of label = "method.setting", not {suite.components!r}')
+    for label, key in suite.components.items():
+        if key not in known:
+            raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, known)}")
+    try:
+        for row in suite.rows:
+            suite.components_of(row)
+    except ValueError as error:
+        raise UsageError(f"{where}, row {row.id!r}, components: {error}") from None
+
+
+def _check_row(row: Row) -> None:
+    if row.setting == "intra" and (row.folds is None or row.folds < 2):
+        raise UsageError("an intra-domain row needs folds = 2 or more")
+    if row.setting == "intra" and row.selection is not None:
+        raise UsageError('an intra-domain row trains inside the target: selection = "oracle" is not for it')
+    if row.selection is not None and "training.selection" in row.settings:
+        raise UsageError(f"selection = {row.selection!r} and training.selection: leave one of them out")
+    if any(key.startswith("evaluation.") for key in row.settings):
+        raise UsageError("all rows are scored alike: evaluation.* belongs to the suite")

@@ -1,0 +1,1 @@
+"""From stored counts to a printed table."""

@@ -1,0 +1,218 @@
+"""Captions: every decision behind a table in words, from the same data that identify its runs."""
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ..scoring.measures import DSC, Measure
+from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
+from ..storage.store import HELD_OUT
+from ..suites.paper import PublishedTable
+from ..suites.suite import Suite
+from .collect import Collected
+
+UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
+
+EMPTY_RULES = {
+    "skip": "a class absent from a case's label is left out of the mean",
+    "one": "a class absent from a case's label scores 1 if it is not predicted, else 0",
+    "zero-fp": "a class absent from a case's label scores 0 if it is predicted, and is left out of the mean if not",
+}
+
+
+def describe(collected: Collected, published: PublishedTable | None, bold: str) -> list[str]:
+    """Return the caption's sentences: what a number is, on which cases, how trained, how scored, marks, origin.
+
+    Args:
+        collected: what is in the table.
+        published: the numbers beside ours, if any.
+        bold: what bold means.
+    """
+    suite = collected.suite
+    sections = suite.sections()
+    sentences = [
+        spread(suite, collected.measure, dict.fromkeys(collected.units.values())),
+        *measured(collected.measure),
+        f"Cases: {'; '.join(_cases(collected))}.",
+        f"Protocol {suite.protocol}, training: {'; '.join(training(sections))}.",
+        f"Protocol {suite.protocol}, scoring: {'; '.join(scoring(suite, sections, collected.measure))}.",
+        *row_settings(suite),
+        *marks(suite, bold),
+        *(published_notes(suite, published) if published is not None else ()),
+        _provenance(collected),
+    ]
+    return sentences + [f"Note: {note}." for note in collected.notes]
+
+
+def spread(suite: Suite, measure: Measure = DSC, units: Iterable[str] = ("%",)) -> str:
+    """Return what the numbers and their ± are."""
+    seeds = len(suite.seeds)
+    score = "per class over cases, then over the foreground classes"
+    unit = " or ".join(UNITS[name] for name in units)
+    name = f"{measure.label[0].upper()}{measure.label[1:]} ({unit})"
+    if seeds == 1:
+        return f"{name}, mean {score}; n = 1 seed, so there is no ±."
+    return (
+        f"{name}: mean ± sample standard deviation (ddof 1) over n = {seeds} seeds of each "
+        f"seed's mean, {score}; fewer seeds are marked (k/{seeds} seeds), and one alone has no ±."
+    )
+
+
+def measured(measure: Measure) -> list[str]:
+    """Return how a measure other than the Dice coefficient is defined, and what is not in its means."""
+    if measure is DSC:
+        return []
+    sentences = [f"{measure.short} ({measure.better} is better): {measure.definition}."]
+    if measure.skips_misses:
+        sentences.append(
+            "Misses, classes that a case's label has and its prediction lacks, are counted beside the mean (in the "
+            "seed with most of them)."
+        )
+    return sentences
+
+
+def training(sections: Mapping[str, Any]) -> list[str]:
+    """Return every decision of the training half."""
+    t: TrainingConfig = sections["training"]
+    o: OptimizerConfig = sections["optimizer"]
+    p: PreprocessConfig = sections["preprocess"]
+    shape = "the task's grid" if p.shape is None else "x".join(map(str, p.shape))
+    stretched = f"stretched to {shape} (3D: the foreground's bounding box)"
+    isotropic = f"fitted to {shape} without distortion (2D padded to a square, 3D a cube around the foreground)"
+    return [
+        f"SegResNet with {sections['network'].init_filters} initial filters",
+        f"at most {t.epochs} epochs" if t.selection == "source-val" else f"{t.epochs} epochs",
+        f"Adam at {o.lr:g}, polynomial decay {o.poly_power:g} per step, weight decay {o.weight_decay:g}",
+        f"batch {t.batch_size}, the last odd one filled from a new shuffle",
+        "soft Dice loss (squared denominators, summed over the batch, all classes) for every supervised term, unless "
+        "a row says otherwise",
+        "no gradient clipping" if o.clip is None else f"gradients clipped at norm {o.clip:g}",
+        f"shared augmentation: {t.augmentation}",
+        f"checkpoint: {selection(t)}",
+        f"images {stretched if p.grid == 'stretch' else isotropic}",
+        "z-score per image, channels jointly, over the "
+        + ("whole grid" if p.normalisation == "grid" else "foreground"),
+        "where a case has no foreground mask: 2D the whole image, 3D voxels above a threshold",
+        "3D brain mask: "
+        + ("taken from the label, an oracle" if p.brain_mask == "label" else "non-zero voxels, never the label"),
+        f"corpus callosum of the atlases counted as {'white' if p.corpus_callosum == 'wm' else 'grey'} matter",
+        "precision: " + {"auto": "bf16 on CUDA, fp32 on CPU", "fp32": "fp32", "bf16": "bf16 autocast"}[t.precision],
+    ]
+
+
+def selection(config: TrainingConfig) -> str:
+    """Return which weights are scored, and what the held-out source cases are for."""
+    every = interval(config)
+    if config.selection == "source-val":
+        return (
+            f"the best on held-out source cases, looked at every {every}, stopping after {config.patience} epochs "
+            f"without a gain of {config.min_delta:g}"
+        )
+    return f"the last; held-out source cases, looked at every {every}, are only reported"
+
+
+def interval(config: TrainingConfig) -> str:
+    """Return the time between two looks at labelled cases, to follow "every"."""
+    return "epoch" if config.validation_interval == 1 else f"{config.validation_interval} epochs"
+
+
+def scoring(suite: Suite, sections: Mapping[str, Any], measure: Measure = DSC) -> list[str]:
+    """Return every decision of the scoring half."""
+    e: EvaluationConfig = sections["evaluation"]
+    resampled = "labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"
+    region = "the whole image" if e.region == "image" else "inside the field of view"
+    one, other = "the mean of cases", "the unweighted mean of the strata"
+    if e.average == "strata":
+        one, other = other, one
+    parts = [f"on each case's native grid, {resampled}", f"2D {region}, 3D the whole volume"]
+    average = f"average: {one} in front, {other} beside it where there are strata"
+    empty = EMPTY_RULES[e.empty if measure.follows_empty else "skip"]
+    return [*parts, average, f"empty classes: {empty}", _unlabelled(suite)]
+
+
+def _unlabelled(suite: Suite) -> str:
+    if any(row.setting == "uda" for row in suite.rows):
+        return "rows marked ‡ train on all unlabelled images of the target they are scored on (transductive, cycled)"
+    others = "no row but those marked †" if any(row.selection for row in suite.rows) else "no row"
+    return f"{others} sees target images while training"
+
+
+def row_settings(suite: Suite) -> list[str]:
+    """Return a sentence for the rows that depart from the shared settings."""
+    departing = []
+    for row in suite.rows:
+        own = {k: v for k, v in row.settings.items() if not k.startswith("method.") or k == "method.supervision"}
+        if own:
+            departing.append(f"{row.label} with " + ", ".join(f"{key} = {value}" for key, value in own.items()))
+    return [f"Departing from this: {'; '.join(departing)}."] if departing else []
+
+
+def marks(suite: Suite, bold: str) -> list[str]:
+    """Return what bold, †, ‡ and – mean, as far as the suite has them."""
+    sentences = []
+    if any(row.selection == "oracle" for row in suite.rows):
+        t: TrainingConfig = suite.sections()["training"]
+        sentences.append(
+            "† checkpoint chosen on the target's labels: an upper bound, not a method. Of those looked at every "
+            f"{interval(t)} and after the last of {t.epochs} epochs, the one with the highest mean Dice of all cases "
+            f"of the target on the network's grid, where a gain of {t.min_delta:g} counts; no such run stops early."
+        )
+    if any(row.setting == "uda" for row in suite.rows):
+        sentences.append("‡ domain adaptation: saw unlabelled target images, and is not compared with the rest.")
+    folds = sorted({row.folds for row in suite.rows if row.folds is not None})
+    if folds:
+        counts = " or ".join(map(str, folds))
+        sentences.append(
+            f"Intra-domain rows train inside the target ({counts} folds; every case is scored by a fold that did not "
+            "train on it) and are an upper reference."
+        )
+    return [*sentences, f"{bold}; \N{EN DASH}: the method does not apply."]
+
+
+def published_notes(suite: Suite, published: PublishedTable) -> list[str]:
+    """Return what the numbers beside ours are, and which average the published column holds."""
+    sentences = ["With each number: the published mean ± as printed there, and the difference, ours minus published."]
+    labels = {row.id: row.label for row in suite.rows}
+    for column in suite.columns:
+        weights = {row: w for row, w in published.case_weights(column.target).items() if row in labels}
+        plain = [labels[row] for row in labels if row in weights and abs(weights[row] - 0.5) < 0.02]
+        weighted = [labels[row] for row in labels if row in weights and abs(weights[row] - 0.5) >= 0.02]
+        if plain and weighted:
+            shares = sorted(weights[row] for row in weights if labels[row] in weighted)
+            sentences.append(
+                f"The published average on {column.label} is not one statistic: the numbers of {', '.join(plain)} "
+                f"are the plain mean of the two strata; those of {', '.join(weighted)} weigh the abnormal cases "
+                f"{shares[0]:.3f} to {shares[-1]:.3f}, as a mean of cases does."
+            )
+    return sentences
+
+
+def _cases(collected: Collected) -> Iterable[str]:
+    for column in collected.columns:
+        seeds = next((scores.seeds for scores in collected.of_column(column) if scores.seeds), ())
+        if not seeds:
+            yield f"{column.label} not scored yet"
+            continue
+        counts = seeds[0].counts
+        scored, published, missing = counts["scored"], counts.get("published"), counts.get("missing") or []
+        total = counts.get("available") if column.target == HELD_OUT else published
+        text = f"{column.label} {scored} of {total}" if total is not None else f"{column.label} {scored}"
+        strata = seeds[0].scores.strata
+        named = dict.fromkeys(sorted(strata)) if len(set(strata)) > 1 else {}
+        notes = [f"{name} {strata.count(name)}" for name in named]
+        notes += [f"image missing for {', '.join(missing)}"] if missing and column.target != HELD_OUT else []
+        undefined = max(result.scores.tally()[0] for scores in collected.of_column(column) for result in scores.seeds)
+        notes += [f"up to {undefined} class scores not defined and left out"] if undefined else []
+        notes += [str(counts["note"])] if counts.get("note") else []
+        yield f"{text} ({'; '.join(notes)})" if notes else text
+
+
+def _provenance(collected: Collected) -> str:
+    evaluations = [e for scores in collected.scores.values() for e in scores.evaluations]
+    commits = sorted({str(e.data.get("commit") or "not recorded") for e in evaluations})
+    try:
+        release = version("ssdg-bench")
+    except PackageNotFoundError:
+        release = "(not installed)"
+    scored = f"; results scored at commit {', '.join(commits)}" if commits else ""
+    return f"ssdg-bench {release}{scored}."

@@ -1,0 +1,115 @@
+"""Checkpoints of a run: atomic, with a predecessor, refused where they belong to another run."""
+
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..settings import UsageError
+from ..storage.files import Guard, atomic_file, no_guard
+
+LAST, PREVIOUS, FINAL = "last.pt", "previous.pt", "final.pt"
+
+
+class Checkpoints:
+    """The ``checkpoints`` folder of one run.
+
+    Args:
+        folder: where the files are.
+        identity: what must agree for a checkpoint to be continued: train_id, device type, threads.
+        interval: seconds between two periodic checkpoints.
+        guard: called before each rename (see :data:`Guard`).
+        warn: told when a damaged checkpoint is passed over.
+        saved: told the step of a checkpoint that is on disk.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        identity: dict[str, Any],
+        *,
+        interval: float = 60.0,
+        guard: Guard = no_guard,
+        warn: Callable[[str], None] = print,
+        saved: Callable[[int], None] = lambda _step: None,
+    ) -> None:
+        self.folder = folder
+        self.identity = identity
+        self.interval = interval
+        self.guard = guard
+        self.warn = warn
+        self.saved = saved
+        self._written = time.monotonic()
+
+    def due(self) -> bool:
+        """Tell whether the interval has passed since the last one was written."""
+        return time.monotonic() - self._written >= self.interval
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Write a checkpoint; the one before is kept until the next."""
+        last = self.folder / LAST
+        with atomic_file(self.folder / f"{LAST}.new", self.guard) as stream:
+            torch.save({"identity": self.identity, "state": state}, stream)
+        if last.exists():
+            last.replace(self.folder / PREVIOUS)
+        (self.folder / f"{LAST}.new").replace(last)
+        self._written = time.monotonic()
+        self.saved(state["step"])
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """Return the newest readable checkpoint's state, or None where there is none.
+
+        Raises:
+            UsageError: it belongs to another run, device type or thread count; the message names what differs.
+        """
+        for name in (f"{LAST}.new", LAST, PREVIOUS):
+            path = self.folder / name
+            if not path.exists():
+                continue
+            try:
+                content = torch.load(path, map_location=device, weights_only=True)
+                identity, state = content["identity"], content["state"]
+            except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+                self.warn(f"{path} is damaged ({type(error).__name__}); trying the checkpoint before it")
+                continue
+            self._refuse_others(path, identity)
+            loaded: dict[str, Any] = state
+            return loaded
+        return None
+
+    def finish(self, weights: dict[str, Any]) -> None:
+        """Write the final weights."""
+        with atomic_file(self.folder / FINAL, self.guard) as stream:
+            torch.save({"identity": self.identity, "weights": weights}, stream)
+
+    def clear(self) -> None:
+        """Remove the checkpoints that the final weights came from."""
+        for name in (f"{LAST}.new", LAST, PREVIOUS):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def _refuse_others(self, path: Path, identity: dict[str, Any]) -> None:
+        differing = [
+            f"{key}: {identity.get(key)!r} there, {value!r} here"
+            for key, value in self.identity.items()
+            if identity.get(key) != value
+        ]
+        if differing:
+            raise UsageError(
+                f"{path} belongs to another run ({'; '.join(differing)}). "
+                f"Move {self.folder.parent} away to start over, or resume it as it was started"
+            )
+
+
+def load_final(folder: Path, device: torch.device) -> dict[str, Any]:
+    """Return the final weights of a finished run's ``checkpoints`` folder."""
+    path = folder / FINAL
+    try:
+        weights: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)["weights"]
+    except FileNotFoundError:
+        raise UsageError(f"{path} does not exist: the run has not finished, or its weights were removed") from None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise UsageError(f"{path} cannot be read ({error}); remove {folder.parent} to train again") from error
+    return weights

@@ -1,0 +1,291 @@
+"""The contract of a method, as checks that anybody can run: ``bench check module:Class``.
+
+Each check trains or predicts on a tiny synthetic batch, on the CPU, with the loop's own optimiser step. Nothing here
+needs pytest; the project's tests run the same checks on every registered method.
+"""
+
+import contextlib
+import dataclasses
+import io
+import json
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssdg.methods.base import Method
+
+from ..settings import UsageError, build
+from ..spec import to_json
+from .subject import CLASSES, STEPS, Subject, context, players_of, take_steps, with_target
+from .train import minimise
+
+
+class CheckFailed(Exception):
+    """A method breaks the contract; the message says how, and what to do instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Outcome of one check; the message is empty where it passed."""
+
+    name: str  # "2D: finite terms"
+    passed: bool
+    message: str
+
+
+def check_method(cls: type[Method], ndims: Iterable[int] | None = None) -> list[CheckResult]:
+    """Run every check on a method class and return the outcomes; nothing is raised.
+
+    Args:
+        cls: the method.
+        ndims: dimensions of the images to check it on; None takes all that the method declares.
+    """
+    chosen = sorted(cls.ndims if ndims is None else ndims)
+    return [run_check(name, Subject(cls, ndim)) for ndim in chosen for name in CHECKS]
+
+
+def run_check(name: str, subject: Subject) -> CheckResult:
+    """Run one check of :data:`CHECKS`; an exception of the method is a failure that names it."""
+    title = f"{subject.ndim}D: {name}"
+    try:
+        CHECKS[name](subject)
+    except CheckFailed as failure:
+        return CheckResult(title, False, str(failure))
+    except Exception as error:  # the method is a third party's and may fail in any way
+        return CheckResult(title, False, f"{type(error).__name__}: {error}")
+    return CheckResult(title, True, "")
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise CheckFailed(message) unless the condition holds."""
+    if not condition:
+        raise CheckFailed(message)
+
+
+def require_finite(values: Mapping[str, Tensor | None], what: str) -> None:
+    """Raise CheckFailed naming the tensors with a NaN or infinity."""
+    bad = [name for name, value in values.items() if value is not None and not bool(torch.isfinite(value).all())]
+    require(not bad, f"{what} not finite: {', '.join(bad[:5])}")
+
+
+def gradients(method: Method) -> dict[str, Tensor | None]:
+    """Return name -> gradient of the parameters."""
+    return {name: parameter.grad for name, parameter in method.named_parameters()}
+
+
+def _finite_terms(subject: Subject) -> None:
+    method = subject.method()
+    terms = method.training_step(subject.batch(), context())
+    require(isinstance(terms, Mapping) and len(terms) > 0, "training_step must return a mapping of at least one term")
+    for name, term in terms.items():
+        fits = isinstance(name, str) and isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
+        require(fits, f"term {name!r} must be a 0-d floating-point tensor: reduce it with .mean() or .sum()")
+    require_finite(terms, "terms")
+    minimise(terms, players_of(method)[0], clip=None)
+    require_finite(gradients(method), "gradients")
+
+
+def _weights_move(subject: Subject) -> None:
+    method = subject.method()
+    before = {name: weight.detach().clone() for name, weight in method.network.named_parameters()}
+    take_steps(method, players_of(method), subject.batch(), [0])
+    still = [name for name, weight in method.network.named_parameters() if torch.equal(weight, before[name])]
+    require(not still, f"network weights that do not move in a step: {', '.join(still[:5])} ({len(still)} in all)")
+
+
+def _predict(subject: Subject) -> None:
+    method, batch = subject.method().eval(), subject.batch()
+    before = _state(method)
+    with torch.inference_mode():
+        first = method.predict(batch.image, batch.foreground)
+        second = method.predict(batch.image, batch.foreground)
+    shape = (len(batch.image), CLASSES, *batch.image.shape[2:])
+    require(tuple(first.shape) == shape, f"predict returns shape {tuple(first.shape)}, expected logits {shape}")
+    require(first.is_floating_point(), f"predict returns {first.dtype}, expected floating-point logits")
+    require_finite({"logits": first}, "predictions")
+    require(torch.equal(first, second), "predict gives two answers for one image: it must be deterministic")
+    require(_equal(before, _state(method)), "predict changes the method's parameters or buffers")
+
+
+def _single_image(subject: Subject) -> None:
+    method, batch = subject.method().eval(), subject.batch()
+    with torch.no_grad():
+        alone = method.predict(batch.image[:1], batch.foreground[:1])
+        together = method.predict(batch.image, batch.foreground)
+    require(len(alone) == 1, f"predict returns {len(alone)} predictions for 1 image")
+    same = torch.allclose(alone, together[:1], rtol=1e-3, atol=1e-3)
+    require(same, "the prediction for an image depends on the others in its batch")
+
+
+def _inputs_unchanged(subject: Subject) -> None:
+    method, batch = subject.method(), subject.batch()
+    original = {f.name: _copy(getattr(batch, f.name)) for f in dataclasses.fields(batch)}
+    take_steps(method, players_of(method), batch, [0])
+    with torch.no_grad():
+        method.eval().predict(batch.image, batch.foreground)
+    for name, value in original.items():
+        same = value is None or torch.equal(value, getattr(batch, name))
+        require(same, f"batch.{name} is modified in place: work on a copy, return it with dataclasses.replace")
+
+
+def _reproducible(subject: Subject) -> None:
+    batch = subject.batch()
+    runs = []
+    for disturbance in (11, 12):
+        method = subject.method()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(disturbance)
+            before = _global_state()
+            terms = dict(method.training_step(batch, context()))
+            if method.adversary is not None:
+                terms |= method.adversary_step(batch, context())
+            require(before == _global_state(), "a step draws from a global generator: draw from context.rng alone")
+        runs.append({name: term.detach() for name, term in terms.items()})
+    require(_equal(*runs), "the same weights, batch and context.rng give different terms")
+
+
+def _resume(subject: Subject) -> None:
+    batch = subject.batch()
+    method = subject.method()
+    players = players_of(method)
+    take_steps(method, players, batch, range(STEPS // 2))
+    file = io.BytesIO()
+    torch.save([method.state_dict(), *[player.optimizer.state_dict() for player in players]], file)
+    take_steps(method, players, batch, range(STEPS // 2, STEPS))
+    file.seek(0)
+    state, *optimizers = torch.load(file, weights_only=True)
+    resumed = subject.method(seed=7)
+    resumed.load_state_dict(state)
+    players = players_of(resumed)
+    for player, saved in zip(players, optimizers, strict=True):
+        player.optimizer.load_state_dict(saved)
+    take_steps(resumed, players, batch, range(STEPS // 2, STEPS))
+    require(
+        _equal(_state(method), _state(resumed)),
+        "3 steps, a restart and 3 more differ from 6 steps: keep all state in parameters and buffers",
+    )
+
+
+def _setting(subject: Subject) -> None:
+    require(subject.cls.setting in ("ssdg", "uda"), f"setting must be 'ssdg' or 'uda', not {subject.cls.setting!r}")
+    if subject.cls.setting == "uda":
+        return
+    plain = subject.batch()
+    terms = subject.method().training_step(plain, context())
+    shown = subject.method().training_step(with_target(plain, subject.ndim), context())
+    require(_equal(terms, shown), "setting is 'ssdg', but the terms depend on target images: declare setting = 'uda'")
+
+
+def _adversary(subject: Subject) -> None:
+    method, batch = subject.method(), subject.batch()
+    if method.adversary is None:
+        return
+    players = players_of(method)
+    named = dict(method.named_parameters())
+    critics = {name: p for name, p in named.items() if name.startswith("adversary.")}
+    others = {name: p for name, p in named.items() if name not in critics}
+    shared = {id(p) for p in others.values()} & {id(p) for p in method.get_submodule("adversary").parameters()}
+    require(len(players) == 2 and not shared, "the adversary must have parameters of its own, none shared")
+    minimise(method.training_step(batch, context()), players[0], clip=None)
+    require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
+    before = {name: (p.detach().clone(), _copy(p.grad)) for name, p in others.items()}
+    start = {name: p.detach().clone() for name, p in critics.items()}
+    minimise(method.adversary_step(batch, context()), players[1], clip=None)
+    for name, (weight, gradient) in before.items():
+        same = gradient is None if others[name].grad is None else _same(gradient, others[name].grad)
+        require(same and torch.equal(weight, others[name]), f"adversary_step changes {name} or its gradient")
+    still = [name for name, p in critics.items() if torch.equal(p, start[name])]
+    require(not still, f"adversary weights that do not move: {', '.join(still[:5])}")
+
+
+def _config(subject: Subject) -> None:
+    config = subject.cls.Config
+    parameters = getattr(config, "__dataclass_params__", None)
+    require(parameters is not None and parameters.frozen, "Config must be a frozen dataclass")
+    silent = [f.name for f in dataclasses.fields(config) if not f.metadata.get("source")]
+    require(not silent, f"Config fields without metadata={{'source': ...}}: {', '.join(silent)}")
+    stored = json.loads(json.dumps(to_json(config())))
+    require(build(config, stored, "method") == config(), "Config changes on its way through JSON and back")
+    try:
+        build(config, {"no_such_setting": 1}, "method")
+    except UsageError:
+        return
+    raise CheckFailed("Config accepts a setting that does not exist")
+
+
+def _precision(subject: Subject) -> None:
+    method, batch = subject.method(), subject.batch()
+    with _without_onednn():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            terms = method.training_step(batch, context())
+        require_finite(terms, "under bfloat16 autocast, terms")
+        minimise(terms, players_of(method)[0], clip=None)
+        require_finite(gradients(method), "under bfloat16 autocast, gradients")
+        with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+            logits = method.eval().predict(batch.image, batch.foreground)
+        require_finite({"logits": logits}, "under bfloat16 autocast, predictions")
+
+
+def _foreground(subject: Subject) -> None:
+    for value in (False, True):
+        method, batch = subject.method(), subject.batch()
+        batch = replace(batch, foreground=torch.full_like(batch.foreground, value))
+        require_finite(method.training_step(batch, context()), f"with foreground all {value}, terms")
+        with torch.no_grad():
+            logits = method.eval().predict(batch.image, batch.foreground)
+        require_finite({"logits": logits}, f"with foreground all {value}, predictions")
+
+
+@contextlib.contextmanager
+def _without_onednn() -> Iterator[None]:
+    """Turn oneDNN off: some CPUs get non-finite bfloat16 weight gradients from it on 2³ maps (torch 2.13)."""
+    # Not its own context manager, which also sets a flag that warns on machines without Intel GPUs.
+    enabled: bool = torch.backends.mkldnn.enabled  # type: ignore[assignment]  # torch types it as a descriptor
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = enabled  # type: ignore[assignment]
+
+
+def _state(method: Method) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in method.state_dict().items()}
+
+
+def _copy(value: Tensor | None) -> Tensor | None:
+    return None if value is None else value.detach().clone()
+
+
+def _same(first: Tensor | None, second: Tensor | None) -> bool:
+    return first is not None and second is not None and torch.equal(first, second)
+
+
+def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def _global_state() -> tuple[bytes, str, str]:
+    """Return the state of the process's global generators: torch's, Python's and NumPy's."""
+    legacy = repr(np.random.get_state())  # noqa: NPY002 - the one that a method must not draw from
+    return bytes(torch.get_rng_state().tolist()), repr(random.getstate()), legacy
+
+
+CHECKS: dict[str, Callable[[Subject], None]] = {
+    "finite terms": _finite_terms,
+    "every network weight moves": _weights_move,
+    "predict": _predict,
+    "predict on a single image": _single_image,
+    "inputs unchanged": _inputs_unchanged,
+    "reproducible": _reproducible,
+    "resume": _resume,
+    "setting": _setting,
+    "adversary apart": _adversary,
+    "configuration": _config,
+    "bfloat16": _precision,
+    "empty and full foreground": _foreground,
+}
+"""Name -> check; each raises :class:`CheckFailed`, or whatever the method raises."""

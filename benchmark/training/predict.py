@@ -1,0 +1,95 @@
+"""A finished run on the user's own images: predictions in each image's own grid."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ssdg.datasets.base import Case, Domain, Task
+from ssdg.datasets.discovery import is_junk, stem
+
+from ..data.images import write_prediction
+from ..data.prepared import PreparedDomain
+from ..data.preprocess import prepare_case
+from ..settings import UsageError
+from ..spec import PreprocessConfig
+from ..storage.stored import StoredRun
+from .assemble import find_device, load_run_method
+from .evaluate import Predictor
+from .progress import RunObserver
+
+SUFFIXES = {2: (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp"), 3: (".nii.gz", ".nii")}
+
+
+def predict_images(
+    run: StoredRun, task: Task, images: Path, output: Path, device_name: str, observer: RunObserver
+) -> list[Path]:
+    """Segment an image or a folder of images with a finished run; return the files written.
+
+    Labels and masks are not looked for: the foreground is the whole picture in 2D, the non-zero voxels in 3D.
+
+    Args:
+        run: a finished run.
+        task: its task.
+        images: a file, or a folder of files, of the task's kind.
+        output: folder for PNG (2D) or NIfTI (3D) files of class indices, each named like its image.
+        device_name: as ``--device``.
+        observer: told how it goes.
+
+    Raises:
+        UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.
+        DataError: an image that cannot be used; the ones before it are written.
+    """
+    files = find_images(images, task.ndim)
+    suffix = ".png" if task.ndim == 2 else ".nii.gz"
+    outputs = [output / f"{stem(file)}{suffix}" for file in files]
+    inputs = {file.resolve() for file in files}
+    for path in outputs:
+        if path.resolve() in inputs:
+            raise UsageError(f"the prediction {path} would overwrite an image: give another --output folder")
+    request = run.spec.request
+    device = find_device(device_name)
+    method = load_run_method(run.path, run.spec, task, device)
+    predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
+    # The oracle brain mask needs labels; images of one's own have none.
+    config = replace(request.preprocess, brain_mask="nonzero")
+    observer.scoring(str(images), len(files))
+    for file, path in zip(files, outputs, strict=True):
+        write_prediction(_segment(predictor, task, file, config), file, path)
+        observer.scored()
+    return outputs
+
+
+def find_images(place: Path, ndim: int) -> list[Path]:
+    """Return the images at a path: itself, or those in the folder, sorted; names that would collide are refused."""
+    suffixes = SUFFIXES[ndim]
+    if place.is_file():
+        return [place]
+    files = sorted(p for p in place.iterdir() if p.name.lower().endswith(suffixes) and p.is_file() and not is_junk(p))
+    if not files:
+        raise UsageError(f"no image in {place}: a {ndim}D task takes files that end in {', '.join(suffixes)}")
+    stems = [stem(file) for file in files]
+    for one in stems:
+        if stems.count(one) > 1:
+            raise UsageError(
+                f"{place} has several images called {one!r}: their predictions would overwrite each other"
+            )
+    return files
+
+
+def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessConfig) -> np.ndarray:
+    case = Case(id=stem(file), image=file)
+    domain = Domain("input", "", (case,), {}, str(file), "", skull_stripped=False)
+    prepared = prepare_case(case, domain, task, config, with_label=False)
+    one = PreparedDomain(
+        name=domain.name,
+        ids=(case.id,),
+        strata=(case.stratum,),
+        image=prepared.image[None],
+        label=None,
+        foreground=prepared.foreground[None],
+        geometries=(prepared.geometry,),
+        digest="",
+    )
+    [(_, labels)] = predictor.native_labels(one, [case.id])
+    return labels

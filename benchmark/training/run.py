@@ -1,0 +1,222 @@
+"""One run from request to results: the job of every launcher.
+
+Data are found, checked and prepared first, so that a corrupt file of the last target is named before the first step;
+then the run is trained, if it is not yet, from the source alone; then its targets are scored.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ssdg.datasets.base import Task
+from ssdg.methods import load_method
+
+from ..data.loader import Batches, pool
+from ..data.material import Material, Shelf, find_material
+from ..data.prepared import PreparedDomain
+from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
+from ..storage import environment
+from ..storage.attempts import Attempts
+from ..storage.lease import Lease
+from ..storage.store import RunFolder, evaluation_path, failure, run_path
+from .assemble import build_method, find_device, load_run_method, resolve, use_threads
+from .checkpoint import Checkpoints
+from .evaluate import Predictor, Subject, evaluate
+from .place import Place
+from .progress import RunObserver
+from .train import Diverged, Interrupted, Row, fit
+from .validate import autocast
+
+
+def run_one(
+    request: RunRequest,
+    task: Task,
+    targets: Sequence[str],
+    place: Place,
+    observer: RunObserver,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Path:
+    """Train a run if needed, score it on its held-out source cases and on the targets; return its folder.
+
+    Everything already done is left as it is, whatever was interrupted is continued.
+
+    Args:
+        request: what to train.
+        task: the task the request names.
+        targets: domains of the task to score; for an intra-domain request, its own target.
+        place: where the data are and the results go.
+        observer: told what happens.
+        should_stop: looked at after each step, after each case that is prepared or scored, and while waiting.
+
+    Raises:
+        UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.
+        Diverged: training met a non-finite loss; the run's folder says so.
+        Interrupted: ``should_stop`` said so; the run can be continued.
+    """
+    # A device that is not there is the command's fault, not the run's: nothing is recorded.
+    autocast(find_device(place.device), request.training.precision)
+
+    def look() -> None:
+        if should_stop():
+            raise Interrupted("stopped before it was done; the same command continues it")
+
+    material = find_material(
+        request, task, targets, Shelf(place.data_root, place.prepared, place.strict), observer.say
+    )
+    spec = resolve(request, task, load_method(request.method), material)
+    folder = run_path(place.results_root, spec)
+    with Lease(folder, wait=place.wait, look=look) as lease:
+        store = RunFolder(folder, lease.check)
+        store.begin(spec)
+        attempts = Attempts(folder, lease.check, place.starts)
+        job = _Job(spec, task, material, store, attempts, place, observer, look)
+        todo = job.unscored()
+        if store.trained and not todo:
+            observer.say(f"already done: {folder}")
+            return folder
+        failed = store.clear_failure()
+        try:
+            attempts.begin(environment.start(place.log), forgive=failed)
+            prepared = material.prepare(task, request.preprocess, place.prepared, job.preparing)
+            if not store.trained:
+                # Of the targets, training is handed the one that its method or its selection may see, or none.
+                target = material.target
+                job.train(
+                    prepared[material.source.domain.name],
+                    prepared[target.domain.name] if target is not None else None,
+                    should_stop,
+                )
+            job.score(prepared, todo)
+        except Diverged as error:
+            store.mark("DIVERGED", failure(error))
+            raise
+        except Interrupted:
+            raise
+        except Exception as error:
+            store.mark("FAILED", failure(error))
+            raise
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """A run with its lease held: what is left to do, and the doing of it."""
+
+    spec: RunSpec
+    task: Task
+    material: Material
+    store: RunFolder
+    attempts: Attempts
+    place: Place
+    observer: RunObserver
+    look: Callable[[], None]  # raises Interrupted where the run is asked to stop
+
+    def preparing(self, domain: str, done: int, total: int) -> None:
+        """Tell that a case is prepared, and stop here if asked to."""
+        self.observer.preparing(domain, done, total)
+        self.look()
+
+    def scored(self) -> None:
+        """Tell that a case is scored, and stop here if asked to."""
+        self.observer.scored()
+        self.look()
+
+    def unscored(self) -> dict[str, EvaluationSpec]:
+        """Return the evaluations that are not done, by the name of what they score."""
+        specs = {name: self._evaluation(name) for name in self.material.scored}
+        return {
+            name: spec
+            for name, spec in specs.items()
+            if not (evaluation_path(self.store.path, spec) / "DONE").exists()
+        }
+
+    def train(self, source: PreparedDomain, target: PreparedDomain | None, should_stop: Callable[[], bool]) -> None:
+        """Train and mark the run DONE.
+
+        Args:
+            source: trains; its held-out cases are looked at.
+            target: gives unlabelled images to a method that adapts, labelled cases to oracle selection; else None.
+            should_stop: see :func:`run_one`.
+        """
+        request, material = self.spec.request, self.material
+        device = find_device(self.place.device)
+        threads = use_threads(device, self.store.environment().get("threads"), self.place.threads)
+        if not self.store.environment():
+            self.store.write_environment(environment.record(str(device), threads))
+        cls, unlabelled = load_method(request.method), None
+        looked_at = {"held_out_dsc": pool(source, material.held_out, device)}
+        if target is not None and cls.setting == "uda":
+            unlabelled = pool(target, target.ids, device, labelled=False)
+        if target is not None and request.training.selection == "oracle":
+            looked_at["oracle_dsc"] = pool(target, target.ids, device)
+        training = pool(source, material.training, device)
+        batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
+        method = build_method(cls, self.spec, self.task, device)
+        checkpoints = Checkpoints(
+            self.store.checkpoints,
+            {"train_id": self.spec.train_id, "device": device.type, "threads": threads},
+            interval=self.place.checkpoint_interval,
+            guard=self.store.guard,
+            warn=self.observer.say,
+            saved=self._saved,
+        )
+        recorder = _Recorder(self.observer, self.store)
+        progress = fit(method, batches, looked_at, request, checkpoints, recorder, should_stop)
+        checkpoints.finish(method.state_dict())
+        self.attempts.progressed()
+        self.store.write_history(progress.history, final=True)
+        best = {"best_epoch": progress.best_epoch} if progress.best_weights is not None else {}
+        self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
+        checkpoints.clear()  # not before DONE: a run killed in between would train again
+
+    def score(self, prepared: Mapping[str, PreparedDomain], todo: Mapping[str, EvaluationSpec]) -> None:
+        """Evaluate the finished run on some domains; its weights are loaded once."""
+        if not todo:
+            return
+        request, commit = self.spec.request, environment.commit()
+        device = find_device(self.place.device)
+        method = load_run_method(self.store.path, self.spec, self.task, device)
+        predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
+        for name, evaluation in todo.items():
+            scored = self.material.scored[name]
+            domain = scored.found.domain
+            provenance = {"counts": scored.counts(), "commit": commit, "finished": environment.now()}
+            subject = Subject(self.task, domain, prepared[domain.name], scored.ids, provenance)
+            self.observer.scoring(name, len(scored.ids))
+            folder = evaluation_path(self.store.path, evaluation)
+            evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
+            self.attempts.progressed()
+
+    def _saved(self, step: int) -> None:
+        if step:  # that of step 0 comes with every first start
+            self.attempts.progressed()
+
+    def _evaluation(self, name: str) -> EvaluationSpec:
+        request, scored = self.spec.request, self.material.scored[name]
+        return EvaluationSpec(
+            train_id=self.spec.train_id,
+            domain=name,
+            manifest=scored.found.manifest.digest,
+            cases=digest(scored.ids),
+            selection=request.training.selection,
+            preprocess=request.preprocess,
+            resample=request.evaluation.resample,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recorder:
+    """Passes progress on and keeps ``history.csv`` up to date."""
+
+    observer: RunObserver
+    store: RunFolder
+
+    def start(self, step: int, total_steps: int) -> None:
+        self.observer.start(step, total_steps)
+
+    def step(self, step: int) -> None:
+        self.observer.step(step)
+
+    def epoch(self, row: Row, history: list[Row]) -> None:
+        self.store.write_history(history)
+        self.observer.epoch(row, history)
