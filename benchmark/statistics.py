@@ -179,8 +179,9 @@ def _student(difference: float, parts: Sequence[tuple[float, int]]) -> tuple[flo
 
 
 def _signed_rank(differences: _Scores) -> float:
-    """Return the two-sided p of Wilcoxon's signed-rank test; differences of 0 are left out."""
-    nonzero = differences[differences != 0]
+    """Return the two-sided p of Wilcoxon's signed-rank test; zeros are left out, equal sizes share a rank."""
+    # In whole units of what is equal: else rounding, and not size, would rank differences that are the same.
+    nonzero = np.round(differences[differences != 0] / EQUAL)
     if not nonzero.size:
         return 1.0
     from scipy.stats import wilcoxon

@@ -140,8 +140,8 @@ def test_other_data_than_those_scored_are_refused(scored, tmp_path):
 
 def test_a_suite_without_a_finished_run_says_what_to_do(bench, tmp_path):
     result = draw(bench, write_suite(tmp_path, 2), "--output", str(tmp_path / "f.png"))
-    assert result.exit_code == 2
-    assert "no finished run" in result.output
+    assert result.exit_code == 3
+    assert "nothing that is asked for of suite" in result.output
     assert "bench sweep" in result.output
     assert draw(bench, write_suite(tmp_path, 2), "--output", "f.jpg").exit_code == 2
 

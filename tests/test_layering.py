@@ -112,6 +112,7 @@ READERS = {
     "compare": ["compare", "erm", "randconv", "--suite", "demo"],
     "rank": ["rank", "demo"],
     "report": ["report", "demo", "--no-images"],
+    "export": ["export", "demo", "--output", "exported"],
 }
 
 

@@ -11,6 +11,7 @@ from ssdg.benchmark.storage.stored import read_run, scan
 from ssdg.benchmark.training import run as running
 
 from .conftest import TINY
+from .report_page import Page
 
 EPOCHS = ("--set=training.epochs=4", "--set=training.validation_interval=1")
 RUN = ("run", "--method", "ras4dg", *TINY, *EPOCHS)
@@ -51,6 +52,10 @@ def refused(result, *words):
     assert "Traceback" not in result.output
     assert all(word in result.output for word in words), result.output
     return True
+
+
+def dashes(drawing):
+    return sum("stroke-dasharray" in one.attributes.get("style", "") for one in drawing.everything())
 
 
 def history(run):
@@ -195,6 +200,15 @@ def test_a_suite_from_the_sweep_to_the_table(bench, suite):
     assert "an upper bound, not a method" in table.output
     ordinary = bench("table", suite, "--final")
     assert "†" not in ordinary.output
+    alone = bench("status", suite, "--json", "--selection", "oracle", "--methods", "erm-oracle")
+    assert [row["row"] for row in json.loads(alone.stdout)] == ["erm-oracle"] * 2
+    page = bench.results / "report.html"
+    where = ("--results-root", str(bench.results), "--no-images", "--output", str(page))
+    report = bench("report", suite, "--selection", "oracle", *where)
+    assert report.exit_code == 0, report.output
+    plain, marked = Page(page.read_text()).section("learning").find_all("svg")
+    assert "target and held-out DSC" in marked.text
+    assert [dashes(plain), dashes(marked)] == [0, 2]
     assert bench("cancel", suite, "--selection", "oracle").exit_code == 0
     assert "0 to do" in bench("retry", suite, "--selection", "oracle").output
 

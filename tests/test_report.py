@@ -2,7 +2,9 @@
 
 import base64
 import io
+import itertools
 import json
+import os
 import re
 import shutil
 import warnings
@@ -261,9 +263,9 @@ def test_worst_cases_by_their_mean_as_their_worst_seed_left_them(phantom_data, t
     for one, scores in zip(planned, [(0.5, 0.1, 0.9, 0.8), (0.3, 0.6, 0.9, 0.7)], strict=True):
         write_run(bench.results, one.request, {"phantom2d-b": cases(*scores)})
     made = page_of((bench, suite), tmp_path / "report.html")
-    shown = [one.text for one in made.section("worst").find_all("h4")]
+    shown = [one.text for one in made.section("worst").find_all("h5")]
+    assert [one.text for one in made.section("worst").find_all("h4")] == ["w/o SSDG highest mean, and the baseline"]
     assert shown == [
-        "w/o SSDG highest mean, and the baseline",
         "Case case-1 DSC 35.00; shown: seed 0, 10.00",
         "Case case-0 DSC 40.00; shown: seed 1, 30.00",
         "Case case-3 DSC 75.00; shown: seed 1, 70.00",
@@ -337,7 +339,8 @@ def test_no_result_at_all(phantom_data, tmp_path):
     bench = Bench(phantom_data, tmp_path / "results")
     result = report((bench, "table1"), tmp_path / "report.html")
     assert result.exit_code == 3
-    assert "no run of table1 is finished" in result.output
+    assert "nothing that is asked for of suite 'table1' is finished under" in result.output
+    assert "`bench sweep table1`" in result.output
     made = Page((tmp_path / "report.html").read_text())
     assert made.sections == ["table", "missing", "provenance"]
     assert "published 72.88" in made.section("table").text
@@ -345,6 +348,51 @@ def test_no_result_at_all(phantom_data, tmp_path):
     unpublished = report((bench, "table1"), tmp_path / "report.html", "--no-published")
     assert unpublished.exit_code == 3
     assert "72.88" not in (tmp_path / "report.html").read_text()
+
+
+def test_an_incomplete_baseline_leaves_differences_out_and_says_so(pictures, tmp_path):
+    made = page_of(pictures, tmp_path / "report.html", "--no-images", "--seeds", "0-2")
+    assert "differences" not in made.sections
+    assert "Differences to w/o SSDG are left out" in made.root.find_all("header")[0].text
+
+
+def test_measures_of_shapes_say_their_unit_once(pictures, tmp_path):
+    bench, suite = pictures
+    shutil.copytree(bench.results / "runs", tmp_path / "copied" / "runs")
+    copied = Bench(bench.data, tmp_path / "copied")
+    copied("rescore", str(suite), "--metrics", "hd95", "--jobs", "1", "--methods", "erm")
+    made = page_of((copied, suite), tmp_path / "report.html", "--no-images", "--methods", "erm")
+    [found] = [one for one in made.section("measures").find_all("div") if one.text.strip().startswith("HD95")]
+    assert [one.text for one in found.find_all("thead")[0].find_all("th")][2:] == ["camera b (px)", "camera c (px)"]
+
+
+def test_headings_leave_no_level_out(either):
+    levels = [int(one.tag[1]) for one in either.elements if re.fullmatch("h[1-6]", one.tag)]
+    assert levels[0] == 1
+    assert all(after <= before + 1 for before, after in itertools.pairwise(levels)), levels
+
+
+def test_an_output_that_cannot_be_is_refused_before_anything_is_computed(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr("ssdg.benchmark.cli.report.Selection", None)
+    (tmp_path / "file").touch()
+    result = report(pictures, tmp_path / "file" / "report.html")
+    assert result.exit_code == 2
+    assert "--output" in result.output
+    assert f"{tmp_path / 'file'} is a file, not a folder" in " ".join(result.output.split())
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    result = report(pictures, tmp_path / "new" / "report.html")
+    assert result.exit_code == 2
+    assert "name another folder" in result.output
+
+
+def test_ctrl_c_leaves_nothing_behind(pictures, tmp_path, monkeypatch):
+    def stop(_report):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("ssdg.benchmark.report.page.render_page", stop)
+    result = report(pictures, tmp_path / "report.html")
+    assert (result.exit_code, result.output) == (130, "bench: stopped\n")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_unreadable_folders_are_named_and_the_rest_is_shown(pictures, tmp_path):

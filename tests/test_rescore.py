@@ -252,6 +252,22 @@ def test_counts_that_disagree_are_named(bench):
     assert "remove that evaluation's folder and score the run again" in result.output
 
 
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [(0, "another", "names cases that phantom2d-b lacks: another"), (2, "4", "has classes 4, and the task 1 to 1")],
+)
+def test_rows_of_no_case_or_class_are_named(bench, column, value, message):
+    path = bench.folder() / "cases.csv"
+    head, *lines = path.read_text().splitlines()
+    rows = [line.split(",") for line in lines]
+    for row in rows if column else rows[:1]:
+        row[column] = value
+    path.write_text("\n".join([head, *map(",".join, rows)]) + "\n")
+    result = bench.rescore()
+    assert (result.exit_code, message in result.output) == (1, True)
+    assert len(bench.rows("randconv")) == 4
+
+
 def test_an_audit_of_what_is_there_is_asked_for(bench):
     bench.rescore()
     other = sorted((bench.folder() / "predictions").iterdir())[0]

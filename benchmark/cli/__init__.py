@@ -14,11 +14,19 @@ from ..settings import UsageError
 from ..storage.attempts import NoProgress
 from ..storage.files import StorageError, storage_error
 from ..storage.lease import LeaseHeld, LeaseLost
-from . import about, compare, data, figure, report, rescore, runs, status, sweep, table
+from . import about, compare, data, export, figure, report, rescore, runs, status, sweep, table
 
 
 class Bench(click.Group):
     """The group of all verbs: known errors become one line and an exit code, unknown verbs get the nearest one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; Ctrl-C, where the verb does not answer it itself, becomes one line and its exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("bench: stopped", err=True)
+            sys.exit(INTERRUPTED)
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run a verb; expected errors end the process with their exit code and without a traceback."""
@@ -64,6 +72,7 @@ for command in [
     *rescore.commands,
     *compare.commands,
     *report.commands,
+    *export.commands,
     *about.commands,
     data.data,
     figure.figure,

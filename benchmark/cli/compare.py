@@ -49,7 +49,7 @@ def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> N
 
     A row is named by its id, or by its method where one row alone has that. Differences are paired by case.
     """
-    from ..comparisons.contrasts import contrast_rows, find_row, group_headings
+    from ..comparisons.contrasts import contrast_rows, find_row, group_headings, pairing_notes
 
     selection = Selection({**given, "methods": None})
     suite = selection.suite.narrowed(selection.choice)
@@ -58,6 +58,7 @@ def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> N
         raise UsageError(f"{one!r} and {other!r} are the same row of suite {suite.name!r}; name two")
     collected = _collect(selection, replace(suite, rows=(first, second)), metric)
     headings = [heading for column in collected.columns for heading in group_headings(collected, column)]
+    collected = replace(collected, notes=(*collected.notes, *pairing_notes(collected, headings)))
     family = contrast_rows(collected, [first], second, headings)
     if as_json:
         _print_json(collected, family, row=first.id, other=second.id)
@@ -76,13 +77,14 @@ def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None
 
     The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
     """
-    from ..comparisons.contrasts import contrast_rows, find_baseline, overall_headings, rank_rows
+    from ..comparisons.contrasts import contrast_rows, find_baseline, overall_headings, pairing_notes, rank_rows
 
     selection = Selection(given)
     suite = selection.suite.narrowed(selection.choice)
     base = find_baseline(suite, baseline)
     collected = _collect(selection, suite, metric)
     headings = overall_headings(collected)
+    collected = replace(collected, notes=(*collected.notes, *pairing_notes(collected, headings)))
     family = contrast_rows(collected, suite.rows, base, headings)
     rankings = rank_rows(collected, headings)
     if as_json:

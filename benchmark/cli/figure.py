@@ -20,7 +20,7 @@ from .selection import names as name_list
 F = TypeVar("F", bound=Callable[..., Any])
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-OUTPUT = click.Path(path_type=Path, dir_okay=False)
+OUTPUT = options.OutputFile()
 
 
 def width(function: F) -> F:
@@ -41,7 +41,7 @@ def _write(drawn: Any, output: Path) -> None:
     save_figure(drawn, output)
     height = drawn.get_figheight()
     if height > PAGE:
-        advice = "show less, or give a larger --width"
+        advice = "show less, or give another --width"
         click.echo(f"bench: the figure is {height:.1f} in high, a page about {PAGE:g}: {advice}", err=True)
 
 
@@ -194,10 +194,8 @@ def predictions(cases: tuple[str, ...], output: Path, data_root: Path, **given: 
         notes.append(f"{chosen.why} ({domain.citation or domain.source}).")
         tasks.append(selection.inventory.task(column.task))
     if not strips:
-        raise UsageError(
-            f"suite {suite.name!r} has no finished run under {selection.results_root}: "
-            f"run `bench sweep {suite.name}`, or give --results-root"
-        )
+        click.echo(f"bench: {selection.nothing_finished()}", err=True)
+        sys.exit(INCOMPLETE)
     note = note_of(results, tasks, notes)
     _write(predictions_figure(strips, legend_of(tasks), note, given["width"]), output)
     click.echo(note)

@@ -16,6 +16,23 @@ from ..settings import UsageError, unknown
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class OutputFile(click.Path):
+    """A file to write. A place where that cannot be is refused before anything is computed for it."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path, dir_okay=False, writable=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the path; the folders that it still lacks are made when it is written."""
+        path = Path(os.fsdecode(super().convert(value, param, ctx)))
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if not folder.is_dir():
+            self.fail(f"{path} cannot be written: {folder} is a file, not a folder", param, ctx)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            self.fail(f"{path} cannot be written: no file can be made in {folder}; name another folder", param, ctx)
+        return path
+
+
 def data_root(function: F) -> F:
     """Add --data-root."""
     return click.option(

@@ -18,7 +18,7 @@ from .selection import Selection, suite_options
 @options.data_root
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OutputFile(),
     default=Path("report.html"),
     show_default=True,
     help="One file that loads nothing: it can be mailed, printed and kept.",
@@ -51,9 +51,7 @@ def report(output: Path, no_images: bool, no_published: bool, **given: Any) -> N
     click.echo(f"{output}: {len(page.encode()) / 1e6:.2f} MB")
     # A page without a number is written, because it says what failed, and is no success.
     if not made.evaluations:
-        click.echo(
-            f"bench: no run of {made.suite.name} is finished and scored under {selection.results_root}", err=True
-        )
+        click.echo(f"bench: {selection.nothing_finished()}", err=True)
     if not made.evaluations or selection.problems:
         sys.exit(INCOMPLETE)
 

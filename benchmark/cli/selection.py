@@ -87,7 +87,8 @@ class Selection:
         choices = [options.find_task(name) for name in given["tasks"]]
         self.task_files = {choice.task.name: choice.file for choice in choices if choice.file is not None}
         self.inventory = Inventory(registry(), {**TASKS, **{choice.task.name: choice.task for choice in choices}})
-        self.suite: Suite = load_suite(given["suite"])
+        self.name: str = given["suite"]  # as given: of a file, its path
+        self.suite: Suite = load_suite(self.name)
         for column in self.suite.columns:
             check_column(column, self.inventory.task(column.task))
         self.choice = Choice(
@@ -130,6 +131,14 @@ class Selection:
     def rescan(self) -> None:
         """Look again at what is on disk."""
         self.runs, self.problems = scan(self.results_root)
+
+    def nothing_finished(self) -> str:
+        """Return what to say where nothing of the chosen part is finished, with the way out."""
+        return (
+            f"nothing that is asked for of suite {self.suite.name!r} is finished under {self.results_root}: "
+            f"`bench status {self.name}` says what is there, `bench sweep {self.name}` makes it; "
+            "or give another --results-root"
+        )
 
     def unavailable(self) -> list[str]:
         """Return the rows whose method is not in this version."""

@@ -171,7 +171,7 @@ def _text(overview: Overview) -> list[str]:
             text += ["", f"{line.item.name}: {line.work.error if failed else 'ended without a result'}"]
             if line.log is not None:
                 text += [f"  {line.log}", *(f"  | {said}" for said in last_lines(line.log, TAIL))]
-    text.append(f"{len(lines)} runs: {tally(line.work.state for line in lines)}")
+    text.append(f"{len(lines)} run{'' if len(lines) == 1 else 's'}: {tally(line.work.state for line in lines)}")
     return [*text, overview.remark] if overview.remark else text
 
 

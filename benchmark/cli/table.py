@@ -11,6 +11,7 @@ from ..scoring.measures import DSC, MEASURES
 from ..storage.files import write_text
 from ..tables.render import FORMATS, render
 from ..tables.tables import TableOptions, build_table
+from .options import OutputFile
 from .selection import Selection, suite_options
 
 
@@ -24,7 +25,7 @@ from .selection import Selection, suite_options
     show_default=True,
     help="What to print; published numbers stand beside dsc only.",
 )
-@click.option("--output", type=click.Path(path_type=Path, dir_okay=False), help="File instead of the terminal.")
+@click.option("--output", type=OutputFile(), help="File instead of the terminal.")
 @click.option("--no-published", is_flag=True, help="Leave out the paper's numbers and the differences to them.")
 @click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases.")
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")

@@ -9,11 +9,20 @@ import numpy as np
 from ..settings import UsageError, unknown
 from ..statistics import Comparison, compare, holm
 from ..suites.suite import Column, Row, Suite
-from ..tables.aggregate import SeedResult
+from ..tables.aggregate import SeedResult, tally
 from ..tables.collect import Collected
 from ..tables.pairing import pair
 from ..tables.tables import Heading, column_headings, holes
 from .ranking import RankStability, rank_stability
+
+MISSED = (
+    "A class that any of the rows compared misses in a case is left out of that case for all of them, and only the "
+    "rows with the fewest misses are ranked; NSD counts a miss as 0"
+)
+UNEVEN = (
+    "A case's score here is the mean of its classes that are defined; a table averages each class over its cases "
+    "first, so that means differ where a class has no value in some cases"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +119,9 @@ def contrast_rows(collected: Collected, rows: Sequence[Row], other: Row, heading
             if comparison.cases:
                 made.append((row, heading, comparison))
             else:
-                where = f"{heading.column.label} {heading.label}".strip()
-                missing.append(f"{row.label} and {other.label} on {where}: no case has a score of every seed of both")
+                missing.append(
+                    f"{row.label} and {other.label} on {_where(heading)}: no case has a score of every seed of both"
+                )
     adjusted = holm([comparison.p for _, _, comparison in made])
     contrasts = [Contrast(row, other, where, c, p) for (row, where, c), p in zip(made, adjusted, strict=True)]
     return Family(tuple(contrasts), tuple(missing))
@@ -120,12 +130,12 @@ def contrast_rows(collected: Collected, rows: Sequence[Row], other: Row, heading
 def rank_rows(collected: Collected, headings: Sequence[Heading]) -> list[Ranking]:
     """Return a ranking for each printed column where at least two rows can be ranked.
 
-    Left out are rows that saw the target, that lack seeds, or have a seed without any score; and cases without a
-    score of every seed of the rows that are left.
+    Left out are rows that saw the target, that lack seeds, or have a seed without any score, and more misses than
+    others under a measure that leaves misses out; and cases without a score of every seed of the rows that are left.
     """
     made = []
     for heading in headings:
-        rows = [row for row in collected.suite.rows if row.saw_source_alone and is_complete(collected, row, heading)]
+        rows = _competing(collected, heading)
         if not rows:
             continue
         paired = pair([_seeds(collected, row, heading) for row in rows], heading.group, heading.average)
@@ -137,10 +147,41 @@ def rank_rows(collected: Collected, headings: Sequence[Heading]) -> list[Ranking
     return made
 
 
+def pairing_notes(collected: Collected, headings: Sequence[Heading]) -> list[str]:
+    """Return why paired means may not be those of the table, as sentences: misses, and classes not defined."""
+    notes, uneven = [], False
+    for heading in headings:
+        rows = [row for row in collected.suite.rows if is_complete(collected, row, heading)]
+        tallies = {row.label: tally(_seeds(collected, row, heading), heading.group) for row in rows}
+        several = any(len(_seeds(collected, row, heading)[0].scores.classes) > 1 for row in rows)
+        uneven |= several and any(undefined for undefined, _ in tallies.values())
+        if collected.measure.skips_misses and any(missed for _, missed in tallies.values()):
+            counts = ", ".join(f"{label} {missed}" for label, (_, missed) in tallies.items())
+            notes.append(f"Misses on {_where(heading)}, which {collected.measure.short} leaves out: {counts}")
+    return notes + ([MISSED] if notes else []) + ([UNEVEN] if uneven else [])
+
+
 def is_complete(collected: Collected, row: Row, heading: Heading) -> bool:
     """Return whether a row has all the suite's seeds on a target."""
     scores = collected.scores[row.id, heading.column]
     return scores.standing == "planned" and len(scores.seeds) == len(collected.suite.seeds)
+
+
+def _competing(collected: Collected, heading: Heading) -> list[Row]:
+    """Return the rows to rank; as in a table, none ranks well by predicting less."""
+    rows = [row for row in collected.suite.rows if row.saw_source_alone and is_complete(collected, row, heading)]
+    if not collected.measure.skips_misses:
+        return rows
+    missed = [_misses(collected, row, heading) for row in rows]
+    return [row for row, count in zip(rows, missed, strict=True) if count == min(missed)]
+
+
+def _misses(collected: Collected, row: Row, heading: Heading) -> int:
+    return tally(_seeds(collected, row, heading), heading.group)[1]
+
+
+def _where(heading: Heading) -> str:
+    return f"{heading.column.label} {heading.label}".strip()
 
 
 def _seeds(collected: Collected, row: Row, heading: Heading) -> tuple[SeedResult, ...]:

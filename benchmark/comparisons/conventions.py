@@ -46,7 +46,7 @@ class ConventionRow:
 
     row: Row
     cells: tuple[Cell, ...]
-    ranks: tuple[int, ...] | None  # None: saw the target, or not complete everywhere, or nothing to rank it with
+    ranks: tuple[int, ...] | None  # None: does not compete, or there is nothing to rank it with
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _ranked(
 ) -> tuple[list[ConventionRow], list[float | None]]:
     """Return the rows with their ranks under each convention, and each convention's tau with the first."""
     rows = collected.suite.rows
-    ranked = [r for r in rows if r.saw_source_alone and all(cell.state == "complete" for cell in cells[r.id])]
+    ranked = _competing(rows, cells)
     sign = 1.0 if collected.measure.better == "higher" else -1.0
     goodness = np.array([[sign * (cell.mean or 0.0) for cell in cells[row.id]] for row in ranked])
     if len(ranked) < 2:
@@ -202,3 +202,11 @@ def _ranked(
     }
     taus = kendall_tau(goodness.T, goodness[:, 0])
     return [ConventionRow(row, cells[row.id], by_row.get(row.id)) for row in rows], [float(tau) for tau in taus]
+
+
+def _competing(rows: Sequence[Row], cells: Mapping[str, tuple[Cell, ...]]) -> list[Row]:
+    """Return the complete rows that saw the source alone; where misses are left out, those with the fewest."""
+    found = [row for row in rows if row.saw_source_alone and all(cell.state == "complete" for cell in cells[row.id])]
+    missed = {row.id: [cell.n_missed if cell.measure.skips_misses else 0 for cell in cells[row.id]] for row in found}
+    fewest = [min(counts) for counts in zip(*missed.values(), strict=True)]
+    return [row for row in found if missed[row.id] == fewest]

@@ -4,24 +4,26 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from ..scoring.measures import Measure
 from ..settings import unknown
 from ..storage.store import to_csv
 from ..tables import latex_text as latex
 from ..tables import render
 from ..tables.aggregate import Cell
-from ..tables.wording import MINUS, ours_text, row_label
+from ..tables.wording import MINUS, misses_notes, ours_text, row_label
 from .conventions import ConventionRow, ConventionTable, TargetConventions
 
 COLUMNS = (
     *("suite", "protocol", "metric", "unit", "task", "source", "target", "region", "empty", "average", "in_force"),
-    *("row", "label", "method", "setting", "state", "reason", "mean", "n", "expected_n", "rank", "kendall_tau"),
+    *("row", "label", "method", "setting", "state", "reason", "mean", "n", "expected_n", "missed", "rank"),
+    "kendall_tau",
 )
 
 NARROW = 9
 """Columns from which on a LaTeX table is set smaller, to fit a page."""
 
 LEGEND = (
-    "In each cell: mean (rank among rows that saw the source alone and are complete); all cases of the target.",
+    "In each cell: mean (rank among complete rows that saw the source alone{fewest}); all cases of the target.",
     "The first column is the convention in force; --set evaluation.NAME=VALUE puts another one there. All are made "
     "from what is stored: nothing is trained or predicted again.",
     f"Kendall's tau: of the ranking with the one in force; 1 is the same order, {MINUS}1 the reverse.",
@@ -49,7 +51,7 @@ def render_markdown(table: ConventionTable) -> str:
         head = ["Method", f"in force: {labels[0]}" if labels[0] else "in force, and any other", *labels[1:]]
         text += ["", f"**{render.escape(_heading(target))}**", "", *render.markdown_table([head, *_lines(target)])]
         text += ["", *notes] if notes else []
-    return "\n".join([*text, "", *(f"* {render.escape(sentence)}" for sentence in LEGEND)]) + "\n"
+    return "\n".join([*text, "", *(f"* {render.escape(line)}" for line in _legend(table.measure))]) + "\n"
 
 
 def render_latex(table: ConventionTable) -> str:
@@ -58,7 +60,9 @@ def render_latex(table: ConventionTable) -> str:
     for target in table.targets:
         made = [" & ".join(map(latex.escape, line)) + r" \\" for line in [*_latex_head(target), *_lines(target)]]
         head, lines = made[: -len(target.rows) - 1], made[-len(target.rows) - 1 :]
-        notes = [f"{latex.escape(sentence)}." for sentence in target.notes] + [latex.escape(s) for s in LEGEND]
+        notes = [f"{latex.escape(sentence)}." for sentence in target.notes] + [
+            latex.escape(line) for line in _legend(table.measure)
+        ]
         text += [
             r"\begin{table}",
             r"\centering"
@@ -95,6 +99,11 @@ def render_json(table: ConventionTable) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
+def _legend(measure: Measure) -> list[str]:
+    fewest = " and have the fewest misses, which are not in the mean" if measure.skips_misses else ""
+    return [sentence.format(fewest=fewest) for sentence in LEGEND]
+
+
 def _title(table: ConventionTable) -> str:
     return f"{table.suite.title}: {table.measure.short} under each convention, protocol {table.suite.protocol}"
 
@@ -126,8 +135,8 @@ def _cell_text(row: ConventionRow, position: int) -> str:
     cell = row.cells[position]
     if cell.state != "complete" or cell.mean is None:
         return ours_text(cell)
-    mean = f"{cell.measure.scale * cell.mean:.2f}"
-    return mean if row.ranks is None else f"{mean} ({row.ranks[position]})"
+    notes = ([] if row.ranks is None else [str(row.ranks[position])]) + misses_notes(cell)
+    return f"{cell.measure.scale * cell.mean:.2f}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _of_table(table: ConventionTable) -> dict[str, Any]:
@@ -172,6 +181,7 @@ def _numbers(cell: Cell) -> dict[str, Any]:
         "mean": None if cell.mean is None else round(cell.measure.scale * cell.mean, 4),
         "n": cell.n_seeds,
         "expected_n": cell.expected_seeds,
+        "missed": cell.n_missed,
     }
 
 

@@ -85,7 +85,7 @@ def style() -> Iterator[None]:
 
 def require_format(output: Path) -> None:
     """Raise UsageError for a file that is neither PDF nor PNG; called before anything is computed."""
-    if output.suffix not in FORMATS:
+    if output.suffix.lower() not in FORMATS:
         raise UsageError(f"a figure is written as .png or .pdf, not {output.suffix or 'a file without suffix'}")
 
 
@@ -96,9 +96,10 @@ def save_figure(figure: Figure, output: Path) -> None:
         UsageError: another suffix.
     """
     require_format(output)
-    metadata = {"CreationDate": None} if output.suffix == ".pdf" else {"Software": None}
+    form = output.suffix[1:].lower()
+    metadata = {"CreationDate": None} if form == "pdf" else {"Software": None}
     with style(), atomic_file(output) as stream:
-        figure.savefig(stream, format=output.suffix[1:], metadata=metadata)
+        figure.savefig(stream, format=form, metadata=metadata)
 
 
 def lines_of(count: int, width: float) -> tuple[int, int]:

@@ -41,6 +41,8 @@ SAVE_INTERVAL = 20.0
 Compute: TypeAlias = Callable[[Sequence[CaseWork]], Iterable[CaseShapes]]
 """Does pieces of work and gives their results one by one, in their order."""
 
+REMEDY = "; remove that evaluation's folder and score the run again"
+
 _COUNTED = CASE_COLUMNS[CASE_COLUMNS.index("tp") :]
 
 
@@ -154,6 +156,8 @@ class Rescorer:
         label_map = dict(label_map_of(domain, subject.run.spec.request.preprocess))
         task, folder = subject.task, subject.evaluation.path
         cases = {case.id: case for case in domain.cases}
+        if foreign := sorted(lacking.keys() - cases.keys()):
+            raise DataError(f"{folder / 'cases.csv'} names cases that {domain.name} lacks: {', '.join(foreign)}")
         return [
             CaseWork(
                 case=cases[name],
@@ -230,13 +234,15 @@ class _File:
     def take(self, work: CaseWork, shapes: CaseShapes, commit: str) -> str:
         """Keep what was measured of a case; return what is wrong where its counts are not those of ``cases.csv``."""
         rows = self.rows[work.case.id]
+        if sorted(row.index for row in rows) != list(range(1, work.classes)):
+            found = ", ".join(str(row.index) for row in rows)
+            return f"case {work.case.id}: cases.csv has classes {found}, and the task 1 to {work.classes - 1}{REMEDY}"
         for row in rows:
             counted = shapes.counts[row.index - 1]
             if counted != row.counts:
                 return (
                     f"case {work.case.id}, class {row.index}: cases.csv says {_listed(row.counts)}, but "
-                    f"{work.prediction} has {_listed(counted)}; remove that evaluation's folder and score the run "
-                    "again"
+                    f"{work.prediction} has {_listed(counted)}{REMEDY}"
                 )
         for row in rows:
             values = shapes.values[row.index - 1]

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -50,13 +50,21 @@ class Strip:
 
 
 @dataclass(frozen=True, slots=True)
+class Looks:
+    """DSC of some cases in the epochs that looked at them."""
+
+    epochs: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()  # percent
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """What one run's history says, epoch by epoch."""
 
     epochs: tuple[float, ...]
     loss: tuple[float, ...]  # sum of the terms
-    looked_at: tuple[float, ...]  # epochs with a held-out score
-    held_out: tuple[float, ...]  # percent
+    held_out: Looks  # of the source
+    target: Looks  # where its labels choose the epoch; else none
     selected: float | None  # epoch whose weights are scored
 
 
@@ -142,6 +150,8 @@ def _strip(axes: Axes, y: int, row: Strip, groups: Sequence[str]) -> None:
 def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[float, float]) -> str:
     """Return the held-out score over epochs above the training loss; a ring marks the selected epoch.
 
+    Of runs that are selected on the target, its score is the line, and the held-out one is dashed.
+
     Args:
         name: see :func:`report_svg.draw`.
         title: likewise.
@@ -152,14 +162,10 @@ def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[fl
     def fill(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
         for curve, colour in zip(curves, _cycle(len(curves)), strict=True):
-            above.plot(curve.looked_at, curve.held_out, color=colour, marker="o", markersize=2.2, linewidth=1.2)
+            _scores(above, curve, colour)
             below.plot(curve.epochs, curve.loss, color=colour, linewidth=1.0)
-            if curve.selected in curve.looked_at:
-                score = curve.held_out[curve.looked_at.index(curve.selected)]
-                ring = {"marker": "o", "markersize": 7.5, "markerfacecolor": "none", "markeredgewidth": 1.4}
-                above.plot([curve.selected], [score], color=INK, **ring)
         above.set_ylim(*limits)
-        above.set_ylabel("held out, %")
+        above.set_ylabel("DSC, %" if any(curve.target.epochs for curve in curves) else "held out, %")
         below.set_ylabel("loss")
         below.set_xlabel("epoch")
         for axes in (above, below):
@@ -170,6 +176,17 @@ def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[fl
         figure.align_ylabels()
 
     return draw(name, title, (NARROW, 175), fill)
+
+
+def _scores(axes: Axes, curve: Curve, colour: str) -> None:
+    shown = curve.target if curve.target.epochs else curve.held_out
+    if shown is curve.target:
+        axes.plot(curve.held_out.epochs, curve.held_out.scores, color=colour, linewidth=1.0, linestyle=(0, (3, 2)))
+    axes.plot(shown.epochs, shown.scores, color=colour, marker="o", markersize=2.2, linewidth=1.2)
+    if curve.selected in shown.epochs:
+        score = shown.scores[shown.epochs.index(curve.selected)]
+        ring: Any = {"marker": "o", "markersize": 7.5, "markerfacecolor": "none", "markeredgewidth": 1.4}
+        axes.plot([curve.selected], [score], color=INK, **ring)
 
 
 def cost_chart(name: str, title: str, points: Sequence[Cost]) -> str:

@@ -38,6 +38,7 @@ class Source:
     results_root: Path
     data_root: Path | None  # for pictures of cases; None: none are wanted
     baseline: str | None = None  # row or method; None: the suite's only source-only row
+    public: bool = False  # without what says on whose machine the page was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Report:
         self.collected: Collected = collect(self.suite, source.runs, source.inventory)
         self.table = tabulate(self.collected, source.runs, source.options, source.inventory)
         self.version = environment.version()
-        self.commit = environment.commit()
+        self.commit = "" if source.public else environment.commit()
         self.baseline, self.no_baseline = self._find_baseline()
 
     def _find_baseline(self) -> tuple[Row | None, str]:
@@ -174,7 +175,7 @@ class Report:
     @cached_property
     def runs(self) -> Runs:
         """What is recorded about the suite's runs."""
-        return survey_runs(self.source.works, self.source.results_root)
+        return survey_runs(self.source.works, self.source.results_root, self.source.public)
 
     @property
     def settings(self) -> list[tuple[str, str]]:

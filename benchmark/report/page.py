@@ -106,6 +106,9 @@ def _summary(report: Report) -> list[str]:
         sentences.append("One seed says nothing about the spread of training runs: read small differences as noise.")
     if report.no_baseline:
         sentences.append(f"Differences to a baseline are left out: {report.no_baseline}.")
+    if report.baseline is not None and report.differences is None and rows > 1:
+        label = report.baseline.label
+        sentences.append(f"Differences to {label} are left out: on no target are it and another row complete.")
     lines = [line for _, lines in report.missing for line in lines]
     if len(lines) > LISTED:
         return [*sentences, f"Missing, and listed at the end: {len(lines)} cells, runs, cases or folders."]
@@ -129,7 +132,8 @@ def _charts(report: Report) -> dict[str, Callable[[Any], Markup]]:
         return Markup(strip_chart(one.name, title, one.strips, one.reference))
 
     def curves(one: RowCurves) -> Markup:
-        title = f"{one.label}: held-out DSC and training loss over epochs"
+        scores = "target and held-out DSC" if one.on_target else "held-out DSC"
+        title = f"{one.label}: {scores} and training loss over epochs"
         return Markup(curve_chart(one.name, title, one.curves, report.learning.limits))
 
     def cost(one: CostOfTarget) -> Markup:

@@ -13,13 +13,16 @@ from ..spec import to_json
 from ..storage.files import read_json
 from ..tables.wording import row_label
 from ..training.progress import SCORES
-from .charts import Curve
+from .charts import Curve, Looks
 
 NO_LOSSES = ("epoch", "step", "seconds", *SCORES)
 """Columns of a history; all others are terms of the loss."""
 
 MOST_CURVES = 12
 """Runs of a row whose history is read: they differ in seed, fold and target alone, and more lines look like none."""
+
+KEPT = "its message is kept with the run"
+"""Stands for the message of an error in a page that is published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,11 @@ class RowCurves:
     label: str
     curves: tuple[Curve, ...]
     runs: int  # that are done, drawn or not
+
+    @property
+    def on_target(self) -> bool:
+        """Whether the target's labels choose the epoch."""
+        return any(curve.target.epochs for curve in self.curves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +58,9 @@ class Learning:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """What an axis of held-out scores has to span, in percent."""
-        scores = [score for row in self.rows for curve in row.curves for score in curve.held_out]
+        """What an axis of scores has to span, in percent."""
+        curves = [curve for row in self.rows for curve in row.curves]
+        scores = [score for one in curves for looks in (one.held_out, one.target) for score in looks.scores]
         return (min(scores) - 4, max(scores) + 4) if scores else (0.0, 100.0)
 
 
@@ -128,40 +137,46 @@ def _learned(item: Item) -> tuple[Curve, float] | None:
 
 def curve(item: Item, history: Sequence[Mapping[str, str]]) -> Curve:
     """Return a run's history as numbers, with the epoch whose weights are scored."""
-    looked = [line for line in history if line.get("held_out_dsc")]
     losses = [
         sum(float(value) for name, value in line.items() if name not in NO_LOSSES and value) for line in history
     ]
     selected: float | None = None
     if item.run is not None:
-        marker = _read(item.run.path / "DONE")
+        marker = read_record(item.run.path / "DONE")
         best = marker.get("best_epoch", marker.get("epoch"))
         selected = None if best is None else float(best) + 1
     return Curve(
         epochs=tuple(float(line["epoch"]) + 1 for line in history),
         loss=tuple(losses),
-        looked_at=tuple(float(line["epoch"]) + 1 for line in looked),
-        held_out=tuple(100 * float(line["held_out_dsc"]) for line in looked),
+        held_out=_looks(history, "held_out_dsc"),
+        target=_looks(history, "oracle_dsc"),
         selected=selected,
     )
 
 
-def survey_runs(works: Sequence[Work], results_root: Path) -> Runs:
+def _looks(history: Sequence[Mapping[str, str]], column: str) -> Looks:
+    looked = [line for line in history if line.get(column)]
+    epochs = tuple(float(line["epoch"]) + 1 for line in looked)
+    return Looks(epochs, tuple(100 * float(line[column]) for line in looked))
+
+
+def survey_runs(works: Sequence[Work], results_root: Path, public: bool = False) -> Runs:
     """Return everything that is recorded about a suite's runs.
 
     Args:
         works: the planned runs.
         results_root: folders are named relative to it.
+        public: without hosts, their systems, and messages of errors, which may hold paths.
     """
     known: dict[tuple[tuple[str, str], ...], int] = {}
     counts: Counter[int] = Counter()
     facts = []
     for work in works:
         run = work.item.run
-        record = {} if run is None else _read(run.path / "environment.json")
+        record = {} if run is None else read_record(run.path / "environment.json")
         number = None
         if record:
-            number = known.setdefault(_described(record), len(known) + 1)
+            number = known.setdefault(_described(record, public), len(known) + 1)
             counts[number] += 1
         facts.append(
             RunFacts(
@@ -170,8 +185,8 @@ def survey_runs(works: Sequence[Work], results_root: Path) -> Runs:
                 folder="" if run is None else _under(run.path, results_root),
                 environment=number,
                 commit=str(record.get("commit") or ""),
-                finished="" if run is None else str(_read(run.path / "DONE").get("finished") or ""),
-                error=work.error if work.state in ("FAILED", "DIVERGED") else "",
+                finished="" if run is None else str(read_record(run.path / "DONE").get("finished") or ""),
+                error=(KEPT if public else work.error) if work.state in ("FAILED", "DIVERGED") else "",
             )
         )
     environments = [Environment(number, counts[number], described) for described, number in known.items()]
@@ -208,16 +223,16 @@ def _text(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
-def _described(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+def _described(record: Mapping[str, Any], public: bool) -> tuple[tuple[str, str], ...]:
     """Return what runs of one environment share, as name and value."""
     versions = record.get("versions") or {}
-    named = {name: record.get(name) for name in ("device", "threads", "host", "platform")}
+    named = {name: record.get(name) for name in ("device", "threads", *(() if public else ("host", "platform")))}
     return tuple((name, str(value)) for name, value in {**named, **versions}.items() if value not in (None, ""))
 
 
 def _device(item: Item) -> str:
     assert item.run is not None
-    record = _read(item.run.path / "environment.json")
+    record = read_record(item.run.path / "environment.json")
     device = str(record.get("device") or "device not recorded")
     threads = record.get("threads")
     return f"{device}, {threads} thread{'' if threads == 1 else 's'}" if device == "cpu" and threads else device
@@ -227,7 +242,7 @@ def _under(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_record(path: Path) -> dict[str, Any]:
     """Return a JSON object; an empty one where there is none, or it is damaged: a report can do without."""
     try:
         value = read_json(path)

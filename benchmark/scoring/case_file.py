@@ -5,6 +5,7 @@ Only what is needed, column by column: a table over thousands of runs reads mill
 
 import csv
 import functools
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,7 +57,9 @@ def read_cases(evaluation: StoredEvaluation, region: str) -> CaseFile:
         lines = _lines(evaluation.path / "cases.csv")
         described, counts = _counts(lines, 3 if region == "foreground" else 6)
         layout = _layout(described)
-    except (OSError, ValueError, csv.Error) as error:
+    except OSError as error:
+        raise _malformed(evaluation, error.strerror or str(error)) from None
+    except (ValueError, OverflowError, csv.Error) as error:
         raise _malformed(evaluation, str(error)) from None
     expected = evaluation.data.get("counts", {}).get("scored", len(layout.cases))
     if len(layout.cases) != expected:
@@ -81,7 +84,18 @@ def _counts(lines: Sequence[str], columns: int) -> tuple[tuple[str, ...], "NDArr
     if {len(row) for row in rows} != {1 + len(CASE_COLUMNS) - _COUNTS}:
         raise ValueError("a row is cut short")
     described, *counts = zip(*rows, strict=True)
-    return described, np.array([list(map(int, column)) for column in counts[:columns]], dtype=np.int64)
+    try:
+        found = np.array([list(map(int, column)) for column in counts[:columns]], dtype=np.int64)
+    except ValueError:
+        wrong = next((where, text) for where, *texts in rows for text in texts[:columns] if not _is_count(text))
+        raise ValueError(f"{wrong[0]}: {wrong[1]!r} is not a count") from None
+    if found.min() < 0:
+        raise ValueError("a count is negative")
+    return described, found
+
+
+def _is_count(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
 
 
 @functools.lru_cache(maxsize=64)
@@ -96,9 +110,13 @@ def _layout(described: tuple[str, ...]) -> Layout:
     by_index = sorted({(int(index), name) for _, _, index, name in rows})
     cases = {case: position for position, case in enumerate(strata)}
     classes = {name: position for position, (_, name) in enumerate(by_index)}
+    if len(by_index) != len(classes):
+        raise ValueError("a class has two indices")
     place = [cases[case] * len(classes) + classes[name] for case, _, _, name in rows]
     if sorted(place) != list(range(len(cases) * len(classes))):
-        raise ValueError("it should have one row for each class of each case")
+        counts = Counter((case, name) for case, _, _, name in rows)
+        wrong = next((f"{case}, {name}" for case in cases for name in classes if counts[case, name] != 1), "")
+        raise ValueError(f"it should have one row for each class of each case; it has not for {wrong}")
     return Layout(tuple(cases), tuple(strata.values()), tuple(classes), np.argsort(place))
 
 

@@ -63,9 +63,9 @@ def read_shapes(folder: Path, lines: Sequence[str], measure: Measure, region: st
 
 
 def current_values(folder: Path, lines: Sequence[str]) -> dict[str, dict[str, str]]:
-    """Return by row of ``cases.csv`` what is there of it, by column; without what an older definition gave."""
+    """Return by row of ``cases.csv`` what is there of it, by column; without what is old or no number."""
     rows = _read(folder)
-    return {line: _without_old(dict(zip(ADDED_COLUMNS, rows[line], strict=True))) for line in lines if line in rows}
+    return {line: _usable(dict(zip(ADDED_COLUMNS, rows[line], strict=True))) for line in lines if line in rows}
 
 
 def has_measure(row: Mapping[str, str], name: str) -> bool:
@@ -93,18 +93,32 @@ def write_shapes(folder: Path, rows: Mapping[str, Mapping[str, str]]) -> None:
     write_text(folder / NAME, "\n".join([",".join(SHAPE_COLUMNS), *lines]) + "\n")
 
 
-def _without_old(row: dict[str, str]) -> dict[str, str]:
-    kept = [name for name in SHAPES if has_measure(row, name)]
+def _usable(row: dict[str, str]) -> dict[str, str]:
+    kept = [name for name in SHAPES if has_measure(row, name) and _is_number(row[f"{name}_image"])]
     old = [f"{name}_{region}" for name in SHAPES if name not in kept for region in REGIONS]
     return {**row, **dict.fromkeys(old, ""), "definitions": " ".join(sorted(SHAPES[name].token for name in kept))}
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _read(folder: Path) -> dict[str, list[str]]:
-    """Return what follows each row of ``cases.csv``; nothing where there is no file, or one of another layout."""
+    """Return what follows each row of ``cases.csv``; nothing where there is no file, or one of another layout.
+
+    Raises:
+        UsageError: a file that cannot be opened.
+    """
     try:
         header, *lines = (folder / NAME).read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (FileNotFoundError, UnicodeDecodeError):
         return {}
+    except OSError as error:
+        raise UsageError(f"{folder / NAME} cannot be read: {error.strerror or error}") from None
     if header != ",".join(SHAPE_COLUMNS):
         return {}
     parts = [line.rsplit(",", len(ADDED_COLUMNS)) for line in lines]

@@ -60,7 +60,7 @@ def storage_error(error: BaseException, path: Path) -> BaseException:
     if full or (isinstance(error, RuntimeError) and free_bytes(path.parent) < 1 << 20):
         return StorageError(
             f"no space left while writing {path}; the previous version is intact. "
-            "Free some space and give the same command again: the run resumes"
+            "Free some space and give the same command again; nothing that was finished is lost"
         )
     if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return StorageError(f"cannot write {path}: {cause.strerror}. Choose another folder with --results-root")

@@ -174,16 +174,15 @@ def _marker(names: Collection[str]) -> State | None:
 def _read_evaluation(folder: Path) -> StoredEvaluation | None:
     try:
         data = _read_object(folder / "evaluation.json")
+        what = {name: data[name] for name in ("domain", "selection", "resample")}
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return StoredEvaluation(
-        path=folder,
-        domain=data["domain"],
-        selection=data["selection"],
-        resample=data["resample"],
-        done=(folder / "DONE").exists(),
-        data=data,
-    )
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            f"{folder / 'evaluation.json'} is damaged ({type(error).__name__}: {error}); remove that evaluation's "
+            "folder and score the run again"
+        ) from None
+    return StoredEvaluation(path=folder, **what, done=(folder / "DONE").exists(), data=data)
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -20,6 +20,8 @@ RowSetting: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
 ORACLE = "-oracle"
 """Added to the id of a row, for the same with its checkpoint chosen on the target."""
 
+NO_ORACLE = "--selection oracle goes with rows that saw the source alone, and none is chosen"
+
 Standing: TypeAlias = Literal["planned", "unavailable", "not-applicable"]
 """Of a row in a column: has runs; its method is not in this version; its method does not work in that dimension."""
 
@@ -114,20 +116,13 @@ class Suite:
             UsageError: a name that is not in the suite, a method's setting for rows of several methods, or oracle
                 selection where no row can have it.
         """
-        rows = self.rows
-        if choice.methods is not None:
-            check_names(
-                "row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)]
-            )
-            rows = tuple(row for row in rows if {row.id, row.method} & set(choice.methods))
+        rows = self._chosen_rows(choice)
         columns = self.columns
         if choice.targets is not None:
             check_names("target of the suite", choice.targets, [c.target for c in columns])
             columns = tuple(column for column in columns if column.target in choice.targets)
         if any(key.startswith("method.") for key in choice.overrides) and len({row.method for row in rows}) > 1:
             raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
-        if choice.selection is not None:
-            rows = tuple(_with_oracles(rows))
         return replace(
             self,
             rows=tuple(_overridden(row, choice.overrides) for row in rows),
@@ -136,6 +131,22 @@ class Suite:
             protocol=choice.protocol or self.protocol,
             seeds=self.seeds if choice.seeds is None else choice.seeds,
         )
+
+    def _chosen_rows(self, choice: Choice) -> tuple[Row, ...]:
+        """Return the rows named by id or method; a marked one comes with its row, or alone by its own id."""
+        marked = choice.selection is not None
+        rows = tuple(_with_oracles(self.rows)) if marked else self.rows
+        if choice.methods is None:
+            return rows
+        check_names("row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)])
+        named = set(choice.methods)
+        chosen = {row.id for row in rows if {row.id, row.method} & named}
+        if marked:
+            chosen |= {name + ORACLE for name in chosen}
+        rows = tuple(row for row in rows if row.id in chosen)
+        if marked and not any(row.selection == "oracle" for row in rows):
+            raise UsageError(NO_ORACLE)
+        return rows
 
     def sections(self) -> dict[str, Any]:
         """Return the config sections that all rows share: the protocol's, with the suite's settings on top."""
@@ -213,7 +224,7 @@ def selected_on_target(row: Row) -> Row:
 def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
     """Yield the rows, and after each that saw the source alone the same selected on the target, if not there yet."""
     if not any(row.saw_source_alone for row in rows):
-        raise UsageError("--selection oracle goes with rows that saw the source alone, and none is chosen")
+        raise UsageError(NO_ORACLE)
     known = {row.id: row for row in rows}
     for row in rows:
         yield row

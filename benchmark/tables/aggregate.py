@@ -116,6 +116,12 @@ class Cell:
         return float((sum((value - mean) ** 2 for value in self.values) / (len(self.values) - 1)) ** 0.5)
 
 
+def tally(results: Sequence[SeedResult], group: str) -> tuple[int, int]:
+    """Return how many values of a group are not defined, and how many classes are missed, in the seed with most."""
+    undefined, missed = zip(*(result.scores.tally(group) for result in results), strict=True)
+    return max(undefined), max(missed)
+
+
 def make_cell(
     results: Sequence[SeedResult],
     expected_seeds: int,
@@ -141,7 +147,7 @@ def make_cell(
         return Cell("missing", expected_seeds=expected_seeds, reason=reason, measure=measure)
     means = [result.scores.mean(group, average) for result in results]
     values = tuple(mean for mean in means if mean == mean)
-    undefined, missed = (max(counts) for counts in zip(*(r.scores.tally(group) for r in results), strict=True))
+    undefined, missed = tally(results, group)
     if len(values) < len(means):
         if not missed:
             raise UsageError(f"group {group!r} has no defined score: its cases contain none of the classes")
@@ -207,9 +213,11 @@ def _united(parts: Sequence[CaseScores], evaluations: Sequence[StoredEvaluation]
     import numpy as np
 
     cases = tuple(case for part in parts for case in part.cases)
+    where = " and ".join(str(evaluation.path) for evaluation in evaluations)
     if len(set(cases)) != len(cases):
-        where = " and ".join(str(evaluation.path) for evaluation in evaluations)
         raise UsageError(f"a case is scored by more than one fold: {where}")
+    if len({part.classes for part in parts}) > 1:
+        raise UsageError(f"folds were scored on different classes: {where}")
     return CaseScores(
         cases,
         tuple(stratum for part in parts for stratum in part.strata),

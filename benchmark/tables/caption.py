@@ -133,8 +133,9 @@ def scoring(suite: Suite, sections: Mapping[str, Any], measure: Measure = DSC) -
 def _unlabelled(suite: Suite) -> str:
     if any(row.setting == "uda" for row in suite.rows):
         return "rows marked ‡ train on all unlabelled images of the target they are scored on (transductive, cycled)"
-    others = "no row but those marked †" if any(row.selection for row in suite.rows) else "no row"
-    return f"{others} sees target images while training"
+    others = ["those marked †"] if any(row.selection for row in suite.rows) else []
+    others += ["the intra-domain ones"] if any(row.folds is not None for row in suite.rows) else []
+    return f"no row{' but ' if others else ''}{' and '.join(others)} sees target images while training"
 
 
 def row_settings(suite: Suite) -> list[str]:

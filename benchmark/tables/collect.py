@@ -193,7 +193,23 @@ def _row_scores(answered: Answered, column: Column, ndim: int, measure: Measure)
 
 
 def _require_same_cases(scores: Sequence[RowScores], rows: Sequence[Row]) -> None:
-    """Refuse a column whose rows were scored on different versions of the data, or on different cases."""
+    """Refuse a column whose rows were scored on different versions of the data, or on different cases or classes."""
     require_same_evaluations([e for found in scores for e in found.evaluations], ("manifest",))
     whole = [e for row, found in zip(rows, scores, strict=True) if row.folds is None for e in found.evaluations]
     require_same_evaluations(whole, EVALUATED_ON[:2])
+    named = [
+        (f"{row.label}, seed {seed.seed}", seed.scores)
+        for row, found in zip(rows, scores, strict=True)
+        for seed in found.seeds
+        if row.folds is None
+    ]
+    for name, found_there in named[1:]:
+        first, expected = named[0]
+        same_cases = found_there.cases == expected.cases or set(found_there.cases) == set(expected.cases)
+        if not same_cases or found_there.classes != expected.classes:
+            differing = {*found_there.cases, *found_there.classes} ^ {*expected.cases, *expected.classes}
+            raise UsageError(
+                f"{name}, and {first}, cannot share a table: their cases.csv differ in "
+                f"{', '.join(sorted(differing)) or 'the order of classes'}; remove the evaluation that is "
+                "wrong and score its run again"
+            )

@@ -1,5 +1,7 @@
 """From stored scores to arrays of one number a seed and case, on the cases that rows share."""
 
+import functools
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +29,9 @@ def pair(rows: Sequence[Sequence[SeedResult]], group: str = "all", average: Aver
     the mean of these is the cell of the table. Else they differ a little: a cell averages each class over its cases
     first, so that a class which few cases have weighs as much as any other; here it weighs in those cases alone.
 
+    A class of a case that some seed of some row misses, under a measure that leaves misses out, is left out of that
+    case for all rows: no row's mean is over the easier classes alone.
+
     Args:
         rows: the complete seeds of each row, at least one; seeds may have their cases in different orders (folds).
         group: a stratum, "all" or "average".
@@ -44,23 +49,33 @@ def pair(rows: Sequence[Sequence[SeedResult]], group: str = "all", average: Aver
             cases.append(case)
             strata.append(stratum)
     equal_strata = group == "average" and average == "strata"
-    scores = tuple(_by_case(seeds, cases) for seeds in rows)
+    gathered = [_gathered(seeds, cases) for seeds in rows]
+    left_out = functools.reduce(operator.or_, (missed for _, missed in gathered))
+    scores = tuple(_by_case(values, left_out) for values, _ in gathered)
     return Paired(tuple(cases), tuple(strata) if equal_strata else None, scores)
 
 
-def _by_case(seeds: Sequence[SeedResult], cases: Sequence[str]) -> "NDArray[np.float64]":
-    """Return (seeds, cases): the mean of the defined classes of each case, NaN where none is."""
+def _gathered(seeds: Sequence[SeedResult], cases: Sequence[str]) -> tuple["NDArray[np.float64]", "NDArray[np.bool_]"]:
+    """Return (seeds, cases, classes), and which (cases, classes) some seed misses and has no value for."""
     import numpy as np
 
     orders: dict[tuple[str, ...], list[int]] = {}
-    picked = []
+    values, missed = [], []
     for seed in seeds:
         if seed.scores.cases not in orders:
             place = {case: position for position, case in enumerate(seed.scores.cases)}
             orders[seed.scores.cases] = [place[case] for case in cases]
-        picked.append(seed.scores.values[orders[seed.scores.cases]])
-    values = np.stack(picked)
-    defined = ~np.isnan(values)
+        order = orders[seed.scores.cases]
+        values.append(seed.scores.values[order])
+        missed.append(np.isnan(values[-1]) & seed.scores.missed[order])
+    return np.stack(values), np.any(missed, axis=0)
+
+
+def _by_case(values: "NDArray[np.float64]", left_out: "NDArray[np.bool_]") -> "NDArray[np.float64]":
+    """Return (seeds, cases): the mean of the defined classes of each case, NaN where none is."""
+    import numpy as np
+
+    defined = ~(np.isnan(values) | left_out)
     n = defined.sum(axis=-1)
     total = np.where(defined, values, 0.0).sum(axis=-1)
     return np.where(n > 0, total / np.maximum(n, 1), np.nan)

@@ -43,9 +43,15 @@ def ours_text(cell: Cell) -> str:
     if cell.sd is not None:
         text += f" ± {scale * cell.sd:.2f}"
     notes = [f"{cell.n_seeds}/{cell.expected_seeds} seeds"] if cell.state == "partial" else []
-    if cell.measure.skips_misses and cell.n_missed:
-        notes.append(f"{cell.n_missed} miss{'es' if cell.n_missed > 1 else ''}")
+    notes += misses_notes(cell)
     return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def misses_notes(cell: Cell) -> list[str]:
+    """Return how many misses a cell's mean leaves out, as a note; none where it leaves none out."""
+    if not cell.measure.skips_misses or not cell.n_missed:
+        return []
+    return [f"{cell.n_missed} miss{'es' if cell.n_missed > 1 else ''}"]
 
 
 def published_text(entry: Entry) -> str:

@@ -85,6 +85,11 @@ def find_device(name: str) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """Return what a device is called in a run's records: "cpu", or "cuda" with the name of the GPU."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
 def use_threads(device: torch.device, stored: int | None, asked: int | None) -> int:
     """Set torch's CPU threads and return their number: as at the run's first start, else as asked, else as found.
 

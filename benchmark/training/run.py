@@ -19,7 +19,7 @@ from ..storage import environment
 from ..storage.attempts import Attempts
 from ..storage.lease import Lease
 from ..storage.store import RunFolder, evaluation_path, failure, run_path
-from .assemble import build_method, find_device, load_run_method, resolve, use_threads
+from .assemble import build_method, device_name, find_device, load_run_method, resolve, use_threads
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, Subject, evaluate
 from .place import Place
@@ -142,7 +142,7 @@ class _Job:
         device = find_device(self.place.device)
         threads = use_threads(device, self.store.environment().get("threads"), self.place.threads)
         if not self.store.environment():
-            self.store.write_environment(environment.record(str(device), threads))
+            self.store.write_environment(environment.record(device_name(device), threads))
         cls, unlabelled = load_method(request.method), None
         looked_at = {"held_out_dsc": pool(source, material.held_out, device)}
         if target is not None and cls.setting == "uda":

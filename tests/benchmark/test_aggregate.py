@@ -126,13 +126,25 @@ def damage_empty(text):
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_cut, damage_header, damage_number, damage_twice, damage_lost, damage_empty, lambda _: ""]
+    ("damage", "why"),
+    [
+        (damage_cut, "'class 1' is not a count"),
+        (lambda text: text.replace("case-1,all,1", "case-1,all,2"), "a class has two indices"),
+        (damage_header, "header is not the expected one"),
+        (damage_number, "case-0,all,1,class 1: '9e2' is not a count"),
+        (lambda text: text.replace("900,100", "-900,100"), "a count is negative"),
+        (lambda text: text.replace("900,100", f"{10**20},100"), "too large"),
+        (damage_twice, "it has not for case-1, class 1"),
+        (damage_lost, "it should have 2 cases, not 1"),
+        (damage_empty, "it has no rows"),
+        (lambda _: "", "it has no rows"),
+    ],
 )
-def test_damaged_files_are_named(tmp_path, damage):
+def test_damaged_files_are_named(tmp_path, damage, why):
     evaluation = stored_evaluation(tmp_path, case_rows(cases(0.9, 0.8)), scored=2)
     path = tmp_path / "cases.csv"
     path.write_text(damage(path.read_text().replace("\r\n", "\n")))
-    with pytest.raises(UsageError, match=r"cases\.csv is damaged"):
+    with pytest.raises(UsageError, match=rf"cases\.csv is damaged \(.*{why}.*\); remove that evaluation"):
         case_scores(evaluation, DSC, "foreground", "zero-fp")
 
 

@@ -123,6 +123,18 @@ def test_a_case_scores_the_mean_of_its_defined_classes():
     assert made.strata is None
 
 
+def test_what_one_row_misses_is_left_out_for_all_and_a_wrong_prediction_is_not():
+    """Class 1 is hard. One row misses it in case 0; the label of case 1 lacks it, where the other row finds it."""
+    nan = np.nan
+    misses = seed([[nan, 2.0], [nan, 2.0], [8.0, 2.0]], missed=[[True, False], [False, False], [False, False]])
+    finds = seed([[8.0, 3.0], [0.0, 3.0], [8.0, 3.0]])
+    made = pair([[misses], [finds, finds]])
+    assert made.scores[0].tolist() == [[2.0, 2.0, 5.0]]
+    assert made.scores[1].tolist() == [[3.0, 1.5, 5.5]] * 2
+    scored_0 = seed([[0.0, 2.0], [0.0, 2.0], [8.0, 2.0]], missed=[[True, False], [False, False], [False, False]])
+    assert pair([[scored_0], [finds]]).scores[1].tolist() == [[5.5, 1.5, 5.5]]  # a miss that scores 0 is a score
+
+
 def test_pairs_are_made_by_case_whatever_the_order():
     one = seed([0.1, 0.2, 0.3], strata=("x", "y", "x"))
     scores = one.scores

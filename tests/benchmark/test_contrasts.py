@@ -11,13 +11,16 @@ from ssdg.benchmark.comparisons.contrasts import (
     find_row,
     group_headings,
     overall_headings,
+    pairing_notes,
     rank_rows,
 )
+from ssdg.benchmark.scoring.measures import MEASURES
 from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.statistics import compare, holm
 from ssdg.benchmark.storage.stored import scan
 from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
-from ssdg.benchmark.tables.collect import collect
+from ssdg.benchmark.tables.aggregate import CaseScores, SeedResult
+from ssdg.benchmark.tables.collect import Collected, RowScores, collect
 
 from .stored import INVENTORY, cases, write_run
 
@@ -134,6 +137,34 @@ def test_the_average_is_the_protocols(tmp_path, protocol, difference):
     assert [one.group for one in group_headings(found, FETAL)] == ["abnormal", "normal", "average"]
     by_group = contrast_rows(found, [RAS4DG], ERM, group_headings(found, FETAL)).contrasts
     assert [c.comparison.difference for c in by_group[:2]] == pytest.approx([0.1, 0.25])
+
+
+def tissues(*values):
+    """Return CaseScores of two classes, distances by case; NaN is a class that nothing is predicted of."""
+    array = np.array(values)
+    names = tuple(f"case-{index}" for index in range(len(values)))
+    return CaseScores(names, ("all",) * len(names), ("easy", "hard"), array, np.isnan(array))
+
+
+def test_a_row_that_misses_what_is_hard_neither_ranks_nor_gains_by_it(tmp_path):
+    """Distances of the easy class are 2 or 3; the row that misses the hard one has the better one of what is left."""
+    near, far = ([2.0, np.nan], [2.0, 9.0]), ([3.0, 8.0], [3.0, 8.0])
+    suite = replace(SUITE, columns=(LESAV,), rows=(ERM, RAS4DG, FEDDG), seeds=(0,))
+    rows = {"erm": far, "ras4dg": near, "feddg": ([3.0, 9.0], [3.0, 9.0])}
+    scores = {
+        (row, LESAV): RowScores("planned", (SeedResult(0, tissues(*values), {}),)) for row, values in rows.items()
+    }
+    found = Collected(suite, (LESAV,), scores, (), MEASURES["hd95"], {LESAV: "px"})
+    headings = overall_headings(found)
+    (ranking,) = rank_rows(found, headings)
+    assert [row.id for row in ranking.rows] == ["erm", "feddg"]
+    (contrast,) = contrast_rows(found, [RAS4DG], ERM, headings).contrasts
+    assert contrast.comparison.difference == pytest.approx(((2 - 3) + (5.5 - 5.5)) / 2)
+    assert (contrast.comparison.wins, contrast.comparison.ties) == (1, 1)
+    misses, *explained = pairing_notes(found, headings)
+    assert misses == "Misses on LES-AV, which HD95 leaves out: w/o SSDG 0, RAS4DG 1, FedDG 0"
+    assert ["NSD counts a miss as 0" in explained[0], "means differ" in explained[1]] == [True, True]
+    assert pairing_notes(replace(found, measure=MEASURES["nsd"]), headings) == explained[1:]
 
 
 def test_rows_are_found_by_id_or_by_the_method_of_one():

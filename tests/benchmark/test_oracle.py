@@ -106,6 +106,23 @@ def test_the_flag_adds_a_marked_row_after_each_that_saw_the_source_alone():
     ]
 
 
+@pytest.mark.parametrize(
+    ("named", "chosen"),
+    [
+        (("erm-oracle",), ["erm-oracle"]),
+        (("ras4dg-oracle", "erm-oracle"), ["erm-oracle", "ras4dg-oracle"]),
+        (("ras4dg", "erm-oracle"), ["erm-oracle", "ras4dg", "ras4dg-oracle"]),
+        (("erm",), ["intra", "erm", "erm-oracle"]),
+        (("full",), ["full", "full-oracle"]),
+    ],
+)
+def test_a_marked_row_comes_with_its_row_or_alone_by_its_own_id(named, chosen):
+    suite = replace(SUITE, rows=(*SUITE.rows, replace(RAS4DG, id="full", method="freesdg")))
+    assert [row.id for row in suite.narrowed(replace(ORACLE, methods=named)).rows] == chosen
+    with pytest.raises(UsageError, match="'erm-oracle'"):
+        suite.narrowed(Choice(methods=("erm-oracle",)))
+
+
 def test_a_marked_row_trains_once_a_target_under_every_setting_but_the_selection():
     row = replace(RAS4DG, settings={"training.selection": "source-val", "training.epochs": 9, "method.alpha": 2.0})
     planned = replace(SUITE, rows=(row,)).requests(ORACLE, INVENTORY)

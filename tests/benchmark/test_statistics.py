@@ -117,6 +117,14 @@ def test_one_case_in_a_stratum_says_nothing_of_its_spread():
     assert (found.difference, found.p, found.high) == (pytest.approx((0.7 + 0.4) / 2), 1, np.inf)
 
 
+def test_sizes_that_differ_by_rounding_alone_share_a_rank():
+    """As floats, 0.7 - 0.5 is less than 0.5 - 0.3."""
+    even = compare([[0.7, 0.3, 0.7, 0.3]], np.full((1, 4), 0.5))
+    assert even.wilcoxon_p == 1  # as much won as lost
+    more = compare([[0.7, 0.7, 0.3, 0.9]], np.full((1, 4), 0.5))
+    assert more.wilcoxon_p == pytest.approx(8 / 16)  # ranks 2, 2, 2, 4: of 16 sums of ranks won, 8 are >= 8 or <= 2
+
+
 def test_no_shared_case_is_no_difference_and_no_error():
     found = compare([[np.nan, 0.5]], [[0.5, np.nan]])
     assert np.isnan(found.difference)

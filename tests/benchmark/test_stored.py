@@ -74,7 +74,7 @@ def test_a_damaged_evaluation_is_named_and_other_runs_are_shown(tmp_path, text):
     evaluation.write_text(text)
     runs, problems = scan(tmp_path)
     assert len(runs) == 2
-    assert [str(paths[0]) in problem for problem in problems] == [True]
+    assert [str(evaluation) in problem and "score the run again" in problem for problem in problems] == [True]
 
 
 def test_what_is_no_run_is_passed_over(tmp_path):

@@ -3,17 +3,21 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ssdg.benchmark.comparisons.conventions import build_conventions
+from ssdg.benchmark.comparisons.conventions_text import render_conventions
 from ssdg.benchmark.scoring.case_file import read_cases
 from ssdg.benchmark.scoring.measures import MEASURES
 from ssdg.benchmark.scoring.shape_file import ADDED_COLUMNS, NotRescored, add_values, current_values, write_shapes
+from ssdg.benchmark.settings import UsageError
 from ssdg.benchmark.storage.store import CASE_COLUMNS
 from ssdg.benchmark.storage.stored import scan
-from ssdg.benchmark.suites.suite import Choice
+from ssdg.benchmark.suites.suite import Choice, Row
 from ssdg.benchmark.tables.aggregate import case_scores
 from ssdg.benchmark.tables.render import render
 from ssdg.benchmark.tables.tables import TableOptions, build_table
@@ -21,6 +25,7 @@ from ssdg.benchmark.tables.tables import TableOptions, build_table
 from .stored import INVENTORY, cases, stored_evaluation, write_run
 from .test_tables import ERM, FETAL, LESAV, RAS4DG, SMALL, shown
 
+FEDDG = Row(id="feddg", method="feddg", label="FedDG")
 HD95, NSD, SENSITIVITY = MEASURES["hd95"], MEASURES["nsd"], MEASURES["sensitivity"]
 NAN = float("nan")
 
@@ -108,6 +113,46 @@ def test_misses_are_printed_and_no_way_to_win(tmp_path):
     assert shown(table) == {"w/o SSDG": ["**8.50 ± 0.00**"], "RAS4DG": ["1.00 ± 0.00 (1 miss)"]}
     assert any(sentence.startswith("Misses, classes that a case's label has") for sentence in table.caption)
     assert "up to 1 class scores not defined" in " ".join(table.caption)
+
+
+def test_misses_are_beside_every_mean_of_a_convention_and_no_way_to_a_rank(tmp_path):
+    fill(tmp_path, 0.5, 0.5, suite=replace(SMALL, rows=(ERM,)))
+    fill(tmp_path, 0.5, 0.0, suite=replace(SMALL, rows=(RAS4DG,)))
+    near = {"erm": (8.0, 9.0), "ras4dg": (1.0, NAN), "feddg": (7.0, 7.0)}
+    measure_all(tmp_path, HD95, lambda row, _: near[row])
+    suite = replace(SMALL, rows=(ERM, RAS4DG))
+    text = render_conventions(build_conventions(suite, scan(tmp_path)[0], INVENTORY, HD95), "markdown")
+    assert re.search(r"RAS4DG +\| 1.00 \(1 miss\) +\|", text)
+    assert re.search(r"w/o SSDG +\| 8.50 +\|", text)  # alone, it has no rank
+    assert "and have the fewest misses, which are not in the mean" in text
+    fill(tmp_path, 0.5, 0.5, suite=replace(SMALL, rows=(FEDDG,)))
+    measure_all(tmp_path, HD95, lambda row, _: near[row])
+    suite = replace(suite, rows=(*suite.rows, FEDDG))
+    data = json.loads(render_conventions(build_conventions(suite, scan(tmp_path)[0], INVENTORY, HD95), "json"))
+    rows = data["targets"][0]["conventions"][0]["rows"]
+    assert [(row["row"], row["rank"], row["missed"]) for row in rows] == [
+        ("erm", 2, 0),
+        ("ras4dg", None, 1),
+        ("feddg", 1, 0),
+    ]
+
+
+def test_a_file_that_cannot_be_opened_is_named(tmp_path):
+    fill(tmp_path, 0.5)
+    measure_all(tmp_path, HD95, lambda row, seed: (1.0,))
+    path = next(tmp_path.rglob("shapes.csv"))
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(UsageError, match=r"shapes\.csv cannot be read: Is a directory"):
+        table_of(tmp_path, HD95)
+
+
+def test_what_is_no_number_is_computed_again(tmp_path):
+    evaluation = stored_evaluation(tmp_path, [dict.fromkeys(CASE_COLUMNS, 1)])
+    [line] = read_cases(evaluation, "image").lines
+    row = add_values({}, ["hd95"], {"hd95_image": 1.0}, "abc")
+    write_shapes(tmp_path, {line: {**row, "hd95_image": "1.x"}})
+    assert current_values(tmp_path, [line])[line]["definitions"] == ""
 
 
 def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):

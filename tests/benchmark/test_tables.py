@@ -195,6 +195,18 @@ def test_an_empty_cell_says_why(tmp_path, state, text):
     assert shown(table_of(tmp_path, suite)) == {"w/o SSDG": [text]}
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [("c-1", "c-7", "c-1, c-7"), ("class 1", "thing", "class 1, thing")],
+)
+def test_rows_with_other_cases_or_classes_than_others_are_refused(tmp_path, old, new, what):
+    [file] = fill(tmp_path, SMALL, small_dice)[-1].glob("evaluations/*/cases.csv")
+    file.write_text(file.read_text().replace(old, new))
+    message = f"RAS4DG, seed 1, and w/o SSDG, seed 0, cannot share a table: their cases.csv differ in {what};"
+    with pytest.raises(UsageError, match=message):
+        table_of(tmp_path, SMALL)
+
+
 def test_one_seed_has_no_spread(tmp_path):
     suite = replace(SMALL, seeds=(0,))
     fill(tmp_path, suite, small_dice)
@@ -231,7 +243,9 @@ def test_regions_follow_the_protocol_in_2d_only(tmp_path):
 def test_intra_needs_every_fold_of_a_seed(tmp_path):
     suite = replace(SMALL, rows=(INTRA,))
     paths = fill(tmp_path, suite, lambda _, seed: (0.6 + seed / 10, 0.8))
-    assert shown(table_of(tmp_path, suite)) == {"Intra": ["72.50 ± 3.54"]}
+    table = table_of(tmp_path, suite)
+    assert shown(table) == {"Intra": ["72.50 ± 3.54"]}
+    assert any("; no row but the intra-domain ones sees target images" in sentence for sentence in table.caption)
     assert table_of(tmp_path, suite).rows[0].entries[0].cell.n_cases == 4
     for marker in paths[-1].glob("evaluations/*/DONE"):
         marker.unlink()

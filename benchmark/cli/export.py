@@ -1,0 +1,69 @@
+"""``bench export``: what is committed of a suite's results."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..exit_codes import INCOMPLETE
+from ..scoring.measures import MEASURES
+from ..tables.tables import TableOptions
+from .selection import Selection, suite_options
+
+
+@click.command()
+@suite_options
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder; files of an earlier export are replaced, all others are left alone.",
+)
+@click.option(
+    "--metric",
+    "metrics",
+    type=click.Choice(list(MEASURES)),
+    multiple=True,
+    help="A further table, of this measure; may be repeated.",
+)
+@click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases, in the tables.")
+def export(output: Path, metrics: tuple[str, ...], held_out: bool, **given: Any) -> None:
+    """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.
+
+    \b
+    cases.csv        counts and scores of every row, seed, target, case and class
+    runs.csv         every run: its state, time, device, versions and commit
+    table.csv, table.md, table.tex
+    report.html      the page of `bench report --no-images`
+    provenance.json  the suite with every setting, data, commits, versions, and the digests of these files
+
+    Equal results give equal bytes. No file shows a case, or says on which machine it was made. What is missing is
+    listed, and the exit code is then 3.
+    """  # noqa: D301 - click wants a backspace character there
+    from ..report.export import export_suite, write_export
+    from ..report.gather import Source
+
+    selection = Selection(given)
+    source = Source(
+        options=TableOptions(choice=selection.choice, held_out=held_out),
+        inventory=selection.inventory,
+        runs=selection.runs,
+        works=selection.work(),
+        problems=selection.problems,
+        results_root=selection.results_root,
+        data_root=None,
+    )
+    made = export_suite(selection.suite, source, [MEASURES[name] for name in metrics])
+    write_export(made, output)
+    size = sum(len(text.encode()) for text in made.files.values())
+    click.echo(f"{output}: {len(made.files)} files, {size / 1e6:.2f} MB")
+    if made.missing:
+        click.echo(f"bench: the export has {len(made.missing)} holes:", err=True)
+        for hole in made.missing:
+            click.echo(f"  {hole}", err=True)
+    if made.missing or selection.problems:
+        sys.exit(INCOMPLETE)
+
+
+commands = [export]

@@ -1,0 +1,145 @@
+"""What is committed of a suite's results: every score, every run, the tables, one page, and where they come from.
+
+Equal results give equal bytes. Nothing shows a case, and nothing says on whose machine the files were made.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..launching.plan import survey
+from ..scoring.measures import DSC, Measure
+from ..settings import UsageError
+from ..storage.files import read_json, write_text
+from ..storage.store import to_csv
+from ..suites.suite import Choice, Suite
+from ..tables.collect import collect
+from ..tables.render import render
+from ..tables.tables import Table, build_table
+from .export_rows import RUN_COLUMNS, case_rows, run_row, scored_by
+from .gather import Report, Source
+from .page import render_page
+from .provenance import provenance
+
+PROVENANCE = "provenance.json"
+"""Lists the other files with their digests: what an export wrote, and may replace."""
+
+WRITTEN = re.compile(r"(cases\.csv|runs\.csv|report\.html|table(-[a-z0-9-]+)?\.(csv|md|tex))")
+"""Names that an export gives, beside its provenance."""
+
+FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}
+"""Of tables, by what file names end in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """Files, by name, and what they lack."""
+
+    files: Mapping[str, str]  # provenance first
+    missing: tuple[str, ...]  # holes of the tables
+
+
+def export_suite(suite: Suite, source: Source, measures: Sequence[Measure] = ()) -> Export:
+    """Return the files of a suite's results.
+
+    Args:
+        suite: to be narrowed by the options' choice.
+        source: where the facts come from; its options are those of the tables, and its page is always public.
+        measures: what to make further tables of, beside the Dice coefficient.
+
+    Raises:
+        UsageError: a name that is not in the suite, runs on different data, or a damaged results file.
+    """
+    tables = {
+        measure: build_table(suite, source.runs, replace(source.options, measure=measure), source.inventory)
+        for measure in dict.fromkeys((DSC, *measures))
+    }
+    chosen = suite.narrowed(source.options.choice)
+    items = survey(chosen.requests(Choice(), source.inventory), source.runs)
+    collected = collect(chosen, source.runs, source.inventory, held_out=True)
+    scored = scored_by(items, collected)
+    runs = [run_row(item) for item in items]
+    files = {
+        "cases.csv": to_csv(*case_rows(scored, source.inventory)),
+        "runs.csv": to_csv(RUN_COLUMNS, runs),
+        **{
+            f"{_stem(measure)}.{ending}": render(table, form)
+            for measure, table in tables.items()
+            for ending, form in FORMATS.items()
+        },
+        "report.html": render_page(Report(suite, _published(source))),
+    }
+    missing = tuple(_holes(tables))
+    origin = {
+        **provenance(collected, source.inventory, items, runs, scored),
+        "complete": not missing,
+        "missing": list(missing),
+        "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
+    }
+    return Export({PROVENANCE: json.dumps(origin, indent=1, ensure_ascii=False) + "\n", **files}, missing)
+
+
+def _stem(measure: Measure) -> str:
+    return "table" if measure is DSC else f"table-{measure.name}"
+
+
+def _published(source: Source) -> Source:
+    """Return the source of a page that anybody may see."""
+    count = len(source.problems)
+    problems = [f"{count} folder{'' if count == 1 else 's'} of the results"] if count else []
+    options = replace(source.options, held_out=False)  # the page has sections of its own for them
+    return replace(source, options=options, problems=problems, data_root=None, public=True)
+
+
+def _holes(tables: Mapping[Measure, Table]) -> list[str]:
+    """Return the holes of all tables; those of a further one only where the Dice coefficient is there."""
+    known = dict.fromkeys(tables[DSC].missing)
+    for measure, table in tables.items():
+        known |= dict.fromkeys(f"{measure.short}: {hole}" for hole in table.missing if hole not in known)
+    return list(known)
+
+
+def write_export(export: Export, folder: Path) -> None:
+    """Write an export's files, each atomically, in place of those of an earlier export; leave all others alone.
+
+    Its provenance comes first: where it was interrupted, digests tell which files are still the earlier ones.
+
+    Raises:
+        UsageError: the folder cannot be written, or has a file of such a name that no export wrote.
+        StorageError: no space left.
+    """
+    _make(folder)
+    earlier = _earlier(folder)
+    foreign = [name for name in export.files if name not in earlier and (folder / name).exists()]
+    if foreign:
+        raise UsageError(
+            f"{folder} has {', '.join(foreign)} that no export wrote: move that away, or name another --output"
+        )
+    for name in earlier - set(export.files):
+        (folder / name).unlink(missing_ok=True)
+    for name, text in export.files.items():
+        write_text(folder / name, text)
+
+
+def _make(folder: Path) -> None:
+    why = "no permission"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        why, writable = str(error.strerror), False
+    if not writable:
+        raise UsageError(f"--output {folder} is no folder that can be written ({why}): name another one")
+
+
+def _earlier(folder: Path) -> set[str]:
+    """Return the names of the files that an earlier export wrote there; none where there was none."""
+    try:
+        listed = read_json(folder / PROVENANCE)["files"]
+        return {PROVENANCE, *(name for name in listed if WRITTEN.fullmatch(name))}
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
