@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Method, StepContext, Terms
+from .host import host_generator
 from .losses import cross_entropy, one_hot, reversed_jensen_shannon, soft_dice
 from .splines import bspline_field, rescale_per_sample
 
@@ -86,8 +87,8 @@ class CSDG(Method):
         # Departure: a grey image stays one channel; the authors feed three copies and get three different renderings.
         config = self.config
         shape = (3 if config.third_view else 2, config.layers)
-        # All sizes in one draw, and one wait for the device: kernels of different sizes are different programs.
-        sizes = torch.randint(len(config.kernel_sizes), shape, generator=rng, device=rng.device).tolist()
+        # Drawn on the host: kernels of different sizes are different programs.
+        sizes = torch.randint(len(config.kernel_sizes), shape, generator=host_generator(rng)).tolist()
         views = [self._render(image, [config.kernel_sizes[index] for index in row], rng) for row in sizes]
         if config.ipa:
             views[:2] = blend(views[0], views[1], blending_mask(image, config.blend_cells, rng))

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .host import host_generator
+
 
 def choose(options: Sequence[int], rng: torch.Generator) -> int:
     """Return one of the options, each equally likely."""
-    index = torch.randint(len(options), (), generator=rng, device=rng.device)
-    return options[int(index)]
+    return options[int(torch.randint(len(options), (), generator=host_generator(rng)))]
 
 
 def random_kernel(channels: int, size: int, ndim: int, rng: torch.Generator) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import Batch, Method
+from .host import host_generator
 from .network import SegmentationNetwork
 from .spectrum import randomise_amplitude
 
@@ -118,12 +119,13 @@ def shuffle_regions(
     Returns:
         (B, C, *S), a new tensor.
     """
-    device, grid = image.device, torch.tensor(image.shape[2:], device=image.device)
+    # Boxes of different sizes are different programs: where they lie is drawn on the host.
+    host, grid = host_generator(rng), torch.tensor(image.shape[2:])
     smallest, largest = ((grid * side).round().clamp(min=1) for side in sides)
-    draws = torch.rand((2, len(image), regions, len(grid)), generator=rng, device=device)
+    draws = torch.rand((2, len(image), regions, len(grid)), generator=host)
     size = smallest + (draws[0] * (largest - smallest + 1)).floor()
     start = (draws[1] * (grid - size + 1)).floor()
-    chosen = torch.rand(len(image), generator=rng, device=device) < probability
+    chosen = torch.rand(len(image), generator=host) < probability
     boxes = torch.stack([start, start + size], dim=-1).long().tolist()
     shuffled = image.clone()
     for sample, change in enumerate(chosen.tolist()):
@@ -132,7 +134,7 @@ def shuffle_regions(
             for axis, (first, end) in enumerate(box, start=1):
                 region = region.narrow(axis, first, end - first)
             voxels = region.flatten(1)
-            order = torch.randperm(voxels.shape[1], generator=rng, device=device)
+            order = torch.randperm(voxels.shape[1], generator=rng, device=image.device)
             region.copy_(voxels[:, order].view(region.shape))
     return shuffled
 

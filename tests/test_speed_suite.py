@@ -1,10 +1,16 @@
 """The speed suite runs from end to end; its numbers are nobody's business here."""
 
 import csv
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import torch
+
+from ssdg.methods.losses import soft_dice
 
 SUITE = Path(__file__).parent / "speed" / "suite.py"
 
@@ -24,7 +30,7 @@ def test_the_cheapest_measurement_is_written_with_its_provenance(tmp_path):
     (row,), text = measure(tmp_path, "--only", "startup-help")
     assert row["name"] == "bench --help"
     assert 0 < float(row["low"]) <= float(row["measured"]) <= float(row["high"])
-    assert (row["budget"], row["n"], row["unit"]) == ("0.3", "2", "s")
+    assert (row["budget"], row["bound"], row["n"], row["unit"]) == ("0.3", "at most", "2", "s")
     assert row["cores"] == str(len(os.sched_getaffinity(0)))
     assert "torch" in row["versions"]
     assert "| bench --help [1] |" in text
@@ -35,3 +41,60 @@ def test_what_needs_data_says_so_where_there_are_none(tmp_path):
     assert [row["name"] for row in rows] == ["loading-drive", "memory"]
     assert all(row["measured"] == "" and "BENCH_DATA" in row["note"] for row in rows)
     assert text.count("not measured") == 2
+
+
+@pytest.fixture
+def module(monkeypatch):
+    """Return the suite's modules by name; they see each other as the suite's own process does."""
+    monkeypatch.syspath_prepend(SUITE.parent)
+    return importlib.import_module
+
+
+def test_a_budget_may_be_the_least_that_is_asked_for(module):
+    sheet, exact = module("sheet"), module("sampling").exact
+    enough, short = (sheet.Row("row", exact(value), "x", 3.0, at_least=True) for value in (3.0, 2.9))
+    assert (enough.met, short.met) == (True, False)
+    assert enough.cells()[1:3] == ("3.00 x", "≥ 3 x")
+    assert short.cells()[1] == "2.90 x **missed**"
+    assert short.record()["bound"] == "at least"
+
+
+@pytest.mark.parametrize("shape", [(16, 24), (8, 8, 16)])
+def test_monai_is_given_the_same_loss(module, shape):
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn((2, 3, *shape), generator=rng)
+    label = torch.randint(2, (2, 1, *shape), generator=rng)  # the last class is absent
+    theirs = module("peers").monai_dice()(logits, label.float())
+    torch.testing.assert_close(theirs, soft_dice(logits, label))
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (16, 16, 16)])
+def test_monai_draws_images_by_the_same_law(module, shape):
+    transform = module("peers").augmentation(shape)
+    transform.set_random_state(seed=0)
+    ramp = torch.arange(shape[0]).float().view(-1, *[1] * (len(shape) - 1)).expand(1, *shape)
+    drawn = [transform({"image": ramp, "label": ramp}) for _ in range(200)]
+    same, flipped = (
+        sum(torch.equal(one["image"], other) for one in drawn) / len(drawn) for other in (ramp, ramp.flip(1))
+    )
+    # A quarter is neither turned nor scaled; half of that is flipped along the first axis.
+    assert 0.07 < same < 0.18
+    assert 0.07 < flipped < 0.18
+    assert all(torch.equal(one["label"], one["label"].round()) for one in drawn)
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (16, 16, 16)])
+def test_the_operations_of_a_sample_are_those_of_its_convolutions(module, shape):
+    size = module("workload").Workload(shape, init_filters=8)
+    network = size.method("erm", torch.device("cpu")).network
+    forward = []
+
+    def count(convolution, _, result):
+        forward.append(2 * result.numel() * convolution.weight[0].numel())  # a multiply-add is two
+
+    for part in network.modules():
+        if isinstance(part, torch.nn.Conv2d | torch.nn.Conv3d):
+            part.register_forward_hook(count)
+    network(torch.zeros(1, size.channels, *shape))
+    # Backward is as much again for the weights and for the input, which the first convolution has no use for.
+    assert module("floor").sample_flop(size) == 3 * sum(forward) - forward[0]

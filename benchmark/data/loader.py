@@ -103,7 +103,7 @@ class Batches:
             order = torch.randperm(len(cases), generator=rng)
             while len(order) < steps * self.batch_size:
                 order = torch.cat([order, torch.randperm(len(cases), generator=rng)])
-            known = turn, order.to(self.device)
+            known = turn, order.to(self.device, non_blocking=True)
             self._orders[purpose] = known
         start = within * self.batch_size
         return known[1][start : start + self.batch_size]

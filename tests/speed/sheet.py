@@ -18,7 +18,7 @@ from ssdg.benchmark.storage.store import to_csv
 if TYPE_CHECKING:
     import torch
 
-COLUMNS = ("name", "measured", "unit", "budget", "met", "n", "low", "high", "others", "note")
+COLUMNS = ("name", "measured", "unit", "budget", "bound", "met", "n", "low", "high", "others", "note")
 
 BUSY = 0.05
 """Share of the cores that other work may take before the table says so."""
@@ -59,16 +59,19 @@ class Row:
     unit: str = ""
     budget: float | None = None  # largest value allowed, in the same unit; None: for information
     note: str = ""
+    at_least: bool = False  # the budget is the smallest value allowed
     others: float | None = None  # share of the cores (0..1) that other work took meanwhile; None: not known
 
     @property
     def met(self) -> bool | None:
         """Whether the budget is met; None where there is none, or no value."""
-        return None if self.budget is None or self.estimate is None else self.estimate.value <= self.budget
+        if self.budget is None or self.estimate is None:
+            return None
+        return self.estimate.value >= self.budget if self.at_least else self.estimate.value <= self.budget
 
     def cells(self) -> tuple[str, str, str, str, str]:
         """Return name, measured, budget, n and interval as they are printed."""
-        budget = "" if self.budget is None else f"≤ {self.budget:g} {self.unit}"
+        budget = "" if self.budget is None else f"{'≥' if self.at_least else '≤'} {self.budget:g} {self.unit}"
         if self.estimate is None:
             return self.name, "not measured", budget, "", ""
         found = self.estimate
@@ -88,6 +91,7 @@ class Row:
             "name": self.name,
             "unit": self.unit,
             "budget": budget,
+            "bound": "" if self.budget is None else "at least" if self.at_least else "at most",
             "met": met,
             "note": self.note,
             "others": self.others,

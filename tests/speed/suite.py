@@ -28,6 +28,8 @@ MEASUREMENTS: dict[str, str] = {
     "startup-status": "startup:status",
     "startup-table": "startup:table",
     "loop": "stepping:loop",
+    "peers": "peers:monai",
+    "floor": "floor:share",
     "loading-drive": "loading:drive",
     "loading-atlases": "loading:atlases",
     "memory": "memory:peak",
