@@ -39,7 +39,7 @@ def test_a_full_disk_is_named(tmp_path):
         with atomic_file(tmp_path / "big.bin"):
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(StorageError, match=r"no space left while writing .*big\.bin.*resumes"):
+    with pytest.raises(StorageError, match=r"no space left while writing .*big\.bin.*same command again"):
         fill()
 
 

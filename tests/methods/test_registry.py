@@ -44,7 +44,8 @@ def plugin(tmp_path, monkeypatch):
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Call it with entry points: they count as declared by installed packages."""
+    """Call it with entry points: they count as declared by installed packages, and there are no plugins."""
+    monkeypatch.setattr(methods, "_plugins", {})
 
     def declare(**points):
         found = [EntryPoint(name, value, "ssdg.methods") for name, value in points.items()]
