@@ -12,6 +12,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import pytest
 from click.testing import CliRunner, Result
 
+from ssdg import methods
 from ssdg.benchmark.cli import main
 from ssdg.benchmark.launching.launch import BENCH
 from ssdg.datasets.phantom import write_phantom
@@ -72,6 +73,12 @@ class Bench:
         """Return the folder of the only run of a method."""
         [path] = (self.results / "runs" / task / method).glob("s*")
         return path
+
+
+@pytest.fixture(autouse=True)
+def plugins_are_forgotten(monkeypatch):
+    """What a test's command line registers is not there in the next one, which may run in the same process."""
+    monkeypatch.setattr(methods, "_plugins", dict(methods._plugins))
 
 
 @pytest.fixture(scope="session")
