@@ -134,8 +134,10 @@ def start(command: list[str], environment: dict[str, str]) -> "subprocess.Popen[
     )
 
 
-def assert_bitwise(one: dict[str, dict[str, torch.Tensor]], other: dict[str, dict[str, torch.Tensor]]) -> None:
-    assert one.keys() == other.keys()
-    for run, weights in one.items():
-        different = [name for name, value in weights.items() if not torch.equal(value, other[run][name])]
+def assert_bitwise(found: dict[str, dict[str, torch.Tensor]], calm: dict[str, dict[str, torch.Tensor]]) -> None:
+    """Check that runs have the weights that the runs of the same names have undisturbed."""
+    assert found
+    for run, weights in found.items():
+        different = [name for name, value in weights.items() if not torch.equal(value, calm[run][name])]
         assert not different, (run, different)
+        assert weights.keys() == calm[run].keys()

@@ -1,5 +1,6 @@
 """Sweeps on a real cluster: undisturbed, preempted, killed, out of time, doubled, cancelled."""
 
+import functools
 import os
 import random
 import signal
@@ -13,33 +14,39 @@ from ..conftest import SLOW
 from ..waiting import wait_for
 from .sweeping import Sweep, assert_bitwise
 
+EPOCHS, SEEDS = 150, 6
+"""Of the sweeps that are disturbed; what they are without that is found once."""
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory):
+    """The options of a plugin with a method ``slow``."""
+    plugin = tmp_path_factory.mktemp("plugin") / "slow.py"
+    plugin.write_text(SLOW.format(seconds=0.05))
+    return ("--plugin", str(plugin))
+
 
 @pytest.fixture
-def make(cluster, phantom_data, tmp_path):
-    """Make a suite for the cluster; its plugin has a method ``slow``."""
-    plugin = tmp_path / "slow.py"
-    plugin.write_text(SLOW.format(seconds=0.05))
+def make(cluster, phantom_data, tmp_path, options):
+    """Make a suite for the cluster."""
 
-    def sweep(*methods, name="sweep", launch=(), **sizes):
+    def sweep(*methods, launch=(), **sizes):
         launch = ("--partition", "low", "--cpus", "1", "--time", "30", *launch)
-        return Sweep(cluster, phantom_data, tmp_path / name, ("--plugin", str(plugin)), launch).write(
-            *methods, **sizes
-        )
+        return Sweep(cluster, phantom_data, tmp_path / "sweep", options, launch).write(*methods, **sizes)
 
     return sweep
 
 
-@pytest.fixture
-def undisturbed(phantom_data, tmp_path):
-    """Return the weights of a sweep's runs as they are when nothing happens to them."""
+@pytest.fixture(scope="module")
+def undisturbed(phantom_data, tmp_path_factory, options):
+    """Return the weights of runs of ``slow``, by the names of their folders, as they are when nothing happens."""
 
-    def weights(disturbed):
+    @functools.cache
+    def weights(seeds=SEEDS, epochs=EPOCHS):
         # As many at a time as there are cores: one thread each, as --cpus 1 gives, for the same bits.
         jobs = ("--jobs", str(len(os.sched_getaffinity(0))))
-        calm = Sweep(None, phantom_data, tmp_path / "undisturbed", disturbed.options, jobs)
-        calm.folder.mkdir()
-        calm.suite.write_text(disturbed.suite.read_text())
-        calm("sweep")
+        calm = Sweep(None, phantom_data, tmp_path_factory.mktemp("undisturbed"), options, jobs)
+        calm.write("slow", seeds=seeds, epochs=epochs)("sweep")
         return calm.weights()
 
     return weights
@@ -67,7 +74,7 @@ def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster, costs):
 
 
 def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cluster, undisturbed, costs):
-    sweep = make("slow", seeds=3, epochs=150)
+    sweep = make("slow", seeds=3, epochs=EPOCHS)
     sweep("sweep")
     wait_for(lambda: len(sweep.training()) == 3, "three runs that train")
     cluster.run("sbatch", "--partition=high", f"--cpus-per-task={cluster.cpus}", "--wrap=sleep 3", cwd=sweep.folder)
@@ -76,11 +83,11 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}
     costs(sweep)
-    assert_bitwise(sweep.weights(), undisturbed(sweep))
+    assert_bitwise(sweep.weights(), undisturbed())
 
 
 def test_runs_of_a_node_that_dies_go_on_when_it_is_back(make, cluster, undisturbed, costs):
-    sweep = make("slow", seeds=2, epochs=150, launch=("--checkpoint-interval", "0.1"))
+    sweep = make("slow", seeds=2, epochs=EPOCHS, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
     wait_for(lambda: len(sweep.training()) == 2, "two runs that train")
     with cluster.without_node():
@@ -91,11 +98,11 @@ def test_runs_of_a_node_that_dies_go_on_when_it_is_back(make, cluster, undisturb
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}
     costs(sweep)
-    assert_bitwise(sweep.weights(), undisturbed(sweep))
+    assert_bitwise(sweep.weights(), undisturbed())
 
 
 def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluster, undisturbed, costs):
-    sweep = make("slow", seeds=6, epochs=200, launch=("--checkpoint-interval", "0.1"))
+    sweep = make("slow", seeds=SEEDS, epochs=EPOCHS, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
     rng = random.Random(0)
     killed = []
@@ -117,7 +124,7 @@ def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluste
         sweep("retry", "--wait", expect=0, seconds=300)
     assert len(sweep.runs()) == 6, "nothing was trained twice"
     costs(sweep)
-    assert_bitwise(sweep.weights(), undisturbed(sweep))
+    assert_bitwise(sweep.weights(), undisturbed())
 
 
 def test_a_run_longer_than_its_allocation_is_resumed_until_it_is_done(make, cluster, undisturbed, costs):
@@ -128,7 +135,7 @@ def test_a_run_longer_than_its_allocation_is_resumed_until_it_is_done(make, clus
     [starts] = sweep.starts().values()
     assert starts >= 2, "the run was meant to be longer than a minute"
     costs(sweep)
-    assert_bitwise(sweep.weights(), undisturbed(sweep))
+    assert_bitwise(sweep.weights(), undisturbed(seeds=1, epochs=300))
 
 
 def test_two_sweeps_at_the_same_moment_train_no_run_twice(make, cluster, costs):
