@@ -94,6 +94,10 @@ class EvaluationConfig:
     average: Literal["cases", "strata"] = "cases"  # headline: mean of cases, or unweighted mean of strata
     empty: Literal["skip", "one", "zero-fp"] = "zero-fp"  # class absent from the label; see metrics.dice
 
+    def region_in(self, ndim: int) -> Literal["foreground", "image"]:
+        """Return the region that is scored in a task of so many dimensions: volumes are always scored whole."""
+        return self.region if ndim == 2 else "image"
+
 
 SECTIONS: dict[str, type[Any]] = {
     "training": TrainingConfig,

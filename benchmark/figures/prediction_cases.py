@@ -15,7 +15,6 @@ from ..scoring.measures import DSC
 from ..settings import UsageError, unknown
 from ..storage.store import prediction_path
 from ..storage.stored import StoredEvaluation
-from ..suites.match import find_evaluation
 from ..suites.suite import Column, Inventory, Row, Suite
 from ..tables.aggregate import case_scores
 from ..tables.collect import NOT_RUN, REASONS
@@ -56,15 +55,14 @@ class Results:
     def of(self, row: Row, column: Column) -> Iterator[Evaluated]:
         """Yield a row's finished evaluations on a target, in the order of the seeds."""
         for item in self._planned(row, column):
-            request = item.planned.request
-            found = find_evaluation(item.run, column.target, request) if item.run is not None else None
+            found = item.evaluation(column.target)
             if found is not None:
-                yield Evaluated(request.seed, found, item)
+                yield Evaluated(item.planned.request.seed, found, item)
 
     def scores(self, one: Evaluated, task: Task) -> dict[str, float]:
         """Return the DSC (0..1) of each case of an evaluation: the mean over its classes that are defined."""
         scoring = one.item.planned.request.evaluation
-        scores = case_scores(one.evaluation, DSC, scoring.region if task.ndim == 2 else "image", scoring.empty)
+        scores = case_scores(one.evaluation, DSC, scoring.region_in(task.ndim), scoring.empty)
         defined = ~np.isnan(scores.values)
         means = np.where(defined, scores.values, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
         return {case: float(mean) for case, mean in zip(scores.cases, means, strict=True)}

@@ -2,7 +2,7 @@
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -80,3 +80,8 @@ def read_history(run: Path) -> list[dict[str, str]]:
             return list(csv.DictReader(stream))
     except OSError:
         return []
+
+
+def training_seconds(history: Iterable[Mapping[str, str]]) -> float:
+    """Return the time of all epochs of a history; ValueError or TypeError where it is damaged."""
+    return sum(float(row.get("seconds") or 0) for row in history)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ..storage.store import HELD_OUT, RunFolder, State
-from ..storage.stored import StoredRun, last_error
+from ..storage.stored import StoredEvaluation, StoredRun, last_error
 from ..suites.match import find_evaluation, match_runs
 from ..suites.suite import Planned
 from ..training.place import Place
@@ -34,11 +34,15 @@ class Item:
         """The domains its evaluations score."""
         return tuple(column.target for column in self.planned.columns)
 
+    def evaluation(self, target: str) -> StoredEvaluation | None:
+        """Return the finished evaluation of the run on a target that the plan asks for."""
+        return None if self.run is None else find_evaluation(self.run, target, self.planned.request)
+
     def state_of(self, target: str) -> State:
         """Return the state of the run's cell for one target: DONE once it is scored."""
         if self.run is None:
             return "QUEUED"
-        if find_evaluation(self.run, target, self.planned.request) is not None:
+        if self.evaluation(target) is not None:
             return "DONE"
         return "STALE" if self.run.state == "DONE" else self.run.state
 

@@ -4,16 +4,16 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..launching.estimate import read_history
+from ..launching.estimate import read_history, training_seconds
 from ..launching.plan import Item
 from ..scoring.case_file import read_cases
 from ..scoring.shape_file import REGIONS, SHAPES, current_values
+from ..storage.files import read_mapping
 from ..storage.store import CASE_COLUMNS, HELD_OUT
 from ..storage.stored import StoredEvaluation
-from ..suites.match import find_evaluation
 from ..suites.suite import Column, Inventory, Planned
 from ..tables.collect import Collected
-from .runs import read_record
+from .runs import selected_epoch
 
 VERSIONS = {"torch": "torch", "monai": "monai", "ssdg-bench": "ssdg_bench"}
 """Packages whose version is a column of ``runs.csv``, with its name."""
@@ -45,9 +45,7 @@ def _evaluation(item: Item, column: Column) -> StoredEvaluation | None:
     planned = item.planned
     held_out = Column(task=planned.request.task, source=planned.request.source, target=HELD_OUT)
     mine = [(one.task, one.source, one.target) for one in (*planned.columns, held_out)]
-    if item.run is None or (column.task, column.source, column.target) not in mine:
-        return None
-    return find_evaluation(item.run, column.target, planned.request)
+    return item.evaluation(column.target) if (column.task, column.source, column.target) in mine else None
 
 
 def case_rows(
@@ -71,7 +69,7 @@ def _rows_of(item: Item, column: Column, evaluation: StoredEvaluation, inventory
     from ..scoring.metrics import FROM_COUNTS  # imports numpy
 
     rules = item.planned.request.evaluation
-    file = read_cases(evaluation, rules.region if inventory.task(column.task).ndim == 2 else "image")
+    file = read_cases(evaluation, rules.region_in(inventory.task(column.task).ndim))
     scores = FROM_COUNTS["dsc"](file.tp, file.fp, file.fn, rules.empty).tolist()
     shapes = current_values(evaluation.path, file.lines)
     where = {**_where(item.planned), "target": column.target, "train_id": evaluation.data.get("train_id", "")}
@@ -102,7 +100,7 @@ def run_row(item: Item) -> dict[str, Any]:
     }
     if item.run is None:
         return row
-    record, marker = read_record(item.run.path / "environment.json"), read_record(item.run.path / "DONE")
+    record, marker = read_mapping(item.run.path / "environment.json"), read_mapping(item.run.path / "DONE")
     versions = record.get("versions") or {}
     found = {
         "version": item.run.spec.method_version,
@@ -116,14 +114,13 @@ def run_row(item: Item) -> dict[str, Any]:
 
 
 def _trained(history: Sequence[Mapping[str, str]], marker: Mapping[str, Any]) -> dict[str, Any]:
-    best = marker.get("best_epoch", marker.get("epoch"))
     try:
-        seconds: float | None = sum(float(line.get("seconds") or 0) for line in history)
+        seconds: float | None = training_seconds(history)
     except (ValueError, TypeError):  # damaged: what is left of it is no time
         seconds = None
     return {
         "epochs": len(history) or None,
-        "best_epoch": None if best is None else int(best) + 1,
+        "best_epoch": selected_epoch(marker),
         "steps": history[-1].get("step") if history else None,
         "training_seconds": round(seconds, 1) if history and seconds is not None else None,
     }

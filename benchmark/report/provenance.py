@@ -9,10 +9,10 @@ from ..scoring.case_file import read_cases
 from ..scoring.measures import MEASURES
 from ..scoring.shape_file import current_values
 from ..spec import to_json
+from ..storage.files import read_mapping
 from ..storage.stored import StoredEvaluation
 from ..suites.suite import Column, Inventory, Row, Suite
 from ..tables.collect import Collected
-from .runs import read_record
 
 
 def provenance(
@@ -117,7 +117,7 @@ def _versions(items: Iterable[Item]) -> dict[str, list[str]]:
     """Return the versions of each package that the runs were made with; as a rule one."""
     found: dict[str, set[str]] = {}
     for item in items:
-        record = {} if item.run is None else read_record(item.run.path / "environment.json")
+        record = {} if item.run is None else read_mapping(item.run.path / "environment.json")
         for name, version in (record.get("versions") or {}).items():
             found.setdefault(name, set()).add(str(version))
     return {name: sorted(versions) for name, versions in sorted(found.items())}

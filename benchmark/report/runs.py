@@ -7,10 +7,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..launching.estimate import read_history
+from ..launching.estimate import read_history, training_seconds
 from ..launching.plan import Item, Work
 from ..spec import to_json
-from ..storage.files import read_json
+from ..storage.files import read_mapping
 from ..tables.wording import row_label
 from ..training.progress import SCORES
 from .charts import Curve, Looks
@@ -130,7 +130,7 @@ def _learned(item: Item) -> tuple[Curve, float] | None:
     """Return how a run learned, and the seconds that took; None where its history is missing or damaged."""
     history = [] if item.run is None else read_history(item.run.path)
     try:
-        return (curve(item, history), sum(float(line.get("seconds") or 0) for line in history)) if history else None
+        return (curve(item, history), training_seconds(history)) if history else None
     except (ValueError, KeyError, TypeError):
         return None
 
@@ -140,18 +140,20 @@ def curve(item: Item, history: Sequence[Mapping[str, str]]) -> Curve:
     losses = [
         sum(float(value) for name, value in line.items() if name not in NO_LOSSES and value) for line in history
     ]
-    selected: float | None = None
-    if item.run is not None:
-        marker = read_record(item.run.path / "DONE")
-        best = marker.get("best_epoch", marker.get("epoch"))
-        selected = None if best is None else float(best) + 1
+    marker = {} if item.run is None else read_mapping(item.run.path / "DONE")
     return Curve(
         epochs=tuple(float(line["epoch"]) + 1 for line in history),
         loss=tuple(losses),
         held_out=_looks(history, "held_out_dsc"),
         target=_looks(history, "oracle_dsc"),
-        selected=selected,
+        selected=selected_epoch(marker),
     )
+
+
+def selected_epoch(marker: Mapping[str, Any]) -> int | None:
+    """Return the epoch, counted from 1, whose weights are scored, from a run's DONE marker."""
+    best = marker.get("best_epoch", marker.get("epoch"))
+    return None if best is None else int(best) + 1
 
 
 def _looks(history: Sequence[Mapping[str, str]], column: str) -> Looks:
@@ -173,7 +175,7 @@ def survey_runs(works: Sequence[Work], results_root: Path, public: bool = False)
     facts = []
     for work in works:
         run = work.item.run
-        record = {} if run is None else read_record(run.path / "environment.json")
+        record = {} if run is None else read_mapping(run.path / "environment.json")
         number = None
         if record:
             number = known.setdefault(_described(record, public), len(known) + 1)
@@ -185,7 +187,7 @@ def survey_runs(works: Sequence[Work], results_root: Path, public: bool = False)
                 folder="" if run is None else _under(run.path, results_root),
                 environment=number,
                 commit=str(record.get("commit") or ""),
-                finished="" if run is None else str(read_record(run.path / "DONE").get("finished") or ""),
+                finished="" if run is None else str(read_mapping(run.path / "DONE").get("finished") or ""),
                 error=(KEPT if public else work.error) if work.state in ("FAILED", "DIVERGED") else "",
             )
         )
@@ -232,7 +234,7 @@ def _described(record: Mapping[str, Any], public: bool) -> tuple[tuple[str, str]
 
 def _device(item: Item) -> str:
     assert item.run is not None
-    record = read_record(item.run.path / "environment.json")
+    record = read_mapping(item.run.path / "environment.json")
     device = str(record.get("device") or "device not recorded")
     threads = record.get("threads")
     return f"{device}, {threads} thread{'' if threads == 1 else 's'}" if device == "cpu" and threads else device
@@ -240,12 +242,3 @@ def _device(item: Item) -> str:
 
 def _under(path: Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
-def read_record(path: Path) -> dict[str, Any]:
-    """Return a JSON object; an empty one where there is none, or it is damaged: a report can do without."""
-    try:
-        value = read_json(path)
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}

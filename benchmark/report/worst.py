@@ -11,7 +11,6 @@ from ssdg.datasets.base import DataError, Domain, Task
 from ..launching.plan import Item
 from ..spec import RunRequest
 from ..storage.stored import StoredEvaluation
-from ..suites.match import find_evaluation
 from ..suites.suite import Column, Inventory, Row
 from ..tables.aggregate import seed_result
 from ..tables.collect import Collected
@@ -121,7 +120,7 @@ def worst_cases(
     lowest = sorted((case for case in means if not isnan(means[case])), key=lambda case: (means[case], case))[:WORST]
     found: defaultdict[str, list[WorstCase]] = defaultdict(list)
     for request, evaluation in _evaluations(row.row, column, items, {seed.seed for seed in seeds}):
-        region = request.evaluation.region if ndim == 2 else "image"
+        region = request.evaluation.region_in(ndim)
         result = seed_result(request.seed, [evaluation], collected.measure, region, request.evaluation.empty)
         for case, score in zip(result.scores.cases, (100 * case_means([result])).tolist(), strict=True):
             if case in lowest and not isnan(score):
@@ -137,6 +136,6 @@ def _evaluations(
     for item in items:
         request = item.planned.request
         if item.planned.row.id == row.id and column in item.planned.columns and request.seed in seeds:
-            found = None if item.run is None else find_evaluation(item.run, column.target, request)
+            found = item.evaluation(column.target)
             if found is not None:
                 yield request, found

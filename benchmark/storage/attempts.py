@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .files import Guard, no_guard, read_json, write_json
+from .files import Guard, no_guard, read_mapping, write_json
 
 FILE = "starts.json"
 
@@ -73,11 +73,7 @@ class Attempts:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return what ``starts.json`` holds; empty where there is none, or it cannot be read."""
-    try:
-        record = read_json(folder / FILE)
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
+    return read_mapping(folder / FILE)
 
 
 def last_start(folder: Path) -> Start | None:

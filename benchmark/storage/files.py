@@ -100,3 +100,12 @@ def write_json(path: Path, data: Any, guard: Guard = no_guard) -> None:
 def read_json(path: Path) -> Any:
     """Return a JSON file's content."""
     return json.loads(path.read_bytes())
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Return a JSON file's object; an empty one where there is none, or the file is damaged."""
+    try:
+        value = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}

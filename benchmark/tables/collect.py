@@ -174,7 +174,7 @@ def _row_scores(answered: Answered, column: Column, ndim: int, measure: Measure)
         if found is None:
             reasons.add(NOT_RUN if run is None else REASONS[run.state])
     scoring = answered[0][0].request.evaluation
-    region = scoring.region if ndim == 2 else "image"
+    region = scoring.region_in(ndim)
     complete = {seed: [e for e in found if e is not None] for seed, found in by_seed.items() if None not in found}
     results, lacking = [], []
     for seed, evaluations in complete.items():

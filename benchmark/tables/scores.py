@@ -26,7 +26,7 @@ def describe(folder: Path, ndim: int) -> list[str]:
     for evaluation in sorted(run.evaluations, key=lambda one: one.domain != HELD_OUT):
         if not evaluation.done:
             continue
-        region = request.evaluation.region if ndim == 2 else "image"
+        region = request.evaluation.region_in(ndim)
         result = seed_result(request.seed, [evaluation], DSC, region, request.evaluation.empty)
         scores = result.scores
         strata = sorted(set(scores.strata))
