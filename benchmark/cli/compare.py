@@ -69,7 +69,7 @@ def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> N
 
 @click.command()
 @suite_options
-@click.option("--baseline", help="Row that every other one is compared with.  [default: the source-only row]")
+@options.baseline
 @metric
 @options.as_json
 def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None:

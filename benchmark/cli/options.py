@@ -94,6 +94,18 @@ def as_json(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
 
 
+def baseline(function: F) -> F:
+    """Add --baseline."""
+    text = "Row that every other one is compared with.  [default: the source-only row]"
+    return click.option("--baseline", help=text)(function)
+
+
+def no_published(function: F) -> F:
+    """Add --no-published."""
+    text = "Leave out the paper's numbers and the differences to them."
+    return click.option("--no-published", is_flag=True, help=text)(function)
+
+
 def settings(function: F) -> F:
     """Add --set."""
     return click.option(

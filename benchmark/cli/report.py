@@ -23,9 +23,9 @@ from .selection import Selection, suite_options
     show_default=True,
     help="One file that loads nothing: it can be mailed, printed and kept.",
 )
-@click.option("--baseline", help="Row that every other one is compared with.  [default: the source-only row]")
+@options.baseline
 @click.option("--no-images", is_flag=True, help="Leave out whatever shows a case, where the data's terms ask for it.")
-@click.option("--no-published", is_flag=True, help="Leave out the paper's numbers and the differences to them.")
+@options.no_published
 def report(output: Path, no_images: bool, no_published: bool, **given: Any) -> None:
     """Write a suite's report: tables, differences, cases, classes, learning, cost, provenance, and what is missing.
 

@@ -11,7 +11,7 @@ from ..scoring.measures import DSC, MEASURES
 from ..storage.files import write_text
 from ..tables.render import FORMATS, render
 from ..tables.tables import TableOptions, build_table
-from .options import OutputFile
+from . import options
 from .selection import Selection, suite_options
 
 
@@ -25,8 +25,8 @@ from .selection import Selection, suite_options
     show_default=True,
     help="What to print; published numbers stand beside dsc only.",
 )
-@click.option("--output", type=OutputFile(), help="File instead of the terminal.")
-@click.option("--no-published", is_flag=True, help="Leave out the paper's numbers and the differences to them.")
+@click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
+@options.no_published
 @click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases.")
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")
 @click.option("--final", is_flag=True, help="Refuse a table with holes (exit code 3 and a list of them).")
@@ -61,13 +61,13 @@ def table(form: str, output: Path | None, conventions: bool, final: bool, **give
 
 def _table(selection: Selection, form: str, given: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Return the table as text, and its holes."""
-    options = TableOptions(
+    shown = TableOptions(
         choice=selection.choice,
         published=not given["no_published"],
         held_out=given["held_out"],
         measure=MEASURES[given["metric"]],
     )
-    made = build_table(selection.suite, selection.runs, options, selection.inventory)
+    made = build_table(selection.suite, selection.runs, shown, selection.inventory)
     return render(made, form), made.missing
 
 
