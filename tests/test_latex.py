@@ -34,7 +34,7 @@ HOSTILE = (
     r"a & b_c % d $ e # f {g} ~h ^i \textbf{j} \\ k",
     "[4pt] a row must not begin with this",
     "* nor with this",
-    "α-β γ Ω Δ Α ς µ ± × ≤ ≥ – — − † ‡ …",
+    "α-β γ Ω Δ Α ς µ ± × ≤ ≥ – — − † ‡ § …",
     "Müller, Håkansson, Łukasz, Š, ñ, ß, Ø, é",
     "<b>|“q”|‘s’ \"t\" ``u'' --no---dash",
     "中文 and 🙂 and \x07 and\nlines",

@@ -41,10 +41,11 @@ class Scored:
     found: Found
     ids: tuple[str, ...]
 
-    def counts(self) -> dict[str, Any]:
-        """Return how many cases are scored, of how many published, and which are missing on disk."""
+    def counts(self, prepared: PreparedDomain) -> dict[str, Any]:
+        """Return how many cases are scored, of how many published, which are missing on disk, and what is odd."""
         domain = self.found.domain
-        return {
+        notes = {"note": "every image is grey"} if prepared.is_grey else {}
+        return notes | {
             "scored": len(self.ids),
             "available": len(domain.cases),
             "published": domain.published or len(domain.cases) + len(domain.missing),

@@ -65,6 +65,11 @@ class PreparedDomain:
     geometries: tuple[Geometry, ...]
     digest: str
 
+    @property
+    def is_grey(self) -> bool:
+        """Whether no image has colour though the task's images have several channels."""
+        return self.image.shape[1] > 1 and all(bool((image == image[:1]).all()) for image in self.image)
+
 
 def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manifest_digest: str) -> str:
     """Return the identity of prepared data: what the files hold and what is done to them, and nothing else.

@@ -47,6 +47,7 @@ class Row:
     settings: Mapping[str, JSON] = field(default_factory=dict)  # "method.rsd": False; of other sections too
     setting: RowSetting = "ssdg"
     folds: int | None = None  # intra rows: trained and scored inside the target
+    note: str = ""  # printed under the table, where § marks the row: whose it is, or what is different about it
     selection: Literal["oracle"] | None = None  # checkpoint chosen on the target's labels; see selected_on_target
 
     @property

@@ -37,16 +37,27 @@ def load_suite(name: str) -> Suite:
         return parse_suite(text, path.stem, str(path))
     if name not in list_suites():
         raise UsageError(f"{unknown('suite', name, list_suites())}; or give the path of a .toml file")
-    text = (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
-    return parse_suite(text, name, f"suite {name}")
+    return parse_suite(_packaged(name), name, f"suite {name}")
+
+
+def _packaged(name: str) -> str:
+    return (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def parse_suite(text: str, name: str, where: str) -> Suite:
-    """Return the suite a TOML text describes; ``where`` names it in messages."""
+    """Return the suite a TOML text describes; ``where`` names it in messages.
+
+    ``extends`` names a suite of the package, from which comes what the text does not give.
+    """
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where} is not valid TOML: {error}") from None
+    base = data.pop("extends", None)
+    if base is not None:
+        if base not in list_suites():
+            raise UsageError(f"{where}, extends: {unknown('suite', str(base), list_suites())}")
+        data = tomllib.loads(_packaged(base)) | data
     columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
     rows = tuple(_row(item, where) for item in _tables(data.pop("rows", []), "rows", where))
     settings = flatten(data.pop("settings", {}), where)

@@ -149,7 +149,7 @@ def row_settings(suite: Suite) -> list[str]:
 
 
 def marks(suite: Suite, bold: str) -> list[str]:
-    """Return what bold, †, ‡ and – mean, as far as the suite has them."""
+    """Return what bold, †, ‡, § and – mean, as far as the suite has them."""
     sentences = []
     if any(row.selection == "oracle" for row in suite.rows):
         t: TrainingConfig = suite.sections()["training"]
@@ -160,6 +160,7 @@ def marks(suite: Suite, bold: str) -> list[str]:
         )
     if any(row.setting == "uda" for row in suite.rows):
         sentences.append("‡ domain adaptation: saw unlabelled target images, and is not compared with the rest.")
+    sentences += [f"§ {row.label}: {row.note.removesuffix('.')}." for row in suite.rows if row.note]
     folds = sorted({row.folds for row in suite.rows if row.folds is not None})
     if folds:
         counts = " or ".join(map(str, folds))

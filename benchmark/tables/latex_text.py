@@ -36,6 +36,7 @@ ESCAPES = {
     "\N{DEGREE SIGN}": r"$^\circ$",
     "\N{DAGGER}": r"$\dagger$",
     "\N{DOUBLE DAGGER}": r"$\ddagger$",
+    "\N{SECTION SIGN}": r"\S{}",
     "\N{LEFT SINGLE QUOTATION MARK}": "`",
     "\N{RIGHT SINGLE QUOTATION MARK}": "'",
     "\N{LEFT DOUBLE QUOTATION MARK}": "``",

@@ -12,8 +12,8 @@ SETTINGS = {"ssdg": "SSDG", "source-only": "source only", "uda": "UDA", "intra":
 
 
 def row_label(row: Row) -> str:
-    """Return a row's label with its mark."""
-    return f"{row.label} ‡" if row.setting == "uda" else row.label
+    """Return a row's label with its marks."""
+    return row.label + (" ‡" if row.setting == "uda" else "") + (" §" if row.note else "")
 
 
 def title_text(table: Table) -> str:

@@ -19,6 +19,7 @@ from ..storage import environment
 from ..storage.attempts import Attempts
 from ..storage.lease import Lease
 from ..storage.store import RunFolder, evaluation_path, failure, run_path
+from .allocator import keep_freed_memory
 from .assemble import build_method, device_name, find_device, load_run_method, resolve, use_threads
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, Subject, evaluate
@@ -54,7 +55,9 @@ def run_one(
         Interrupted: ``should_stop`` said so; the run can be continued.
     """
     # A device that is not there is the command's fault, not the run's: nothing is recorded.
-    autocast(find_device(place.device), request.training.precision)
+    device = find_device(place.device)
+    autocast(device, request.training.precision)
+    keep_freed_memory(device)
 
     def look() -> None:
         if should_stop():
@@ -180,7 +183,11 @@ class _Job:
         for name, evaluation in todo.items():
             scored = self.material.scored[name]
             domain = scored.found.domain
-            provenance = {"counts": scored.counts(), "commit": commit, "finished": environment.now()}
+            provenance = {
+                "counts": scored.counts(prepared[domain.name]),
+                "commit": commit,
+                "finished": environment.now(),
+            }
             subject = Subject(self.task, domain, prepared[domain.name], scored.ids, provenance)
             self.observer.scoring(name, len(scored.ids))
             folder = evaluation_path(self.store.path, evaluation)

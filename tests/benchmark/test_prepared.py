@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,15 @@ def test_every_case_is_stored_as_it_was_prepared(data, cache):
     }
     assert not leftovers(cache)
     assert state_of(data.cases[0].image.parent) == before
+
+
+def test_pictures_without_colour_are_told_apart(data, cache):
+    assert not prepare_domain(data, TASK, CONFIG, "colour", cache).is_grey
+    for case in data.cases:
+        Image.open(case.image).convert("L").save(case.image)
+    grey = prepare_domain(data, TASK, CONFIG, "grey", cache)
+    assert grey.is_grey
+    assert not replace(grey, image=grey.image[:, :1]).is_grey  # one channel, as the task wants it
 
 
 def test_a_second_call_reads_no_source_file(data, cache):

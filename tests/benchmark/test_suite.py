@@ -188,11 +188,24 @@ def test_quoted_and_nested_keys_are_the_same_setting():
         (lambda t: t + '[[rows]]\nid = "erm"\nmethod = "erm"\n', "there twice"),
         (lambda t: t.partition("[[rows]]")[0], "needs rows"),
         (lambda t: t + "= 3\n", "not valid TOML"),
+        (lambda t: 'extends = "tabel1"\n' + t, "mine.toml, extends.*did you mean 'table1'"),
+        (lambda t: "extends = 1\n" + t, "unknown suite '1'"),
     ],
 )
 def test_mistakes_in_a_file_are_named(change, message):
     with pytest.raises(UsageError, match=message):
         parse_suite(change(MINIMAL), "mine", "mine.toml")
+
+
+def test_a_suite_that_extends_another_asks_for_the_same_runs():
+    base = load_suite("fundus-quick")
+    columns = '[[columns]]\ntask = "fundus"\nsource = "drive"\ntarget = "lesav"\nlabel = "ours"\n'
+    suite = parse_suite(f'extends = "fundus-quick"\nseeds = [0, 1]\n{columns}', "mine", "mine.toml")
+    assert (suite.name, suite.title, suite.rows, suite.settings) == ("mine", base.title, base.rows, base.settings)
+    assert [column.label for column in suite.columns] == ["ours"]
+    ours, theirs = Choice(methods=("erm",)), Choice(methods=("erm",), targets=("lesav",), seeds=(0, 1))
+    requests = [planned.request for planned in suite.requests(ours, INVENTORY)]
+    assert requests == [planned.request for planned in base.requests(theirs, INVENTORY)] != []
 
 
 def test_a_missing_method_is_an_error_unless_the_paper_has_the_row():

@@ -262,6 +262,13 @@ def test_rows_that_saw_the_target_or_its_labels_are_marked_and_never_bold(tmp_pa
     assert any("‡ domain adaptation" in sentence for sentence in table.caption)
 
 
+def test_a_note_of_a_row_is_printed_under_the_table_and_marked_in_it(tmp_path):
+    suite = replace(SMALL, rows=(replace(CUTMIX, note="reads the target twice."), ERM))
+    table = table_of(tmp_path, suite)
+    assert list(shown(table)) == ["CutMix ‡ §", "w/o SSDG"]
+    assert [sentence for sentence in table.caption if "§" in sentence] == ["§ CutMix: reads the target twice."]
+
+
 def test_rows_that_are_not_separated_from_the_best_are_bold_with_it(tmp_path):
     fill(tmp_path, SMALL, lambda row, _: (0.7, 0.8, 0.9) if row == "erm" else (0.72, 0.79, 0.91))
     table = table_of(tmp_path, SMALL)
