@@ -64,13 +64,13 @@ def test_monai_is_given_the_same_loss(module, shape):
     rng = torch.Generator().manual_seed(0)
     logits = torch.randn((2, 3, *shape), generator=rng)
     label = torch.randint(2, (2, 1, *shape), generator=rng)  # the last class is absent
-    theirs = module("peers").monai_dice()(logits, label.float())
+    theirs = module("monai_way").monai_dice()(logits, label.float())
     torch.testing.assert_close(theirs, soft_dice(logits, label))
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (16, 16, 16)])
 def test_monai_draws_images_by_the_same_law(module, shape):
-    transform = module("peers").augmentation(shape)
+    transform = module("monai_way").augmentation(shape)
     transform.set_random_state(seed=0)
     ramp = torch.arange(shape[0]).float().view(-1, *[1] * (len(shape) - 1)).expand(1, *shape)
     drawn = [transform({"image": ramp, "label": ramp}) for _ in range(200)]

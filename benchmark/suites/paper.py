@@ -3,7 +3,7 @@
 import csv
 import functools
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 
@@ -25,6 +25,10 @@ class PublishedTable:
     name: str
     rows: frozenset[str]  # also those without any number
     scores: Mapping[tuple[str, str, str], PublishedScore]
+
+    def has_any_of(self, targets: Iterable[str]) -> bool:
+        """Return whether it has a number on one of the targets."""
+        return not {target for _, target, _ in self.scores}.isdisjoint(targets)
 
     def case_weights(self, target: str) -> dict[str, float]:
         """Return the weight of the abnormal cases that each row's printed average implies.

@@ -104,6 +104,8 @@ def tabulate(collected: Collected, runs: Sequence[StoredRun], options: TableOpti
     headings = tuple(h for c in collected.columns for h in column_headings(c, average, collected.units[c]))
     compared = options.published and measure is DSC
     published = load_published(chosen.published) if compared and chosen.published else None
+    if published is not None and not published.has_any_of(column.target for column in chosen.columns):
+        published = None
     rows = [_table_row(row, headings, collected, published) for row in chosen.rows]
     cells = [[entry.cell for entry in row.entries] for row in rows]
     best = tied_best(chosen.rows, headings, cells, collected.scores)

@@ -36,7 +36,15 @@ def plan(suite, **choice):
 
 
 def test_the_packaged_suites_are_listed_and_load():
-    assert list_suites() == ["atlases-quick", "demo", "fundus-quick", "lesav-quick", "table1", "table2"]
+    assert list_suites() == [
+        "ablation-fundus",
+        "atlases-quick",
+        "demo",
+        "fundus-quick",
+        "lesav-quick",
+        "table1",
+        "table2",
+    ]
     assert [load_suite(name).name for name in list_suites()] == list_suites()
 
 

@@ -149,6 +149,13 @@ def test_json_has_everything(tmp_path):
         render(table_of(tmp_path, SMALL), "markdwon")
 
 
+def test_a_published_table_without_numbers_on_these_targets_is_not_mentioned(tmp_path):
+    sentence = "With each number: the published mean"
+    for name, said in (("table2", True), ("ablation-fundus", False)):
+        table = table_of(tmp_path, load_suite(name))
+        assert any(line.startswith(sentence) for line in table.caption) == table.show_published == said
+
+
 def test_published_numbers_stand_beside_ours_with_the_difference(tmp_path):
     suite = replace(SMALL, published="table1")
     fill(tmp_path, suite, small_dice)

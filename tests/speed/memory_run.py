@@ -9,6 +9,7 @@ from apart import peak_memory
 from ssdg.benchmark.data.loader import Batches, pool
 from ssdg.benchmark.data.material import Shelf, find_material
 from ssdg.benchmark.spec import RunRequest
+from ssdg.benchmark.training.allocator import keep_freed_memory
 from ssdg.benchmark.training.assemble import build_method, resolve
 from ssdg.benchmark.training.checkpoint import Checkpoints
 from ssdg.benchmark.training.evaluate import Predictor
@@ -30,6 +31,7 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     """Return the peak memory after each part of the run, in bytes, in this process."""
     if threads is not None:
         torch.set_num_threads(threads)
+    keep_freed_memory(torch.device("cpu"))
     device, task = torch.device("cpu"), TASKS["fundus"]
     request = RunRequest(task="fundus", source="drive", method="erm")
     shelf = Shelf(data_root, cache)

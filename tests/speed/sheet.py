@@ -38,11 +38,14 @@ class Options:
         return default if self.repeats is None else self.repeats
 
     def devices(self) -> list["torch.device"]:
-        """Return the CPU, with its threads set, and, where there is one, the GPU."""
+        """Return the CPU and, where there is one, the GPU; this process is then set up as a run's is."""
         import torch
+
+        from ssdg.benchmark.training.allocator import keep_freed_memory
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
+        keep_freed_memory(torch.device("cpu"))
         return [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
 
 
