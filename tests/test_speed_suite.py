@@ -43,6 +43,21 @@ def test_what_needs_data_says_so_where_there_are_none(tmp_path):
     assert text.count("not measured") == 2
 
 
+def test_an_official_repository_that_is_not_there_is_named(tmp_path):
+    folder = tmp_path / "clones"
+    (row,), _ = measure(tmp_path, "--only", "official")
+    assert "pass it as --official" in row["note"]
+    rows, _ = measure(tmp_path, "--only", "official", "--official", str(folder))
+    assert len(rows) == 7
+    assert all(row["measured"] == "" and "git clone https://github.com/" in row["note"] for row in rows)
+
+
+def test_what_draws_its_own_cost_is_compared_by_its_mean(module):
+    found = module("sampling").ratio_of_means([1.0, 5.0], [2.0, 1.0])
+    assert (found.value, found.n) == (2.0, 2)
+    assert found.low <= 2.0 <= found.high
+
+
 @pytest.fixture
 def module(monkeypatch):
     """Return the suite's modules by name; they see each other as the suite's own process does."""

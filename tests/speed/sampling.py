@@ -75,6 +75,12 @@ def median_ratio(ours: Sequence[float], reference: Sequence[float]) -> Estimate:
     return median([one / other for one, other in zip(ours, reference, strict=True)])
 
 
+def ratio_of_means(ours: Sequence[float], reference: Sequence[float]) -> Estimate:
+    """Return mean ours / mean reference: for pairs of which each draws its own cost."""
+    times = np.stack([np.asarray(ours, dtype=float), np.asarray(reference, dtype=float)], axis=-1)
+    return _estimate(times, lambda drawn, axis=0: np.divide(*np.moveaxis(drawn.mean(axis=axis), -1, 0)))
+
+
 def exact(value: float) -> Estimate:
     """Return a value that is not repeated: it has no interval."""
     return Estimate(value, float("nan"), float("nan"), 1)

@@ -32,6 +32,7 @@ class Options:
     data_root: Path | None = None  # the published data sets; None: rows that need them are skipped
     cache: Path = field(default_factory=lambda: Path("results/prepared"))
     threads: int | None = None  # of the CPU; None: as torch finds them
+    official: Path | None = None  # clones of the authors' repositories; None: nothing is compared with them
 
     def samples(self, default: int) -> int:
         """Return how many samples to take."""

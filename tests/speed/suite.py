@@ -40,6 +40,7 @@ MEASUREMENTS: dict[str, str] = {
     "transform-blending": "transforms:blending",
     "transform-elastic": "transforms:elastic",
     "transform-whitening": "transforms:whitening",
+    "official": "official:compare",
     "method-steps": "cost:steps",
     "method-memory": "cost:memory",
     "aggregation": "aggregation:many_runs",
@@ -81,12 +82,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, metavar="N", help="of torch on the CPU; use 1 on a busy machine")
     parser.add_argument("--data-root", type=Path, help="the published data sets (default: $BENCH_DATA)")
     parser.add_argument("--cache", type=Path, default=ROOT / "results/prepared", help="prepared data")
+    parser.add_argument("--official", type=Path, help="clones of the authors' repositories, to compare with them")
     parser.add_argument("--output", type=Path, help="folder of the table (default: results/speed for all of it)")
     given = parser.parse_args(arguments)
     if any(number is not None and number < 1 for number in (given.repeats, given.threads)):
         parser.error("--repeats and --threads must be at least 1")
     data_root = given.data_root or (Path(os.environ["BENCH_DATA"]) if os.environ.get("BENCH_DATA") else None)
-    options = Options(repeats=given.repeats, data_root=data_root, cache=given.cache, threads=given.threads)
+    options = Options(
+        repeats=given.repeats, data_root=data_root, cache=given.cache, threads=given.threads, official=given.official
+    )
     rows: list[Row] = []
     broken = False
     for name in chosen(given.only):
