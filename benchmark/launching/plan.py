@@ -39,12 +39,12 @@ class Item:
         return None if self.run is None else find_evaluation(self.run, target, self.planned.request)
 
     def state_of(self, target: str) -> State:
-        """Return the state of the run's cell for one target: DONE once it is scored."""
+        """Return the state of the run's cell for one target: DONE once scored, QUEUED while only that is left."""
         if self.run is None:
             return "QUEUED"
         if self.evaluation(target) is not None:
             return "DONE"
-        return "STALE" if self.run.state == "DONE" else self.run.state
+        return "QUEUED" if self.run.state == "DONE" else self.run.state
 
     @property
     def state(self) -> State:
