@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +20,7 @@ from ssdg.benchmark.scoring.shapes import MEASURED, measure_classes
 from ssdg.datasets import TASKS
 
 from .conftest import TINY, Bench
+from .waiting import wait_for
 
 SUITE = """
 title = "Small"
@@ -214,6 +217,19 @@ def test_ctrl_c_keeps_what_was_measured(bench, monkeypatch):
     assert (result.exit_code, "give the same command again" in result.output) == (130, True)
     monkeypatch.setattr(rescoring, "measure_case", measure)
     assert "2 were there" in bench.rescore().output
+
+
+def test_ctrl_c_while_processes_start_is_one_line(bench):
+    process = bench.start("rescore", bench.suite(), "--jobs", "2", "--again", start_new_session=True)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    if not children.exists():
+        process.kill()
+        pytest.skip("the system does not list a process's children")
+    wait_for(lambda: len(children.read_text().split()) > 1, "workers", process=process)
+    os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
+    output, _ = process.communicate(timeout=120)
+    assert (process.returncode, output.count("give the same command again")) == (130, 1)
+    assert "Traceback" not in output
 
 
 def test_one_corrupt_prediction_loses_nothing_but_itself(bench):

@@ -100,9 +100,14 @@ def workers(jobs: int) -> Iterator[Compute]:
         return
     # Not forked: this process may have threads.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, context, initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(jobs, context, initializer=end_with_launcher) as pool:
+
+        def compute(work: Sequence[CaseWork]) -> Iterable[CaseShapes]:
+            with _interrupts_held_back():  # it is here that processes start
+                return pool.map(measure_case, work)
+
         try:
-            yield functools.partial(pool.map, measure_case)
+            yield compute
         except BrokenProcessPool:
             raise UsageError("a worker process was killed, perhaps for want of memory: give fewer --jobs") from None
         except BaseException:
@@ -110,9 +115,14 @@ def workers(jobs: int) -> Iterator[Compute]:
             raise
 
 
-def _begin_worker() -> None:
-    end_with_launcher()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the first process's to answer
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start processes that never hear Ctrl-C, which is this one's to answer: it does so at the end of the block."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 class Rescorer:
