@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import nibabel as nib
@@ -226,6 +227,7 @@ def test_ctrl_c_while_processes_start_is_one_line(bench):
         process.kill()
         pytest.skip("the system does not list a process's children")
     wait_for(lambda: len(children.read_text().split()) > 1, "workers", process=process)
+    time.sleep(0.3)  # a new process now imports what it needs
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
     output, _ = process.communicate(timeout=120)
     assert (process.returncode, output.count("give the same command again")) == (130, 1)
