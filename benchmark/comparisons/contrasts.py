@@ -69,7 +69,9 @@ def find_row(suite: Suite, name: str) -> Row:
 
 
 def find_baseline(suite: Suite, name: str | None) -> Row:
-    """Return the row that others are compared with: the one named, else the suite's only source-only row.
+    """Return the row that others are compared with: the one named, else the suite's source-only row.
+
+    Of several that is the one without settings of its own.
 
     Raises:
         UsageError: no such row, or several.
@@ -77,6 +79,8 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     if name is not None:
         return find_row(suite, name)
     found = [row for row in suite.rows if row.setting == "source-only" and row.saw_source_alone]
+    if len(found) > 1:
+        found = [row for row in found if not row.settings] or found
     if len(found) != 1:
         has = ", ".join(row.id for row in found) or "no source-only row"
         raise UsageError(f"suite {suite.name!r}, as chosen, has {has}: name the row to compare with by --baseline")

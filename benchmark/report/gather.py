@@ -37,7 +37,7 @@ class Source:
     problems: Sequence[str]  # folders that cannot be read
     results_root: Path
     data_root: Path | None  # for pictures of cases; None: none are wanted
-    baseline: str | None = None  # row or method; None: the suite's only source-only row
+    baseline: str | None = None  # row or method; None: the suite's source-only row
     public: bool = False  # without what says on whose machine the page was made
 
 

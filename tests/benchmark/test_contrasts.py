@@ -178,9 +178,13 @@ def test_rows_are_found_by_id_or_by_the_method_of_one():
         find_row(suite, "fedg")
 
 
-def test_the_baseline_is_the_only_source_only_row():
+def test_the_baseline_is_the_plain_source_only_row():
     assert find_baseline(SUITE, None) is ERM
     assert find_baseline(SUITE, "cutmix") is CUTMIX
+    stronger = replace(ERM, id="erm_nnunet", settings={"training.augmentation": "nnunet"})
+    assert find_baseline(replace(SUITE, rows=(stronger, ERM)), None) is ERM
+    with pytest.raises(UsageError, match="has a, b: name the row"):
+        find_baseline(replace(SUITE, rows=tuple(replace(stronger, id=name) for name in "ab")), None)
     with pytest.raises(UsageError, match="has no source-only row: name the row to compare with by --baseline"):
         find_baseline(replace(SUITE, rows=(RAS4DG,)), None)
     with pytest.raises(UsageError, match="has erm, other"):
