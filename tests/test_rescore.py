@@ -112,7 +112,7 @@ def test_every_measure_has_a_table_after_rescoring(bench, ndim, cases):
     assert bench.files() == before
     if ndim == 3:
         assert bench.rescore("--metrics", "cldice", ndim=3).exit_code == 0
-        assert {row["definitions"] for row in bench.rows(ndim=3)} == {"cldice:1 hd95:1 nsd:1@1"}
+        assert {row["definitions"] for row in bench.rows(ndim=3)} == {"cldice:2 hd95:1 nsd:1@1"}
 
 
 def test_values_are_those_of_the_files_in_both_regions(bench):
@@ -321,7 +321,7 @@ def test_another_definition_is_computed_again(bench):
     path.write_text(path.read_text().replace("nsd:1@1", "nsd:1@2"))
     result = bench.rescore("--methods", "erm")
     assert "4 cases measured" in result.output
-    assert {row["definitions"] for row in bench.rows()} == {"cldice:1 hd95:1 nsd:1@1"}
+    assert {row["definitions"] for row in bench.rows()} == {"cldice:2 hd95:1 nsd:1@1"}
 
 
 def test_results_are_read_without_torch(bench):

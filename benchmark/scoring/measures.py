@@ -97,6 +97,7 @@ MEASURES = {
                 "the prediction, 0 for a class that only the prediction lacks"
             ),
             source="shapes",
+            version=2,
         ),
         Measure(
             name="nsd",

@@ -148,7 +148,9 @@ def skeleton(mask: Mask) -> Mask:
     """Return a mask's centre lines; a part that thinning leaves nothing of (2 x 2 x 2 voxels) stands for itself."""
     from skimage.morphology import skeletonize  # only for those who ask for clDice: its import takes a while
 
-    thin: Mask = skeletonize(mask).astype(bool, copy=False)
+    # Padded: in 3D, skimage thins a part that touches the array's border otherwise than one that does not.
+    padded = skeletonize(np.pad(mask, 1)).astype(bool, copy=False)
+    thin: Mask = padded[(slice(1, -1),) * mask.ndim]
     parts, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     vanished = np.bincount(parts[thin], minlength=count + 1) == 0
     vanished[0] = False
