@@ -49,15 +49,7 @@ def parse_suite(text: str, name: str, where: str) -> Suite:
 
     ``extends`` names a suite of the package, from which comes what the text does not give.
     """
-    try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"{where} is not valid TOML: {error}") from None
-    base = data.pop("extends", None)
-    if base is not None:
-        if base not in list_suites():
-            raise UsageError(f"{where}, extends: {unknown('suite', str(base), list_suites())}")
-        data = tomllib.loads(_packaged(base)) | data
+    data = _merged(text, where)
     columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
     rows = tuple(_row(item, where) for item in _tables(data.pop("rows", []), "rows", where))
     settings = flatten(data.pop("settings", {}), where)
@@ -66,6 +58,20 @@ def parse_suite(text: str, name: str, where: str) -> Suite:
     suite = replace(suite, columns=columns, rows=rows, settings=settings, components=components)
     _check(suite, where)
     return suite
+
+
+def _merged(text: str, where: str) -> dict[str, Any]:
+    """Return what a TOML text gives, over what the suites give that it extends."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{where} is not valid TOML: {error}") from None
+    base = data.pop("extends", None)
+    if base is None:
+        return data
+    if base not in list_suites():
+        raise UsageError(f"{where}, extends: {unknown('suite', str(base), list_suites())}")
+    return _merged(_packaged(base), f"suite {base}") | data
 
 
 def flatten(settings: Any, where: str) -> dict[str, Any]:

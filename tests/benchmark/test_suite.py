@@ -216,6 +216,12 @@ def test_a_suite_that_extends_another_asks_for_the_same_runs():
     assert requests == [planned.request for planned in base.requests(theirs, INVENTORY)] != []
 
 
+def test_a_suite_may_extend_one_that_extends_another():
+    suite = parse_suite('extends = "ablation-fundus"\nseeds = [7]\n', "mine", "mine.toml")
+    assert (suite.seeds, suite.columns) == ((7,), load_suite("ablation-fundus").columns)
+    assert suite.rows == load_suite("table2").rows
+
+
 def test_a_missing_method_is_an_error_unless_the_paper_has_the_row():
     row = Row(id="csdg", method="csdg")
     assert plan(two_targets(row, published="table1")) == []
