@@ -183,12 +183,9 @@ class _Job:
         for name, evaluation in todo.items():
             scored = self.material.scored[name]
             domain = scored.found.domain
-            provenance = {
-                "counts": scored.counts(prepared[domain.name]),
-                "commit": commit,
-                "finished": environment.now(),
-            }
-            subject = Subject(self.task, domain, prepared[domain.name], scored.ids, provenance)
+            images = prepared[domain.name]
+            provenance = {"counts": scored.counts(images), "commit": commit, "finished": environment.now()}
+            subject = Subject(self.task, domain, images, scored.ids, provenance)
             self.observer.scoring(name, len(scored.ids))
             folder = evaluation_path(self.store.path, evaluation)
             evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
