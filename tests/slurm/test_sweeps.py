@@ -95,11 +95,12 @@ def test_runs_of_a_node_that_dies_go_on_when_it_is_back(make, cluster, undisturb
         wait_for(lambda: not sweep.owners(), "the lost runs to be seen as that")
         assert set(sweep.states().values()) == {"STALE"}
     cluster.wait_until_empty(240)
-    if set(sweep.states().values()) != {"DONE"}:
+    met = set(sweep.states().values()) != {"DONE"}
+    if met:
         # The node is back so soon that Slurm's order to end what ran on it can meet the same jobs, started again.
         sweep("sweep", "--wait", seconds=300)
     assert set(sweep.states().values()) == {"DONE"}
-    assert set(sweep.starts().values()) <= {2, 3}
+    assert set(sweep.starts().values()) <= ({2, 3} if met else {2})
     costs(sweep)
     assert_bitwise(sweep.weights(), undisturbed())
 
