@@ -43,7 +43,7 @@ format: setup
 
 # OFFICIAL=folder compares with clones of the authors' repositories as well; what is missing is named in the table.
 speed: setup
-	$(BIN)/python -P tests/speed/suite.py $(if $(OFFICIAL),--official $(OFFICIAL))
+	$(BIN)/python -P speed/suite.py $(if $(OFFICIAL),--official $(OFFICIAL))
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,7 +4,6 @@ Every unknown name is an error that offers the nearest valid one.
 """
 
 import dataclasses
-import difflib
 import functools
 import math
 import types
@@ -14,21 +13,10 @@ from typing import Any, TypeVar
 
 from ssdg.datasets.base import Task
 
+from .errors import UsageError, unknown
 from .spec import JSON, PROTOCOLS, SECTIONS, Fold, PreprocessConfig, RunRequest, RunSpec
 
 T = TypeVar("T")
-
-
-class UsageError(Exception):
-    """The user asked for something that does not exist or cannot be; the command ends with exit code 2."""
-
-
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """Return the error for a name that does not exist, offering the nearest one and listing all."""
-    names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
 
 
 def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:

@@ -7,11 +7,13 @@ raises :class:`DataError` naming what is missing, where it is published, under w
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
 
 class DataError(Exception):
     """Data on disk is missing or not what it should be; the message names the thing, the place and the way out."""
+
+    exit_code: ClassVar[int] = 2  # of `bench`: wrong use or bad input
 
 
 @dataclass(frozen=True, slots=True)

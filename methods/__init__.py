@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     from .base import Method
@@ -24,6 +24,8 @@ __all__ = ["METHODS", "MethodEntry", "MethodError", "load_method", "register_plu
 
 class MethodError(Exception):
     """A method does not exist or cannot be loaded; the message names it and the way out."""
+
+    exit_code: ClassVar[int] = 2  # of `bench`: wrong use or bad input
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from ssdg import methods
 from ssdg.benchmark.cli import main
-from ssdg.benchmark.launching.launch import BENCH
+from ssdg.benchmark.launching.local import BENCH
 from ssdg.datasets.phantom import write_phantom
 
 TINY = (

@@ -12,7 +12,7 @@ import torch
 
 from ssdg.methods.losses import soft_dice
 
-SUITE = Path(__file__).parent / "speed" / "suite.py"
+SUITE = Path(__file__).parents[1] / "speed" / "suite.py"
 
 
 def measure(tmp_path, *arguments):

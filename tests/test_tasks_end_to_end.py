@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from ssdg.benchmark.storage.stored import read_run
+from ssdg.benchmark.storage.results_reader import read_run
 
 from .conftest import TINY, Bench
 

@@ -2,19 +2,17 @@
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from ssdg.datasets.base import DataError
 from ssdg.methods import MethodError
 
-from ..exit_codes import FAILED, INCOMPLETE, INTERRUPTED, USAGE
-from ..settings import UsageError
-from ..storage.attempts import NoProgress
-from ..storage.files import StorageError, storage_error
-from ..storage.lease import LeaseHeld, LeaseLost
-from . import about, compare, data, export, figure, report, rescore, runs, status, sweep, table
+from ..errors import INTERRUPTED, BenchError, StorageError
+from ..storage.files import storage_error
+from . import about, compare, data, export, figure, report, rescore, status, sweep, table
+from . import run as runs
 
 
 class Bench(click.Group):
@@ -32,27 +30,18 @@ class Bench(click.Group):
         """Run a verb; expected errors end the process with their exit code and without a traceback."""
         try:
             return super().main(*args, **kwargs)
-        except (UsageError, DataError, MethodError, StorageError) as error:
-            _end(error, USAGE)
-        except LeaseHeld as error:
-            _end(error, INCOMPLETE)
-        except (LeaseLost, NoProgress) as error:
-            _end(error, FAILED)
+        except (BenchError, DataError, MethodError) as error:
+            _end(error)
         except Exception as error:
-            # Named and not imported: train imports torch.
-            if type(error).__name__ == "Diverged":
-                _end(error, FAILED)
-            if type(error).__name__ == "Interrupted":
-                _end(error, INTERRUPTED)
             disk = storage_error(error, Path(getattr(error, "filename", None) or "the results folder"))
             if isinstance(disk, StorageError):
-                _end(disk, USAGE)
+                _end(disk)
             raise
 
 
-def _end(error: BaseException, code: int) -> None:
+def _end(error: BenchError | DataError | MethodError) -> NoReturn:
     click.echo(f"bench: {error}", err=True)
-    sys.exit(code)
+    sys.exit(error.exit_code)
 
 
 @click.group(cls=Bench, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

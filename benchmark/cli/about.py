@@ -9,7 +9,7 @@ import click
 
 from ssdg.datasets import TASKS
 
-from ..settings import unknown
+from ..errors import unknown
 from . import options
 
 

@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..exit_codes import INCOMPLETE
-from ..scoring.measures import DSC, MEASURES
-from ..settings import UsageError
+from ..errors import INCOMPLETE, UsageError
+from ..scoring.metrics import DSC, MEASURES
 from ..suites.suite import Suite
 from . import options
 from .selection import Selection, part_options, suite_options
 
 if TYPE_CHECKING:
     from ..comparisons.contrasts import Family, Ranking
-    from ..tables.collect import Collected
+    from ..outcomes.collect import Collected
 
 FAMILY = "Holm p: adjusted for the number of comparisons here, {count}"
 CONDITIONAL = (
@@ -88,7 +87,7 @@ def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None
     family = contrast_rows(collected, suite.rows, base, headings)
     rankings = rank_rows(collected, headings)
     if as_json:
-        from ..comparisons.text import ranking_data
+        from ..comparisons.render import ranking_data
 
         scale = collected.measure.scale
         _print_json(collected, family, baseline=base.id, rankings=[ranking_data(one, scale) for one in rankings])
@@ -98,13 +97,13 @@ def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None
 
 
 def _collect(selection: Selection, suite: Suite, metric: str) -> "Collected":
-    from ..tables.collect import collect
+    from ..outcomes.collect import collect
 
     return collect(suite, selection.runs, selection.inventory, measure=MEASURES[metric])
 
 
 def _print_json(collected: "Collected", family: "Family", **more: Any) -> None:
-    from ..comparisons.text import contrast_data
+    from ..comparisons.render import contrast_data
 
     suite, scale = collected.suite, collected.measure.scale
     data = {
@@ -123,7 +122,7 @@ def _print_json(collected: "Collected", family: "Family", **more: Any) -> None:
 
 
 def _print_pair(collected: "Collected", family: "Family", what: str) -> None:
-    from ..comparisons.text import comparison_lines, scope_text
+    from ..comparisons.render import comparison_lines, scope_text
 
     _print_title(collected, what)
     names = [scope_text(collected, contrast) for contrast in family.contrasts]
@@ -133,7 +132,7 @@ def _print_pair(collected: "Collected", family: "Family", what: str) -> None:
 
 
 def _print_rank(collected: "Collected", family: "Family", rankings: "Sequence[Ranking]", baseline: str) -> None:
-    from ..comparisons.text import comparison_lines, ranking_lines, scope_text, stability_text
+    from ..comparisons.render import comparison_lines, ranking_lines, scope_text, stability_text
     from ..tables.wording import heading_text, row_label
 
     scale = collected.measure.scale
@@ -152,7 +151,7 @@ def _print_rank(collected: "Collected", family: "Family", rankings: "Sequence[Ra
 
 
 def _print_title(collected: "Collected", what: str) -> None:
-    from ..comparisons.text import unit_text
+    from ..comparisons.render import unit_text
 
     measure, suite = collected.measure, collected.suite
     better = "" if measure.better == "higher" else ", lower is better"
@@ -160,7 +159,7 @@ def _print_title(collected: "Collected", what: str) -> None:
 
 
 def _print_notes(collected: "Collected", family: "Family") -> None:
-    from ..comparisons.text import level_text
+    from ..comparisons.render import level_text
 
     notes = [f"{note}." for note in collected.notes]
     if family.contrasts:

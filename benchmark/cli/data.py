@@ -9,7 +9,8 @@ import click
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError, Domain, DomainLoader, Task
 
-from ..settings import UsageError, parse_assignments, resolve_sections, unknown
+from ..errors import UsageError, unknown
+from ..settings import parse_assignments, resolve_sections
 from ..spec import PROTOCOLS
 from . import options
 
@@ -90,8 +91,8 @@ def _describe(name: str, domain: Domain, manifest: Any) -> dict[str, Any]:
 @options.results_root
 def prepare(names: tuple[str, ...], task: str | None, protocol: str, **given: Any) -> None:
     """Preprocess domains into the cache, ahead of a sweep; `bench run` prepares what is missing by itself."""
-    from ..data.material import Shelf, find_domain
     from ..data.prepared import prepare_domain
+    from ..data.run_data import Shelf, find_domain
     from ..training.progress import observer
 
     sections, _ = resolve_sections(protocol, parse_assignments(given["assignments"]))

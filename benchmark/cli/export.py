@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ..exit_codes import INCOMPLETE
-from ..scoring.measures import MEASURES
-from ..tables.tables import TableOptions
+from ..errors import INCOMPLETE
+from ..scoring.metrics import MEASURES
+from ..tables.build import TableOptions
 from .selection import Selection, suite_options
 
 

@@ -10,8 +10,8 @@ import click
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError, Task
 
-from ..exit_codes import INCOMPLETE
-from ..settings import UsageError, parse_assignments, resolve_sections, unknown
+from ..errors import INCOMPLETE, UsageError, unknown
+from ..settings import parse_assignments, resolve_sections
 from ..spec import PROTOCOLS, PreprocessConfig
 from . import options
 from .selection import Selection, suite_options
@@ -139,8 +139,8 @@ def _median(values: Any) -> str:
 
 def _prepared(task: Task, given: dict[str, Any]) -> Sequence[Any]:
     """Return the domains asked for, prepared; unless named, those that are not on disk are left out and said so."""
-    from ..data.material import Shelf, find_domain
     from ..data.prepared import prepare_domain
+    from ..data.run_data import Shelf, find_domain
     from ..training.progress import observer
 
     config = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))[0]["preprocess"]

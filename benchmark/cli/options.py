@@ -11,7 +11,7 @@ import click
 from ssdg.datasets import TASKS, find_target
 from ssdg.datasets.base import Task
 
-from ..settings import UsageError, unknown
+from ..errors import UsageError, unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 

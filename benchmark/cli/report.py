@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from ..exit_codes import INCOMPLETE
+from ..errors import INCOMPLETE
 from ..storage.files import write_text
-from ..tables.tables import TableOptions
+from ..tables.build import TableOptions
 from . import options
 from .selection import Selection, suite_options
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from ..exit_codes import FAILED, INCOMPLETE, INTERRUPTED
+from ..errors import FAILED, INCOMPLETE, INTERRUPTED
 from ..scoring.shape_file import SHAPES
 from ..suites.suite import check_names
 from . import options
@@ -33,8 +33,8 @@ def rescore(jobs: int | None, again: bool, **given: Any) -> None:
 
     Other conventions need no rescoring: see `bench table --help`.
     """
-    from ..data.material import Shelf
-    from ..launching.rescore import Rescorer, find_subjects, workers
+    from ..data.run_data import Shelf
+    from ..outcomes.rescore import Rescorer, find_subjects, workers
     from ..storage import environment
     from ..training.progress import observer
 

@@ -8,13 +8,13 @@ import click
 
 from ssdg.datasets import TASKS
 
-from ..launching.plan import Item, Work, survey
+from ..outcomes.plan import Item, Work, survey
 from ..settings import parse_assignments
 from ..spec import PROTOCOLS
-from ..storage.stored import StoredRun, scan
+from ..storage.results_reader import StoredRun, scan
 from ..suites.suite import Choice, Inventory, Suite, check_column
 from ..suites.suite_file import load_suite
-from ..training.place import Place
+from ..training.runtime import Place
 from . import options
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -10,17 +10,16 @@ from typing import Any
 
 import click
 
-from ..exit_codes import FAILED, INCOMPLETE
-from ..launching.estimate import read_history
-from ..launching.launch import last_lines
-from ..launching.plan import Item, Work, tally
-from ..launching.squeue import Waiting, read_queue, require_slurm
-from ..launching.submissions import Ticket, read_tickets
-from ..settings import UsageError
+from ..errors import FAILED, INCOMPLETE, UsageError
+from ..launching.local import last_lines
+from ..launching.slurm.queue import Waiting, read_queue, require_slurm
+from ..launching.slurm.submissions import Ticket, read_tickets
+from ..outcomes.estimate import read_history
+from ..outcomes.plan import Item, Work, tally
 from ..storage import environment
 from ..storage.attempts import Start, last_start
-from ..storage.store import row_name
-from ..storage.stored import scan
+from ..storage.results_reader import scan
+from ..storage.run_folder import row_name
 from . import options
 from .selection import Selection, suite_options
 

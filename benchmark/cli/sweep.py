@@ -9,20 +9,20 @@ from typing import Any, TypeVar
 
 import click
 
-from ..exit_codes import FAILED, INCOMPLETE, INTERRUPTED
-from ..launching.cancelling import cancel_jobs
-from ..launching.cluster import Cluster, read_cluster
-from ..launching.estimate import estimate_hours
-from ..launching.jobs import JobFile, write_jobs
-from ..launching.plan import AGAIN, Work, tally
-from ..launching.squeue import read_queue, require_slurm
-from ..launching.submissions import read_tickets
-from ..settings import UsageError, build, grid_shape
+from ..errors import FAILED, INCOMPLETE, INTERRUPTED, UsageError
+from ..launching.job_file import JobFile, write_jobs
+from ..launching.slurm.cancelling import cancel_jobs
+from ..launching.slurm.cluster import Cluster, read_cluster
+from ..launching.slurm.queue import read_queue, require_slurm
+from ..launching.slurm.submissions import read_tickets
+from ..outcomes.estimate import estimate_hours
+from ..outcomes.plan import AGAIN, Work, tally
+from ..settings import build, grid_shape
 from ..spec import RunRequest
 from ..storage.lease import Lease
-from ..storage.store import HELD_OUT, State
+from ..storage.run_folder import HELD_OUT, State
 from ..suites.suite import Inventory
-from ..training.place import Place
+from ..training.runtime import Place
 from . import options
 from .selection import Selection, names, suite_options
 
@@ -202,7 +202,7 @@ def _submit(
         if len(missing) < len(files):
             click.echo(f"{len(files) - len(missing)} are in the queue already")
         if missing:
-            from ..launching.slurm import submit
+            from ..launching.slurm.submit import submit
 
             for array in submit(write_jobs(missing), selection.suite.name, cluster, further, folder):
                 runs = sum(len(ticket.stems) for ticket in array)

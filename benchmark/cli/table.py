@@ -6,11 +6,11 @@ from typing import Any
 
 import click
 
-from ..exit_codes import INCOMPLETE
-from ..scoring.measures import DSC, MEASURES
+from ..errors import INCOMPLETE
+from ..scoring.metrics import DSC, MEASURES
 from ..storage.files import write_text
+from ..tables.build import TableOptions, build_table
 from ..tables.render import FORMATS, render
-from ..tables.tables import TableOptions, build_table
 from . import options
 from .selection import Selection, suite_options
 

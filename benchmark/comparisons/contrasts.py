@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..settings import UsageError, unknown
+from ..errors import UsageError, unknown
+from ..outcomes.aggregate import SeedResult, tally
+from ..outcomes.collect import Collected
+from ..outcomes.paired_scores import pair
 from ..statistics import Comparison, compare, holm
 from ..suites.suite import Column, Row, Suite
-from ..tables.aggregate import SeedResult, tally
-from ..tables.collect import Collected
-from ..tables.pairing import pair
-from ..tables.tables import Heading, column_headings, holes
+from ..tables.build import Heading, column_headings, holes
 from .ranking import RankStability, rank_stability
 
 MISSED = (

@@ -11,14 +11,14 @@ from typing import Any, TypeAlias, get_args
 
 import numpy as np
 
-from ..scoring.measures import DSC, Measure, Region
-from ..scoring.metrics import Empty
-from ..settings import UsageError
-from ..storage.stored import StoredRun
+from ..errors import UsageError
+from ..outcomes.aggregate import Average, Cell, SeedResult, make_cell
+from ..outcomes.collect import Collected, collect
+from ..scoring.metrics import DSC, Measure, Region
+from ..scoring.overlap import Empty
+from ..storage.results_reader import StoredRun
 from ..suites.suite import Choice, Column, Inventory, Row, Suite
-from ..tables.aggregate import Average, Cell, SeedResult, make_cell
-from ..tables.collect import Collected, collect
-from ..tables.tables import holes
+from ..tables.build import holes
 from .ranking import competition_ranks, kendall_tau
 
 AXES = ("region", "empty", "average")

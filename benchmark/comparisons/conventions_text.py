@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ..scoring.measures import Measure
-from ..settings import unknown
-from ..storage.store import to_csv
+from ..errors import unknown
+from ..outcomes.aggregate import Cell
+from ..scoring.metrics import Measure
+from ..storage.run_folder import to_csv
 from ..tables import latex_text as latex
 from ..tables import render
-from ..tables.aggregate import Cell
 from ..tables.wording import MINUS, misses_notes, ours_text, row_label
 from .conventions import ConventionRow, ConventionTable, TargetConventions
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from ssdg.methods.spectrum import radius
 
 from ..data.prepared import PreparedDomain
-from ..settings import UsageError
-from ..storage.store import to_csv
+from ..errors import UsageError
+from ..storage.run_folder import to_csv
 
 CSV_COLUMNS = ("domain", "case", "stratum", "band", "from", "to", "amplitude")
 

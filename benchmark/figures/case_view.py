@@ -16,8 +16,8 @@ from ssdg.datasets.base import Case, Domain, Task
 
 from ..data.images import read_image, read_label, read_mask
 from ..data.preprocess import label_map_of
-from ..scoring.metrics import count
-from ..settings import UsageError
+from ..errors import UsageError
+from ..scoring.overlap import count
 from ..spec import PreprocessConfig
 
 MARGIN = 4

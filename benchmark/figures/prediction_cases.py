@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import Case, Domain, Task
 
 from ..data.images import read_prediction
-from ..launching.plan import Item
-from ..scoring.measures import DSC
-from ..settings import UsageError, unknown
-from ..storage.store import prediction_path
-from ..storage.stored import StoredEvaluation
+from ..errors import UsageError, unknown
+from ..outcomes.aggregate import case_scores
+from ..outcomes.collect import NOT_RUN, REASONS
+from ..outcomes.plan import Item
+from ..scoring.metrics import DSC
+from ..storage.results_reader import StoredEvaluation
+from ..storage.run_folder import prediction_path
 from ..suites.suite import Column, Inventory, Row, Suite
-from ..tables.aggregate import case_scores
-from ..tables.collect import NOT_RUN, REASONS
 from ..tables.wording import row_label
 from .case_view import CaseView, errors, painted, require_counts, view_case
 from .predictions import Panel, Strip

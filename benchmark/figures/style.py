@@ -14,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..settings import UsageError
+from ..errors import UsageError
 from ..storage.files import atomic_file
 
 SINGLE, DOUBLE = 3.5, 7.2

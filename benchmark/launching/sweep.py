@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from .jobs import JobFile
-from .launch import Finished, LocalLauncher, last_line
+from .job_file import JobFile
+from .local import Finished, LocalLauncher, last_line
 
 
 def run_jobs(files: Sequence[JobFile], at_once: int) -> list[Finished]:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ..outcomes.aggregate import SeedResult
+from ..outcomes.collect import Collected
+from ..outcomes.paired_scores import pair
 from ..suites.suite import Column
-from ..tables.aggregate import SeedResult
-from ..tables.collect import Collected
-from ..tables.pairing import pair
-from ..tables.tables import Entry, TableRow
+from ..tables.build import Entry, TableRow
 from ..tables.wording import row_label
 from .charts import Strip
 

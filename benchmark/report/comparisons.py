@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from ..comparisons.contrasts import Contrast, contrast_rows, overall_headings, rank_rows
-from ..comparisons.text import level_text, stability_text
+from ..comparisons.render import level_text, stability_text
+from ..outcomes.collect import Collected
 from ..suites.suite import Row
-from ..tables.best import ALPHA
-from ..tables.collect import Collected
+from ..tables.significance import ALPHA
 from ..tables.wording import heading_text, row_label
 from .charts import Interval
 

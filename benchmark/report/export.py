@@ -11,15 +11,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..launching.plan import survey
-from ..scoring.measures import DSC, Measure
-from ..settings import UsageError
+from ..errors import UsageError
+from ..outcomes.collect import collect
+from ..outcomes.plan import survey
+from ..scoring.metrics import DSC, Measure
 from ..storage.files import read_json, write_text
-from ..storage.store import to_csv
+from ..storage.run_folder import to_csv
 from ..suites.suite import Choice, Suite
-from ..tables.collect import collect
+from ..tables.build import Table, build_table
 from ..tables.render import render
-from ..tables.tables import Table, build_table
 from .export_rows import RUN_COLUMNS, case_rows, run_row, scored_by
 from .gather import Report, Source
 from .page import render_page

@@ -4,16 +4,16 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..launching.estimate import read_history, training_seconds
-from ..launching.plan import Item
+from ..outcomes.collect import Collected
+from ..outcomes.estimate import read_history, training_seconds
+from ..outcomes.plan import Item
 from ..scoring.case_file import read_cases
 from ..scoring.shape_file import REGIONS, SHAPES, current_values
 from ..storage.files import read_mapping
-from ..storage.store import CASE_COLUMNS, HELD_OUT
-from ..storage.stored import StoredEvaluation
+from ..storage.results_reader import StoredEvaluation
+from ..storage.run_folder import CASE_COLUMNS, HELD_OUT
 from ..suites.suite import Column, Inventory, Planned
-from ..tables.collect import Collected
-from .runs import selected_epoch
+from .run_facts import selected_epoch
 
 VERSIONS = {"torch": "torch", "monai": "monai", "ssdg-bench": "ssdg_bench"}
 """Packages whose version is a column of ``runs.csv``, with its name."""
@@ -66,7 +66,7 @@ def case_rows(
 
 
 def _rows_of(item: Item, column: Column, evaluation: StoredEvaluation, inventory: Inventory) -> list[dict[str, Any]]:
-    from ..scoring.metrics import FROM_COUNTS  # imports numpy
+    from ..scoring.overlap import FROM_COUNTS  # imports numpy
 
     rules = item.planned.request.evaluation
     file = read_cases(evaluation, rules.region_in(inventory.task(column.task).ndim))

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..comparisons.contrasts import find_baseline
-from ..launching.plan import Work
-from ..scoring.measures import DSC, MEASURES
+from ..errors import UsageError
+from ..outcomes.collect import Collected, collect
+from ..outcomes.plan import Work
+from ..scoring.metrics import DSC, MEASURES
 from ..scoring.shape_file import NAME as SHAPES
-from ..settings import UsageError
 from ..storage import environment
-from ..storage.stored import StoredEvaluation, StoredRun
+from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..suites.suite import Column, Inventory, Row, Suite
-from ..tables.collect import Collected, collect
-from ..tables.tables import Heading, Table, TableOptions, TableRow, build_table, tabulate
+from ..tables.build import Heading, Table, TableOptions, TableRow, build_table, tabulate
 from ..tables.wording import row_label
 from .cells import Breakdown, Distribution, breakdowns, distributions, overall
 from .charts import Cost
 from .comparisons import Comparisons, Ranks, differences, ranks
-from .runs import Learning, Runs, flat, learning, survey_runs
+from .run_facts import Learning, Runs, flat, learning, survey_runs
 
 if TYPE_CHECKING:
     from .worst import WorstOfTarget

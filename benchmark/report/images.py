@@ -16,12 +16,12 @@ from PIL import Image
 from ssdg.datasets.base import Case, DataError, Domain, Task
 
 from ..data.images import read_prediction
+from ..errors import UsageError
 from ..figures.case_view import RGB, CaseView, require_counts, view_case
 from ..figures.style import AREAS, ORANGE, PURPLE, SKY
-from ..settings import UsageError
 from ..spec import RunRequest
-from ..storage.store import prediction_path
-from ..storage.stored import StoredEvaluation
+from ..storage.results_reader import StoredEvaluation
+from ..storage.run_folder import prediction_path
 
 SIDE = 320
 """Pixels of a picture's longer side."""

@@ -6,14 +6,14 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from ..comparisons.text import p_text, signed
-from ..tables.tables import Entry
+from ..comparisons.render import p_text, signed
+from ..tables.build import Entry
 from ..tables.wording import SETTINGS, delta_text, heading_text, ours_text, published_text, row_label
 from .cells import Distribution
 from .charts import cost_chart, curve_chart, forest_chart, strip_chart
 from .comparisons import Differences
 from .gather import CostOfTarget, Report
-from .runs import RowCurves
+from .run_facts import RowCurves
 
 SECTIONS = {
     "table": "Table",

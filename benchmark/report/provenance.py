@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ..launching.plan import Item
+from ..outcomes.collect import Collected
+from ..outcomes.plan import Item
 from ..scoring.case_file import read_cases
-from ..scoring.measures import MEASURES
+from ..scoring.metrics import MEASURES
 from ..scoring.shape_file import current_values
 from ..spec import to_json
 from ..storage.files import read_mapping
-from ..storage.stored import StoredEvaluation
+from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Inventory, Row, Suite
-from ..tables.collect import Collected
 
 
 def provenance(

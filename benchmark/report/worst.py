@@ -8,13 +8,13 @@ from pathlib import Path
 
 from ssdg.datasets.base import DataError, Domain, Task
 
-from ..launching.plan import Item
+from ..outcomes.aggregate import seed_result
+from ..outcomes.collect import Collected
+from ..outcomes.plan import Item
 from ..spec import RunRequest
-from ..storage.stored import StoredEvaluation
+from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Inventory, Row
-from ..tables.aggregate import seed_result
-from ..tables.collect import Collected
-from ..tables.tables import Table, TableRow
+from ..tables.build import Table, TableRow
 from .cells import case_means, overall
 from .images import NoPicture, Picture, WorstCase, class_colours, error_colours, pictures
 

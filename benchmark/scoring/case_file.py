@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..settings import UsageError
-from ..storage.store import CASE_COLUMNS
-from ..storage.stored import StoredEvaluation
+from ..errors import UsageError
+from ..storage.results_reader import StoredEvaluation
+from ..storage.run_folder import CASE_COLUMNS
 
 if TYPE_CHECKING:
     import numpy as np

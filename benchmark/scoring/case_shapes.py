@@ -13,8 +13,8 @@ from ssdg.datasets.base import Case, DataError
 
 from ..data.decode import read_volume
 from ..data.images import NativeImage, read_label, read_mask, read_prediction
-from ..scoring.metrics import Counts, count
-from ..scoring.shapes import measure_classes
+from .overlap import Counts, count
+from .shapes import measure_classes
 
 
 @dataclass(frozen=True, slots=True)

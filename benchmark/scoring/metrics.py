@@ -1,160 +1,129 @@
-"""Overlap of a predicted and a true label map: integer counts per class, Dice and other coefficients from them.
+"""What is measured of a segmentation, as plain data: names, units, which way is better, what is undefined when.
 
-Results store counts, so that every convention (region, empty classes, averaging) is applied later without training or
-predicting again. Counts belong to one case; they are never pooled over cases.
+A measure is derived from the counts in ``cases.csv``, or is one of shapes, which need the segmentations themselves:
+`bench rescore` computes it from the stored predictions into ``shapes.csv``. Nothing heavy is imported here.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+Region: TypeAlias = Literal["foreground", "image"]
 
-Empty: TypeAlias = Literal["skip", "one", "zero-fp"]
-"""What a class scores in a case whose label lacks it; see :func:`dice`."""
+NSD_TOLERANCE = 1.0
+"""Distance (mm in 3D, pixels in 2D) up to which a surface voxel counts as found.
+
+Fixed rather than a multiple of the voxel, so that one number means the same on every target; 1 mm is about the larger
+voxel side of fetal MRI after super-resolution, and one pixel is the width of a vessel's drawn border.
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Voxels of each class: found, wrongly predicted, missed. Each is (classes,) int64, background included.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """One number a case and class.
 
-    The foreground is the field of view or the brain; without one, everything is inside.
+    Attributes:
+        name: as ``--metric`` takes it.
+        short: what a table calls it.
+        label: in full, for captions.
+        definition: for captions: what it is, and what a missed class and an undefined value are.
+        unit: "%", or "length": mm in 3D, pixels in 2D.
+        better: which values win.
+        source: "counts" of ``cases.csv``, or "shapes", from the predictions by `bench rescore`.
+        follows_empty: whether ``evaluation.empty`` decides for a class that a case's label lacks; else undefined.
+        skips_misses: whether a class that only the prediction lacks is left out, and not 0: then misses are printed.
+        tolerance: in mm or pixels, where the measure has one.
+        version: of a measure of shapes; raised when other numbers come out.
     """
 
-    tp: NDArray[np.int64]  # inside the foreground
-    fp: NDArray[np.int64]
-    fn: NDArray[np.int64]
-    tp_outside: NDArray[np.int64]  # and in the rest of the image
-    fp_outside: NDArray[np.int64]
-    fn_outside: NDArray[np.int64]
+    name: str
+    short: str
+    label: str
+    definition: str
+    unit: Literal["%", "length"] = "%"
+    better: Literal["higher", "lower"] = "higher"
+    source: Literal["counts", "shapes"] = "counts"
+    follows_empty: bool = True
+    skips_misses: bool = False
+    tolerance: float | None = None
+    version: int = 1
+
+    @property
+    def scale(self) -> float:
+        """What a stored value is multiplied with to be printed."""
+        return 100.0 if self.unit == "%" else 1.0
+
+    @property
+    def token(self) -> str:
+        """What ``shapes.csv`` says of how its values were computed."""
+        tolerance = "" if self.tolerance is None else f"@{self.tolerance:g}"
+        return f"{self.name}:{self.version}{tolerance}"
+
+    def unit_in(self, ndim: int) -> str:
+        """Return the unit of printed values in a task of so many dimensions."""
+        return self.unit if self.unit == "%" else {2: "px", 3: "mm"}[ndim]
 
 
-def count(
-    prediction: NDArray[Any], label: NDArray[Any], classes: int, foreground: NDArray[np.bool_] | None = None
-) -> Counts:
-    """Count overlaps of all classes in one pass.
+DSC = Measure(name="dsc", short="DSC", label="Dice similarity coefficient", definition="2 tp / (2 tp + fp + fn)")
 
-    Args:
-        prediction: class indices, of an integer type.
-        label: class indices, of the same shape.
-        classes: number of classes, background included.
-        foreground: bool, of the same shape; None: everything is inside.
-
-    Raises:
-        ValueError: shapes differ, or a value is not one of the classes.
-    """
-    for name, array in (("prediction", prediction), ("label", label)):
-        _check_indices(name, array, classes)
-    if prediction.shape != label.shape or (foreground is not None and foreground.shape != label.shape):
-        shapes = [array.shape for array in (prediction, label, foreground) if array is not None]
-        raise ValueError(f"prediction, label and foreground have different shapes: {', '.join(map(str, shapes))}")
-    # One number a voxel: its outcome among 2 regions x true class x predicted class, in the smallest type that holds.
-    kind = np.uint16 if 2 * classes**2 <= 2**16 else np.int64
-    outcome: NDArray[Any] = label.astype(kind)
-    outcome *= classes
-    outcome += prediction.astype(kind, copy=False)
-    if foreground is not None:
-        outside: NDArray[Any] = (~foreground.astype(bool, copy=False)).astype(kind)
-        outside *= classes**2
-        outcome += outside
-    table = np.bincount(outcome.ravel(), minlength=2 * classes**2).astype(np.int64).reshape(2, classes, classes)
-    return Counts(*_overlap(table[0]), *_overlap(table[1]))
-
-
-def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
-    """Return the Dice coefficient 2 tp / (2 tp + fp + fn), NaN where it is not defined; arrays broadcast.
-
-    A class that the label lacks has no overlap to measure. The rules:
-
-    ========== ================== =======================
-    ``empty``  prediction lacks   prediction has it (a
-               it too             false positive)
-    ========== ================== =======================
-    skip       NaN                NaN
-    one        1                  0
-    zero-fp    NaN                0
-    ========== ================== =======================
-
-    NaN is left out of means, whose n says so; it never becomes 0. A class that only the prediction lacks scores 0.
-
-    Raises:
-        ValueError: no such rule.
-    """
-    tp, fp, fn = _as_floats(tp, fp, fn)
-    return apply_empty_rule(_ratio(2 * tp, 2 * tp + fp + fn), tp, fp, fn, empty)
-
-
-def sensitivity(tp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
-    """Return tp / (tp + fn), the share of the label that is found; NaN for a class that the label lacks.
-
-    No rule applies there: what is wrongly predicted is not sensitivity's to measure.
-    """
-    tp, fn = _as_floats(tp, fn)
-    return _ratio(tp, tp + fn)
-
-
-def precision(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
-    """Return tp / (tp + fp), the share of the prediction that is right, under the rules of :func:`dice`.
-
-    0 for a class that only the prediction lacks, so that predicting nothing is no way to be precise.
-    """
-    tp, fp, fn = _as_floats(tp, fp, fn)
-    return apply_empty_rule(np.where(tp + fp == 0, 0.0, _ratio(tp, tp + fp)), tp, fp, fn, empty)
-
-
-def volume_similarity(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
-    """Return 1 - |fp - fn| / (2 tp + fp + fn) under the rules of :func:`dice`: sizes are compared, places are not.
-
-    Source: Taha and Hanbury, Metrics for evaluating 3D medical image segmentation, BMC Medical Imaging 2015.
-    """
-    tp, fp, fn = _as_floats(tp, fp, fn)
-    return apply_empty_rule(1 - _ratio(np.abs(fp - fn), 2 * tp + fp + fn), tp, fp, fn, empty)
-
-
-FROM_COUNTS: dict[str, Callable[[ArrayLike, ArrayLike, ArrayLike, Empty], NDArray[np.float64]]] = {
-    "dsc": dice,
-    "sensitivity": lambda tp, _fp, fn, _empty: sensitivity(tp, fn),
-    "precision": precision,
-    "volume-similarity": volume_similarity,
+MEASURES = {
+    measure.name: measure
+    for measure in (
+        DSC,
+        Measure(
+            name="sensitivity",
+            short="Sensitivity",
+            label="sensitivity (recall)",
+            definition="tp / (tp + fn), not defined for a class that the label lacks",
+            follows_empty=False,
+        ),
+        Measure(
+            name="precision",
+            short="Precision",
+            label="precision (positive predictive value)",
+            definition="tp / (tp + fp), 0 for a class that only the prediction lacks",
+        ),
+        Measure(
+            name="volume-similarity",
+            short="VS",
+            label="volume similarity",
+            definition="1 - |fp - fn| / (2 tp + fp + fn), which compares sizes and not places",
+        ),
+        Measure(
+            name="cldice",
+            short="clDice",
+            label="centre-line Dice",
+            definition=(
+                "harmonic mean of the share of the prediction's skeleton inside the label and of the label's inside "
+                "the prediction, 0 for a class that only the prediction lacks"
+            ),
+            source="shapes",
+            version=2,
+        ),
+        Measure(
+            name="nsd",
+            short="NSD",
+            label="normalised surface distance",
+            definition=(
+                f"share of both surfaces' voxels within {NSD_TOLERANCE:g} mm (2D: {NSD_TOLERANCE:g} pixel) of the "
+                "other surface, 0 for a class that only the prediction lacks"
+            ),
+            source="shapes",
+            tolerance=NSD_TOLERANCE,
+        ),
+        Measure(
+            name="hd95",
+            short="HD95",
+            label="Hausdorff distance, 95th percentile",
+            definition=(
+                "the larger of the two 95th percentiles of distances from each surface's voxels to the other "
+                "surface, not defined for a class that label or prediction lacks, and then left out of the mean"
+            ),
+            unit="length",
+            better="lower",
+            source="shapes",
+            follows_empty=False,
+            skips_misses=True,
+        ),
+    )
 }
-"""What computes each measure that the counts are enough for."""
-
-
-def apply_empty_rule(
-    score: NDArray[np.float64], tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty
-) -> NDArray[np.float64]:
-    """Return scores with those of classes that the label lacks replaced as a rule says; see :func:`dice`.
-
-    Raises:
-        ValueError: no such rule.
-    """
-    if empty not in get_args(Empty):
-        raise ValueError(f"no rule {empty!r} for empty classes; known are {', '.join(get_args(Empty))}")
-    tp, fp, fn = _as_floats(tp, fp, fn)
-    both_empty = 1.0 if empty == "one" else np.nan
-    false_positive = np.nan if empty == "skip" else 0.0
-    return np.where(tp + fn == 0, np.where(fp == 0, both_empty, false_positive), score)
-
-
-def _as_floats(*counts: ArrayLike) -> list[NDArray[np.float64]]:
-    return [np.asarray(values, dtype=np.float64) for values in counts]
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return part / whole, NaN where the whole is 0."""
-    return part / np.where(whole == 0, np.nan, whole)
-
-
-def _check_indices(name: str, array: NDArray[Any], classes: int) -> None:
-    if array.dtype.kind not in "bui":
-        raise ValueError(f"{name} holds {array.dtype}, not class indices")
-    if array.size and (array.min() < 0 or array.max() >= classes):
-        foreign = [int(value) for value in np.unique(array) if not 0 <= value < classes]
-        raise ValueError(f"{name} has values outside the {classes} classes 0..{classes - 1}: {foreign[:8]}")
-
-
-def _overlap(confusion: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return tp, fp and fn of a table (true class, predicted class) of counts."""
-    tp = confusion.diagonal().copy()
-    return tp, confusion.sum(axis=0) - tp, confusion.sum(axis=1) - tp
+"""Every measure by name; the first is the default."""

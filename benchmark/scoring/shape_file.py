@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..settings import UsageError
+from ..errors import NotRescored, UsageError
 from ..storage.files import write_text
-from ..storage.store import CASE_COLUMNS
-from .measures import MEASURES, Measure
+from ..storage.run_folder import CASE_COLUMNS
+from .metrics import MEASURES, Measure
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +30,6 @@ ADDED_COLUMNS = (*(f"{name}_{region}" for name in SHAPES for region in REGIONS),
 SHAPE_COLUMNS = (*CASE_COLUMNS, *ADDED_COLUMNS)
 
 _DEFINITIONS = ADDED_COLUMNS.index("definitions")
-
-
-class NotRescored(UsageError):
-    """A measure of shapes that was not computed yet, or of predictions that were replaced since."""
 
 
 def read_shapes(folder: Path, lines: Sequence[str], measure: Measure, region: str) -> "NDArray[np.float64]":

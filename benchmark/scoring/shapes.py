@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from .measures import NSD_TOLERANCE
+from .metrics import NSD_TOLERANCE
 
 Mask: TypeAlias = NDArray[np.bool_]
 

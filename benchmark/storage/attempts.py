@@ -4,13 +4,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..errors import NoProgress
 from .files import Guard, no_guard, read_mapping, write_json
 
 FILE = "starts.json"
-
-
-class NoProgress(Exception):
-    """A run was started so often without getting anywhere that starting it again would be no use."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-
-class StorageError(Exception):
-    """The results folder cannot be written (disk full, quota, permissions); what was there before is intact."""
-
+from ..errors import StorageError
 
 Guard = Callable[[], None]
 """Called right before a rename; raises where this process may no longer write (its lease was taken over)."""

@@ -19,20 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import LeaseHeld, LeaseLost
 from .files import read_json, write_json
 
 INTERVAL = 5.0
 """Seconds between two beats of the counter."""
 PATIENCE = 60.0
 """Seconds without a beat, on the observer's clock, after which an owner on another host counts as dead."""
-
-
-class LeaseLost(Exception):
-    """Another process took the folder over; this one must stop writing."""
-
-
-class LeaseHeld(Exception):
-    """Another live process owns the folder."""
 
 
 @dataclass(frozen=True, slots=True)

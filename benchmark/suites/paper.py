@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 
-from ..settings import unknown
+from ..errors import unknown
 
 
 @dataclass(frozen=True, slots=True)

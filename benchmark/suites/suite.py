@@ -10,7 +10,8 @@ from typing import Any, Literal, TypeAlias
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry
 
-from ..settings import UsageError, convert, resolve_sections, unknown
+from ..errors import UsageError, unknown
+from ..settings import convert, resolve_sections
 from ..spec import JSON, Fold, RunRequest
 from .paper import load_published
 

@@ -10,7 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from ..settings import UsageError, build, unknown
+from ..errors import UsageError, unknown
+from ..settings import build
 from ..spec import PROTOCOLS
 from .paper import load_published
 from .suite import Column, Row, RowSetting, Suite, selected_on_target

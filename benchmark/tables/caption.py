@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ..scoring.measures import DSC, Measure
+from ..outcomes.collect import Collected
+from ..scoring.metrics import DSC, Measure
 from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
-from ..storage.store import HELD_OUT
+from ..storage.run_folder import HELD_OUT
 from ..suites.paper import PublishedTable
 from ..suites.suite import Suite
-from .collect import Collected
 
 UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
 

@@ -4,9 +4,9 @@ import itertools
 import re
 import textwrap
 
-from ..scoring.measures import DSC
+from ..scoring.metrics import DSC
+from .build import Entry, Table, TableRow
 from .latex_text import escape
-from .tables import Entry, Table, TableRow
 from .wording import SETTINGS, delta_text, group_text, ours_text, published_text, row_label, title_text
 
 WIDEST = 14

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..settings import unknown
+from ..errors import unknown
 from ..spec import to_json
-from ..storage.store import to_csv
+from ..storage.run_folder import to_csv
 from ..suites.suite import Row
+from .build import Entry, Table
 from .latex import render_latex
-from .tables import Entry, Table
 from .wording import SETTINGS, delta_text, heading_text, ours_text, published_text, row_label, title_text
 
 CSV_COLUMNS = (

@@ -1,9 +1,9 @@
 """The words and numbers of a table's cells, the same in every format that people read."""
 
-from ..scoring.measures import DSC
+from ..outcomes.aggregate import Cell
+from ..scoring.metrics import DSC
 from ..suites.suite import Row
-from .aggregate import Cell
-from .tables import Entry, Heading, Table
+from .build import Entry, Heading, Table
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"

@@ -16,7 +16,7 @@ import torch
 from ssdg.methods.base import Batch
 
 from ..data.intensity import Intensity, perturb
-from ..settings import unknown
+from ..errors import unknown
 from .spatial import Geometry, deform
 
 Augmentation: TypeAlias = Callable[[Batch, torch.Generator], Batch]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..settings import UsageError
+from ..errors import UsageError
 from ..storage.files import Guard, atomic_file, no_guard
 
 LAST, PREVIOUS, FINAL = "last.pt", "previous.pt", "final.pt"

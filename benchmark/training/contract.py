@@ -18,9 +18,10 @@ from torch import Tensor
 
 from ssdg.methods.base import Method
 
-from ..settings import UsageError, build
+from ..errors import UsageError
+from ..settings import build
 from ..spec import to_json
-from .subject import CLASSES, STEPS, Subject, context, players_of, take_steps, with_target
+from .contract_fixture import CLASSES, STEPS, Subject, context, players_of, take_steps, with_target
 from .train import minimise
 
 

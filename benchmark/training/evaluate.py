@@ -16,11 +16,11 @@ from ..data.images import read_image, read_label, read_mask, write_prediction
 from ..data.loader import pool
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import label_map_of
-from ..scoring.metrics import count
+from ..scoring.overlap import count
 from ..spec import EvaluationSpec, to_json
 from ..storage.files import Guard, no_guard, write_json, write_text
-from ..storage.store import CASE_COLUMNS, prediction_path, to_csv
-from .validate import autocast
+from ..storage.run_folder import CASE_COLUMNS, prediction_path, to_csv
+from .validation import autocast
 
 
 @dataclass(frozen=True, slots=True)

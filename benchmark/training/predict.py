@@ -11,10 +11,10 @@ from ssdg.datasets.discovery import is_junk, stem
 from ..data.images import write_prediction
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import prepare_case
-from ..settings import UsageError
+from ..errors import UsageError
 from ..spec import PreprocessConfig
-from ..storage.stored import StoredRun
-from .assemble import find_device, load_run_method
+from ..storage.results_reader import StoredRun
+from .build import find_device, load_run_method
 from .evaluate import Predictor
 from .progress import RunObserver
 

@@ -12,21 +12,22 @@ from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 
 from ..data.loader import Batches, pool
-from ..data.material import Material, Shelf, find_material
 from ..data.prepared import PreparedDomain
+from ..data.run_data import Material, Shelf, find_material
+from ..errors import Diverged, Interrupted
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
 from ..storage import environment
 from ..storage.attempts import Attempts
 from ..storage.lease import Lease
-from ..storage.store import RunFolder, evaluation_path, failure, run_path
+from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path
 from .allocator import keep_freed_memory
-from .assemble import build_method, device_name, find_device, load_run_method, resolve, use_threads
+from .build import build_method, device_name, find_device, load_run_method, resolve, use_threads
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, Subject, evaluate
-from .place import Place
 from .progress import RunObserver
-from .train import Diverged, Interrupted, Row, fit
-from .validate import autocast
+from .runtime import Place
+from .train import Row, fit
+from .validation import autocast
 
 
 def run_one(

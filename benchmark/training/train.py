@@ -17,25 +17,18 @@ from torch.optim import Adam
 from ssdg.methods.base import Batch, Method, StepContext
 
 from ..data.loader import Batches, Pool
+from ..errors import Diverged, Interrupted
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest
 from .augment import augmentation
 from .checkpoint import Checkpoints
-from .validate import autocast, grid_dsc
+from .validation import autocast, grid_dsc
 
 Row = dict[str, float | int]
 """One epoch of ``history.csv``."""
 
 SELECTED_BY = {"source-val": "held_out_dsc", "oracle": "oracle_dsc"}
 """The column of ``history.csv`` whose best epoch's weights are kept, by ``training.selection``; else the last are."""
-
-
-class Diverged(Exception):
-    """A loss term became NaN or infinite; the message names method, seed, step and term."""
-
-
-class Interrupted(Exception):
-    """The run was asked to stop and has written a checkpoint; the same command continues it."""
 
 
 class Observer(Protocol):

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
 from ssdg.benchmark.storage.files import write_json, write_text
-from ssdg.benchmark.storage.store import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
-from ssdg.benchmark.storage.stored import StoredEvaluation
+from ssdg.benchmark.storage.results_reader import StoredEvaluation
+from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
 from ssdg.benchmark.suites.suite import Inventory
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry

@@ -5,7 +5,8 @@ from typing import Literal
 
 import pytest
 
-from ssdg.benchmark.settings import UsageError, build, parse_assignments, resolve_sections
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.settings import build, parse_assignments, resolve_sections
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from ssdg.benchmark.launching.estimate import read_history
-from ssdg.benchmark.launching.launch import BENCH
+from ssdg.benchmark.launching.local import BENCH
+from ssdg.benchmark.outcomes.estimate import read_history
 from ssdg.benchmark.storage.attempts import read_record
 from ssdg.benchmark.storage.lease import is_gone, read_owner
 

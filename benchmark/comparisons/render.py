@@ -1,0 +1,220 @@
+"""Comparisons and rankings as text, with an interval drawn for each, and as data."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ..outcomes.collect import Collected
+from ..statistics import CONFIDENCE, Comparison
+from ..tables.caption import UNITS
+from ..tables.wording import MINUS, heading_text, row_label
+from .contrasts import Contrast, Ranking
+
+WIDTH = 41
+"""Characters of a drawn interval."""
+
+
+def comparison_lines(contrasts: Sequence[Contrast], names: Sequence[str], scale: float) -> list[str]:
+    """Return a line for each comparison under a header: difference, interval, p values, wins, and the drawing.
+
+    Args:
+        contrasts: to print; the drawings share one axis.
+        names: of each.
+        scale: what a stored value is multiplied with.
+    """
+    left, right = _axis([contrast.comparison for contrast in contrasts])
+    head = [
+        "",
+        "cases",
+        "difference",
+        f"{100 * CONFIDENCE:.0f} % interval",
+        "p",
+        "Holm p",
+        "Wilcoxon p",
+        "win/tie/loss",
+    ]
+    lines = [[*head, _scale_text(scale * left, scale * right)]]
+    for name, contrast in zip(names, contrasts, strict=True):
+        found = contrast.comparison
+        lines.append(
+            [
+                name,
+                str(found.cases),
+                signed(scale * found.difference),
+                f"[{signed(scale * found.low)}, {signed(scale * found.high)}]",
+                p_text(found.p),
+                p_text(contrast.adjusted),
+                p_text(found.wilcoxon_p),
+                f"{found.wins}/{found.ties}/{found.losses}",
+                _drawn(found, left, right),
+            ]
+        )
+    return aligned(lines)
+
+
+def ranking_lines(ranking: Ranking, scale: float) -> list[str]:
+    """Return a line a row, the best first: mean, expected rank, and the probability of each rank in percent."""
+    found = ranking.stability
+    order = sorted(range(len(ranking.rows)), key=lambda i: (found.ranks[i], found.expected[i]))
+    lines = [["", "mean", "rank", "expected", *(f"P({rank})" for rank in range(1, len(order) + 1))]]
+    for i in order:
+        shares = [_percent(share) for share in found.probabilities[i]]
+        mean = f"{scale * found.means[i]:.2f}"
+        lines.append([row_label(ranking.rows[i]), mean, str(found.ranks[i]), f"{found.expected[i]:.2f}", *shares])
+    return aligned(lines)
+
+
+def stability_text(ranking: Ranking) -> str:
+    """Return how far a ranking holds when it is drawn again."""
+    found = ranking.stability
+    what = "runs and cases" if found.level == "runs and cases" else "cases"
+    mean, low, high = (f"{tau:.2f}".replace("-", MINUS) for tau in (found.tau, found.tau_low, found.tau_high))
+    return (
+        f"On {found.cases} case{_s(found.cases)}; Kendall's tau with the full ranking when {what} are drawn again: "
+        f"{mean} on average, {low} to {high} in 95 % of {found.draws:,} draws (generator seed {found.seed})"
+    )
+
+
+def level_text(comparisons: Iterable[Comparison]) -> str:
+    """Return what the intervals generalise to."""
+    if any(found.level == "cases" for found in comparisons):
+        return (
+            "Interval and p: over cases alone. A row has a single seed, so they speak of these trained models only, "
+            "not of the methods: another training run may turn out otherwise"
+        )
+    return "Interval and p: crossed, over training runs and cases (Satterthwaite t), for other seeds and other cases"
+
+
+def scope_text(collected: Collected, contrast: Contrast) -> str:
+    """Return the target of a comparison, and how many cases and seeds a row has there."""
+    first = collected.scores[contrast.row.id, contrast.heading.column].seeds[0].scores
+    cases, seeds = int(first.members(contrast.heading.group).sum()), len(collected.suite.seeds)
+    return f"{heading_text(contrast.heading)}: {cases} case{_s(cases)}, {seeds} seed{_s(seeds)} a row"
+
+
+def unit_text(collected: Collected) -> str:
+    """Return the unit of differences: points of a percentage, or a length."""
+    units = dict.fromkeys(collected.units.values())
+    return " or ".join("points" if unit == "%" else UNITS[unit] for unit in units)
+
+
+def contrast_data(contrast: Contrast, scale: float) -> dict[str, Any]:
+    """Return a comparison as JSON; numbers in the printed unit, None for what is infinite or not defined."""
+    found, heading = contrast.comparison, contrast.heading
+    return {
+        "row": contrast.row.id,
+        "other": contrast.other.id,
+        **_where(contrast),
+        "unit": "points" if heading.unit == "%" else heading.unit,
+        "difference": _finite(scale * found.difference),
+        "low": _finite(scale * found.low),
+        "high": _finite(scale * found.high),
+        "p": found.p,
+        "holm_p": contrast.adjusted,
+        "df": found.df,
+        "level": found.level,
+        "cases": found.cases,
+        "seeds": list(found.seeds),
+        "wilcoxon_p": found.wilcoxon_p,
+        "median": _finite(scale * found.median),
+        "wins": found.wins,
+        "ties": found.ties,
+        "losses": found.losses,
+    }
+
+
+def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
+    """Return a ranking as JSON, means in the printed unit."""
+    found = ranking.stability
+    rows = zip(ranking.rows, found.means, found.ranks, found.expected, found.probabilities, strict=True)
+    return {
+        **_where(ranking),
+        "rows": [
+            {
+                "row": r.id,
+                "mean": scale * mean,
+                "rank": rank,
+                "expected_rank": e,
+                "probabilities": list(map(float, p)),
+            }
+            for r, mean, rank, e, p in rows
+        ],
+        "kendall_tau": {"mean": found.tau, "low": found.tau_low, "high": found.tau_high},
+        "cases": found.cases,
+        "level": found.level,
+        "draws": found.draws,
+        "generator_seed": found.seed,
+    }
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and two decimals; "–" where there is none."""
+    if math.isnan(value):
+        return "\N{EN DASH}"
+    # Adding zero turns a rounded -0.00 into +0.00.
+    text = f"{value:+.2f}" if math.isinf(value) else f"{round(value, 2) + 0.0:+.2f}"
+    return text.replace("-", MINUS)
+
+
+def p_text(p: float) -> str:
+    """Return a p value with four decimals."""
+    return "<0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines of cells as text, the first column to the left, numbers to the right."""
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return [
+        "  ".join(t.rjust(w) if i else t.ljust(w) for i, (t, w) in enumerate(zip(line, widths, strict=True))).rstrip()
+        for line in lines
+    ]
+
+
+def _where(one: Contrast | Ranking) -> dict[str, str]:
+    heading = one.heading
+    return {"target": heading.column.target, "group": heading.group, "average": heading.average}
+
+
+def _axis(comparisons: Sequence[Comparison]) -> tuple[float, float]:
+    """Return where drawings begin and end: at what is finite of the intervals, and 0."""
+    ends = [end for c in comparisons for end in (c.low, c.high, c.difference) if math.isfinite(end)]
+    left, right = min([0.0, *ends]), max([0.0, *ends])
+    return (left, right) if right > left else (-1.0, 1.0)
+
+
+def _drawn(comparison: Comparison, left: float, right: float) -> str:
+    """Return an interval as text: "-" over the interval, "o" at the difference, "|" at 0."""
+    cells = [" "] * WIDTH
+
+    def place(value: float) -> int:
+        inside = min(max(value, left), right)
+        return round((inside - left) / (right - left) * (WIDTH - 1))
+
+    for position in range(place(comparison.low), place(comparison.high) + 1):
+        cells[position] = "-"
+    cells[place(0.0)] = "|"
+    cells[place(comparison.difference)] = "o"
+    return "".join(cells)
+
+
+def _scale_text(left: float, right: float) -> str:
+    """Return the ends of the axis over the drawings."""
+    one, other = signed(left), signed(right)
+    return one + other.rjust(WIDTH - len(one))
+
+
+def _percent(share: float) -> str:
+    """Return a probability in percent; "." for none in all draws."""
+    if share == 0:
+        return "."
+    if share < 0.01:
+        return "<1"
+    return ">99" if 0.99 < share < 1 else f"{100 * share:.0f}"
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -1,0 +1,65 @@
+"""Exit codes of ``bench``, and the errors it expects: each becomes one line and its exit code.
+
+Nothing here imports anything of this package, so that whoever raises or catches an error loads nothing else.
+"""
+
+import difflib
+from collections.abc import Iterable
+from typing import ClassVar
+
+FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
+"""A run failed; wrong use or bad input; results are missing; stopped by Ctrl-C."""
+
+
+class BenchError(Exception):
+    """An error that a command expects; it ends with ``exit_code`` and no traceback."""
+
+    exit_code: ClassVar[int] = FAILED
+
+
+class UsageError(BenchError):
+    """The user asked for something that does not exist or cannot be."""
+
+    exit_code = USAGE
+
+
+class NotRescored(UsageError):
+    """A metric of shapes that was not computed yet, or of predictions that were replaced since."""
+
+
+class StorageError(BenchError):
+    """The results folder cannot be written (disk full, quota, permissions); what was there before is intact."""
+
+    exit_code = USAGE
+
+
+class LeaseLost(BenchError):
+    """Another process took the folder over; nothing of this process may reach it any more."""
+
+
+class LeaseHeld(BenchError):
+    """Another live process owns the folder."""
+
+    exit_code = INCOMPLETE
+
+
+class NoProgress(BenchError):
+    """A run was started so often without reaching a checkpoint that another start would be no use."""
+
+
+class Diverged(BenchError):
+    """A loss term became NaN or infinite; the message names method, seed, step and term."""
+
+
+class Interrupted(BenchError):
+    """The run was asked to stop and has written a checkpoint; the same command continues it."""
+
+    exit_code = INTERRUPTED
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """Return the error for a name that does not exist, offering the nearest one and listing all."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")

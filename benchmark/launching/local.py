@@ -1,0 +1,181 @@
+"""Running jobs on this machine: a process each, so many at once; one that dies stops none of the others."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..errors import INCOMPLETE, INTERRUPTED, StorageError
+from ..storage import environment
+from ..storage.files import write_text
+from ..storage.lease import is_running, started
+from .job_file import JobFile
+
+# -P: a folder called `datasets` in the working directory must not become the import of that name.
+BENCH = [sys.executable, "-P", "-c", "from ssdg.benchmark.cli import main; main()"]
+
+POLL = 0.1
+"""Seconds between two looks at the running processes."""
+
+RESTARTS = 20
+"""How often a job that is killed is started again. The run itself gives up earlier where it makes no progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a job ended."""
+
+    file: JobFile
+    code: int  # 0: done; 130: stopped and resumable; negative: killed by that signal, too often
+
+    @property
+    def failed(self) -> bool:
+        """Whether something went wrong; being stopped, or left to another process, is no failure."""
+        return self.code not in (0, INTERRUPTED, INCOMPLETE)
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in words."""
+        if self.code == 0:
+            return last_line(self.file.log) or "done"
+        if self.code == INTERRUPTED:
+            return "cancelled" if self.file.cancelled else "stopped; the same command continues it"
+        verdict = "failed" if self.failed else "left undone"
+        return f"{verdict} ({last_line(self.file.log)}); log {self.file.log}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    file: JobFile
+    process: "subprocess.Popen[bytes]"
+    started: str  # kernel time of the process
+
+
+@dataclass(slots=True)
+class LocalLauncher:
+    """Runs jobs as processes of this machine.
+
+    Args:
+        at_once: processes at the same time; the cores are divided among them.
+        finished: told when a job ends.
+        tick: called between looks at the processes, with the logs of the running jobs.
+    """
+
+    at_once: int
+    finished: Callable[[Finished], None] = lambda _finished: None
+    tick: Callable[[Sequence[Path]], None] = lambda _logs: None
+    _running: list[_Running] = field(default_factory=list)
+    _restarts: Counter[Path] = field(default_factory=Counter)
+
+    def run(self, files: Sequence[JobFile]) -> list[Finished]:
+        """Run the jobs to their ends; Ctrl-C stops each after its step, with a checkpoint, and is raised again.
+
+        A job that something kills is started again and continues from its checkpoint.
+        """
+        waiting, ended = deque(files), list[Finished]()
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < self.at_once:
+                    ended += self._start(waiting.popleft())
+                ended += self._collect()
+                self.tick([running.file.log for running in self._running])
+                time.sleep(POLL)
+        except KeyboardInterrupt:
+            self._interrupt()
+            raise
+        return ended
+
+    def stop(self, seconds: float) -> None:
+        """Ask the running jobs to stop with a checkpoint, kill those that take longer; safe in a signal handler."""
+        left = [(running.process.pid, running.started) for running in self._running]
+        # Not by poll(): it takes a lock that the code under the handler may hold.
+        for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 1.0)):
+            left = [(pid, since) for pid, since in left if is_running(pid, since)]
+            for pid, _ in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+            deadline = time.monotonic() + patience
+            while any(is_running(pid, since) for pid, since in left) and time.monotonic() < deadline:
+                time.sleep(POLL)
+
+    def _start(self, file: JobFile) -> list[Finished]:
+        """Start a job; one that is cancelled has ended already."""
+        if file.cancelled:
+            return [self._end(Finished(file, INTERRUPTED))]
+        threads = str(file.job.place.threads or max(1, environment.cores() // self.at_once))
+        with file.log.open("ab") as stream:
+            process = subprocess.Popen(
+                [*BENCH, "run", str(file.path), "--log", str(file.log)],
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": threads},
+                start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
+            )
+        self._running.append(_Running(file, process, started(process.pid)))
+        return []
+
+    def _collect(self) -> list[Finished]:
+        """Return the jobs that ended; those that were killed are running again."""
+        ended = []
+        for running in list(self._running):
+            code = running.process.poll()
+            if code is None:
+                continue
+            self._running.remove(running)
+            if code == -signal.SIGTERM:  # asked to stop before it could listen
+                code = INTERRUPTED
+            if code < 0 and self._restarts[running.file.path] < RESTARTS:
+                self._restarts[running.file.path] += 1
+                ended += self._start(running.file)
+            else:
+                ended.append(self._end(Finished(running.file, code)))
+        return ended
+
+    def _end(self, finished: Finished) -> Finished:
+        if finished.failed:
+            with contextlib.suppress(StorageError):  # a full disk may be why it failed
+                write_text(finished.file.failure, last_line(finished.file.log))
+        self.finished(finished)
+        return finished
+
+    def _interrupt(self) -> None:
+        """Ask the processes to stop after their step, and wait; a second Ctrl-C kills them."""
+        for running in self._running:
+            running.process.send_signal(signal.SIGINT)
+        try:
+            for running in self._running:
+                running.process.wait()
+        except KeyboardInterrupt:
+            for running in self._running:
+                running.process.kill()
+
+
+def last_line(log: Path) -> str:
+    """Return the last line of a log, "" if there is none yet."""
+    lines = last_lines(log, 1)
+    return lines[0] if lines else ""
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """Return the last lines of a log that are not empty; none where it cannot be read."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - 500 * (count + 3)))
+            lines = stream.read().decode(errors="replace").split("\n")
+    except OSError:
+        return []
+    return [line.rstrip() for line in lines if line.strip()][-count:]
+
+
+def end_with_launcher() -> None:
+    """Ask for SIGTERM when the process that started this one dies: a launcher that is killed leaves no orphans."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

@@ -1,0 +1,1 @@
+"""What a suite asks for against what is stored: matched, read once, scored."""

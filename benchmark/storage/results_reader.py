@@ -1,0 +1,193 @@
+"""Reading a results folder: its runs, the evaluations of each, and what state they are in.
+
+Others may be writing meanwhile: nothing is locked, and a file is read whole or not there. Each folder is listed once
+and each file opened once, because with thousands of runs a reader mostly waits for the file system. Nothing here
+imports torch or pandas.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..settings import spec_from_json
+from ..spec import RunSpec
+from .files import read_json
+from .lease import is_gone, read_owner
+from .run_folder import MARKERS, State
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvaluation:
+    """One evaluation of a run, as found on disk."""
+
+    path: Path
+    domain: str
+    selection: str
+    resample: str
+    done: bool
+    data: Mapping[str, Any]  # evaluation.json
+
+    def rows(self) -> list[dict[str, str]]:
+        """Return ``cases.csv``: one row a case and foreground class, values as text."""
+        with (self.path / "cases.csv").open(newline="") as stream:
+            return list(csv.DictReader(stream))
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """One run, as found on disk."""
+
+    path: Path
+    spec: RunSpec
+    state: State
+    evaluations: tuple[StoredEvaluation, ...]
+
+
+def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
+    """Return every readable run of a results folder, and a message for each that is not.
+
+    Args:
+        results_root: the folder that holds ``runs/``; a missing one is empty.
+    """
+    runs: list[StoredRun] = []
+    problems: list[str] = []
+    specs = _Specs()
+    tasks = _inside([results_root / "runs"], problems)
+    for path in _inside(_inside(tasks, problems), problems):
+        if not path.name.startswith("s") or "-" not in path.name:
+            continue
+        try:
+            names = _names(path)
+            if "spec.json" in names:  # else its writer has not got there yet
+                runs.append(_read(path, names, specs))
+        except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+            problems.append(f"{path} cannot be read: {error}")
+    return runs, problems
+
+
+def read_run(path: Path) -> StoredRun:
+    """Return one run from its folder.
+
+    Raises:
+        UsageError: the folder is not a run's, or its spec.json is damaged or edited.
+    """
+    return _read(path, _names(path), _Specs())
+
+
+def read_state(run: Path) -> State:
+    """Return the state of a run's folder: its marker, else whether a live process holds its lease."""
+    return _state(run, _names(run))
+
+
+def last_error(run: Path) -> str:
+    """Return the message of a run's FAILED or DIVERGED marker, "" if there is none."""
+    for marker in ("FAILED", "DIVERGED"):
+        try:
+            return str(read_json(run / marker)["message"])
+        except (OSError, json.JSONDecodeError, KeyError):
+            continue
+    return ""
+
+
+def _inside(folders: Iterable[Path], problems: list[str]) -> Iterator[Path]:
+    """Yield what folders hold, in order; add a message for each folder that cannot be listed."""
+    for folder in folders:
+        try:
+            names = _names(folder)
+        except OSError as error:
+            problems.append(f"{folder} cannot be read: {error}")
+            continue
+        yield from (folder / name for name in sorted(names))
+
+
+def _names(folder: Path) -> set[str]:
+    """Return the names in a folder; none where it is missing, or no folder."""
+    try:
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+
+
+def _read(path: Path, names: Collection[str], specs: "_Specs") -> StoredRun:
+    spec = specs.read(path)
+    # The other way round, a run that finishes in between would be DONE and lack its evaluations.
+    state = _state(path, names)
+    folder = path / "evaluations"
+    found = [_read_evaluation(folder / name) for name in sorted(_names(folder))]
+    return StoredRun(path, spec, state, tuple(one for one in found if one is not None))
+
+
+class _Specs:
+    """Specs of runs, from their files.
+
+    Thousands of runs differ in nothing but their seed: the rest is parsed, checked and digested once.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[RunSpec, Callable[[int], str]]] = {}
+
+    def read(self, run: Path) -> RunSpec:
+        """Return the spec in a run's folder; raise UsageError if there is none, or it is damaged or edited."""
+        try:
+            data = _read_object(run / "spec.json")
+            said = data.pop("train_id")
+            seed = data["request"].pop("seed")
+            if type(seed) is not int:
+                raise ValueError(f"seed is {seed!r}")
+            seedless, train_id = self._shared(data)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UsageError(f"{run} is not the folder of a run: it has no spec.json") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{run / 'spec.json'} is damaged ({type(error).__name__}: {error})") from None
+        if train_id(seed) != said:
+            raise UsageError(f"spec.json says {said} and describes {train_id(seed)}: edited, or of another version")
+        return replace(seedless, request=replace(seedless.request, seed=seed))
+
+    def _shared(self, data: Mapping[str, Any]) -> tuple[RunSpec, Callable[[int], str]]:
+        """Return the spec that lacks nothing but its seed, and its ``train_id`` as a function of that."""
+        key = repr(data)  # unlike equality, tells 1, 1.0 and true apart
+        if key not in self._known:
+            spec = spec_from_json(data)
+            self._known[key] = spec, spec.train_id_of_seed()
+        return self._known[key]
+
+
+def _state(run: Path, names: Collection[str]) -> State:
+    marker = _marker(names)
+    if marker is None and any(name.startswith("lease.") for name in names):
+        owner = read_owner(run)
+        if owner is not None:
+            return "STALE" if is_gone(owner) else "RUNNING"
+        marker = _marker(_names(run))  # its owner left after the listing, perhaps with a marker
+    return marker or ("STALE" if "checkpoints" in names else "QUEUED")
+
+
+def _marker(names: Collection[str]) -> State | None:
+    return next((marker for marker in MARKERS if marker in names), None)
+
+
+def _read_evaluation(folder: Path) -> StoredEvaluation | None:
+    try:
+        data = _read_object(folder / "evaluation.json")
+        what = {name: data[name] for name in ("domain", "selection", "resample")}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            f"{folder / 'evaluation.json'} is damaged ({type(error).__name__}: {error}); remove that evaluation's "
+            "folder and score the run again"
+        ) from None
+    return StoredEvaluation(path=folder, **what, done=(folder / "DONE").exists(), data=data)
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, found {type(value).__name__}")
+    return value

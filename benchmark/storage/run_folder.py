@@ -1,0 +1,149 @@
+"""The results on disk, for their writer: one folder a run, one folder an evaluation in it.
+
+``runs/<task>/<row>/s<seed>-<train_id>/`` holds ``spec.json``, ``environment.json``, ``history.csv``,
+``checkpoints/``, a marker (``DONE``, ``FAILED`` or ``DIVERGED``) and ``evaluations/<domain>-<eval_id>/`` with
+``evaluation.json``, ``cases.csv``, ``predictions/`` and a ``DONE`` of its own. Only the holder of the run's lease
+writes there, but for the ``shapes.csv`` of `bench rescore`; readers are in ``stored``.
+"""
+
+import csv
+import io
+import re
+import traceback
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from ..errors import UsageError
+from ..spec import EvaluationSpec, RunRequest, RunSpec, to_json
+from .files import Guard, no_guard, read_json, write_json, write_text
+
+State: TypeAlias = Literal["QUEUED", "RUNNING", "STALE", "DONE", "FAILED", "DIVERGED"]
+
+MARKERS: tuple[State, ...] = ("DIVERGED", "FAILED", "DONE")
+"""Looked at in this order: a run that is trained (DONE) and whose scoring failed is FAILED."""
+
+CASE_COLUMNS = (
+    "case",
+    "stratum",
+    "class_index",
+    "class_name",
+    "tp",
+    "fp",
+    "fn",
+    "tp_outside",
+    "fp_outside",
+    "fn_outside",
+)
+"""Of ``cases.csv``: voxel counts inside the foreground (field of view, brain), and outside it."""
+
+HELD_OUT = "held-out"
+"""Domain name of the evaluation on the source's held-out cases."""
+
+
+class RunFolder:
+    """The folder of one run, for its writer.
+
+    Args:
+        path: the folder.
+        guard: called before every rename; the lease's check.
+    """
+
+    def __init__(self, path: Path, guard: Guard = no_guard) -> None:
+        self.path = path
+        self.guard = guard
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints and final weights."""
+        return self.path / "checkpoints"
+
+    @property
+    def trained(self) -> bool:
+        """Whether the run's final weights are there; its evaluations have markers of their own."""
+        return (self.path / "DONE").exists()
+
+    def begin(self, spec: RunSpec) -> None:
+        """Record the spec on the first start; refuse a folder that holds another one."""
+        path = self.path / "spec.json"
+        described = to_json(spec)
+        assert isinstance(described, dict)
+        content = {"train_id": spec.train_id, **described}
+        if not path.exists():
+            write_json(path, content, self.guard)
+            return
+        there = read_json(path)
+        differing = sorted(key for key in content if there.get(key) != content[key])
+        if there.get("train_id") != spec.train_id:
+            raise UsageError(f"{path} is of another run (differing: {', '.join(differing)}); move that folder away")
+
+    def mark(self, state: State, detail: Mapping[str, Any]) -> None:
+        """Write the final marker of a run."""
+        write_json(self.path / state, detail, self.guard)
+
+    def clear_failure(self) -> bool:
+        """Forget an earlier failure, to try again; return whether there was one."""
+        markers = [self.path / name for name in ("FAILED", "DIVERGED") if (self.path / name).exists()]
+        for marker in markers:
+            marker.unlink()
+        return bool(markers)
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Record where the run started."""
+        write_json(self.path / "environment.json", environment, self.guard)
+
+    def environment(self) -> dict[str, Any]:
+        """Return where the run first started; empty before that."""
+        path = self.path / "environment.json"
+        return dict(read_json(path)) if path.exists() else {}
+
+    def write_history(self, history: list[dict[str, Any]], final: bool = False) -> None:
+        """Write ``history.csv``, one row an epoch; the final one waits for the disk."""
+        columns = list(dict.fromkeys(name for row in history for name in row))
+        # Every checkpoint holds it too: waiting for the disk each epoch would cost short epochs dearly.
+        write_text(self.path / "history.csv", to_csv(columns, history), self.guard, durable=final)
+
+
+def to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as CSV text; a missing value is empty, floats have six significant digits."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+    return text.getvalue()
+
+
+def row_name(request: RunRequest) -> str:
+    """Return the folder a run's method is kept under: the method's id, or ``intra`` for folds of the target."""
+    return "intra" if request.fold is not None else _folder_name(request.method)
+
+
+def run_path(results_root: Path, spec: RunSpec) -> Path:
+    """Return the folder of a run."""
+    request = spec.request
+    return results_root / "runs" / _folder_name(request.task) / row_name(request) / f"s{request.seed}-{spec.train_id}"
+
+
+def evaluation_path(run: Path, spec: EvaluationSpec) -> Path:
+    """Return the folder of an evaluation of a run."""
+    return run / "evaluations" / f"{_folder_name(spec.domain)}-{spec.eval_id}"
+
+
+def prediction_path(folder: Path, case: str, ndim: int) -> Path:
+    """Return where an evaluation's prediction of a case is kept: PNG in 2D, compressed NIfTI in 3D."""
+    return folder / "predictions" / f"{case}{'.png' if ndim == 2 else '.nii.gz'}"
+
+
+def _folder_name(name: str) -> str:
+    """Return a name without what would make it several folders: methods and tasks may be named by a path."""
+    return re.sub(r"[/\\:\0]+", "-", name).lstrip(".") or "-"
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """Return what a FAILED or DIVERGED marker holds."""
+    return {
+        "type": type(error).__name__,
+        "message": str(error),
+        "traceback": traceback.format_exception(error)[-12:],
+    }

@@ -1,0 +1,104 @@
+"""Building a run's method: resolved configuration, initial or trained weights, device and threads."""
+
+from pathlib import Path
+
+import torch
+
+from ssdg.datasets.base import Task
+from ssdg.methods import load_method
+from ssdg.methods.base import Method
+from ssdg.methods.network import SegmentationNetwork
+
+from ..data.run_data import Material
+from ..errors import UsageError
+from ..randomness import derived_seed
+from ..settings import build
+from ..spec import RunRequest, RunSpec, digest, to_json
+from .checkpoint import load_final
+
+
+def resolve(request: RunRequest, task: Task, method: type[Method], material: Material) -> RunSpec:
+    """Return the run's spec: the request with the method's configuration and the data's digests.
+
+    Raises:
+        UsageError: the method does not work on images of the task's dimension, or a setting of it is unknown.
+    """
+    if task.ndim not in method.ndims:
+        able = " and ".join(f"{n}D" for n in sorted(method.ndims))
+        raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")
+    config = to_json(build(method.Config, request.method_settings, f"method {request.method}"))
+    default = to_json(method.Config())
+    assert isinstance(config, dict)
+    assert isinstance(default, dict)
+    return RunSpec(
+        request=request,
+        method_version=method.version,
+        method_config=config,
+        method_changed=tuple(sorted(name for name in config if config[name] != default[name])),
+        task_definition=digest([task.ndim, task.channels, task.classes, task.shape]),
+        source_manifest=material.source.manifest.digest,
+        split=material.split,
+        target_manifest=material.target.manifest.digest if material.target is not None else None,
+    )
+
+
+def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.device) -> Method:
+    """Return the method with its initial weights, a function of the seed alone, on the device.
+
+    The network is initialised before and apart from the method's own modules, so that every method of a seed starts
+    from identical network weights.
+    """
+    request = spec.request
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derived_seed(request.seed, "network"))
+        network = SegmentationNetwork(task.ndim, task.channels, len(task.classes), request.network.init_filters)
+        torch.manual_seed(derived_seed(request.seed, "method"))
+        method = cls(network, build(cls.Config, spec.method_config, f"method {request.method}"))
+    method.normalisation = request.preprocess.normalisation
+    layout = torch.channels_last if task.ndim == 2 else torch.channels_last_3d
+    for parameter in method.parameters():
+        if parameter.ndim == task.ndim + 2:  # a convolution's weight
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+    return method.to(device)
+
+
+def load_run_method(run: Path, spec: RunSpec, task: Task, device: torch.device) -> Method:
+    """Return a finished run's method with its final weights, ready to predict."""
+    method = build_method(load_method(spec.request.method), spec, task, device)
+    method.load_state_dict(load_final(run / "checkpoints", device))
+    return method.eval()
+
+
+def find_device(name: str) -> torch.device:
+    """Return the device named; "auto" is the GPU where there is one."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"unknown device {name!r}: use auto, cpu, cuda or cuda:1")
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        raise UsageError(
+            f"--device {name}: this machine has no such usable GPU (see `bench doctor`); use --device cpu"
+        )
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """Return what a device is called in a run's records: "cpu", or "cuda" with the name of the GPU."""
+    return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
+
+
+def use_threads(device: torch.device, stored: int | None, asked: int | None) -> int:
+    """Set torch's CPU threads and return their number: as at the run's first start, else as asked, else as found.
+
+    Sums of different thread counts differ in their last bits, so a resumed CPU run keeps its count. On another device
+    the count is free and recorded as 0.
+    """
+    if device.type != "cpu":
+        return 0
+    threads = stored or asked or torch.get_num_threads()
+    torch.set_num_threads(threads)
+    return threads

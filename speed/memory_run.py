@@ -1,0 +1,79 @@
+"""A little of all a run does: two steps with a checkpoint, the held-out score, two cases on their native grid."""
+
+import math
+from pathlib import Path
+
+import torch
+from apart import peak_memory
+
+from ssdg.benchmark.data.loader import Batches, pool
+from ssdg.benchmark.data.run_data import Shelf, find_material
+from ssdg.benchmark.errors import Interrupted
+from ssdg.benchmark.spec import RunRequest
+from ssdg.benchmark.training.allocator import keep_freed_memory
+from ssdg.benchmark.training.build import build_method, resolve
+from ssdg.benchmark.training.checkpoint import Checkpoints
+from ssdg.benchmark.training.evaluate import Predictor
+from ssdg.benchmark.training.progress import LineObserver
+from ssdg.benchmark.training.train import fit
+from ssdg.benchmark.training.validation import grid_dsc
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import DataError
+from ssdg.methods import load_method
+
+STEPS = 2
+
+
+def silent(_: str) -> None:
+    """Say nothing."""
+
+
+def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | None) -> dict[str, int]:
+    """Return the peak memory after each part of the run, in bytes, in this process."""
+    if threads is not None:
+        torch.set_num_threads(threads)
+    keep_freed_memory(torch.device("cpu"))
+    device, task = torch.device("cpu"), TASKS["fundus"]
+    request = RunRequest(task="fundus", source="drive", method="erm")
+    shelf = Shelf(data_root, cache)
+    try:
+        material = find_material(request, task, ["lesav"], shelf, silent)
+    except DataError:  # its images are the largest: where they are not there, the source's own are scored
+        material = find_material(request, task, [], shelf, silent)
+    peaks = {"finding its data": peak_memory()}
+    prepared = material.prepare(task, request.preprocess, cache)
+    peaks["preparing"] = peak_memory()
+    cls = load_method("erm")
+    source = prepared[material.source.domain.name]
+    training = pool(source, material.training, device)
+    held_out = pool(source, material.held_out, device)
+    method = build_method(cls, resolve(request, task, cls, material), task, device)
+    observer = Counter("memory")
+    checkpoints = Checkpoints(folder, {}, interval=math.inf)
+    batches = Batches(training, None, request.training.batch_size, request.seed)
+    try:
+        looked_at = {"held_out_dsc": held_out}
+        fit(method, batches, looked_at, request, checkpoints, observer, lambda: observer.steps >= STEPS)
+    except Interrupted:
+        peaks[f"{STEPS} steps and a checkpoint"] = peak_memory()
+    grid_dsc(method.eval(), held_out, request.training.batch_size, request.training.precision)
+    peaks["the held-out score"] = peak_memory()
+    scored = list(material.scored.values())[-1]
+    predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
+    for _ in predictor.native_labels(prepared[scored.found.domain.name], scored.ids[:2]):
+        pass
+    peaks[f"scoring on {scored.found.domain.name}"] = peak_memory()
+    return peaks
+
+
+class Counter(LineObserver):
+    """Counts the steps and prints nothing."""
+
+    steps = 0
+
+    def say(self, message: str) -> None:
+        """Nothing: the table is all there is to print."""
+
+    def step(self, step: int) -> None:
+        """Count."""
+        self.steps = step

@@ -1,0 +1,285 @@
+"""Sweeps on this machine: states, one failure that stops nothing, retry, and continuing after the sweep is killed."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+
+from ssdg.benchmark.storage.attempts import read_record
+from ssdg.benchmark.storage.lease import read_owner
+
+from ...conftest import SLOW, TINY, Bench
+from ...waiting import wait_for
+
+SUITE = """
+title = "Two methods, two seeds"
+protocol = "clean"
+seeds = [0, 1]
+
+[settings]
+training.epochs = 2
+training.batch_size = 4
+optimizer.lr = 1e-3
+network.init_filters = 8
+preprocess.shape = [32, 32]
+
+[[columns]]
+task = "phantom2d"
+source = "phantom2d-a"
+target = "phantom2d-b"
+
+[[rows]]
+id = "erm"
+method = "erm"
+setting = "source-only"
+
+[[rows]]
+id = "other"
+method = "{other}"
+"""
+
+FRAGILE = """
+from pathlib import Path
+from ssdg.methods.base import Method
+
+class Fragile(Method):
+    "Raises as long as a file is there, in the run with seed 1."
+
+    def training_step(self, batch, context):
+        if Path({marker!r}).exists() and context.rng.initial_seed() % 2 == {parity}:
+            raise RuntimeError("fragile broke on purpose")
+        return super().training_step(batch, context)
+"""
+
+
+@pytest.fixture
+def suite(tmp_path):
+    def write(other="randconv"):
+        path = tmp_path / "mine.toml"
+        path.write_text(SUITE.format(other=other))
+        return str(path)
+
+    return write
+
+
+def states(bench, suite, *options):
+    result = bench("status", suite, "--json", *options)
+    return {(row["row"], row["seed"]): row["state"] for row in json.loads(result.stdout)}
+
+
+def test_a_sweep_ends_done_and_a_second_one_has_nothing_to_do(bench, suite):
+    name = suite()
+    planned = bench("sweep", name, "--dry-run")
+    assert "4 to do" in planned.output
+    assert not (bench.results / "runs").exists()
+    first = bench("sweep", name, "--jobs", "2")
+    assert first.exit_code == 0, first.output
+    assert set(states(bench, name).values()) == {"DONE"}
+    again = bench("sweep", name)
+    assert "0 to do" in again.output
+    table = bench("table", name, "--final", "--held-out")
+    assert table.exit_code == 0, table.output
+    assert "±" in table.output
+
+
+def test_one_failure_is_named_and_hides_nothing(bench, suite, tmp_path):
+    from ssdg.benchmark.randomness import derived_seed
+
+    marker = tmp_path / "break"
+    marker.touch()
+    plugin = tmp_path / "fragile.py"
+    # Only one of the two seeds breaks: told apart by the first step's generator.
+    parities = [derived_seed(seed, "method", 0) % 2 for seed in (0, 1)]
+    plugin.write_text(FRAGILE.format(marker=str(marker), parity=parities[0]))
+    name, options = suite("fragile"), ("--plugin", str(plugin))
+    result = bench("sweep", name, "--jobs", "2", *options)
+    assert result.exit_code == 1, result.output
+    found = states(bench, name, *options)
+    assert found["erm", 0] == found["erm", 1] == "DONE"
+    assert found["other", 0] == "FAILED"
+    status = bench("status", name, *options)
+    assert status.exit_code == 1
+    assert "fragile broke on purpose" in status.output
+    table = bench("table", name, "--final", *options)
+    assert table.exit_code == 3
+    assert "other" in table.output
+    untouched = bench("sweep", name, *options)
+    assert "0 to do" in untouched.output or found["other", 1] == "FAILED"
+    marker.unlink()
+    retried = bench("retry", name, *options)
+    assert retried.exit_code == 0, retried.output
+    assert set(states(bench, name, *options).values()) == {"DONE"}
+
+
+def test_a_killed_sweep_continues(bench, suite):
+    name = suite()
+    process = bench.start("sweep", name)
+    wait_for(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch", process=process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    result = bench("sweep", name, "--jobs", "2")
+    assert result.exit_code == 0, result.output
+    assert set(states(bench, name).values()) == {"DONE"}
+    assert len(list(bench.results.glob("runs/*/*/*"))) == 4, "nothing was trained twice"
+
+
+def test_ctrl_c_stops_the_jobs_too(bench, suite):
+    process = bench.start("sweep", suite())
+    wait_for(lambda: list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job", process=process)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode in (1, 130), output
+    assert not list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job is still running"
+
+
+@pytest.fixture
+def slow(suite, tmp_path):
+    """A suite whose second row takes its time, and the options it needs."""
+    plugin = tmp_path / "slow.py"
+    plugin.write_text(SLOW.format(seconds=0.1))
+    return suite("slow"), ("--plugin", str(plugin), "--set", "training.epochs=60")
+
+
+def running(bench, method):
+    return [path.parent for path in bench.results.glob(f"runs/*/{method}/*/history.csv")]
+
+
+def test_cancel_stops_what_runs_and_what_waits(bench, slow):
+    name, options = slow
+    process = bench.start("sweep", name, "--methods", "other", "--jobs", "1", *options)
+    wait_for(lambda: running(bench, "slow"), "the slow row", process=process)
+    while_running = bench("status", name, "--methods", "other", *options)
+    assert "/60 epochs" in while_running.output
+    cancelled = bench("cancel", name, "--methods", "other", *options)
+    assert "2 jobs asked to stop" in cancelled.output or "1 jobs asked to stop" in cancelled.output
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 130, output
+    assert output.count("cancelled") == 2, "one ran and one waited"
+    assert not list(bench.results.glob("runs/*/*/*/lease.*.json"))
+    assert set(states(bench, name, "--methods", "other", *options).values()) == {"STALE", "QUEUED"}
+    [path] = running(bench, "slow")
+    assert (path / "checkpoints" / "last.pt").exists()
+
+
+def test_a_killed_run_is_started_again(bench, slow):
+    name, options = slow
+    process = bench.start("sweep", name, "--methods", "other", "--seeds", "0", "--jobs", "2", *options)
+    wait_for(lambda: running(bench, "slow"), "the slow row", process=process)
+    [path] = running(bench, "slow")
+    owner = read_owner(path)
+    os.kill(owner.pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert len(read_record(path)["starts"]) == 2
+
+
+STUCK = """
+import time
+from ssdg.methods.base import Method
+
+class Stuck(Method):
+    "Never comes to the end of a step."
+
+    def training_step(self, batch, context):
+        time.sleep(1000)
+"""
+
+
+def test_a_run_that_is_killed_before_any_progress_is_given_up(bench, suite, tmp_path):
+    plugin = tmp_path / "stuck.py"
+    plugin.write_text(STUCK)
+    name, options = suite("stuck"), ("--plugin", str(plugin), "--methods", "other", "--seeds", "0")
+    process = bench.start("sweep", name, *options)
+    for start in (1, 2, 3):
+        wait_for(lambda n=start: started(bench, n), f"start {start}", process=process)
+        [path] = bench.results.glob("runs/*/stuck/*")
+        os.kill(read_owner(path).pid, signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 1, output
+    assert "started 3 times in a row without reaching a checkpoint" in output
+    assert states(bench, name, *options) == {("other", 0): "FAILED"}
+
+
+def started(bench, count):
+    """Tell whether the only run has been started so often, and its training has begun."""
+    logs = list(bench.results.glob("logs/*/*.log"))
+    return bool(logs) and logs[0].read_text().count("training, ") == count
+
+
+def test_logs_by_folder_and_by_id(bench, suite):
+    name = suite()
+    assert bench("sweep", name, "--methods", "erm", "--seeds", "0").exit_code == 0
+    path = bench.run_path("erm")
+    whole = bench("logs", str(path))
+    assert whole.exit_code == 0, whole.output
+    assert "held-out DSC" in whole.output
+    identity = path.name.partition("-")[2]
+    last = bench("logs", identity[:6], "--lines", "1")
+    assert last.stdout.strip() == whole.stdout.strip().splitlines()[-1]
+    missing = bench("logs", "nosuchrun")
+    assert missing.exit_code == 2
+    assert "neither a run's folder nor the beginning" in missing.output
+
+
+def test_a_run_by_hand_has_no_log_and_says_so(bench):
+    assert bench("run", "--method", "erm", "--target", "phantom2d-b", *TINY).exit_code == 0
+    result = bench("logs", str(bench.run_path("erm")))
+    assert result.exit_code == 2
+    assert "prints to its terminal" in result.output
+
+
+def test_code_that_changed_since_is_flagged_and_invalidates_nothing(bench, suite, monkeypatch):
+    name = suite()
+    assert bench("sweep", name, "--methods", "erm").exit_code == 0
+    monkeypatch.setattr("ssdg.benchmark.storage.environment.code_digest", lambda: "another")
+    result = bench("status", name, "--methods", "erm")
+    assert result.exit_code == 0, result.output
+    assert result.output.count("code changed since") == 2
+
+
+def test_data_that_cannot_be_read_fail_the_run_with_their_name(bench, suite, tmp_path):
+    broken = tmp_path / "data"
+    shutil.copytree(bench.data, broken)
+    image = broken / "phantom2d" / "b" / "image" / "b-02.png"
+    good = image.read_bytes()
+    image.write_bytes(good[:60])
+    elsewhere = Bench(broken, bench.results)
+    name = suite()
+    result = elsewhere("sweep", name, "--methods", "erm", "--seeds", "0")
+    assert result.exit_code == 1, result.output
+    status = elsewhere("status", name, "--methods", "erm", "--seeds", "0")
+    assert status.exit_code == 1
+    assert image.name in status.output
+    image.write_bytes(good)
+    retried = elsewhere("retry", name, "--methods", "erm", "--seeds", "0")
+    assert retried.exit_code == 0, retried.output
+
+
+def test_a_setting_that_a_method_lacks_is_refused_before_anything_starts(bench, suite):
+    result = bench("sweep", suite(), "--methods", "other", "--set", "method.typo=1", "--dry-run")
+    assert result.exit_code == 2
+    assert "typo" in result.output
+
+
+def test_a_grid_of_the_wrong_dimension_is_refused_before_anything_starts(bench, suite):
+    result = bench("sweep", suite(), "--set", "preprocess.shape=32,32,32", "--dry-run")
+    assert result.exit_code == 2
+    assert "preprocess.shape=32,32,32 has 3 sides; task 'phantom2d' needs 2" in result.output
+
+
+def test_the_plan_tells_the_time_from_finished_runs(bench, suite):
+    name = suite()
+    assert bench("sweep", name, "--methods", "erm", "--seeds", "0").exit_code == 0
+    plan = bench("sweep", name, "--dry-run").output
+    assert "1 DONE" in plan
+    assert "for 1 of them; no finished run tells the time of other" in plan
+    assert "3 to train, 6 evaluations" in plan
+
+
+def test_slurm_that_is_not_there_is_told_in_one_line(bench, suite, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = bench("sweep", suite(), "--launcher", "slurm")
+    assert result.exit_code == 2
+    assert "sbatch and squeue are not on the path" in result.output

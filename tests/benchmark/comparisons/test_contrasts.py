@@ -1,0 +1,191 @@
+"""Comparisons of a suite's rows, from a hand-made results folder."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ssdg.benchmark.comparisons.contrasts import (
+    contrast_rows,
+    find_baseline,
+    find_row,
+    group_headings,
+    overall_headings,
+    pairing_notes,
+    rank_rows,
+)
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.outcomes.aggregate import CaseScores, SeedResult
+from ssdg.benchmark.outcomes.collect import Collected, RowScores, collect
+from ssdg.benchmark.scoring.metrics import MEASURES
+from ssdg.benchmark.statistics import compare, holm
+from ssdg.benchmark.storage.results_reader import scan
+from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+
+from ..stored import INVENTORY, cases, write_run
+
+LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
+IOSTAR = Column(task="fundus", source="drive", target="iostar", label="IOSTAR")
+FETAL = Column(
+    task="fetal", source="atlases", target="feta2021", label="FeTA", groups=("abnormal", "normal", "average")
+)
+ERM = Row(id="erm", method="erm", label="w/o SSDG", setting="source-only")
+RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
+FEDDG = Row(id="feddg", method="feddg", label="FedDG")
+CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", setting="uda")
+INTRA = Row(id="intra", method="erm", label="Intra", setting="intra", folds=2)
+SUITE = Suite(name="small", title="Small", columns=(LESAV, IOSTAR), rows=(ERM, RAS4DG, CUTMIX), seeds=(0, 1))
+
+DICE = {
+    ("erm", 0): (0.5, 0.7, 0.6),
+    ("erm", 1): (0.6, 0.7, 0.5),
+    ("ras4dg", 0): (0.7, 0.8, 0.8),
+    ("ras4dg", 1): (0.7, 0.9, 0.8),
+    ("cutmix", 0): (0.9, 0.8, 0.8),
+    ("cutmix", 1): (0.9, 0.9, 0.9),
+}
+
+
+def fill(root, suite, dice=DICE):
+    """Write every run of a suite; targets differ by a thousandth."""
+    for planned in suite.requests(Choice(), INVENTORY):
+        values = dice[planned.row.id, planned.request.seed]
+        scores = {c.target: cases(*(v + 0.001 * i for v in values)) for i, c in enumerate(planned.columns)}
+        write_run(root, planned.request, scores)
+
+
+def collected(root, suite):
+    runs, problems = scan(root)
+    assert problems == []
+    return collect(suite, runs, INVENTORY)
+
+
+def test_every_row_is_compared_with_the_baseline_on_every_target(tmp_path):
+    fill(tmp_path, SUITE)
+    found = collected(tmp_path, SUITE)
+    family = contrast_rows(found, SUITE.rows, find_baseline(SUITE, None), overall_headings(found))
+    assert [(c.row.id, c.other.id, c.heading.column.target) for c in family.contrasts] == [
+        ("ras4dg", "erm", "lesav"),
+        ("cutmix", "erm", "lesav"),
+        ("ras4dg", "erm", "iostar"),
+        ("cutmix", "erm", "iostar"),
+    ]
+    assert family.missing == ()
+    a, b = (np.array([DICE[name, seed] for seed in (0, 1)]) for name in ("ras4dg", "erm"))
+    first = family.contrasts[0]
+    assert first.comparison.difference == pytest.approx((a - b).mean())
+    assert first.comparison.p == pytest.approx(compare(a, b).p)
+    assert [c.adjusted for c in family.contrasts] == holm([c.comparison.p for c in family.contrasts])
+
+
+def test_cells_without_all_seeds_are_left_out_and_named(tmp_path):
+    fill(tmp_path, replace(SUITE, rows=(ERM, RAS4DG)))
+    fill(tmp_path, replace(SUITE, rows=(CUTMIX,), seeds=(0,)))
+    found = collected(tmp_path, SUITE)
+    family = contrast_rows(found, SUITE.rows, ERM, overall_headings(found))
+    assert {c.row.id for c in family.contrasts} == {"ras4dg"}
+    assert family.missing == (
+        "CutMix on LES-AV: 1 of 2 seeds (not run)",
+        "CutMix on IOSTAR: 1 of 2 seeds (not run)",
+    )
+    without_baseline = contrast_rows(found, [RAS4DG], CUTMIX, overall_headings(found))
+    assert without_baseline.contrasts == ()
+    assert len(without_baseline.missing) == 2
+
+
+def test_folds_are_paired_by_case(tmp_path):
+    suite = replace(SUITE, columns=(LESAV,), rows=(ERM, INTRA), seeds=(0,))
+    for planned in suite.requests(Choice(), INVENTORY):
+        fold = planned.request.fold
+        if fold is None:
+            scores = {"case-0": ("all", (0.5,)), "case-1": ("all", (0.6,)), "case-2": ("all", (0.7,))}
+        elif fold.index == 0:  # the folds' order is not the domain's
+            scores = {"case-2": ("all", (0.9,)), "case-0": ("all", (0.8,))}
+        else:
+            scores = {"case-1": ("all", (0.7,))}
+        write_run(tmp_path, planned.request, {"lesav": scores})
+    found = collected(tmp_path, suite)
+    family = contrast_rows(found, [INTRA], ERM, overall_headings(found))
+    assert family.contrasts[0].comparison.difference == pytest.approx((0.3 + 0.1 + 0.2) / 3)
+    assert family.contrasts[0].comparison.median == pytest.approx(0.2)
+
+
+def test_a_ranking_holds_the_complete_rows_that_saw_the_source_alone(tmp_path):
+    suite = replace(SUITE, rows=(ERM, RAS4DG, FEDDG, CUTMIX), columns=(LESAV,))
+    fill(tmp_path, replace(SUITE, columns=(LESAV,)))
+    found = collected(tmp_path, suite)
+    (ranking,) = rank_rows(found, overall_headings(found))
+    assert [row.id for row in ranking.rows] == ["erm", "ras4dg"]
+    assert ranking.stability.ranks == (2, 1)
+    alone = collected(tmp_path, replace(suite, rows=(ERM, CUTMIX)))
+    assert rank_rows(alone, overall_headings(alone)) == []
+
+
+@pytest.mark.parametrize(("protocol", "difference"), [("paper", 0.175), ("clean", 0.1375)])
+def test_the_average_is_the_protocols(tmp_path, protocol, difference):
+    """Three abnormal cases differ by 0.2, one normal case by 0.5; in 3D, halved by what is outside the foreground."""
+    suite = replace(SUITE, columns=(FETAL,), rows=(ERM, RAS4DG), seeds=(0,), protocol=protocol)
+    for planned in suite.requests(Choice(), INVENTORY):
+        low = planned.row.id == "erm"
+        abnormal = cases(*((0.4,) * 3 if low else (0.6,) * 3), stratum="abnormal", prefix="a")
+        normal = cases(0.3 if low else 0.8, stratum="normal", prefix="n")
+        write_run(tmp_path, planned.request, {"feta2021": {**abnormal, **normal}})
+    found = collected(tmp_path, suite)
+    (heading,) = overall_headings(found)
+    (overall,) = contrast_rows(found, [RAS4DG], ERM, [heading]).contrasts
+    assert overall.comparison.difference == pytest.approx(difference)
+    assert [one.group for one in group_headings(found, FETAL)] == ["abnormal", "normal", "average"]
+    by_group = contrast_rows(found, [RAS4DG], ERM, group_headings(found, FETAL)).contrasts
+    assert [c.comparison.difference for c in by_group[:2]] == pytest.approx([0.1, 0.25])
+
+
+def tissues(*values):
+    """Return CaseScores of two classes, distances by case; NaN is a class that nothing is predicted of."""
+    array = np.array(values)
+    names = tuple(f"case-{index}" for index in range(len(values)))
+    return CaseScores(names, ("all",) * len(names), ("easy", "hard"), array, np.isnan(array))
+
+
+def test_a_row_that_misses_what_is_hard_neither_ranks_nor_gains_by_it(tmp_path):
+    """Distances of the easy class are 2 or 3; the row that misses the hard one has the better one of what is left."""
+    near, far = ([2.0, np.nan], [2.0, 9.0]), ([3.0, 8.0], [3.0, 8.0])
+    suite = replace(SUITE, columns=(LESAV,), rows=(ERM, RAS4DG, FEDDG), seeds=(0,))
+    rows = {"erm": far, "ras4dg": near, "feddg": ([3.0, 9.0], [3.0, 9.0])}
+    scores = {
+        (row, LESAV): RowScores("planned", (SeedResult(0, tissues(*values), {}),)) for row, values in rows.items()
+    }
+    found = Collected(suite, (LESAV,), scores, (), MEASURES["hd95"], {LESAV: "px"})
+    headings = overall_headings(found)
+    (ranking,) = rank_rows(found, headings)
+    assert [row.id for row in ranking.rows] == ["erm", "feddg"]
+    (contrast,) = contrast_rows(found, [RAS4DG], ERM, headings).contrasts
+    assert contrast.comparison.difference == pytest.approx(((2 - 3) + (5.5 - 5.5)) / 2)
+    assert (contrast.comparison.wins, contrast.comparison.ties) == (1, 1)
+    misses, *explained = pairing_notes(found, headings)
+    assert misses == "Misses on LES-AV, which HD95 leaves out: w/o SSDG 0, RAS4DG 1, FedDG 0"
+    assert ["NSD counts a miss as 0" in explained[0], "means differ" in explained[1]] == [True, True]
+    assert pairing_notes(replace(found, measure=MEASURES["nsd"]), headings) == explained[1:]
+
+
+def test_rows_are_found_by_id_or_by_the_method_of_one():
+    both = replace(RAS4DG, id="ras4dg-plain")
+    suite = replace(SUITE, rows=(ERM, INTRA, RAS4DG, both, FEDDG))
+    assert find_row(suite, "ras4dg-plain") is both
+    assert find_row(suite, "erm") is ERM
+    with pytest.raises(UsageError, match="several rows of suite 'small' run 'ras4dg'; name one of them: a, b"):
+        find_row(replace(suite, rows=(replace(RAS4DG, id="a"), replace(RAS4DG, id="b"))), "ras4dg")
+    with pytest.raises(UsageError, match="did you mean 'feddg'"):
+        find_row(suite, "fedg")
+
+
+def test_the_baseline_is_the_plain_source_only_row():
+    assert find_baseline(SUITE, None) is ERM
+    assert find_baseline(SUITE, "cutmix") is CUTMIX
+    stronger = replace(ERM, id="erm_nnunet", settings={"training.augmentation": "nnunet"})
+    assert find_baseline(replace(SUITE, rows=(stronger, ERM)), None) is ERM
+    with pytest.raises(UsageError, match="has a, b: name the row"):
+        find_baseline(replace(SUITE, rows=tuple(replace(stronger, id=name) for name in "ab")), None)
+    with pytest.raises(UsageError, match="has no source-only row: name the row to compare with by --baseline"):
+        find_baseline(replace(SUITE, rows=(RAS4DG,)), None)
+    with pytest.raises(UsageError, match="has erm, other"):
+        find_baseline(replace(SUITE, rows=(ERM, replace(ERM, id="other"))), None)

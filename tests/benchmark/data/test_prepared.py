@@ -1,0 +1,261 @@
+"""The prepared cache: computed once, whole or absent, rebuilt when damaged, and shared where nothing differs."""
+
+import dataclasses
+import errno
+import os
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssdg.benchmark.data import prepared as module
+from ssdg.benchmark.data.prepared import prepare_domain, prepared_digest
+from ssdg.benchmark.data.preprocess import prepare_case
+from ssdg.benchmark.errors import StorageError, UsageError
+from ssdg.benchmark.spec import PreprocessConfig
+from ssdg.datasets.base import Case, DataError, Domain, Task
+
+TASK = Task("toy", 2, 3, ("background", "vessel"), (16, 24), {}, {})
+CONFIG = PreprocessConfig()
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data root of four labelled pictures, the last two with a field of view."""
+    root = tmp_path / "data"
+    root.mkdir()
+    rng = np.random.default_rng(0)
+    cases = []
+    for i in range(4):
+        shape = (20 + 3 * i, 30 - i)
+        Image.fromarray(rng.integers(0, 256, (*shape, 3), dtype=np.uint8)).save(root / f"{i}.png")
+        Image.fromarray(rng.integers(0, 2, shape, dtype=np.uint8) * 255).save(root / f"{i}-label.png")
+        Image.fromarray(rng.integers(0, 2, shape, dtype=np.uint8)).save(root / f"{i}-mask.png")
+        mask = root / f"{i}-mask.png" if i > 1 else None
+        cases.append(Case(f"case-{i}", root / f"{i}.png", root / f"{i}-label.png", mask, "ab"[i % 2]))
+    return Domain("toy", "test", tuple(cases), {0: 0, 255: 1}, "nowhere", "none")
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "results" / "prepared"
+
+
+def counter():
+    calls = []
+    return calls, lambda domain, done, total: calls.append((domain, done, total))
+
+
+def state_of(folder):
+    return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in folder.rglob("*")}
+
+
+def leftovers(cache):
+    return [path for path in (cache / ".building").rglob("*") if path.is_file()]
+
+
+def test_every_case_is_stored_as_it_was_prepared(data, cache):
+    before = state_of(data.cases[0].image.parent)
+    calls, progress = counter()
+    domain = prepare_domain(data, TASK, CONFIG, "m", cache, progress)
+    assert calls == [("toy", done, 4) for done in (1, 2, 3, 4)]
+    assert domain.name == "toy"
+    assert domain.ids == ("case-0", "case-1", "case-2", "case-3")
+    assert domain.strata == ("a", "b", "a", "b")
+    assert domain.image.shape == (4, 3, 16, 24)
+    for index, case in enumerate(data.cases):
+        expected = prepare_case(case, data, TASK, CONFIG)
+        assert np.array_equal(domain.image[index], expected.image)
+        assert np.array_equal(domain.label[index], expected.label)
+        assert np.array_equal(domain.foreground[index], expected.foreground)
+        assert domain.geometries[index] == expected.geometry
+    assert (domain.image.dtype, domain.label.dtype, domain.foreground.dtype) == (np.uint8, np.uint8, np.bool_)
+    assert {path.name for path in (cache / domain.digest).iterdir()} == {
+        "images.npy",
+        "labels.npy",
+        "foregrounds.npy",
+        "cases.json",
+    }
+    assert not leftovers(cache)
+    assert state_of(data.cases[0].image.parent) == before
+
+
+def test_pictures_without_colour_are_told_apart(data, cache):
+    assert not prepare_domain(data, TASK, CONFIG, "colour", cache).is_grey
+    for case in data.cases:
+        Image.open(case.image).convert("L").save(case.image)
+    grey = prepare_domain(data, TASK, CONFIG, "grey", cache)
+    assert grey.is_grey
+    assert not replace(grey, image=grey.image[:, :1]).is_grey  # one channel, as the task wants it
+
+
+def test_a_second_call_reads_no_source_file(data, cache):
+    first = prepare_domain(data, TASK, CONFIG, "m", cache)
+    for case in data.cases:
+        case.image.unlink()
+        case.label.unlink()
+    calls, progress = counter()
+    second = prepare_domain(data, TASK, CONFIG, "m", cache, progress)
+    assert not calls
+    assert np.array_equal(first.image, second.image)
+    assert first.geometries == second.geometries
+
+
+@pytest.mark.parametrize("name", ["images.npy", "labels.npy", "foregrounds.npy", "cases.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "other"])
+def test_a_damaged_cache_is_made_anew(data, cache, name, damage):
+    first = prepare_domain(data, TASK, CONFIG, "m", cache)
+    expected = first.image.copy()
+    path = cache / first.digest / name
+    if damage == "missing":
+        path.unlink()
+    elif damage == "cut":
+        path.write_bytes(path.read_bytes()[:-5])
+    elif path.suffix == ".npy":
+        np.save(path, np.zeros((4, 2, 2), np.uint8))
+    else:
+        path.write_text("[]")
+    calls, progress = counter()
+    second = prepare_domain(data, TASK, CONFIG, "m", cache, progress)
+    assert len(calls) == 4
+    assert np.array_equal(second.image, expected)
+    assert not leftovers(cache)
+
+
+def test_bad_cases_are_all_named_and_leave_nothing(data, cache):
+    data.cases[1].image.write_bytes(b"broken")
+    Image.fromarray(np.full((29, 27), 7, np.uint8)).save(data.cases[3].label)
+    with pytest.raises(DataError) as caught:
+        prepare_domain(data, TASK, CONFIG, "m", cache)
+    message = str(caught.value)
+    assert message.startswith("toy: 2 of 4 cases cannot be used")
+    assert f"case case-1: {data.cases[1].image} cannot be read" in message
+    assert f"case case-3: {data.cases[3].label}: values not in the label map: 7 (783 times)" in message
+    assert [path.name for path in cache.iterdir()] == [".building"]
+    assert not leftovers(cache)
+
+
+def test_a_domain_with_an_unlabelled_case_has_no_labels_and_opens_none(data, cache):
+    cases = (dataclasses.replace(data.cases[0], label=None), *data.cases[1:])
+    for case in cases[1:]:
+        case.label.write_bytes(b"not to be read")
+    domain = prepare_domain(dataclasses.replace(data, cases=cases), TASK, CONFIG, "m", cache)
+    assert domain.label is None
+    assert domain.image.shape[0] == 4
+
+
+def test_what_dead_processes_left_is_removed(data, cache):
+    identity = prepared_digest(data, TASK, CONFIG, "m")
+    left = cache / ".building" / identity / "data.7"
+    left.mkdir(parents=True)
+    (left / "images.npy").write_bytes(b"half")
+    prepare_domain(data, TASK, CONFIG, "m", cache)
+    assert not leftovers(cache)
+    assert not left.exists()
+
+
+def test_of_several_at_once_one_computes(data, cache):
+    calls, progress = counter()
+    results = []
+
+    def ask():
+        results.append(prepare_domain(data, TASK, CONFIG, "m", cache, progress))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(calls) == 4
+    assert len(results) == 3
+    assert all(np.array_equal(result.image, results[0].image) for result in results)
+    assert not leftovers(cache)
+
+
+def test_a_cache_that_appears_before_the_rename_is_taken(data, cache, monkeypatch):
+    prepare_domain(data, TASK, CONFIG, "m", cache)
+    identity = prepared_digest(data, TASK, CONFIG, "m")
+    (cache / identity).rename(cache / "theirs")
+
+    def slow_json(path, records):
+        original(path, records)
+        (cache / "theirs").rename(cache / identity)
+
+    original = module.write_json
+    monkeypatch.setattr(module, "write_json", slow_json)
+    theirs = (cache / "theirs" / "images.npy").stat().st_ino
+    prepare_domain(data, TASK, CONFIG, "m", cache)
+    assert (cache / identity / "images.npy").stat().st_ino == theirs
+    assert not leftovers(cache)
+
+
+def test_a_full_disk_is_told_before_and_during_the_writing(data, cache, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "free_bytes", lambda _folder: 100)
+        with pytest.raises(UsageError, match=r"no space left in .*prepared: the prepared data of toy need 1 MB"):
+            prepare_domain(data, TASK, CONFIG, "m", cache)
+
+    def full(_descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.os, "fsync", full)
+        with pytest.raises(UsageError, match=r"no space left in .*--results-root"):
+            prepare_domain(data, TASK, CONFIG, "m", cache)
+    assert not leftovers(cache)
+    assert prepare_domain(data, TASK, CONFIG, "m", cache).image.shape[0] == 4
+
+
+def test_a_cache_root_that_may_not_be_written(data, cache, monkeypatch):
+    def closed(*_args, **_options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", closed)
+    with pytest.raises(StorageError, match=r"cannot write .*prepared.*--results-root"):
+        prepare_domain(data, TASK, CONFIG, "m", cache)
+
+
+def test_an_empty_domain_is_refused(data, cache):
+    with pytest.raises(DataError, match="toy: there is no case"):
+        prepare_domain(dataclasses.replace(data, cases=()), TASK, CONFIG, "m", cache)
+
+
+def test_the_identity_holds_what_changes_the_data_and_nothing_else(data):
+    def identity(domain=data, task=TASK, manifest="m", **config):
+        return prepared_digest(domain, task, dataclasses.replace(CONFIG, **config), manifest)
+
+    base = identity()
+    assert identity(manifest="n") != base
+    assert identity(grid="stretch") != base
+    assert identity(shape=(32, 32)) != base
+    assert identity(task=dataclasses.replace(TASK, shape=(32, 32))) == identity(shape=(32, 32))
+    assert identity(domain=dataclasses.replace(data, label_map={0: 0, 255: 2})) != base
+    assert identity(normalisation="grid") == base
+    assert identity(brain_mask="label") == base  # 2D
+    assert identity(corpus_callosum="gm") == base  # no such variant
+    assert identity(domain=dataclasses.replace(data, name="other", licence="other")) == base
+    volume = dataclasses.replace(TASK, ndim=3, shape=(16, 16, 16))
+    head = dataclasses.replace(data, skull_stripped=False)
+    assert identity(task=volume, brain_mask="label") == identity(task=volume)
+    assert identity(domain=head, task=volume, brain_mask="label") != identity(domain=head, task=volume)
+
+
+@pytest.mark.real_data
+def test_drive_is_prepared(cache):
+    if not os.environ.get("BENCH_DATA"):
+        pytest.skip("BENCH_DATA is not set")
+    root = Path(os.environ["BENCH_DATA"]) / "DRIVE" / "training"
+    cases = tuple(
+        Case(name, root / f"images/{name}_training.tif", root / f"1st_manual/{name}_manual1.gif")
+        for name in ("21", "40")
+    )
+    if not cases[0].image.exists():
+        pytest.skip("DRIVE is not there")
+    drive = Domain("drive", "fundus", cases, {0: 0, 255: 1}, "", "")
+    task = Task("fundus", 2, 3, ("background", "vessel"), (256, 256), {}, {})
+    domain = prepare_domain(drive, task, CONFIG, "m", cache)
+    assert domain.image.shape == (2, 3, 256, 256)
+    assert 0.05 < domain.label.mean() < 0.15

@@ -1,0 +1,120 @@
+"""Options for Slurm, and how a sweep's jobs become arrays."""
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.launching.job_file import Job, job_file
+from ssdg.benchmark.launching.slurm import submit as slurm
+from ssdg.benchmark.launching.slurm.cluster import Cluster, read_cluster
+from ssdg.benchmark.launching.slurm.submissions import read_tickets
+from ssdg.benchmark.spec import RunRequest
+from ssdg.benchmark.training.runtime import Place
+
+PROFILE = """
+partition = "gpu"
+time = 600
+gres = "gpu:1"
+max_parallel = 4
+setup = "module load cuda"
+
+[sbatch]
+nice = 100
+"""
+
+
+def test_a_profile_is_read_and_the_command_line_comes_on_top(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(PROFILE)
+    cluster, further = read_cluster(path, {"time": 30, "partition": None, "setup": ()})
+    assert cluster == Cluster(partition="gpu", time=30, gres="gpu:1", max_parallel=4, setup=("module load cuda",))
+    assert further == {"nice": 100}
+    assert read_cluster(None, {}) == (Cluster(), {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("partitoin = 'gpu'", "did you mean 'partition'"),
+        ("time = '4:00:00'", "expected int"),
+        ("time = 0", "at least 1"),
+        ("sbatch = 3", "table of options"),
+        ("time = ", "not a cluster profile"),
+    ],
+)
+def test_a_wrong_profile_is_named(tmp_path, text, message):
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message) as error:
+        read_cluster(path, {})
+    assert "mine.toml" in str(error.value) or "cluster.time" in str(error.value)
+
+
+@pytest.mark.parametrize(("time", "delay"), [(1, 15), (4, 60), (10, 120), (600, 120)])
+def test_runs_are_told_of_the_end_in_good_time_but_not_at_the_start(time, delay):
+    assert Cluster(time=time).delay == delay
+
+
+@pytest.fixture
+def submitted(monkeypatch):
+    """What a cluster with arrays of at most 6 was given, by a stand-in for submitit."""
+    arrays = []
+
+    class Executor:
+        def map_array(self, _allocation, paths):
+            arrays.append(list(paths))
+            ids = [f"{len(arrays)}_{i}" for i in range(len(paths))] if len(paths) > 1 else [str(len(arrays))]
+            return [SimpleNamespace(job_id=name, paths=SimpleNamespace(stdout=f"/logs/{name}.out")) for name in ids]
+
+    made = []
+
+    def make(*arguments):
+        made.append(arguments[-2:])  # parallel, dependency
+        return Executor()
+
+    monkeypatch.setattr(slurm, "array_limit", lambda: 6)
+    monkeypatch.setattr(slurm, "make_executor", make)
+    return SimpleNamespace(arrays=arrays, made=made)
+
+
+def files(folder, count):
+    place = Place(data_root=Path("/d"), results_root=Path("/r"))
+    requests = [RunRequest(task="t", source="s", method="erm", seed=seed) for seed in range(count)]
+    return [job_file(folder, Job(request=request, targets=("x",), place=place)) for request in requests]
+
+
+@pytest.mark.parametrize(
+    ("runs", "pack", "lengths"), [(1, 1, [1]), (6, 1, [6]), (7, 1, [4, 3]), (14, 2, [4, 3]), (13, 1, [4, 5, 4])]
+)
+def test_jobs_are_packed_and_arrays_are_cut(tmp_path, submitted, runs, pack, lengths):
+    jobs = files(tmp_path, runs)
+    tickets = [one for array in slurm.submit(jobs, "suite", Cluster(pack=pack), {}, tmp_path) for one in array]
+    assert sorted(map(len, submitted.arrays)) == sorted(lengths)
+    assert [path for array in submitted.arrays for group in array for path in group] == [
+        str(file.path) for file in jobs
+    ]
+    found = read_tickets(tmp_path)
+    assert found == {stem: ticket for ticket in tickets for stem in ticket.stems}
+    assert found.keys() == {file.path.stem for file in jobs}
+
+
+@pytest.mark.parametrize(
+    ("parallel", "expected"),
+    [
+        (None, [(None, None)] * 3),
+        (8, [(2, None), (3, None), (3, None)]),
+        (2, [(1, None), (1, None), (1, "afterany:1")]),
+    ],
+)
+def test_all_arrays_together_keep_the_number_of_allocations(tmp_path, submitted, parallel, expected):
+    list(slurm.submit(files(tmp_path, 13), "suite", Cluster(max_parallel=parallel), {}, tmp_path))
+    assert submitted.made == expected
+
+
+def test_a_damaged_record_of_a_submission_is_named(tmp_path):
+    (tmp_path / "submissions").mkdir()
+    (tmp_path / "submissions" / "12.json").write_text("{")
+    with pytest.raises(UsageError, match=r"12\.json is damaged"):
+        read_tickets(tmp_path)

@@ -1,0 +1,47 @@
+"""Jobs: their files never collide, and a file gives the job back."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ssdg.benchmark.launching.job_file import Job, job_file, read_job, write_jobs
+from ssdg.benchmark.launching.local import LocalLauncher
+from ssdg.benchmark.spec import RunRequest
+from ssdg.benchmark.training.runtime import Place
+
+REQUEST = RunRequest(task="phantom2d", source="phantom2d-a", method="ras4dg", method_settings={"rass": False})
+JOB = Job(request=REQUEST, targets=("phantom2d-b",), place=Place(data_root=Path("/d"), results_root=Path("/r")))
+
+
+def test_rows_of_one_method_have_files_of_their_own():
+    other = replace(JOB, request=replace(REQUEST, method_settings={"rms": False}))
+    elsewhere = replace(JOB, request=replace(REQUEST, source="another"))
+    assert JOB.name == other.name == "ras4dg s0"
+    assert len({JOB.stem, other.stem, elsewhere.stem}) == 3
+    assert "/" not in replace(JOB, request=replace(REQUEST, method="my/own.py:Class")).stem
+
+
+def test_jobs_started_together_run_what_they_were_given(tmp_path, monkeypatch):
+    given = []
+
+    class Process:
+        def __init__(self, command, **_):
+            self.command = command
+
+        pid = 0
+
+        def poll(self):  # a process reads its file some time after the next one was started
+            given.append(read_job(Path(self.command[self.command.index("run") + 1]), {}).request.method_settings)
+            return 0
+
+    monkeypatch.setattr("ssdg.benchmark.launching.local.subprocess.Popen", Process)
+    settings = [{"rass": False}, {"rms": False}, {"rsd": False}]
+    jobs = [replace(JOB, request=replace(REQUEST, method_settings=one)) for one in settings]
+    LocalLauncher(at_once=3).run(write_jobs([job_file(tmp_path / "logs", job) for job in jobs]))
+    assert given == settings
+
+
+def test_a_job_is_named_by_its_row_and_survives_its_file(tmp_path):
+    job = replace(JOB, row="without_rass")
+    assert job.name == "without_rass s0"
+    job.write(tmp_path / "job.json")
+    assert read_job(tmp_path / "job.json", {}) == job

@@ -1,0 +1,247 @@
+"""Suites: what the packaged ones ask for, and what a file may not say."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.spec import Fold
+from ssdg.benchmark.suites.paper import load_published
+from ssdg.benchmark.suites.suite import Choice, Column, Inventory, Row, Suite
+from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
+
+from ..stored import INVENTORY
+
+MINIMAL = """
+[[columns]]
+task = "fundus"
+source = "drive"
+target = "lesav"
+
+[[rows]]
+id = "erm"
+method = "erm"
+"""
+
+
+def two_targets(*rows, **changes):
+    columns = tuple(Column(task="fundus", source="drive", target=t, label=t) for t in ("iostar", "lesav"))
+    return Suite(name="mine", title="Mine", columns=columns, rows=rows, **{"seeds": (0, 1), **changes})
+
+
+def plan(suite, **choice):
+    return suite.requests(Choice(**choice), INVENTORY)
+
+
+def test_the_packaged_suites_are_listed_and_load():
+    assert list_suites() == [
+        "ablation-fundus",
+        "atlases-quick",
+        "demo",
+        "fundus-quick",
+        "lesav-quick",
+        "table1",
+        "table2",
+    ]
+    assert [load_suite(name).name for name in list_suites()] == list_suites()
+
+
+def test_table1_has_the_rows_of_the_paper_in_its_order():
+    suite = load_suite("table1")
+    published = list(dict.fromkeys(row for row, _, _ in load_published("table1").scores))
+    assert [row.id for row in suite.rows] == published
+    assert len(suite.rows) == 12
+    assert suite.protocol == "paper"
+    printed = {(column.target, group) for column in suite.columns for group in column.groups}
+    assert printed == {(target, group) for _, target, group in load_published("table1").scores}
+
+
+def test_table2_has_the_eight_combinations():
+    suite = load_suite("table2")
+    assert {row.id for row in suite.rows} == load_published("table2").rows
+    parts = [
+        tuple(row.settings.get(f"method.{part}", False) for part in ("rass", "rms", "rsd")) for row in suite.rows
+    ]
+    assert len(set(parts)) == 8
+    assert suite.rows[0].method == "erm"  # all off is the source-only row
+
+
+def test_the_demo_is_small():
+    suite = load_suite("demo")
+    sections = suite.sections()
+    steps = -(-12 // sections["training"].batch_size) * sections["training"].epochs
+    assert 200 <= steps <= 240
+    assert sections["network"].init_filters == 8
+    assert suite.protocol == "clean"
+
+
+def test_one_run_scores_every_target_of_its_source():
+    planned = plan(two_targets(Row(id="erm", method="erm")))
+    assert [p.request.seed for p in planned] == [0, 1]
+    assert all([c.target for c in p.columns] == ["iostar", "lesav"] for p in planned)
+    assert all(p.request.target is None and p.request.source == "drive" for p in planned)
+
+
+def test_methods_that_see_the_target_train_once_a_target():
+    planned = plan(two_targets(Row(id="cutmix", method="cutmix", setting="uda")))
+    assert [(p.request.seed, p.request.target, len(p.columns)) for p in planned] == [
+        (0, "iostar", 1),
+        (1, "iostar", 1),
+        (0, "lesav", 1),
+        (1, "lesav", 1),
+    ]
+
+
+def test_intra_rows_train_inside_the_target_once_a_fold():
+    planned = plan(two_targets(Row(id="intra", method="erm", setting="intra", folds=3), seeds=(4,)))
+    assert [(p.request.source, p.request.fold) for p in planned] == [
+        (target, Fold(index, 3)) for target in ("iostar", "lesav") for index in range(3)
+    ]
+    assert {p.request.target for p in planned} == {None}
+
+
+def test_settings_are_laid_over_each_other_in_order():
+    row = Row(id="r", method="ras4dg", settings={"training.epochs": 20, "method.alpha": 2.0})
+    suite = two_targets(row, protocol="paper", settings={"training.epochs": 10, "training.batch_size": 4})
+    request = plan(suite)[0].request
+    assert (request.training.epochs, request.training.batch_size) == (20, 4)
+    assert request.training.selection == "source-val"  # the protocol's
+    assert request.method_settings == {"alpha": 2.0}
+    overrides = {"training.epochs": "5", "training.batch_size": "8", "method.alpha": "1"}
+    request = plan(suite, overrides=overrides, protocol="clean")[0].request
+    assert (request.training.epochs, request.training.batch_size, request.training.selection) == (5, 8, "last")
+    assert request.method_settings == {"alpha": "1"}
+    assert suite.narrowed(Choice(overrides=overrides)).sections()["training"].batch_size == 8
+
+
+def test_rows_and_columns_that_cannot_run_ask_for_nothing():
+    suite = load_suite("table1")
+    planned = plan(suite)
+    assert {p.row.id for p in planned} == {"intra", "cutmix", "feddg", "erm", "ras4dg"}
+    feddg = [p for p in planned if p.row.id == "feddg"]
+    assert {p.request.task for p in feddg} == {"fundus"}
+    standings = [suite.standing(p, suite.columns[0], INVENTORY) for p in suite.rows[2:5]]
+    assert standings == ["unavailable", "not-applicable", "planned"]
+
+
+def test_a_choice_narrows_rows_columns_and_seeds():
+    planned = plan(load_suite("table1"), methods=("erm",), targets=("lesav",), seeds=(7,))
+    assert {p.row.id for p in planned} == {"intra", "erm"}  # both rows of the method
+    assert {p.request.seed for p in planned} == {7}
+    assert {c.target for p in planned for c in p.columns} == {"lesav"}
+    assert {p.row.id for p in plan(load_suite("table1"), methods=("intra",))} == {"intra"}
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"methods": ("ras4gd",)}, "did you mean 'ras4dg'"),
+        ({"targets": ("lesva",)}, "did you mean 'lesav'"),
+        ({"protocol": "papers"}, "did you mean 'paper'"),
+        ({"overrides": {"training.epoch": "3"}}, "did you mean 'epochs'"),
+        ({"overrides": {"method.alpha": "3"}}, "rows of one method"),
+    ],
+)
+def test_choices_that_do_not_exist_are_named(choice, message):
+    with pytest.raises(UsageError, match=message):
+        plan(load_suite("table1"), **choice)
+
+
+def test_an_unknown_suite_offers_the_nearest():
+    with pytest.raises(UsageError, match=r"did you mean 'table1'.*\.toml"):
+        load_suite("tabel1")
+
+
+def test_a_suite_of_ones_own_is_a_path(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(MINIMAL)
+    suite = load_suite(str(path))
+    assert (suite.name, suite.protocol, suite.rows[0].label, suite.columns[0].label) == (
+        "mine",
+        "clean",
+        "erm",
+        "lesav",
+    )
+    with pytest.raises(UsageError, match=r"nowhere\.toml cannot be read"):
+        load_suite(str(tmp_path / "nowhere.toml"))
+
+
+def test_quoted_and_nested_keys_are_the_same_setting():
+    nested = parse_suite("[settings]\ntraining.epochs = 3\n" + MINIMAL, "a", "a")
+    quoted = parse_suite('[settings]\n"training.epochs" = 3\n' + MINIMAL, "a", "a")
+    assert nested == quoted
+    assert nested.sections()["training"].epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: "sede = [1]\n" + t, "did you mean 'seeds'"),
+        (lambda t: t.replace("task =", "taks ="), "needs task"),
+        (lambda t: t.replace('target = "lesav"', 'target = "lesav"\ngroup = ["all"]'), "did you mean 'groups'"),
+        (lambda t: t + "fold = 3\n", "did you mean 'folds'"),
+        (lambda t: t + 'setting = "udaa"\n', "one of ssdg"),
+        (lambda t: t + "folds = 1\n", "folds = 2 or more"),
+        (lambda t: t + 'setting = "intra"\n', "folds = 2 or more"),
+        (lambda t: t + "settings = { training.epoch = 3 }\n", "row 'erm'.*did you mean 'epochs'"),
+        (lambda t: t + 'settings = { evaluation.empty = "one" }\n', "belongs to the suite"),
+        (lambda t: "[settings]\nmethod.alpha = 3\n" + t, "belong to its row"),
+        (lambda t: 'protocol = "claen"\n' + t, "did you mean 'clean'"),
+        (lambda t: 'published = "table3"\n' + t, "did you mean 'table"),
+        (lambda t: "seeds = [-1]\n" + t, "whole numbers"),
+        (lambda t: "seeds = []\n" + t, "whole numbers"),
+        (lambda t: 'seeds = ["a"]\n' + t, "expected int"),
+        (lambda t: t + '[[rows]]\nid = "erm"\nmethod = "erm"\n', "there twice"),
+        (lambda t: t.partition("[[rows]]")[0], "needs rows"),
+        (lambda t: t + "= 3\n", "not valid TOML"),
+        (lambda t: 'extends = "tabel1"\n' + t, "mine.toml, extends.*did you mean 'table1'"),
+        (lambda t: "extends = 1\n" + t, "unknown suite '1'"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(change, message):
+    with pytest.raises(UsageError, match=message):
+        parse_suite(change(MINIMAL), "mine", "mine.toml")
+
+
+def test_a_suite_that_extends_another_asks_for_the_same_runs():
+    base = load_suite("fundus-quick")
+    columns = '[[columns]]\ntask = "fundus"\nsource = "drive"\ntarget = "lesav"\nlabel = "ours"\n'
+    suite = parse_suite(f'extends = "fundus-quick"\nseeds = [0, 1]\n{columns}', "mine", "mine.toml")
+    assert (suite.name, suite.title, suite.rows, suite.settings) == ("mine", base.title, base.rows, base.settings)
+    assert [column.label for column in suite.columns] == ["ours"]
+    ours, theirs = Choice(methods=("erm",)), Choice(methods=("erm",), targets=("lesav",), seeds=(0, 1))
+    requests = [planned.request for planned in suite.requests(ours, INVENTORY)]
+    assert requests == [planned.request for planned in base.requests(theirs, INVENTORY)] != []
+
+
+def test_a_suite_may_extend_one_that_extends_another():
+    suite = parse_suite('extends = "ablation-fundus"\nseeds = [7]\n', "mine", "mine.toml")
+    assert (suite.seeds, suite.columns) == ((7,), load_suite("ablation-fundus").columns)
+    assert suite.rows == load_suite("table2").rows
+
+
+def test_a_missing_method_is_an_error_unless_the_paper_has_the_row():
+    row = Row(id="csdg", method="csdg")
+    assert plan(two_targets(row, published="table1")) == []
+    with pytest.raises(UsageError, match="unknown method"):
+        plan(two_targets(row))
+    with pytest.raises(UsageError, match="unknown task"):
+        two_targets(Row(id="erm", method="erm")).requests(Choice(), Inventory(INVENTORY.methods, {}))
+
+
+def test_a_row_cannot_hide_that_its_method_sees_the_target():
+    with pytest.raises(UsageError, match="'cutmix' is 'uda'"):
+        plan(two_targets(Row(id="cutmix", method="cutmix")))
+    with pytest.raises(UsageError, match="'erm' is 'ssdg'"):
+        plan(two_targets(replace(Row(id="erm", method="erm"), setting="uda")))
+
+
+def test_reading_suites_and_tables_imports_neither_torch_nor_pandas():
+    script = (
+        "import sys; import ssdg.benchmark.tables.render; from ssdg.benchmark.suites.suite_file import load_suite;"
+        "load_suite('table1'); print([m for m in ('torch', 'monai', 'pandas') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,482 @@
+"""Tables from a hand-made results folder: what is printed, what is refused, what is noted."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.outcomes.collect import collect
+from ssdg.benchmark.outcomes.match import match_runs, settings_fit
+from ssdg.benchmark.spec import RunRequest, RunSpec
+from ssdg.benchmark.storage.results_reader import scan
+from ssdg.benchmark.storage.run_folder import HELD_OUT
+from ssdg.benchmark.suites.paper import load_published
+from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.benchmark.tables.build import TableOptions, build_table
+from ssdg.benchmark.tables.render import render
+
+from ..stored import INVENTORY, cases, write_run
+
+FETAL = Column(
+    task="fetal", source="atlases", target="feta2021", label="FeTA", groups=("abnormal", "normal", "average")
+)
+LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
+ERM = Row(id="erm", method="erm", label="w/o SSDG", setting="source-only")
+RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
+CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", setting="uda")
+INTRA = Row(id="intra", method="erm", label="Intra", setting="intra", folds=2)
+SMALL = Suite(name="small", title="Small & tidy", columns=(LESAV,), rows=(ERM, RAS4DG), seeds=(0, 1))
+
+
+def fill(root, suite, dice, **kwargs):
+    """Write every run of a suite; ``dice(row id, seed)`` gives the Dice of each case."""
+    paths = []
+    for planned in suite.requests(Choice(), INVENTORY):
+        values = dice(planned.row.id, planned.request.seed)
+        prefix = f"f{planned.request.fold.index}" if planned.request.fold else "c"
+        scores = {column.target: cases(*values, prefix=prefix) for column in planned.columns}
+        paths.append(write_run(root, planned.request, scores, **kwargs))
+    return paths
+
+
+def table_of(root, suite, **options):
+    runs, problems = scan(root)
+    assert problems == []
+    return build_table(suite, runs, TableOptions(**options), INVENTORY)
+
+
+def shown(table):
+    """Return the text of each cell of a Markdown table without its caption, by row label."""
+    lines = [line for line in render(table, "markdown").splitlines() if line.startswith("| ")]
+    parsed = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+    return {line[0]: line[2:] for line in parsed[1:]}
+
+
+DICE = {("erm", 0): (0.3, 0.5), ("erm", 1): (0.4, 0.5), ("ras4dg", 0): (0.7, 0.8), ("ras4dg", 1): (0.7, 0.9)}
+
+
+def small_dice(row, seed):
+    return DICE[row, seed]
+
+
+def test_markdown_is_as_expected(tmp_path):
+    fill(tmp_path, SMALL, small_dice)
+    text = render(table_of(tmp_path, SMALL), "markdown")
+    head, _, caption = text.partition("\n* ")
+    assert head == (
+        "**Small & tidy**\n"
+        "\n"
+        "| Method   | Setting     | LES-AV           |\n"
+        "|----------|-------------|------------------|\n"
+        "| w/o SSDG | source only | 42.50 ± 3.54     |\n"
+        "| RAS4DG   | SSDG        | **77.50 ± 3.54** |\n"
+    )
+    assert "over n = 2 seeds" in caption
+    assert "LES-AV 2 of 2" in caption
+    assert "scored at commit abc1234" in caption
+
+
+def test_latex_is_as_expected(tmp_path):
+    fill(tmp_path, SMALL, small_dice)
+    text = render(table_of(tmp_path, SMALL), "latex")
+    head, _, caption = text.partition(r"\begin{minipage}")
+    assert head == (
+        "% Needs \\usepackage{booktabs}; in a class of two columns, say table*.\n"
+        "\\begin{table}\n"
+        "\\centering\\footnotesize\\setlength{\\tabcolsep}{3pt}\\renewcommand{\\arraystretch}{0.85}\n"
+        "\\caption{Small \\& tidy}\n"
+        "\\label{tab:small}\\par\\smallskip\n"
+        "\\begin{tabular}{llc}\n"
+        "\\toprule\n"
+        "Method & Setting & LES-AV \\\\\n"
+        "\\midrule\n"
+        "w/o SSDG & source only & 42.50 $\\pm$ 3.54 \\\\\n"
+        "RAS4DG & SSDG & \\textbf{77.50 $\\pm$ 3.54} \\\\\n"
+        "\\bottomrule\n"
+        "\\end{tabular}\n"
+        "\\par\\smallskip\n"
+    )
+    assert caption.endswith("\\end{minipage}\n\\end{table}\n")
+    assert "(\\%)" in caption
+    assert text.isascii()
+
+
+def test_latex_has_the_published_numbers_under_each_row_and_rules_over_groups(tmp_path):
+    text = render(table_of(tmp_path, load_suite("table1")), "latex")
+    body = text.partition(r"\toprule")[2].partition(r"\bottomrule")[0]
+    assert r"\multicolumn{4}{c}{FeTA 2021} & IOSTAR & LES-AV \\" in body
+    assert r"\cmidrule(lr){3-6}" in body
+    assert r"CutMix $\ddagger$ & UDA & not run" in body
+    assert r"\quad\scriptsize published &  & \scriptsize 76.98 $\pm$ 0.17" in body
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert {line.count(" & ") for line in rows} == {7}
+    assert r"-{}-protocol" not in body
+    assert text.count("{") == text.count("}")
+
+
+def test_csv_has_one_line_a_cell(tmp_path):
+    suite = replace(SMALL, published="table1")
+    fill(tmp_path, suite, small_dice)
+    lines = list(csv.DictReader(io.StringIO(render(table_of(tmp_path, suite), "csv"))))
+    assert [line["row"] for line in lines] == ["erm", "ras4dg"]
+    found = lines[1]
+    assert (found["target"], found["group"], found["state"], found["n"], found["cases"]) == (
+        "lesav",
+        "all",
+        "complete",
+        "2",
+        "2",
+    )
+    assert float(found["ours_mean"]) == pytest.approx(77.5)
+    assert float(found["ours_sd"]) == pytest.approx(100 * np.std([0.75, 0.8], ddof=1), abs=1e-3)
+    assert (found["published_mean"], found["published_sd"], found["delta"]) == ("72.88", "0.07", "4.62")
+    without = csv.DictReader(io.StringIO(render(table_of(tmp_path, suite, published=False), "csv")))
+    assert {(line["published_mean"], line["delta"]) for line in without} == {("", "")}
+
+
+def test_json_has_everything(tmp_path):
+    fill(tmp_path, SMALL, small_dice)
+    data = json.loads(render(table_of(tmp_path, SMALL), "json"))
+    assert data["rows"][1]["cells"][0]["per_seed"] == pytest.approx([75.0, 80.0])
+    assert data["sections"]["training"]["epochs"] == 300
+    assert data["complete"] is True
+    with pytest.raises(UsageError, match="did you mean 'markdown'"):
+        render(table_of(tmp_path, SMALL), "markdwon")
+
+
+def test_a_published_table_without_numbers_on_these_targets_is_not_mentioned(tmp_path):
+    sentence = "With each number: the published mean"
+    for name, said in (("table2", True), ("ablation-fundus", False)):
+        table = table_of(tmp_path, load_suite(name))
+        assert any(line.startswith(sentence) for line in table.caption) == table.show_published == said
+
+
+def test_published_numbers_stand_beside_ours_with_the_difference(tmp_path):
+    suite = replace(SMALL, published="table1")
+    fill(tmp_path, suite, small_dice)
+    assert shown(table_of(tmp_path, suite)) == {
+        "w/o SSDG": ["42.50 ± 3.54 [59.17 ± 0.21; \N{MINUS SIGN}16.67]"],
+        "RAS4DG": ["**77.50 ± 3.54** [72.88 ± 0.07; +4.62]"],
+    }
+    assert "[" not in "".join(
+        cell for row in shown(table_of(tmp_path, suite, published=False)).values() for cell in row
+    )
+
+
+def test_an_empty_folder_gives_the_whole_table_with_its_holes_marked(tmp_path):
+    table = table_of(tmp_path, load_suite("table1"))
+    cells = shown(table)
+    assert len(cells) == 12
+    assert cells["RAS4DG"][-1] == "not run [72.88 ± 0.07]"
+    assert cells["SLAug"][-1] == "not in this version [68.79 ± 0.29]"
+    assert cells["FedDG"][:4] == ["\N{EN DASH}"] * 4
+    assert not table.complete
+    assert "RAS4DG on LES-AV: 0 of 3 seeds (not run)" in table.missing
+    assert "SLAug on LES-AV: method 'slaug' is not in this version" in table.missing
+    assert not any(line.startswith("FedDG on FeTA") for line in table.missing)  # it does not apply: no hole
+    assert len(shown(table_of(tmp_path, load_suite("table2")))) == 8
+
+
+def test_partial_cells_say_how_many_seeds_and_are_never_bold(tmp_path):
+    paths = fill(tmp_path, SMALL, small_dice)
+    (paths[3] / "DONE").rename(paths[3] / "DIVERGED")
+    for marker in paths[3].glob("evaluations/*/DONE"):
+        marker.unlink()
+    table = table_of(tmp_path, SMALL)
+    assert shown(table) == {"w/o SSDG": ["42.50 ± 3.54"], "RAS4DG": ["75.00 (1/2 seeds)"]}
+    assert table.missing == ("RAS4DG on LES-AV: 1 of 2 seeds (diverged)",)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"), [("DIVERGED", "diverged"), ("FAILED", "failed"), ("QUEUED", "queued"), ("DONE", "not scored")]
+)
+def test_an_empty_cell_says_why(tmp_path, state, text):
+    suite = replace(SMALL, rows=(ERM,))
+    for planned in suite.requests(Choice(), INVENTORY):
+        write_run(tmp_path, planned.request, {}, state=state)
+    assert shown(table_of(tmp_path, suite)) == {"w/o SSDG": [text]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [("c-1", "c-7", "c-1, c-7"), ("class 1", "thing", "class 1, thing")],
+)
+def test_rows_with_other_cases_or_classes_than_others_are_refused(tmp_path, old, new, what):
+    [file] = fill(tmp_path, SMALL, small_dice)[-1].glob("evaluations/*/cases.csv")
+    file.write_text(file.read_text().replace(old, new))
+    message = f"RAS4DG, seed 1, and w/o SSDG, seed 0, cannot share a table: their cases.csv differ in {what};"
+    with pytest.raises(UsageError, match=message):
+        table_of(tmp_path, SMALL)
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    suite = replace(SMALL, seeds=(0,))
+    fill(tmp_path, suite, small_dice)
+    table = table_of(tmp_path, suite)
+    assert shown(table)["RAS4DG"] == ["**75.00**"]
+    assert "n = 1 seed, so there is no ±" in table.caption[0]
+
+
+def test_the_average_is_printed_twice(tmp_path):
+    suite = replace(SMALL, columns=(FETAL,), rows=(ERM,), seeds=(0,))
+    scores = {"feta2021": {**cases(0.5, 0.5, 0.5, stratum="abnormal", prefix="a"), **cases(0.9, stratum="normal")}}
+    for protocol in ("paper", "clean"):
+        for planned in suite.requests(Choice(protocol=protocol), INVENTORY):
+            write_run(tmp_path, planned.request, scores)
+    table = table_of(tmp_path, suite, choice=Choice(protocol="paper"))
+    assert [h.label for h in table.headings] == ["abnormal", "normal", "average of strata", "average of cases"]
+    assert shown(table)["w/o SSDG"] == ["25.00", "45.00", "35.00", "30.00"]  # 3D: half of what is inside
+    assert any("FeTA 4 of 4 (abnormal 3; normal 1)" in sentence for sentence in table.caption)
+    clean = table_of(tmp_path, suite, choice=Choice(protocol="clean"))
+    assert [h.label for h in clean.headings][2:] == ["average of cases", "average of strata"]
+    assert shown(clean)["w/o SSDG"][2:] == ["30.00", "35.00"]
+
+
+def test_regions_follow_the_protocol_in_2d_only(tmp_path):
+    suite = replace(SMALL, rows=(ERM,), seeds=(0,), columns=(LESAV, replace(FETAL, groups=("all",))))
+    for protocol in ("paper", "clean"):
+        for planned in suite.requests(Choice(protocol=protocol), INVENTORY):
+            write_run(tmp_path, planned.request, {planned.columns[0].target: cases(0.8)})
+    whole = f"{100 * 1600 / (1600 + 200 + 2200):.2f}"  # 2000 more are missed outside the foreground
+    assert shown(table_of(tmp_path, suite))["w/o SSDG"] == ["80.00", whole]
+    assert shown(table_of(tmp_path, suite, choice=Choice(protocol="paper")))["w/o SSDG"] == [whole, whole]
+
+
+def test_intra_needs_every_fold_of_a_seed(tmp_path):
+    suite = replace(SMALL, rows=(INTRA,))
+    paths = fill(tmp_path, suite, lambda _, seed: (0.6 + seed / 10, 0.8))
+    table = table_of(tmp_path, suite)
+    assert shown(table) == {"Intra": ["72.50 ± 3.54"]}
+    assert any("; no row but the intra-domain ones sees target images" in sentence for sentence in table.caption)
+    assert table_of(tmp_path, suite).rows[0].entries[0].cell.n_cases == 4
+    for marker in paths[-1].glob("evaluations/*/DONE"):
+        marker.unlink()
+    assert shown(table_of(tmp_path, suite)) == {"Intra": ["70.00 (1/2 seeds)"]}
+
+
+def test_rows_that_saw_the_target_or_its_labels_are_marked_and_never_bold(tmp_path):
+    suite = replace(SMALL, rows=(INTRA, CUTMIX, ERM, RAS4DG))
+    best_first = {"intra": 0.9, "cutmix": 0.8, "erm": 0.5, "ras4dg": 0.6}
+    fill(tmp_path, suite, lambda row, _: (best_first[row],) * 5)
+    table = table_of(tmp_path, suite)
+    assert [row.entries[0].best for row in table.rows] == [False, False, False, True]
+    assert "CutMix ‡" in shown(table)
+    assert any("‡ domain adaptation" in sentence for sentence in table.caption)
+
+
+def test_a_note_of_a_row_is_printed_under_the_table_and_marked_in_it(tmp_path):
+    suite = replace(SMALL, rows=(replace(CUTMIX, note="reads the target twice."), ERM))
+    table = table_of(tmp_path, suite)
+    assert list(shown(table)) == ["CutMix ‡ §", "w/o SSDG"]
+    assert [sentence for sentence in table.caption if "§" in sentence] == ["§ CutMix: reads the target twice."]
+
+
+def test_rows_that_are_not_separated_from_the_best_are_bold_with_it(tmp_path):
+    fill(tmp_path, SMALL, lambda row, _: (0.7, 0.8, 0.9) if row == "erm" else (0.72, 0.79, 0.91))
+    table = table_of(tmp_path, SMALL)
+    assert [row.entries[0].best for row in table.rows] == [True, True]
+    assert any("above 0.05 after Holm over 1 comparison)" in sentence for sentence in table.caption)
+
+
+def test_held_out_source_cases_are_a_column_where_asked_for(tmp_path):
+    suite = replace(SMALL, rows=(ERM, CUTMIX), seeds=(0,))
+    for planned in suite.requests(Choice(), INVENTORY):
+        write_run(tmp_path, planned.request, {"lesav": cases(0.5), HELD_OUT: cases(0.9)})
+    cells = shown(table_of(tmp_path, suite, held_out=True))
+    assert cells == {"w/o SSDG": ["90.00", "50.00"], "CutMix ‡": ["\N{EN DASH}", "50.00"]}
+    assert shown(table_of(tmp_path, suite))["w/o SSDG"] == ["50.00"]
+
+
+def test_captions_state_every_switch_of_the_protocol(tmp_path):
+    captions = {
+        name: " ".join(table_of(tmp_path, load_suite("table1"), choice=Choice(protocol=name)).caption)
+        for name in ("paper", "clean")
+    }
+    paper = (
+        *(
+            "at most 300 epochs",
+            "Adam at 0.0001",
+            "decay 0.9 per step",
+            "batch 2, the last odd one filled",
+            "soft Dice loss",
+        ),
+        *(
+            "no gradient clipping",
+            "shared augmentation: none",
+            "stopping after 20 epochs",
+            "without a gain of 0.0001",
+        ),
+        *(
+            "stretched",
+            "over the whole grid",
+            "3D voxels above a threshold",
+            "from the label, an oracle",
+            "grey matter",
+        ),
+        *("nearest neighbour", "2D the whole image", "unweighted mean of the strata in front", "empty classes:"),
+        *(
+            "unlabelled images of the target",
+            "best on held-out source cases",
+            "5 folds",
+            "Bold: none, because no column has two complete rows",
+        ),
+    )
+    clean = (
+        *("300 epochs", "shared augmentation: geometric", "the last; held-out source cases", "without distortion"),
+        *(
+            "over the foreground",
+            "never the label",
+            "white matter",
+            "probabilities resampled",
+            "inside the field of view",
+        ),
+        "the mean of cases in front",
+    )
+    for name, phrases in (("paper", paper), ("clean", clean)):
+        for phrase in phrases:
+            assert phrase in captions[name], phrase
+
+
+def test_captions_name_overridden_values_and_departing_rows(tmp_path):
+    row = replace(RAS4DG, settings={"training.augmentation": "nnunet", "method.alpha": 2.0})
+    suite = replace(SMALL, rows=(ERM, row))
+    caption = " ".join(table_of(tmp_path, suite, choice=Choice(overrides={"training.epochs": "7"})).caption)
+    assert "; 7 epochs;" in caption
+    assert "Departing from this: RAS4DG with training.augmentation = nnunet." in caption
+
+
+def test_the_other_protocol_is_named_where_it_has_results(tmp_path):
+    for planned in SMALL.requests(Choice(protocol="paper"), INVENTORY):
+        if planned.row.id == "erm":
+            write_run(tmp_path, planned.request, {"lesav": cases(0.5)})
+    table = table_of(tmp_path, SMALL)
+    assert shown(table)["w/o SSDG"] == ["not run"]
+    note = "1 of the 2 empty cells (row and target) have results under the paper protocol"
+    assert f"Note: {note}: show them with --protocol paper." in table.caption
+    assert r"-{}-protocol paper" in render(table, "latex")
+    assert not any(s.startswith("Note:") for s in table_of(tmp_path, SMALL, choice=Choice(protocol="paper")).caption)
+
+
+def test_settings_that_are_defaults_match_and_others_do_not(tmp_path):
+    explicit = replace(RAS4DG, settings={"method.rass": True})
+    fill(tmp_path, replace(SMALL, rows=(RAS4DG,)), small_dice)
+    assert shown(table_of(tmp_path, replace(SMALL, rows=(explicit,))))["RAS4DG"] == ["77.50 ± 3.54"]
+    switched = replace(RAS4DG, settings={"method.rass": False})
+    assert shown(table_of(tmp_path, replace(SMALL, rows=(switched,))))["RAS4DG"] == ["not run"]
+    fill(tmp_path, replace(SMALL, rows=(switched,)), lambda *_: (0.1,))
+    assert shown(table_of(tmp_path, replace(SMALL, rows=(switched,))))["RAS4DG"] == ["10.00 ± 0.00"]
+    assert shown(table_of(tmp_path, SMALL))["RAS4DG"] == ["77.50 ± 3.54"]
+
+
+@pytest.mark.parametrize(
+    ("given", "resolved", "fits"),
+    [
+        ("2", 2.0, True),
+        ("2", 3, False),
+        ("no", False, True),
+        ("none", None, True),
+        ("2", None, False),
+        ("1,3", [1, 3], True),
+        ("1,x", [1, 3], False),
+        ("dice", "dice", True),
+        ([1, 3], [1, 3], True),
+        ((1, 3), [1, 3], True),
+        (2, 2.0, True),
+    ],
+)
+def test_settings_given_as_text_are_compared_by_value(given, resolved, fits):
+    request = RunRequest(task="fundus", source="drive", method="m")
+    spec = RunSpec(
+        request=request,
+        method_version=1,
+        method_config={"x": resolved, "y": 1},
+        method_changed=("x",),
+        source_manifest="",
+        split="",
+    )
+    assert settings_fit({"x": given}, spec) is fits
+    assert not settings_fit({}, spec)  # x was changed
+    assert not settings_fit({"x": given, "z": 1}, spec)
+
+
+def test_the_newest_version_of_a_method_wins_as_a_whole(tmp_path):
+    fill(tmp_path, SMALL, small_dice)
+    newer = [p for p in SMALL.requests(Choice(), INVENTORY) if (p.row.id, p.request.seed) == ("ras4dg", 1)]
+    write_run(tmp_path, newer[0].request, {"lesav": cases(0.3, 0.3, prefix="c")}, version=2)
+    table = table_of(tmp_path, SMALL)
+    assert shown(table)["RAS4DG"] == ["30.00 (1/2 seeds)"]
+    assert "Note: RAS4DG: 2 runs of version 1 left out, version 2 is newer." in table.caption
+
+
+def test_runs_on_different_data_are_refused(tmp_path):
+    fill(tmp_path, SMALL, small_dice)
+    suite = replace(SMALL, rows=(RAS4DG,), seeds=(0,))
+    fill(tmp_path, suite, small_dice, source_manifest="source-2")
+    with pytest.raises(UsageError, match=r"differ in source_manifest.*ras4dg/s0-\w+ and .*ras4dg/s0-\w+"):
+        table_of(tmp_path, SMALL)
+
+
+def test_rows_on_different_data_are_refused(tmp_path):
+    fill(tmp_path, replace(SMALL, rows=(ERM,)), small_dice)
+    fill(tmp_path, replace(SMALL, rows=(RAS4DG,)), small_dice, source_manifest="source-2")
+    with pytest.raises(UsageError, match=r"runs on source 'drive' differ in source_manifest"):
+        table_of(tmp_path, SMALL)
+
+
+def test_rows_scored_on_different_data_are_refused(tmp_path):
+    fill(tmp_path, replace(SMALL, rows=(ERM,)), small_dice)
+    fill(tmp_path, replace(SMALL, rows=(RAS4DG,)), small_dice, target_manifest="target-2")
+    with pytest.raises(UsageError, match=r"evaluations on 'lesav' differ in manifest"):
+        table_of(tmp_path, SMALL)
+
+
+def test_rows_scored_on_different_cases_are_refused(tmp_path):
+    fill(tmp_path, SMALL, lambda row, _: (0.5,) if row == "erm" else (0.5, 0.6))
+    with pytest.raises(UsageError, match=r"evaluations on 'lesav' differ in cases"):
+        table_of(tmp_path, SMALL)
+
+
+def test_runs_of_other_suites_are_ignored(tmp_path):
+    fill(tmp_path, SMALL, small_dice)
+    fill(tmp_path, replace(SMALL, settings={"training.epochs": 5}), lambda *_: (0.1,))
+    assert shown(table_of(tmp_path, SMALL))["RAS4DG"] == ["**77.50 ± 3.54**"]
+    plan = SMALL.requests(Choice(), INVENTORY)
+    chosen, notes = match_runs(plan, scan(tmp_path)[0])
+    assert [run.spec.request for run in chosen] == [planned.request for planned in plan]
+    assert notes == []
+
+
+def test_scores_are_kept_by_case_for_statistics(tmp_path):
+    fill(tmp_path, SMALL, small_dice)
+    collected = collect(SMALL, scan(tmp_path)[0], INVENTORY)
+    dice = np.stack([result.scores.values[:, 0] for result in collected.scores["ras4dg", LESAV].seeds])
+    np.testing.assert_allclose(dice, [[0.7, 0.8], [0.7, 0.9]])
+
+
+def test_the_papers_average_is_not_one_statistic():
+    table = load_published("table1")
+    weights = table.case_weights("feta2021")
+    plain = {row for row, weight in weights.items() if abs(weight - 0.5) < 0.005}
+    weighted = {row for row, weight in weights.items() if 0.605 < weight < 0.63}
+    assert plain == {"intra", "erm", "randconv", "csdg", "slaug", "sansaw", "freesdg"}
+    assert weighted == {"cutmix", "dsa", "bigaug", "ras4dg"}
+    assert plain | weighted == set(weights)
+    means = {
+        row: (table.scores[row, "feta2021", "abnormal"].mean + table.scores[row, "feta2021", "normal"].mean) / 2
+        for row in weighted
+    }
+    assert means == pytest.approx({"ras4dg": 77.42, "cutmix": 76.9, "dsa": 76.675, "bigaug": 75.085})
+    # On the printed column SLAug (74.28) is ahead of BigAug (74.15); on one statistic it is behind.
+    printed = {row: table.scores[row, "feta2021", "average"].mean for row in ("slaug", "bigaug")}
+    assert printed["slaug"] > printed["bigaug"]
+    assert printed["slaug"] < means["bigaug"]
+
+
+def test_the_caption_says_which_average_the_paper_printed(tmp_path):
+    caption = " ".join(table_of(tmp_path, load_suite("table1")).caption)
+    assert "those of CutMix, DSA, BigAug, RAS4DG weigh the abnormal cases 0.610 to 0.625" in caption

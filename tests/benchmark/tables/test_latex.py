@@ -1,0 +1,191 @@
+"""Tables as LaTeX go through pdflatex as they are, and Table 1 fits a line of 6.5 inches."""
+
+# ruff: noqa: RUF001 - letters that look like others are what is escaped
+
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+
+import pytest
+
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.scoring.metrics import MEASURES
+from ssdg.benchmark.storage.results_reader import scan
+from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
+from ssdg.benchmark.tables.build import TableOptions, build_table
+from ssdg.benchmark.tables.latex_text import escape
+from ssdg.benchmark.tables.render import render
+from ssdg.datasets import TASKS
+from ssdg.methods import registry
+
+from ..stored import write_run
+
+PAGE = r"""\documentclass{article}
+\usepackage[letterpaper,margin=1in]{geometry}
+\usepackage{booktabs%s}
+\begin{document}
+%s
+\end{document}
+"""
+
+HOSTILE = (
+    r"a & b_c % d $ e # f {g} ~h ^i \textbf{j} \\ k",
+    "[4pt] a row must not begin with this",
+    "* nor with this",
+    "α-β γ Ω Δ Α ς µ ± × ≤ ≥ – — − † ‡ § …",
+    "Müller, Håkansson, Łukasz, Š, ñ, ß, Ø, é",
+    "<b>|“q”|‘s’ \"t\" ``u'' --no---dash",
+    "中文 and 🙂 and \x07 and\nlines",
+)
+
+
+@pytest.fixture(scope="module")
+def pdflatex():
+    """The compiler, or a skip that says what to install."""
+    found = shutil.which("pdflatex")
+    if found is None:
+        pytest.skip("no pdflatex: install Debian's texlive-latex-recommended")
+    return found
+
+
+@pytest.fixture
+def pages(pdflatex, tmp_path):
+    """Compile a table in an article and return the log; any error, and any line that is too long, fails."""
+
+    def compiled(latex, *packages):
+        (tmp_path / "page.tex").write_text(PAGE % ("".join(f",{name}" for name in packages), latex), encoding="utf-8")
+        command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "page.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+        log = done.stdout.decode("utf-8", "replace")
+        assert done.returncode == 0, log[-3000:]
+        wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
+        assert max(wide, default=0) < 1, log[-3000:]
+        assert "Missing character" not in log
+        assert "(1 page," in log
+        assert "Float too large" not in log
+        return log
+
+    return compiled
+
+
+def fill(root, suite, seeds):
+    """Write runs with results of every row of a suite, for some of its seeds."""
+    plan = replace(suite, seeds=seeds).requests(Choice(), Inventory(registry(), TASKS))
+    for index, planned in enumerate(plan):
+        fold = planned.request.fold.index if planned.request.fold else 0
+        score = 0.6 + 0.003 * (index % 97) + 0.004 * planned.request.seed
+        strata = {f"{name}-{fold}": (name, (score + shift,)) for name, shift in (("normal", 0.05), ("abnormal", 0))}
+        whole = {f"case-{fold}-{i}": ("all", (score,)) for i in range(2)}
+        found = {c.target: strata if len(c.groups) > 1 else whole for c in planned.columns}
+        write_run(root, planned.request, found)
+
+
+def latex_of(root, suite, **options):
+    runs, problems = scan(root)
+    assert problems == []
+    return render(build_table(suite, runs, TableOptions(**options), Inventory(registry(), TASKS)), "latex")
+
+
+@pytest.mark.parametrize("seeds", [(), (0,), (0, 1), (0, 1, 2)], ids=["empty", "one", "partial", "complete"])
+def test_table1_fits_a_page_beside_the_published_numbers(pages, tmp_path, seeds):
+    suite = load_suite("table1")
+    fill(tmp_path, suite, seeds)
+    latex = latex_of(tmp_path, suite)
+    pages(latex)
+    assert (r"\textbf{" in latex) == (len(seeds) == 3)
+    assert (r"\scriptsize difference" in latex) == bool(seeds)
+    assert (f"({len(seeds)}/3 seeds)" in latex) == (len(seeds) in (1, 2))
+    assert r"CutMix $\ddagger$ & UDA" in latex
+
+
+def test_table1_of_another_measure(pages, tmp_path):
+    suite = load_suite("table1")
+    fill(tmp_path, suite, (0, 1, 2))
+    latex = latex_of(tmp_path, suite, measure=MEASURES["sensitivity"])
+    pages(latex)
+    assert r"\label{tab:table1-sensitivity}" in latex
+
+
+def test_a_table_wider_than_a_page_says_so(tmp_path):
+    suite = load_suite("table1")
+    assert "sidewaystable" not in latex_of(tmp_path, suite)
+    assert "sidewaystable" in latex_of(tmp_path, suite, held_out=True)
+
+
+def test_table2_has_check_marks(pages, tmp_path):
+    suite = load_suite("table2")
+    fill(tmp_path, suite, (0, 1, 2))
+    latex = latex_of(tmp_path, suite)
+    pages(latex, "amssymb")
+    assert r"\usepackage{booktabs,amssymb}" in latex
+    marked = {line.partition(" & ")[0]: line.split(" & ")[2:5] for line in latex.splitlines() if line.startswith("R")}
+    check = r"$\checkmark$"
+    assert marked["RASS"] == [check, "", ""]
+    assert marked["RMS + RSD"] == ["", check, check]
+    assert marked["RASS + RMS + RSD (RAS4DG)"] == [check] * 3
+    assert "none (w/o SSDG) & source only &  &  &  & " in latex
+
+
+def test_components_in_the_other_formats(tmp_path):
+    suite = load_suite("table2")
+    table = build_table(suite, [], TableOptions(), Inventory(registry(), TASKS))
+    assert "| RMS + RSD                 | SSDG        |      | ✓   | ✓   |" in render(table, "markdown")
+    header, baseline, *_ = render(table, "csv").splitlines()
+    assert header.endswith(",component_RASS,component_RMS,component_RSD")
+    assert baseline.endswith(",false,false,false")
+    assert '"components": {\n        "RASS": true,' in render(table, "json")
+
+
+@pytest.mark.parametrize(
+    ("components", "message"),
+    [
+        ('A = "method.rss"', "did you mean 'method.rass'"),
+        ('A = "method.alpha"', "true or false"),
+        ("A = 1", "components is a table"),
+    ],
+)
+def test_components_that_rows_cannot_have_are_refused(components, message):
+    suite = f"""
+    components = {{ {components} }}
+    [[columns]]
+    task = "fundus"
+    source = "drive"
+    target = "lesav"
+    [[rows]]
+    id = "ras4dg"
+    method = "ras4dg"
+    settings = {{ method.rass = true, method.alpha = 2.0 }}
+    """
+    with pytest.raises(UsageError, match=message):
+        parse_suite(suite, "mine", "mine")
+
+
+def test_hostile_labels_are_printed_and_not_obeyed(pages, tmp_path):
+    suite = load_suite("fundus-quick")
+    rows = tuple(replace(row, label=label) for row, label in zip(suite.rows, HOSTILE, strict=False))
+    columns = tuple(replace(column, label=HOSTILE[index]) for index, column in enumerate(suite.columns))
+    suite = replace(suite, name="a_b#c%{d}", title=HOSTILE[0] + HOSTILE[3], rows=rows, columns=columns)
+    latex = latex_of(tmp_path, suite)
+    assert latex.isascii()
+    assert r"\label{tab:a-b-c-d-}" in latex
+    # Labels this long make lines too long: only errors count here.
+    pages(r"\tiny\hfuzz=99in " + latex)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a--b---c", "a-{}-b-{}-{}-c"),
+        ("SAN-SAW", "SAN-SAW"),
+        ("– −", "-- $-$"),
+        ("é Š", r"\'{e} \v{S}"),
+        ("µ α Ω Α", r"$\mu$ $\alpha$ $\Omega$ A"),
+        ("中", "{[}U+4E2D]"),
+        ("a\n  b\t", "a b"),
+        (r"\&", r"\textbackslash{}\&"),
+    ],
+)
+def test_text_is_escaped(text, expected):
+    assert escape(text) == expected

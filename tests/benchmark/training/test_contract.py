@@ -1,0 +1,247 @@
+"""Every method keeps the contract, and every check of the contract can fail."""
+
+import random
+from dataclasses import dataclass, field, replace
+from functools import cache
+
+import pytest
+import torch
+from torch import nn
+
+from ssdg.benchmark.training.contract import CHECKS, CheckResult, check_method, run_check
+from ssdg.benchmark.training.contract_fixture import Subject
+from ssdg.methods import load_method, registry
+from ssdg.methods.base import Method, standardise
+from ssdg.methods.losses import soft_dice
+
+SUBJECTS = [(name, ndim) for name, entry in registry().items() for ndim in entry.ndims]
+SUBJECTS += [("ssdg.methods.template:Template", 2), ("ssdg.methods.template:Template", 3)]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(("name", "ndim"), SUBJECTS)
+def test_method_keeps_the_contract(name, ndim, check):
+    result = run_check(check, Subject(load_method(name), ndim))
+    assert result.passed, result.message
+
+
+class NotATerm(Method):
+    def training_step(self, batch, context):
+        return {"segmentation": self.network(self.prepare(batch.image, batch.foreground)).logits}
+
+
+class NanTerm(Method):
+    def training_step(self, batch, context):
+        return {name: term * float("nan") for name, term in super().training_step(batch, context).items()}
+
+
+class Frozen(Method):
+    def __init__(self, network, config=None):
+        super().__init__(network, config)
+        network.convInit.requires_grad_(False)
+
+
+class WrongShape(Method):
+    def predict(self, image, foreground):
+        return super().predict(image, foreground).argmax(dim=1)
+
+
+class RandomPrediction(Method):
+    def predict(self, image, foreground):
+        return super().predict(image + torch.rand_like(image), foreground)
+
+
+class BatchStatistics(Method):
+    def prepare(self, image, foreground):
+        return (image - image.mean()) / image.std() + len(image)
+
+
+class InPlace(Method):
+    def augment(self, batch, rng):
+        batch.image.mul_(0.5)
+        return batch
+
+
+class InPlacePrediction(Method):
+    def predict(self, image, foreground):
+        foreground[:] = True
+        return super().predict(image, foreground)
+
+
+class GlobalNoise(Method):
+    def augment(self, batch, rng):
+        return replace(batch, image=batch.image + 0.1 * torch.randn_like(batch.image))
+
+
+class PythonNoise(Method):
+    def augment(self, batch, rng):
+        random.random()
+        return batch
+
+
+class HiddenState(Method):
+    steps = 0
+
+    def training_step(self, batch, context):
+        self.steps += 1
+        return {name: term * self.steps for name, term in super().training_step(batch, context).items()}
+
+
+class LateParameter(Method):
+    """Its bank is drawn while training and not part of the state."""
+
+    def training_step(self, batch, context):
+        if not hasattr(self, "centre"):
+            self.centre = self.network(standardise(batch.image, None)).logits.detach()
+        logits = self.network(standardise(batch.image, None)).logits
+        return {"segmentation": soft_dice(logits, batch.label), "pull": (logits - self.centre).square().mean()}
+
+
+class SecretTarget(Method):
+    def training_step(self, batch, context):
+        terms = super().training_step(batch, context)
+        if batch.target is None:
+            return terms
+        logits = self.network(self.prepare(batch.target, batch.target_foreground)).logits
+        return {**terms, "entropy": logits.softmax(1).square().mean()}
+
+
+class UnknownSetting(Method):
+    setting = "dg"
+
+
+class WithAdversary(Method):
+    """A correct one: an (absurd) critic of the decoder map."""
+
+    def __init__(self, network, config=None):
+        super().__init__(network, config)
+        self.adversary = nn.Linear(8, 1)
+
+    def adversary_step(self, batch, context):
+        features = self.network(self.prepare(batch.image, batch.foreground)).decoder
+        return {"critic": self.adversary(features.mean(tuple(range(2, features.ndim)))).square().mean()}
+
+
+class SharedAdversary(WithAdversary):
+    def __init__(self, network, config=None):
+        super().__init__(network, config)
+        self.adversary = network.conv_final
+
+
+class MeddlingAdversary(WithAdversary):
+    def adversary_step(self, batch, context):
+        with torch.no_grad():
+            self.network.convInit.conv.weight.mul_(0.9)
+        return super().adversary_step(batch, context)
+
+
+class SelfBackwardAdversary(WithAdversary):
+    def adversary_step(self, batch, context):
+        terms = super().adversary_step(batch, context)
+        terms["critic"].backward(retain_graph=True)
+        return terms
+
+
+class IdleAdversary(WithAdversary):
+    def adversary_step(self, batch, context):
+        return {"critic": 0 * super().adversary_step(batch, context)["critic"]}
+
+
+class PlainConfig(Method):
+    class Config:
+        pass
+
+
+@dataclass(frozen=True)
+class Unsourced:
+    strength: float = 1.0
+
+
+class UnsourcedConfig(Method):
+    Config = Unsourced
+
+
+@dataclass(frozen=True)
+class Lossy:
+    sizes: tuple = field(default=((1, 2), (3, 4)), metadata={"source": "choice"})
+
+
+class LossyConfig(Method):
+    Config = Lossy
+
+
+class Overflow(Method):
+    """Finite in float32; log of a probability rounded to 0 elsewhere."""
+
+    def training_step(self, batch, context):
+        terms = dict(super().training_step(batch, context))
+        logits = self.network(self.prepare(batch.image, batch.foreground)).logits
+        if logits.dtype == torch.bfloat16:
+            terms["entropy"] = (logits * 0).log().mean()
+        return terms
+
+
+class ForegroundMean(Method):
+    def prepare(self, image, foreground):
+        inside = (image * foreground).sum() / foreground.sum()
+        return image - inside
+
+
+BROKEN = [
+    (NotATerm, "finite terms", "0-d"),
+    (NanTerm, "finite terms", "segmentation"),
+    (Frozen, "every network weight moves", "convInit"),
+    (WrongShape, "predict", "shape"),
+    (RandomPrediction, "predict", "deterministic"),
+    (BatchStatistics, "predict on a single image", "depends on the others"),
+    (InPlace, "inputs unchanged", "batch.image"),
+    (InPlacePrediction, "inputs unchanged", "batch.foreground"),
+    (GlobalNoise, "reproducible", "context.rng"),
+    (PythonNoise, "reproducible", "context.rng"),
+    (HiddenState, "resume", "parameters and buffers"),
+    (LateParameter, "resume", "parameters and buffers"),
+    (SecretTarget, "setting", "uda"),
+    (UnknownSetting, "setting", "'dg'"),
+    (SharedAdversary, "adversary apart", "none shared"),
+    (MeddlingAdversary, "adversary apart", "convInit"),
+    (SelfBackwardAdversary, "adversary apart", "gradient"),
+    (IdleAdversary, "adversary apart", "do not move"),
+    (PlainConfig, "configuration", "frozen dataclass"),
+    (UnsourcedConfig, "configuration", "strength"),
+    (LossyConfig, "configuration", "JSON"),
+    (Overflow, "bfloat16", "entropy"),
+    (ForegroundMean, "empty and full foreground", "all False"),
+]
+
+
+@pytest.mark.parametrize(("cls", "check", "named"), BROKEN, ids=[cls.__name__ for cls, *_ in BROKEN])
+def test_check_catches_a_method_that_breaks_it(cls, check, named):
+    result = run_check(check, Subject(cls, 2))
+    assert not result.passed
+    assert named in result.message
+
+
+def test_every_check_is_shown_to_fail():
+    assert {check for _, check, _ in BROKEN} == set(CHECKS)
+
+
+@cache
+def results_of(cls):
+    return check_method(cls, ndims=[2])
+
+
+def test_a_correct_adversary_passes_every_check():
+    assert [result.message for result in results_of(WithAdversary) if not result.passed] == []
+
+
+def test_results_name_dimension_and_check_and_an_exception_is_a_failure():
+    class Crash(Method):
+        ndims = frozenset({2})
+
+        def training_step(self, batch, context):
+            raise ZeroDivisionError("in the method")
+
+    results = check_method(Crash)
+    assert [result.name for result in results] == [f"2D: {name}" for name in CHECKS]
+    assert results[0] == CheckResult("2D: finite terms", False, "ZeroDivisionError: in the method")
+    assert any(result.passed for result in results)
