@@ -65,7 +65,7 @@ def write_results(suite: Path, root: Path) -> None:
     rng = random.Random(0)
     # Writing is quick because few files differ: the same scores serve many runs, and no reader can tell.
     scores = {domain: [_case_file(cases, rng) for _ in range(20)] for domain, cases in CASES.items()}
-    for planned in load_suite(str(suite)).requests(Choice(), Inventory(METHODS, TASKS)):
+    for planned in load_suite(str(suite)).plan(Choice(), Inventory(METHODS, TASKS)).runs:
         spec = _spec(planned.request)
         run = run_path(root, spec)
         (run / "checkpoints").mkdir(parents=True)

@@ -4,20 +4,19 @@ import itertools
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import INCOMPLETE, UsageError
-from ..scoring.metrics import DSC, MEASURES
-from ..suites.suite import Suite
+from ..scoring.metrics import DSC, MEASURES, Measure
 from . import options
 from .selection import Selection, part_options, suite_options
 
 if TYPE_CHECKING:
     from ..comparisons.contrasts import Family, Ranking
-    from ..outcomes.collect import Collected
+    from ..outcomes.results import SuiteResults
 
 FAMILY = "Holm p: adjusted for the number of comparisons here, {count}"
 CONDITIONAL = (
@@ -48,22 +47,26 @@ def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> N
 
     A row is named by its id, or by its method where one row alone has that. Differences are paired by case.
     """
-    from ..comparisons.contrasts import contrast_rows, find_row, group_headings, pairing_notes
+    from ..comparisons.contrasts import contrast_rows, find_row, pairing_notes, stratum_headings
 
     selection = Selection({**given, "methods": None})
-    suite = selection.suite.narrowed(selection.choice)
+    suite = selection.plan.suite
     first, second = (find_row(suite, name) for name in (one, other))
     if first.id == second.id:
         raise UsageError(f"{one!r} and {other!r} are the same row of suite {suite.name!r}; name two")
-    collected = _collect(selection, replace(suite, rows=(first, second)), metric)
-    headings = [heading for column in collected.columns for heading in group_headings(collected, column)]
-    collected = replace(collected, notes=(*collected.notes, *pairing_notes(collected, headings)))
-    family = contrast_rows(collected, [first], second, headings)
+    results, measure = selection.results((first, second)), MEASURES[metric]
+    headings = [h for column in suite.columns for h in stratum_headings(results, column, measure)]
+    printed = Comparison(
+        results,
+        measure,
+        contrast_rows(results, [first], second, headings, measure),
+        [*results.notes(measure), *pairing_notes(results, headings, measure)],
+    )
     if as_json:
-        _print_json(collected, family, row=first.id, other=second.id)
+        printed.print_json(row=first.id, other=second.id)
     else:
-        _print_pair(collected, family, f"{first.label} minus {second.label}")
-    _end(selection, family)
+        printed.print_pair(f"{first.label} minus {second.label}")
+    printed.end(selection)
 
 
 @click.command()
@@ -79,103 +82,107 @@ def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None
     from ..comparisons.contrasts import contrast_rows, find_baseline, overall_headings, pairing_notes, rank_rows
 
     selection = Selection(given)
-    suite = selection.suite.narrowed(selection.choice)
-    base = find_baseline(suite, baseline)
-    collected = _collect(selection, suite, metric)
-    headings = overall_headings(collected)
-    collected = replace(collected, notes=(*collected.notes, *pairing_notes(collected, headings)))
-    family = contrast_rows(collected, suite.rows, base, headings)
-    rankings = rank_rows(collected, headings)
+    base = find_baseline(selection.plan.suite, baseline)
+    results, measure = selection.results(), MEASURES[metric]
+    headings = overall_headings(results, measure)
+    printed = Comparison(
+        results,
+        measure,
+        contrast_rows(results, results.suite.rows, base, headings, measure),
+        [*results.notes(measure), *pairing_notes(results, headings, measure)],
+    )
+    rankings = rank_rows(results, headings, measure)
     if as_json:
         from ..comparisons.render import ranking_data
 
-        scale = collected.measure.scale
-        _print_json(collected, family, baseline=base.id, rankings=[ranking_data(one, scale) for one in rankings])
+        data = [ranking_data(ranking, measure.scale) for ranking in rankings]
+        printed.print_json(baseline=base.id, rankings=data)
     else:
-        _print_rank(collected, family, rankings, base.label)
-    _end(selection, family)
+        printed.print_rank(rankings, base.label)
+    printed.end(selection)
 
 
-def _collect(selection: Selection, suite: Suite, metric: str) -> "Collected":
-    from ..outcomes.collect import collect
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Differences of a suite's rows, to be printed."""
 
-    return collect(suite, selection.runs, selection.inventory, measure=MEASURES[metric])
+    results: "SuiteResults"
+    measure: Measure
+    family: "Family"
+    notes: Sequence[str]
 
+    def print_json(self, **more: Any) -> None:
+        """Print everything as JSON."""
+        from ..comparisons.render import contrast_data
 
-def _print_json(collected: "Collected", family: "Family", **more: Any) -> None:
-    from ..comparisons.render import contrast_data
+        suite, scale = self.results.suite, self.measure.scale
+        data = {
+            "suite": suite.name,
+            "title": suite.title,
+            "protocol": suite.protocol,
+            "metric": self.measure.name,
+            "better": self.measure.better,
+            "seeds": list(suite.seeds),
+            "comparisons": [contrast_data(contrast, scale) for contrast in self.family.contrasts],
+            "missing": list(self.family.missing),
+            "notes": list(self.notes),
+            **more,
+        }
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
-    suite, scale = collected.suite, collected.measure.scale
-    data = {
-        "suite": suite.name,
-        "title": suite.title,
-        "protocol": suite.protocol,
-        "metric": collected.measure.name,
-        "better": collected.measure.better,
-        "seeds": list(suite.seeds),
-        "comparisons": [contrast_data(contrast, scale) for contrast in family.contrasts],
-        "missing": list(family.missing),
-        "notes": list(collected.notes),
-        **more,
-    }
-    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    def print_pair(self, title: str) -> None:
+        """Print the differences of two rows, one line a target and stratum."""
+        from ..comparisons.render import comparison_lines, scope_text
 
+        self._print_title(title)
+        names = [scope_text(self.results, contrast, self.measure) for contrast in self.family.contrasts]
+        if names:
+            click.echo("\n".join(["", *comparison_lines(self.family.contrasts, names, self.measure.scale)]))
+        self._print_notes()
 
-def _print_pair(collected: "Collected", family: "Family", what: str) -> None:
-    from ..comparisons.render import comparison_lines, scope_text
+    def print_rank(self, rankings: "Sequence[Ranking]", baseline: str) -> None:
+        """Print the differences to the baseline by target, and the rankings."""
+        from ..comparisons.render import comparison_lines, ranking_lines, scope_text, stability_text
+        from ..tables.wording import heading_text, row_label
 
-    _print_title(collected, what)
-    names = [scope_text(collected, contrast) for contrast in family.contrasts]
-    if names:
-        click.echo("\n".join(["", *comparison_lines(family.contrasts, names, collected.measure.scale)]))
-    _print_notes(collected, family)
+        self._print_title(f"every row minus {baseline}")
+        for _, group in itertools.groupby(self.family.contrasts, key=lambda contrast: contrast.heading):
+            contrasts = list(group)
+            names = [row_label(contrast.row) for contrast in contrasts]
+            lines = comparison_lines(contrasts, names, self.measure.scale)
+            click.echo("\n".join(["", scope_text(self.results, contrasts[0], self.measure), *lines]))
+        self._print_notes()
+        for ranking in rankings:
+            title = f"{heading_text(ranking.heading)}: ranks"
+            lines = [*ranking_lines(ranking, self.measure.scale), stability_text(ranking)]
+            click.echo("\n".join(["", title, *lines]))
+        if rankings:
+            click.echo(f"\n* {DESCRIPTIVE}.")
 
+    def end(self, selection: Selection) -> None:
+        """Name what is missing, and end with the exit code for that if anything is."""
+        for line in self.family.missing:
+            click.echo(f"bench: left out: {line}", err=True)
+        if self.family.missing or selection.problems:
+            sys.exit(INCOMPLETE)
 
-def _print_rank(collected: "Collected", family: "Family", rankings: "Sequence[Ranking]", baseline: str) -> None:
-    from ..comparisons.render import comparison_lines, ranking_lines, scope_text, stability_text
-    from ..tables.wording import heading_text, row_label
+    def _print_title(self, title: str) -> None:
+        from ..comparisons.render import unit_text
 
-    scale = collected.measure.scale
-    _print_title(collected, f"every row minus {baseline}")
-    for _, group in itertools.groupby(family.contrasts, key=lambda contrast: contrast.heading):
-        contrasts = list(group)
-        names = [row_label(contrast.row) for contrast in contrasts]
-        lines = comparison_lines(contrasts, names, scale)
-        click.echo("\n".join(["", scope_text(collected, contrasts[0]), *lines]))
-    _print_notes(collected, family)
-    for ranking in rankings:
-        of = f"{heading_text(ranking.heading)}: ranks"
-        click.echo("\n".join(["", of, *ranking_lines(ranking, scale), stability_text(ranking)]))
-    if rankings:
-        click.echo(f"\n* {DESCRIPTIVE}.")
+        suite, better = self.results.suite, "" if self.measure.better == "higher" else ", lower is better"
+        unit = unit_text(self.results, self.measure)
+        click.echo(f"{suite.title}, protocol {suite.protocol}: {title}, {self.measure.short} in {unit}{better}")
 
+    def _print_notes(self) -> None:
+        from ..comparisons.render import level_text
 
-def _print_title(collected: "Collected", what: str) -> None:
-    from ..comparisons.render import unit_text
-
-    measure, suite = collected.measure, collected.suite
-    better = "" if measure.better == "higher" else ", lower is better"
-    click.echo(f"{suite.title}, protocol {suite.protocol}: {what}, {measure.short} in {unit_text(collected)}{better}")
-
-
-def _print_notes(collected: "Collected", family: "Family") -> None:
-    from ..comparisons.render import level_text
-
-    notes = [f"{note}." for note in collected.notes]
-    if family.contrasts:
-        level = level_text([contrast.comparison for contrast in family.contrasts])
-        count = len(family.contrasts)
-        notes = [f"{text}." for text in (level, FAMILY.format(count=count), *CONDITIONAL)] + notes
-    if notes:
-        click.echo("\n".join(["", *(f"* {note}" for note in notes)]))
-
-
-def _end(selection: Selection, family: "Family") -> None:
-    """Name what is missing, and end with the exit code for that if anything is."""
-    for line in family.missing:
-        click.echo(f"bench: left out: {line}", err=True)
-    if family.missing or selection.problems:
-        sys.exit(INCOMPLETE)
+        notes = [f"{note}." for note in self.notes]
+        if self.family.contrasts:
+            level = level_text([contrast.comparison for contrast in self.family.contrasts])
+            count = len(self.family.contrasts)
+            notes = [f"{text}." for text in (level, FAMILY.format(count=count), *CONDITIONAL)] + notes
+        if notes:
+            click.echo("\n".join(["", *(f"* {note}" for note in notes)]))
 
 
 commands = [compare, rank]

@@ -8,7 +8,6 @@ import click
 
 from ..errors import INCOMPLETE
 from ..scoring.metrics import MEASURES
-from ..tables.build import TableOptions
 from .selection import Selection, suite_options
 
 
@@ -42,19 +41,9 @@ def export(output: Path, metrics: tuple[str, ...], held_out: bool, **given: Any)
     listed, and the exit code is then 3.
     """  # noqa: D301 - click wants a backspace character there
     from ..report.export import export_suite, write_export
-    from ..report.gather import Source
 
     selection = Selection(given)
-    source = Source(
-        options=TableOptions(choice=selection.choice, held_out=held_out),
-        inventory=selection.inventory,
-        runs=selection.runs,
-        works=selection.work(),
-        problems=selection.problems,
-        results_root=selection.results_root,
-        data_root=None,
-    )
-    made = export_suite(selection.suite, source, [MEASURES[name] for name in metrics])
+    made = export_suite(selection.results(), [MEASURES[name] for name in metrics], held_out)
     write_export(made, output)
     size = sum(len(text.encode()) for text in made.files.values())
     click.echo(f"{output}: {len(made.files)} files, {size / 1e6:.2f} MB")

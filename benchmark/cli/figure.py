@@ -174,22 +174,21 @@ def predictions(cases: tuple[str, ...], output: Path, data_root: Path, **given: 
     Unless --case names it, the case is the one whose DSC by the source-only row is the median. Stored predictions are
     drawn: nothing is trained or predicted.
     """
-    from ..figures.prediction_cases import Results, choose_case, legend_of, make_strip, note_of, require_cases
+    from ..figures.prediction_cases import choose_case, legend_of, make_strip, note_of, require_cases
     from ..figures.predictions import predictions_figure
     from ..figures.style import require_format
 
     require_format(output)
     selection = Selection(given)
-    suite = selection.suite.narrowed(selection.choice)
-    results = Results(suite, selection.survey(), selection.inventory, data_root)
+    results = selection.results()
     require_cases(results, cases)
     strips, notes, tasks = [], [], []
-    for column in suite.columns:
+    for column in results.suite.columns:
         chosen = choose_case(results, column, cases)
         if chosen is None:
             click.echo(f"bench: {column.label} is left out: no row has a finished run", err=True)
             continue
-        strip, domain = make_strip(results, column, chosen)
+        strip, domain = make_strip(results, column, chosen, data_root)
         strips.append(strip)
         notes.append(f"{chosen.why} ({domain.citation or domain.source}).")
         tasks.append(selection.inventory.task(column.task))

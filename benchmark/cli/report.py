@@ -8,7 +8,6 @@ import click
 
 from ..errors import INCOMPLETE
 from ..storage.files import write_text
-from ..tables.build import TableOptions
 from . import options
 from .selection import Selection, suite_options
 
@@ -31,21 +30,17 @@ def report(output: Path, no_images: bool, no_published: bool, **given: Any) -> N
 
     The data sets are read for pictures of the worst cases alone; where they are not there, the page says so.
     """
-    from ..report.gather import Report, Source
+    from ..report.gather import Report
     from ..report.page import render_page
 
     selection = Selection(given)
-    source = Source(
-        options=TableOptions(choice=selection.choice, published=not no_published),
-        inventory=selection.inventory,
-        runs=selection.runs,
-        works=selection.work(),
-        problems=selection.problems,
-        results_root=selection.results_root,
+    made = Report(
+        selection.results(),
+        published=not no_published,
         data_root=None if no_images else given["data_root"],
         baseline=given["baseline"],
+        results_root=selection.results_root,
     )
-    made = Report(selection.suite, source)
     page = render_page(made)
     write_text(output, page)
     click.echo(f"{output}: {len(page.encode()) / 1e6:.2f} MB")

@@ -34,14 +34,15 @@ def rescore(jobs: int | None, again: bool, **given: Any) -> None:
     Other conventions need no rescoring: see `bench table --help`.
     """
     from ..data.run_data import Shelf
+    from ..outcomes.planned_run import match_plan
     from ..outcomes.rescore import Rescorer, find_subjects, workers
     from ..storage import environment
     from ..training.progress import observer
 
     check_names("measure of shapes", given["metrics"] or (), list(SHAPES))
     selection = Selection(given)
-    plan = selection.suite.requests(selection.choice, selection.inventory)
-    subjects, notes = find_subjects(plan, selection.runs, selection.inventory.tasks)
+    planned, notes = match_plan(selection.plan.runs, selection.stored)
+    subjects = find_subjects(planned, selection.inventory.tasks)
     for note in notes:
         click.echo(f"bench: {note}", err=True)
     shelf = Shelf(given["data_root"], selection.results_root / "prepared")

@@ -1,21 +1,27 @@
-"""What the verbs that work on a suite share: which part of it is meant, and what is there of it."""
+"""Options shared by suite commands, and the runs they select."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ssdg.datasets import TASKS
 
-from ..outcomes.plan import Item, Work, survey
+from ..launching.job_file import Job, JobFile, job_file
+from ..outcomes.planned_run import PlannedRun, match_plan
 from ..settings import parse_assignments
 from ..spec import PROTOCOLS
 from ..storage.results_reader import StoredRun, scan
-from ..suites.suite import Choice, Inventory, Suite, check_column
+from ..suites.suite import Choice, Inventory, Plan, Planned, Row, Suite, check_column
 from ..suites.suite_file import load_suite
 from ..training.runtime import Place
 from . import options
+
+if TYPE_CHECKING:
+    from ..outcomes.results import SuiteResults
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -101,27 +107,58 @@ class Selection:
         )
         self.plugins: tuple[Path, ...] = given["plugins"]
         self.results_root: Path = given["results_root"]
-        self.runs: list[StoredRun]
+        self.stored: list[StoredRun]
         self.problems: list[str]
         self.rescan()
         for problem in self.problems:
             click.echo(f"bench: {problem}", err=True)
 
-    def survey(self) -> list[Item]:
-        """Return the planned runs with what is there of each; runs of an older version of a method do not count."""
+    @cached_property
+    def plan(self) -> Plan:
+        """The chosen part of the suite, and the runs it asks for."""
+        return self.suite.plan(self.choice, self.inventory)
+
+    def results(self, rows: tuple[Row, ...] | None = None) -> "SuiteResults":
+        """Return the results of the chosen part of the suite, or of some rows of it."""
+        from ..outcomes.results import SuiteResults  # imports numpy
+
+        plan = self.plan
+        if rows is not None:
+            plan = replace(plan.suite, rows=rows).plan(Choice(), self.inventory)
+        return SuiteResults(plan, self.stored, self.problems, self._job_of(self._to_look_at))
+
+    def planned_runs(self, place: Place | None = None) -> list[PlannedRun]:
+        """Return the planned runs; those of an older version of a method do not count as done.
+
+        Args:
+            place: where and how their jobs are to run; None: only to look at them.
+        """
         methods = self.inventory.methods
         current = [
             run
-            for run in self.runs
+            for run in self.stored
             if run.spec.request.method not in methods
             or run.spec.method_version == methods[run.spec.request.method].version
         ]
-        return survey(self.suite.requests(self.choice, self.inventory), current)
+        return match_plan(self.plan.runs, current, self._job_of(place or self._to_look_at))[0]
 
-    def work(self, place: Place | None = None) -> list[Work]:
-        """Return the planned runs with their jobs; without a place, only to look at them."""
-        place = place or Place(data_root=Path(), results_root=self.results_root)
-        return [Work(item, self.jobs_folder, place, self.task_files, self.plugins) for item in self.survey()]
+    @property
+    def _to_look_at(self) -> Place:
+        return Place(data_root=Path(), results_root=self.results_root)
+
+    def _job_of(self, place: Place) -> Callable[[Planned], JobFile]:
+        def job_of(planned: Planned) -> JobFile:
+            job = Job(
+                request=planned.request,
+                targets=tuple(column.target for column in planned.columns),
+                place=place,
+                task_file=self.task_files.get(planned.request.task),
+                plugins=self.plugins,
+                row=planned.row.id,
+            )
+            return job_file(self.jobs_folder, job)
+
+        return job_of
 
     @property
     def jobs_folder(self) -> Path:
@@ -130,7 +167,7 @@ class Selection:
 
     def rescan(self) -> None:
         """Look again at what is on disk."""
-        self.runs, self.problems = scan(self.results_root)
+        self.stored, self.problems = scan(self.results_root)
 
     def nothing_finished(self) -> str:
         """Return what to say where nothing of the chosen part is finished, with the way out."""
@@ -142,5 +179,4 @@ class Selection:
 
     def unavailable(self) -> list[str]:
         """Return the rows whose method is not in this version."""
-        rows = self.suite.narrowed(self.choice).rows
-        return [row.id for row in rows if row.method not in self.inventory.methods]
+        return [row.id for row in self.plan.suite.rows if row.method not in self.inventory.methods]

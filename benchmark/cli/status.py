@@ -14,8 +14,7 @@ from ..errors import FAILED, INCOMPLETE, UsageError
 from ..launching.local import last_lines
 from ..launching.slurm.queue import Waiting, read_queue, require_slurm
 from ..launching.slurm.submissions import Ticket, read_tickets
-from ..outcomes.estimate import read_history
-from ..outcomes.plan import Item, Work, tally
+from ..outcomes.planned_run import PlannedRun, tally
 from ..storage import environment
 from ..storage.attempts import Start, last_start
 from ..storage.results_reader import scan
@@ -31,18 +30,13 @@ TAIL = 5
 class Line:
     """What is known of one run."""
 
-    work: Work
+    run: PlannedRun
     log: Path | None = None
     start: Start | None = None
     ticket: Ticket | None = None
     waiting: Waiting | None = None  # in Slurm's queue
     over: bool = False  # submitted, no longer in the queue, and not done
     cancelled: bool = False
-
-    @property
-    def item(self) -> Item:
-        """The run, as planned and as found."""
-        return self.work.item
 
     @property
     def code_changed(self) -> bool:
@@ -52,11 +46,10 @@ class Line:
     @property
     def progress(self) -> str:
         """How far its training is, as "12/60 epochs"; "" where that is not known, or no longer of interest."""
-        run = self.item.run
-        if run is None or self.item.trained:
+        if self.run.stored is None or self.run.trained:
             return ""
-        epochs = len(read_history(run.path))
-        return f"{epochs}/{self.item.planned.request.training.epochs} epochs" if epochs else ""
+        epochs = len(self.run.stored.history)
+        return f"{epochs}/{self.run.request.training.epochs} epochs" if epochs else ""
 
     @property
     def notes(self) -> list[str]:
@@ -84,7 +77,7 @@ class Overview:
         self.remark = ""  # why Slurm could not be asked
         self.tickets = read_tickets(selection.jobs_folder)
         self.queue = self._queue() if self.tickets else None
-        self.lines = [self._line(work) for work in selection.work()]
+        self.lines = [self._line(run) for run in selection.planned_runs()]
 
     def _queue(self) -> Mapping[str, Waiting] | None:
         """Return what is in Slurm's queue; None where it does not tell, and then a remark says why."""
@@ -95,21 +88,20 @@ class Overview:
             self.remark = f"{error}. The states are from the results folder alone"
             return None
 
-    def _line(self, work: Work) -> Line:
-        item = work.item
-        start = last_start(item.run.path) if item.run is not None else None
+    def _line(self, run: PlannedRun) -> Line:
+        start = last_start(run.stored.path) if run.stored is not None else None
         log = Path(start.log) if start is not None and start.log else None
-        if item.state == "DONE":
-            return Line(work=work, log=log, start=start)
-        file = work.file
+        if run.state == "DONE":
+            return Line(run=run, log=log, start=start)
+        file = run.job
         ticket = self.tickets.get(file.path.stem)
         waiting = self.queue.get(ticket.slurm) if ticket is not None and self.queue is not None else None
         # RUNNING by a lease whose allocation is gone: the node died with it.
-        elsewhere = item.state == "RUNNING" and (start is None or ticket is None or start.slurm != ticket.slurm)
-        failed = work.state in ("FAILED", "DIVERGED")
+        elsewhere = run.state == "RUNNING" and (start is None or ticket is None or start.slurm != ticket.slurm)
+        failed = run.state in ("FAILED", "DIVERGED")
         known = (path for path in (log, file.log, ticket.log if ticket is not None else None) if path is not None)
         return Line(
-            work=work,
+            run=run,
             log=next((path for path in known if path.exists()), None),
             start=start,
             ticket=ticket,
@@ -133,7 +125,7 @@ def status(as_json: bool, watch: bool, **given: Any) -> None:
         click.echo(json.dumps([_as_data(line) for line in overview.lines], indent=2))
     else:
         click.echo("\n".join(_text(overview)))
-    states = {line.work.state for line in overview.lines}
+    states = {line.run.state for line in overview.lines}
     if selection.problems or states - {"DONE"}:
         sys.exit(FAILED if states & {"FAILED", "DIVERGED"} else INCOMPLETE)
 
@@ -149,7 +141,7 @@ def _watch(given: dict[str, Any], seconds: float = 5.0) -> None:
             while True:
                 overview = Overview(Selection(given))
                 live.update(Text("\n".join(_text(overview))), refresh=True)
-                if all(line.work.state == "DONE" for line in overview.lines):
+                if all(line.run.state == "DONE" for line in overview.lines):
                     return
                 time.sleep(seconds)
     except KeyboardInterrupt:
@@ -159,40 +151,39 @@ def _watch(given: dict[str, Any], seconds: float = 5.0) -> None:
 def _text(overview: Overview) -> list[str]:
     """Return one line a run: its name, each target with its state, and notes; then what went wrong."""
     lines = overview.lines
-    width = max((len(line.item.name) for line in lines), default=0)
+    width = max((len(line.run.name) for line in lines), default=0)
     text = []
     for line in lines:
-        cells = "  ".join(f"{target} {line.work.state_of(target):8}" for target in line.item.targets)
-        text.append(f"{line.item.name.ljust(width)}  {cells}  {', '.join(line.notes)}".rstrip())
+        cells = "  ".join(f"{target} {line.run.state_of(target):8}" for target in line.run.targets)
+        text.append(f"{line.run.name.ljust(width)}  {cells}  {', '.join(line.notes)}".rstrip())
     for line in lines:
-        failed = line.work.state in ("FAILED", "DIVERGED")
+        failed = line.run.state in ("FAILED", "DIVERGED")
         if failed or (line.over and not line.cancelled):
-            text += ["", f"{line.item.name}: {line.work.error if failed else 'ended without a result'}"]
+            text += ["", f"{line.run.name}: {line.run.error if failed else 'ended without a result'}"]
             if line.log is not None:
                 text += [f"  {line.log}", *(f"  | {said}" for said in last_lines(line.log, TAIL))]
-    text.append(f"{len(lines)} run{'' if len(lines) == 1 else 's'}: {tally(line.work.state for line in lines)}")
+    text.append(f"{len(lines)} run{'' if len(lines) == 1 else 's'}: {tally(line.run.state for line in lines)}")
     return [*text, overview.remark] if overview.remark else text
 
 
 def _as_data(line: Line) -> dict[str, Any]:
-    item = line.item
-    request = item.planned.request
+    run, request = line.run, line.run.request
     return {
-        "row": item.planned.row.id,
+        "row": run.row.id,
         "method": request.method,
         "folder": row_name(request),
         "seed": request.seed,
         "fold": request.fold.index if request.fold is not None else None,
         "source": request.source,
-        "state": line.work.state,
-        "targets": {target: line.work.state_of(target) for target in item.targets},
+        "state": run.state,
+        "targets": {target: run.state_of(target) for target in run.targets},
         "progress": line.progress,
         "slurm": line.ticket.slurm if line.ticket is not None else None,
         "queue": line.waiting.described if line.waiting is not None else None,
         "code_changed": line.code_changed,
-        "path": str(item.run.path) if item.run is not None else None,
+        "path": str(run.stored.path) if run.stored is not None else None,
         "log": str(line.log) if line.log is not None else None,
-        "error": line.work.error,
+        "error": run.error,
     }
 
 

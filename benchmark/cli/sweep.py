@@ -16,7 +16,7 @@ from ..launching.slurm.cluster import Cluster, read_cluster
 from ..launching.slurm.queue import read_queue, require_slurm
 from ..launching.slurm.submissions import read_tickets
 from ..outcomes.estimate import estimate_hours
-from ..outcomes.plan import AGAIN, Work, tally
+from ..outcomes.planned_run import AGAIN, PlannedRun, tally
 from ..settings import build, grid_shape
 from ..spec import RunRequest
 from ..storage.lease import Lease
@@ -102,7 +102,7 @@ def retry(**given: Any) -> None:
 def cancel(**given: Any) -> None:
     """Stop a suite's runs, wherever they wait or run; each saves a checkpoint, and `bench sweep` continues it."""
     selection = Selection(given)
-    pending = (work.file for work in selection.work() if work.state != "DONE")
+    pending = (run.job for run in selection.planned_runs() if run.state != "DONE")
     for line in cancel_jobs([file for file in pending if file.path.exists()], selection.jobs_folder):
         click.echo(line)
 
@@ -123,10 +123,10 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
         starts=STARTS,
         checkpoint_interval=given["checkpoint_interval"],
     )
-    everything = selection.work(place)
-    chosen = [work for work in everything if work.state in states and work.state != "DONE"]
+    everything = selection.planned_runs(place)
+    chosen = [run for run in everything if run.state in states and run.state != "DONE"]
     _announce(selection, everything, chosen, states)
-    files = [work.file for work in chosen]
+    files = [run.job for run in chosen]
     _check_settings([file.job.request for file in files], selection.inventory)
     if given["dry_run"]:
         for file in files:
@@ -139,7 +139,7 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
     else:
         _run_here(files, given["jobs"])
     selection.rescan()
-    left = {work.state for work in selection.work(place)} - {"DONE"}
+    left = {run.state for run in selection.planned_runs(place)} - {"DONE"}
     if left & {"FAILED", "DIVERGED"}:
         sys.exit(FAILED)
     if left or selection.unavailable():
@@ -147,22 +147,23 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
 
 
 def _announce(
-    selection: Selection, everything: Sequence[Work], chosen: Sequence[Work], states: tuple[State, ...]
+    selection: Selection, everything: Sequence[PlannedRun], chosen: Sequence[PlannedRun], states: tuple[State, ...]
 ) -> None:
     """Say what is there, what will be done and how long that takes, and what is left alone."""
     for row in selection.unavailable():
         click.echo(f"bench: row {row!r} is left out: its method is not in this version", err=True)
-    counts = tally(work.state for work in everything)
-    click.echo(f"{selection.suite.name}: {len(everything)} runs ({counts}); {len(chosen)} to do")
-    items = [work.item for work in chosen]
-    if items:
-        untrained = [item for item in items if not item.trained]
-        scored = sum(item.state_of(target) != "DONE" for item in items for target in (*item.targets, HELD_OUT))
-        estimate = estimate_hours(untrained, selection.runs)
+    click.echo(
+        f"{selection.suite.name}: {len(everything)} runs ({tally(run.state for run in everything)}); "
+        f"{len(chosen)} to do"
+    )
+    if chosen:
+        untrained = [run for run in chosen if not run.trained]
+        scored = sum(run.state_of(target) != "DONE" for run in chosen for target in (*run.targets, HELD_OUT))
+        estimate = estimate_hours(untrained, selection.stored)
         click.echo(f"{len(untrained)} to train, {scored} evaluations; {estimate.described}")
-    for work in everything:
-        if work.state != "DONE" and work.state not in states:
-            click.echo(f"  {work.item.name} is {work.state}: {work.error or 'see bench retry'}")
+    for run in everything:
+        if run.state != "DONE" and run.state not in states:
+            click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")
 
 
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:

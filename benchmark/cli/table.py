@@ -9,15 +9,15 @@ import click
 from ..errors import INCOMPLETE
 from ..scoring.metrics import DSC, MEASURES
 from ..storage.files import write_text
-from ..tables.build import TableOptions, build_table
-from ..tables.render import FORMATS, render
 from . import options
 from .selection import Selection, suite_options
+
+FORMATS = ("csv", "markdown", "latex", "json")
 
 
 @click.command()
 @suite_options
-@click.option("--format", "form", type=click.Choice(list(FORMATS)), default="markdown", show_default=True)
+@click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
 @click.option(
     "--metric",
     type=click.Choice(list(MEASURES)),
@@ -61,13 +61,13 @@ def table(form: str, output: Path | None, conventions: bool, final: bool, **give
 
 def _table(selection: Selection, form: str, given: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     """Return the table as text, and its holes."""
+    from ..tables.build import TableOptions, build_table
+    from ..tables.render import render
+
     shown = TableOptions(
-        choice=selection.choice,
-        published=not given["no_published"],
-        held_out=given["held_out"],
-        measure=MEASURES[given["metric"]],
+        published=not given["no_published"], held_out=given["held_out"], measure=MEASURES[given["metric"]]
     )
-    made = build_table(selection.suite, selection.runs, shown, selection.inventory)
+    made = build_table(selection.results(), shown)
     return render(made, form), made.missing
 
 
@@ -76,8 +76,7 @@ def _conventions(selection: Selection, form: str, given: dict[str, Any]) -> tupl
     from ..comparisons.conventions import build_conventions
     from ..comparisons.conventions_text import render_conventions
 
-    suite, measure = selection.suite.narrowed(selection.choice), MEASURES[given["metric"]]
-    made = build_conventions(suite, selection.runs, selection.inventory, measure, given["held_out"])
+    made = build_conventions(selection.results(), MEASURES[given["metric"]], given["held_out"])
     return render_conventions(made, form), made.missing
 
 

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UsageError, unknown
-from ..outcomes.aggregate import SeedResult, tally
-from ..outcomes.collect import Collected
 from ..outcomes.paired_scores import pair
+from ..outcomes.results import SuiteResults
+from ..outcomes.scores import contenders
+from ..scoring.metrics import DSC, Measure
 from ..statistics import Comparison, compare, holm
 from ..suites.suite import Column, Row, Suite
-from ..tables.build import Heading, column_headings, holes
+from ..tables.build import Heading, column_headings
 from .ranking import RankStability, rank_stability
 
 MISSED = (
@@ -87,121 +88,102 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     return found[0]
 
 
-def overall_headings(collected: Collected) -> list[Heading]:
-    """Return one printed column a target: all its cases, by the protocol's average; else each group it prints."""
+def overall_headings(results: SuiteResults, metric: Measure = DSC) -> list[Heading]:
+    """Return one printed column a target: all its cases, by the protocol's average; else each stratum it prints."""
     chosen = []
-    for column in collected.columns:
-        headings = group_headings(collected, column)
-        chosen += [one for one in headings if one.group in ("all", "average")] or headings
+    for column in results.suite.columns:
+        headings = stratum_headings(results, column, metric)
+        chosen += [heading for heading in headings if heading.group in ("all", "average")] or headings
     return chosen
 
 
-def group_headings(collected: Collected, column: Column) -> list[Heading]:
-    """Return the groups of cases that a target prints, "average" only as the protocol means it."""
-    average = collected.suite.sections()["evaluation"].average
-    return [one for one in column_headings(column, average, collected.units[column]) if one.headline]
+def stratum_headings(results: SuiteResults, column: Column, metric: Measure = DSC) -> list[Heading]:
+    """Return the strata that a target prints, "average" only as the protocol means it."""
+    headings = column_headings(column, results.scoring.average, results.unit(column, metric))
+    return [heading for heading in headings if heading.headline]
 
 
-def contrast_rows(collected: Collected, rows: Sequence[Row], other: Row, headings: Sequence[Heading]) -> Family:
+def contrast_rows(
+    results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Measure = DSC
+) -> Family:
     """Return the comparisons of rows with one other row; together they are the family of Holm's adjustment.
 
     Args:
-        collected: what is there of the suite.
+        results: of the suite.
         rows: to compare; the other one is left out of them.
         other: the baseline.
-        headings: where.
+        headings: printed columns.
+        metric: to compare.
 
     Cells without all their seeds are left out and named.
     """
     rows = [row for row in rows if row.id != other.id]
-    made, missing = [], _holes(collected, [*rows, other], headings)
+    compared, columns = [], dict.fromkeys(heading.column for heading in headings)
+    missing = list(results.holes(metric, columns, [*rows, other]))
     for heading in headings:
         for row in rows:
-            if not all(is_complete(collected, one, heading) for one in (row, other)):
+            if not all(results.is_complete(each, heading.column, metric) for each in (row, other)):
                 continue
-            comparison = _compare(collected, row, other, heading)
+            comparison = _compare(results, row, other, heading, metric)
             if comparison.cases:
-                made.append((row, heading, comparison))
+                compared.append((row, heading, comparison))
             else:
                 missing.append(
-                    f"{row.label} and {other.label} on {_where(heading)}: no case has a score of every seed of both"
+                    f"{row.label} and {other.label} on {_place(heading)}: no case has a score of every seed of both"
                 )
-    adjusted = holm([comparison.p for _, _, comparison in made])
-    contrasts = [Contrast(row, other, where, c, p) for (row, where, c), p in zip(made, adjusted, strict=True)]
+    adjusted = holm([comparison.p for _, _, comparison in compared])
+    contrasts = [Contrast(row, other, h, c, p) for (row, h, c), p in zip(compared, adjusted, strict=True)]
     return Family(tuple(contrasts), tuple(missing))
 
 
-def rank_rows(collected: Collected, headings: Sequence[Heading]) -> list[Ranking]:
+def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Measure = DSC) -> list[Ranking]:
     """Return a ranking for each printed column where at least two rows can be ranked.
 
-    Left out are rows that saw the target, that lack seeds, or have a seed without any score, and more misses than
-    others under a measure that leaves misses out; and cases without a score of every seed of the rows that are left.
+    Left out are rows that are no contenders there, or have a seed without any score; and cases without a score of
+    every seed of the rows that are left.
     """
-    made = []
+    rankings = []
     for heading in headings:
-        rows = _competing(collected, heading)
+        cells = {
+            row.id: [results.cell(row, heading.column, heading.group, heading.average, metric)]
+            for row in results.suite.rows
+        }
+        rows = contenders(results.suite.rows, cells)
         if not rows:
             continue
-        paired = pair([_seeds(collected, row, heading) for row in rows], heading.group, heading.average)
+        paired = pair([results.row_scores(r, heading.column, metric) for r in rows], heading.group, heading.average)
         scored = [not np.isnan(scores).all(axis=1).any() for scores in paired.scores]
         kept = list(itertools.compress(paired.scores, scored))
         if len(kept) > 1 and not np.isnan(np.concatenate(kept)).any(axis=0).all():
-            stability = rank_stability(kept, paired.strata, collected.measure.better)
-            made.append(Ranking(heading, tuple(itertools.compress(rows, scored)), stability))
-    return made
+            stability = rank_stability(kept, paired.strata, metric.better)
+            rankings.append(Ranking(heading, tuple(itertools.compress(rows, scored)), stability))
+    return rankings
 
 
-def pairing_notes(collected: Collected, headings: Sequence[Heading]) -> list[str]:
+def pairing_notes(results: SuiteResults, headings: Sequence[Heading], metric: Measure = DSC) -> list[str]:
     """Return why paired means may not be those of the table, as sentences: misses, and classes not defined."""
     notes, uneven = [], False
     for heading in headings:
-        rows = [row for row in collected.suite.rows if is_complete(collected, row, heading)]
-        tallies = {row.label: tally(_seeds(collected, row, heading), heading.group) for row in rows}
-        several = any(len(_seeds(collected, row, heading)[0].scores.classes) > 1 for row in rows)
+        rows = [row for row in results.suite.rows if results.is_complete(row, heading.column, metric)]
+        scores = {row.label: results.row_scores(row, heading.column, metric) for row in rows}
+        tallies = {label: there.tally(heading.group) for label, there in scores.items()}
+        several = any(len(there.classes) > 1 for there in scores.values())
         uneven |= several and any(undefined for undefined, _ in tallies.values())
-        if collected.measure.skips_misses and any(missed for _, missed in tallies.values()):
+        if metric.skips_misses and any(missed for _, missed in tallies.values()):
             counts = ", ".join(f"{label} {missed}" for label, (_, missed) in tallies.items())
-            notes.append(f"Misses on {_where(heading)}, which {collected.measure.short} leaves out: {counts}")
+            notes.append(f"Misses on {_place(heading)}, which {metric.short} leaves out: {counts}")
     return notes + ([MISSED] if notes else []) + ([UNEVEN] if uneven else [])
 
 
-def is_complete(collected: Collected, row: Row, heading: Heading) -> bool:
-    """Return whether a row has all the suite's seeds on a target."""
-    scores = collected.scores[row.id, heading.column]
-    return scores.standing == "planned" and len(scores.seeds) == len(collected.suite.seeds)
-
-
-def _competing(collected: Collected, heading: Heading) -> list[Row]:
-    """Return the rows to rank; as in a table, none ranks well by predicting less."""
-    rows = [row for row in collected.suite.rows if row.saw_source_alone and is_complete(collected, row, heading)]
-    if not collected.measure.skips_misses:
-        return rows
-    missed = [_misses(collected, row, heading) for row in rows]
-    return [row for row, count in zip(rows, missed, strict=True) if count == min(missed)]
-
-
-def _misses(collected: Collected, row: Row, heading: Heading) -> int:
-    return tally(_seeds(collected, row, heading), heading.group)[1]
-
-
-def _where(heading: Heading) -> str:
+def _place(heading: Heading) -> str:
     return f"{heading.column.label} {heading.label}".strip()
 
 
-def _seeds(collected: Collected, row: Row, heading: Heading) -> tuple[SeedResult, ...]:
-    return collected.scores[row.id, heading.column].seeds
-
-
-def _holes(collected: Collected, rows: Sequence[Row], headings: Sequence[Heading]) -> list[str]:
-    """Return a line for each cell among these that is not complete."""
-    columns = tuple(dict.fromkeys(heading.column for heading in headings))
-    return list(holes(replace(collected, suite=replace(collected.suite, rows=tuple(rows)), columns=columns)))
-
-
-def _compare(collected: Collected, row: Row, other: Row, heading: Heading) -> Comparison:
-    paired = pair([_seeds(collected, one, heading) for one in (row, other)], heading.group, heading.average)
+def _compare(results: SuiteResults, row: Row, other: Row, heading: Heading, metric: Measure) -> Comparison:
+    scores = [results.row_scores(each, heading.column, metric) for each in (row, other)]
+    paired = pair(scores, heading.group, heading.average)
     first, second = paired.scores
-    found = compare(first, second, paired.strata)
-    if collected.measure.better == "higher":
-        return found
-    return replace(found, wins=found.losses, losses=found.wins)
+    comparison = compare(first, second, paired.strata)
+    if metric.better == "higher":
+        return comparison
+    return replace(comparison, wins=comparison.losses, losses=comparison.wins)

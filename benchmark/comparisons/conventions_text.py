@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import unknown
-from ..outcomes.aggregate import Cell
+from ..outcomes.scores import Cell
 from ..scoring.metrics import Measure
 from ..storage.run_folder import to_csv
 from ..tables import latex_text as latex

@@ -1,5 +1,6 @@
 """Which cases of a suite a figure shows, and every row's stored prediction of each; nothing is predicted anew."""
 
+import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,12 @@ from ssdg.datasets.base import Case, Domain, Task
 
 from ..data.images import read_prediction
 from ..errors import UsageError, unknown
-from ..outcomes.aggregate import case_scores
-from ..outcomes.collect import NOT_RUN, REASONS
-from ..outcomes.plan import Item
-from ..scoring.metrics import DSC
+from ..outcomes.planned_run import NOT_RUN, REASONS, PlannedRun, hole_reason
+from ..outcomes.results import SuiteResults
+from ..outcomes.scores import evaluation_scores
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import prediction_path
-from ..suites.suite import Column, Inventory, Row, Suite
+from ..storage.run_folder import CASE_COLUMNS, prediction_path
+from ..suites.suite import Column, Row
 from ..tables.wording import row_label
 from .case_view import CaseView, errors, painted, require_counts, view_case
 from .predictions import Panel, Strip
@@ -28,59 +28,6 @@ OUTCOMES = {"tp": "found (TP)", "fp": "false (FP)", "fn": "missed (FN)"}
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluated:
-    """A finished evaluation of a row: one seed, of a cross-validation one fold of it."""
-
-    seed: int
-    evaluation: StoredEvaluation
-    item: Item
-
-
-@dataclass(frozen=True, slots=True)
-class Results:
-    """What is there of a suite, and where its images are.
-
-    Attributes:
-        suite: already narrowed.
-        items: its planned runs with what is on disk of each.
-        inventory: the methods and tasks there are.
-        data_root: the folder of the data sets.
-    """
-
-    suite: Suite
-    items: Sequence[Item]
-    inventory: Inventory
-    data_root: Path
-
-    def of(self, row: Row, column: Column) -> Iterator[Evaluated]:
-        """Yield a row's finished evaluations on a target, in the order of the seeds."""
-        for item in self._planned(row, column):
-            found = item.evaluation(column.target)
-            if found is not None:
-                yield Evaluated(item.planned.request.seed, found, item)
-
-    def scores(self, one: Evaluated, task: Task) -> dict[str, float]:
-        """Return the DSC (0..1) of each case of an evaluation: the mean over its classes that are defined."""
-        scoring = one.item.planned.request.evaluation
-        scores = case_scores(one.evaluation, DSC, scoring.region_in(task.ndim), scoring.empty)
-        defined = ~np.isnan(scores.values)
-        means = np.where(defined, scores.values, 0).sum(axis=1) / np.maximum(defined.sum(axis=1), 1)
-        return {case: float(mean) for case, mean in zip(scores.cases, means, strict=True)}
-
-    def reason(self, row: Row, column: Column) -> str:
-        """Return why a row has no prediction to show on a target."""
-        standing = self.suite.standing(row, column, self.inventory)
-        if standing != "planned":
-            return {"unavailable": "not in this version", "not-applicable": "does not apply"}[standing]
-        runs = [item.run for item in self._planned(row, column)]
-        found = {NOT_RUN if run is None else REASONS[run.state] for run in runs}
-        return next((reason for reason in (*REASONS.values(), NOT_RUN) if reason in found), NOT_RUN)
-
-    def _planned(self, row: Row, column: Column) -> list[Item]:
-        return [i for i in self.items if i.planned.row.id == row.id and column in i.planned.columns]
-
-
-@dataclass(frozen=True, slots=True)
 class Chosen:
     """A case to show, and why this one."""
 
@@ -88,22 +35,21 @@ class Chosen:
     why: str
 
 
-def choose_case(results: Results, column: Column, wanted: Sequence[str]) -> Chosen | None:
+def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) -> Chosen | None:
     """Return the case to show of a target, None where no row has a result on it.
 
     Unless one of ``wanted`` is there: the case whose DSC is the median (the lower of two) of the source-only row, or
     of the first row with results where the suite has none, in the first seed that is there.
     """
-    task = results.inventory.task(column.task)
     rows = sorted(results.suite.rows, key=lambda row: row.setting != "source-only" or not row.saw_source_alone)
     for row in rows:
-        found = list(results.of(row, column))
-        if not found:
+        scored = list(_scored(results, row, column))
+        if not scored:
             continue
-        scores: dict[str, float] = {}
-        for one in found:
-            if one.seed == found[0].seed:
-                scores |= results.scores(one, task)
+        (first, evaluation), scores = scored[0], dict[str, float]()
+        for run, other in scored:
+            if run.request.seed == first.request.seed:
+                scores |= case_scores(results, column, other)
         for case in wanted:
             if case in scores:
                 return Chosen(case, f"{column.label}: case {case}, as asked for")
@@ -111,10 +57,34 @@ def choose_case(results: Results, column: Column, wanted: Sequence[str]) -> Chos
         case = ranked[(len(ranked) - 1) // 2]
         return Chosen(
             case,
-            f"{column.label}: case {case}, whose DSC by {row.label} (seed {found[0].seed}) is the median of "
-            f"{_of_published(found[0].evaluation, len(ranked))} cases",
+            f"{column.label}: case {case}, whose DSC by {row.label} (seed {first.request.seed}) is the median of "
+            f"{_of_published(evaluation, len(ranked))} cases",
         )
     return None
+
+
+def case_scores(results: SuiteResults, column: Column, evaluation: StoredEvaluation) -> dict[str, float]:
+    """Return the DSC (0..1) of each case of an evaluation: the mean over its classes that are defined, else 0."""
+    ndim = results.inventory.task(column.task).ndim
+    scores = evaluation_scores(results.counts.case_file(evaluation), results.scoring, ndim)
+    return dict(zip(scores.cases, np.nan_to_num(scores.case_means()[0]).tolist(), strict=True))
+
+
+def _scored(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[PlannedRun, StoredEvaluation]]:
+    """Yield a row's finished evaluations on a target with their runs, in the order of the seeds."""
+    for run in results.counts.runs_of(row, column):
+        evaluation = run.evaluation(column.target)
+        if evaluation is not None:
+            yield run, evaluation
+
+
+def _reason(results: SuiteResults, row: Row, column: Column) -> str:
+    """Return why a row has no prediction to show on a target."""
+    standing = results.counts.standing(row, column)
+    if standing != "planned":
+        return {"unavailable": "not in this version", "not-applicable": "does not apply"}[standing]
+    runs = results.counts.runs_of(row, column)
+    return hole_reason(NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs)
 
 
 def _of_published(evaluation: StoredEvaluation, scored: int) -> str:
@@ -122,7 +92,7 @@ def _of_published(evaluation: StoredEvaluation, scored: int) -> str:
     return str(scored) if published == scored else f"the {scored} there are of {published}"
 
 
-def make_strip(results: Results, column: Column, chosen: Chosen) -> tuple[Strip, Domain]:
+def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root: Path) -> tuple[Strip, Domain]:
     """Return the image, the label and every row's prediction of a case, and the domain it is of.
 
     Raises:
@@ -130,11 +100,11 @@ def make_strip(results: Results, column: Column, chosen: Chosen) -> tuple[Strip,
         UsageError: the data there are not those that were scored.
     """
     task = results.inventory.task(column.task)
-    domain = task.domain(column.target)(results.data_root)
+    domain = task.domain(column.target)(data_root)
     case = next((one for one in domain.cases if one.id == chosen.case and one.label is not None), None)
     if case is None:
         labelled = [one.id for one in domain.cases if one.label is not None]
-        raise unknown(f"labelled case of {column.target} under {results.data_root}", chosen.case, labelled)
+        raise unknown(f"labelled case of {column.target} under {data_root}", chosen.case, labelled)
     reader = _Reader(results, column, task, domain, case)
     panels = (*reader.truth(), *(reader.prediction(row) for row in results.suite.rows))
     return Strip(f"{column.label}, case {case.id}", reader.view.aspect, panels), domain
@@ -151,7 +121,7 @@ def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
     return legend
 
 
-def note_of(results: Results, tasks: Sequence[Task], cases: Sequence[str]) -> str:
+def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) -> str:
     """Return what is written under the figure: the cases with their origin, what is shown, how it was scored."""
     scored = "inside the field of view" if results.suite.sections()["evaluation"].region == "foreground" else "whole"
     sentences = list(cases)
@@ -175,7 +145,7 @@ def class_colours(task: Task) -> dict[int, str]:
 class _Reader:
     """Panels of one case."""
 
-    def __init__(self, results: Results, column: Column, task: Task, domain: Domain, case: Case) -> None:
+    def __init__(self, results: SuiteResults, column: Column, task: Task, domain: Domain, case: Case) -> None:
         self.results, self.column, self.task = results, column, task
         sections = results.suite.sections()
         self.view: CaseView = view_case(case, domain, task, sections["preprocess"])
@@ -191,18 +161,19 @@ class _Reader:
 
     def prediction(self, row: Row) -> Panel:
         """Return a row's prediction with its score, or why there is none."""
-        for one in self.results.of(row, self.column):
-            scores = self.results.scores(one, self.task)
+        for _, evaluation in _scored(self.results, row, self.column):
+            scores = case_scores(self.results, self.column, evaluation)
             if self.case not in scores:
                 continue
-            path = prediction_path(one.evaluation.path, self.case, self.task.ndim)
+            path = prediction_path(evaluation.path, self.case, self.task.ndim)
             if not path.exists():
                 return Panel(row_label(row), reason="prediction not kept")
             predicted = read_prediction(path)
-            rows = [line for line in one.evaluation.rows() if line["case"] == self.case]
+            lines = csv.DictReader(self.results.counts.case_file(evaluation).lines, CASE_COLUMNS)
+            rows = [line for line in lines if line["case"] == self.case]
             require_counts(self.view, predicted, rows, len(self.task.classes), str(path))
             return self._panel(row_label(row), self.view.plane(predicted), f"{100 * scores[self.case]:.1f}")
-        return Panel(row_label(row), reason=self.results.reason(row, self.column))
+        return Panel(row_label(row), reason=_reason(self.results, row, self.column))
 
     def _panel(self, title: str, labels: NDArray[np.uint8], below: str) -> Panel:
         if len(self.task.classes) == 2:
@@ -210,14 +181,14 @@ class _Reader:
         return Panel(title, painted(labels, class_colours(self.task)), below, outline=self.label)
 
 
-def require_cases(results: Results, wanted: Sequence[str]) -> None:
+def require_cases(results: SuiteResults, wanted: Sequence[str]) -> None:
     """Raise UsageError for a case asked for that no target of the suite has scored."""
     scored = {
         case
         for column in results.suite.columns
         for row in results.suite.rows
-        for one in results.of(row, column)
-        for case in results.scores(one, results.inventory.task(column.task))
+        for _, evaluation in _scored(results, row, column)
+        for case in results.counts.case_file(evaluation).layout.cases
     }
     for case in wanted:
         if scored and case not in scored:

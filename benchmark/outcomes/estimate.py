@@ -1,19 +1,17 @@
-"""How long runs will take, from the history of those that are done."""
+"""Training time of planned runs, estimated from the history of finished ones."""
 
-import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 from ..spec import RunRequest
 from ..storage.results_reader import StoredRun
-from .plan import Item
+from .planned_run import PlannedRun
 
 SAMPLES = 3
-"""Runs looked at for each kind; they differ in the seed alone."""
+"""Finished runs that are read for each kind; they differ in the seed alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,27 +31,22 @@ class Estimate:
         return "; ".join(parts) or "no training"
 
 
-def estimate_hours(items: Sequence[Item], runs: Iterable[StoredRun]) -> Estimate:
-    """Estimate the training time of items from finished runs.
+def estimate_hours(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> Estimate:
+    """Estimate the training time of planned runs from the histories of finished ones.
 
     Seconds an epoch come from those of the same task, method, network, grid, batch size and selection, on whatever
     device.
     """
-    alike: defaultdict[tuple[Any, ...], list[Path]] = defaultdict(list)
-    for run in runs:
+    finished: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
+    for run in stored:
         if run.state == "DONE":
-            alike[_kind(run.spec.request)].append(run.path)
-    wanted = [_kind(item.planned.request) for item in items]
-    seconds = {kind: _seconds_an_epoch(alike[kind][:SAMPLES]) for kind in set(wanted) if kind in alike}
-    hours, known, unknown = 0.0, 0, dict[str, None]()
-    for item, kind in zip(items, wanted, strict=True):
-        each = seconds.get(kind)
-        if each is None:
-            unknown[item.planned.row.id] = None
-        else:
-            hours += each * item.planned.request.training.epochs / 3600
-            known += 1
-    return Estimate(hours, known, tuple(unknown))
+            finished[_kind(run.spec.request)].append(run)
+    kinds = {_kind(run.request) for run in planned}
+    seconds = {kind: _seconds_an_epoch(finished[kind][:SAMPLES]) for kind in kinds if kind in finished}
+    epochs = [(run, seconds.get(_kind(run.request))) for run in planned]
+    hours = sum(each * run.request.training.epochs / 3600 for run, each in epochs if each is not None)
+    unknown = tuple(dict.fromkeys(run.row.id for run, each in epochs if each is None))
+    return Estimate(hours, sum(each is not None for _, each in epochs), unknown)
 
 
 def _kind(request: RunRequest) -> tuple[Any, ...]:
@@ -68,20 +61,6 @@ def _kind(request: RunRequest) -> tuple[Any, ...]:
     )
 
 
-def _seconds_an_epoch(paths: Iterable[Path]) -> float | None:
-    found = [float(row["seconds"]) for path in paths for row in read_history(path) if row.get("seconds")]
-    return median(found) if found else None
-
-
-def read_history(run: Path) -> list[dict[str, str]]:
-    """Return the rows of a run's ``history.csv``, values as text; none where there is no such file."""
-    try:
-        with (run / "history.csv").open(newline="") as stream:
-            return list(csv.DictReader(stream))
-    except OSError:
-        return []
-
-
-def training_seconds(history: Iterable[Mapping[str, str]]) -> float:
-    """Return the time of all epochs of a history; ValueError or TypeError where it is damaged."""
-    return sum(float(row.get("seconds") or 0) for row in history)
+def _seconds_an_epoch(runs: Iterable[StoredRun]) -> float | None:
+    seconds = [float(row["seconds"]) for run in runs for row in run.history if row.get("seconds")]
+    return median(seconds) if seconds else None

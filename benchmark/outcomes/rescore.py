@@ -21,16 +21,14 @@ from ssdg.datasets.base import DataError, Domain, Task
 from ..data.preprocess import label_map_of
 from ..data.run_data import Shelf, find_domain
 from ..errors import UsageError
-from ..launching.job_file import job_name
 from ..launching.local import end_with_launcher
 from ..scoring.case_file import read_cases
 from ..scoring.case_shapes import CaseShapes, CaseWork, measure_case
 from ..scoring.shape_file import SHAPES, add_values, current_values, has_measure, write_shapes
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import CASE_COLUMNS, HELD_OUT, prediction_path
-from ..suites.suite import Planned
 from ..training.progress import RunObserver
-from .match import find_evaluation, match_runs
+from .planned_run import PlannedRun
 
 DEFAULT_NAMES = {2: tuple(SHAPES), 3: tuple(name for name in SHAPES if name != "cldice")}
 """By dimensions; centre lines say little of tissues and take the longest: in 3D they are asked for by name."""
@@ -70,26 +68,17 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
 
 
-def find_subjects(
-    plan: Sequence[Planned], runs: Sequence[StoredRun], tasks: Mapping[str, Task]
-) -> tuple[list[Subject], list[str]]:
-    """Return every finished evaluation that a suite's table can show, and notes about runs that are left out.
-
-    Raises:
-        UsageError: runs that cannot share a table.
-    """
-    stored, notes = match_runs(plan, runs)
+def find_subjects(runs: Iterable[PlannedRun], tasks: Mapping[str, Task]) -> list[Subject]:
+    """Return every finished evaluation of planned runs that a suite's table can show."""
     subjects = {}
-    for planned, run in zip(plan, stored, strict=True):
-        if run is None:
-            continue
-        held_out = () if planned.row.per_target else (HELD_OUT,)
-        for domain in (*held_out, *(column.target for column in planned.columns)):
-            found = find_evaluation(run, domain, planned.request)
-            if found is not None:
-                name = f"{job_name(planned.request, planned.row.id)} on {domain}"
-                subjects[found.path] = Subject(name, run, found, tasks[planned.request.task])
-    return list(subjects.values()), notes
+    for run in runs:
+        validation = () if run.row.per_target else (HELD_OUT,)
+        for domain in (*validation, *run.targets):
+            evaluation = run.evaluation(domain)
+            if run.stored is not None and evaluation is not None:
+                name = f"{run.name} on {domain}"
+                subjects[evaluation.path] = Subject(name, run.stored, evaluation, tasks[run.request.task])
+    return list(subjects.values())
 
 
 @contextmanager
@@ -226,7 +215,7 @@ class _File:
 
     def __init__(self, subject: Subject, again: bool) -> None:
         self.subject = subject
-        lines = read_cases(subject.evaluation, "image").lines
+        lines = read_cases(subject.evaluation).lines
         self.rows: dict[str, list[_Row]] = {}  # by case
         for line, values in zip(lines, csv.DictReader(lines, CASE_COLUMNS), strict=True):
             row = _Row(line, int(values["class_index"]), tuple(int(values[name]) for name in _COUNTED))

@@ -1,15 +1,12 @@
 """What a report says of single cases and classes: how they are distributed, and a breakdown by class."""
 
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..outcomes.aggregate import SeedResult
-from ..outcomes.collect import Collected
-from ..outcomes.paired_scores import pair
+from ..outcomes.results import SuiteResults
+from ..outcomes.scores import RowScores, mean_defined
 from ..suites.suite import Column
 from ..tables.build import Entry, TableRow
 from ..tables.wording import row_label
@@ -36,20 +33,20 @@ class Breakdown:
     rows: tuple[tuple[str, tuple[float | None, ...]], ...]
 
 
-def distributions(collected: Collected, baseline: str | None) -> list[Distribution]:
+def distributions(results: SuiteResults, baseline: str | None) -> list[Distribution]:
     """Return the scores of single cases on each target: means of their classes, then of the seeds.
 
     Args:
-        collected: what is there of the suite.
-        baseline: id of the row that others are held against, if there is one.
+        results: of the suite.
+        baseline: id of the row that others are compared with, if there is one.
     """
     made: list[Distribution] = []
-    for column in collected.columns:
-        strips = {}
-        for row in collected.suite.rows:
-            seeds = collected.scores[row.id, column].seeds
-            if seeds:
-                strips[row.id] = Strip(row_label(row), 100 * case_means(seeds), seeds[0].scores.strata)
+    for column in results.suite.columns:
+        strips = {
+            row.id: Strip(row_label(row), 100 * seed_means(scores), scores.strata)
+            for row in results.suite.rows
+            if (scores := results.row_scores(row, column)).seeds
+        }
         if strips:
             held = strips.get(baseline or "")
             reference = None if held is None else float(np.nanmedian(held.values))
@@ -58,35 +55,29 @@ def distributions(collected: Collected, baseline: str | None) -> list[Distributi
     return made
 
 
-def breakdowns(collected: Collected) -> list[Breakdown]:
+def breakdowns(results: SuiteResults) -> list[Breakdown]:
     """Return each target's scores by class: means over cases, then over seeds; none where there is one class."""
     made = []
-    for column in collected.columns:
+    for column in results.suite.columns:
         rows: list[tuple[str, tuple[float | None, ...]]] = []
         classes: tuple[str, ...] = ()
-        for row in collected.suite.rows:
-            seeds = collected.scores[row.id, column].seeds
-            if seeds and len(seeds[0].scores.classes) > 1:
-                classes = seeds[0].scores.classes
-                means = _mean(np.stack([_mean(seed.scores.values, 0) for seed in seeds]), 0)
+        for row in results.suite.rows:
+            scores = results.row_scores(row, column)
+            if len(scores.classes) > 1:
+                classes = scores.classes
+                means = mean_defined(mean_defined(scores.values, axis=1), axis=0)
                 rows.append((row_label(row), tuple(None if np.isnan(v) else 100 * float(v) for v in means)))
         if rows:
             made.append(Breakdown(column, classes, tuple(rows)))
     return made
 
 
-def case_means(seeds: Sequence[SeedResult]) -> NDArray[np.float64]:
-    """Return each case's score (0..1): the mean of its classes, then of the seeds; in the first seed's order."""
-    return _mean(pair([seeds]).scores[0], 0)
+def seed_means(scores: RowScores) -> NDArray[np.float64]:
+    """Return each case's score (0..1): the mean of its classes, then of the seeds."""
+    return mean_defined(scores.case_means(), axis=0)
 
 
 def overall(row: TableRow, column: Column) -> Entry:
     """Return the cell that stands for a target as a whole: of all its cases where printed, else its last group."""
     found = [entry for entry in row.entries if entry.heading.column == column and entry.heading.headline]
     return next((entry for entry in found if entry.heading.group in ("all", "average")), found[-1])
-
-
-def _mean(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    with warnings.catch_warnings():  # nothing defined is NaN, and no news
-        warnings.simplefilter("ignore", RuntimeWarning)
-        return np.asarray(np.nanmean(values, axis=axis))

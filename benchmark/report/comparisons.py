@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from ..comparisons.contrasts import Contrast, contrast_rows, overall_headings, rank_rows
 from ..comparisons.render import level_text, stability_text
-from ..outcomes.collect import Collected
+from ..outcomes.results import SuiteResults
+from ..scoring.metrics import DSC
 from ..suites.suite import Row
 from ..tables.significance import ALPHA
 from ..tables.wording import heading_text, row_label
@@ -73,13 +74,13 @@ class Ranks:
     note: str  # how far the order holds
 
 
-def differences(collected: Collected, baseline: Row) -> Comparisons | None:
+def differences(results: SuiteResults, baseline: Row) -> Comparisons | None:
     """Return how every complete row differs from the baseline; None where none can be compared."""
-    headings = overall_headings(collected)
-    contrasts = contrast_rows(collected, collected.suite.rows, baseline, headings).contrasts
+    headings = overall_headings(results)
+    contrasts = contrast_rows(results, results.suite.rows, baseline, headings).contrasts
     targets = []
     for number, heading in enumerate(headings):
-        lines = tuple(_line(one, collected.measure.scale) for one in contrasts if one.heading == heading)
+        lines = tuple(_line(one, DSC.scale) for one in contrasts if one.heading == heading)
         if lines:
             targets.append(Differences(f"forest-{number}", heading_text(heading), lines))
     if not targets:
@@ -94,10 +95,10 @@ def differences(collected: Collected, baseline: Row) -> Comparisons | None:
     return Comparisons(note, tuple(targets))
 
 
-def ranks(collected: Collected) -> list[Ranks]:
+def ranks(results: SuiteResults) -> list[Ranks]:
     """Return how firm the ranking of the complete rows that saw the source alone is, by target."""
     made = []
-    for ranking in rank_rows(collected, overall_headings(collected)):
+    for ranking in rank_rows(results, overall_headings(results)):
         found = ranking.stability
         order = sorted(range(len(ranking.rows)), key=lambda place: (found.ranks[place], found.expected[place]))
         lines = tuple(

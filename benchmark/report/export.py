@@ -8,25 +8,22 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
-from ..outcomes.collect import collect
-from ..outcomes.plan import survey
+from ..outcomes.opening import PROVENANCE
+from ..outcomes.results import SuiteResults
+from ..outcomes.run_records import RUN_COLUMNS, run_record
 from ..scoring.metrics import DSC, Measure
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import to_csv
-from ..suites.suite import Choice, Suite
-from ..tables.build import Table, build_table
+from ..tables.build import Table, TableOptions, build_table
 from ..tables.render import render
-from .export_rows import RUN_COLUMNS, case_rows, run_row, scored_by
-from .gather import Report, Source
+from .export_rows import cases_csv
+from .gather import Report
 from .page import render_page
 from .provenance import provenance
-
-PROVENANCE = "provenance.json"
-"""Lists the other files with their digests: what an export wrote, and may replace."""
 
 WRITTEN = re.compile(r"(cases\.csv|runs\.csv|report\.html|table(-[a-z0-9-]+)?\.(csv|md|tex))")
 """Names that an export gives, beside its provenance."""
@@ -43,39 +40,35 @@ class Export:
     missing: tuple[str, ...]  # holes of the tables
 
 
-def export_suite(suite: Suite, source: Source, measures: Sequence[Measure] = ()) -> Export:
+def export_suite(results: SuiteResults, metrics: Sequence[Measure] = (), validation: bool = False) -> Export:
     """Return the files of a suite's results.
 
     Args:
-        suite: to be narrowed by the options' choice.
-        source: where the facts come from; its options are those of the tables, and its page is always public.
-        measures: what to make further tables of, beside the Dice coefficient.
+        results: of the suite.
+        metrics: of further tables.
+        validation: whether tables have the scores on the source's validation cases.
 
     Raises:
-        UsageError: a name that is not in the suite, runs on different data, or a damaged results file.
+        UsageError: runs on different data, or a damaged results file.
     """
     tables = {
-        measure: build_table(suite, source.runs, replace(source.options, measure=measure), source.inventory)
-        for measure in dict.fromkeys((DSC, *measures))
+        metric: build_table(results, TableOptions(held_out=validation, measure=metric))
+        for metric in dict.fromkeys((DSC, *metrics))
     }
-    chosen = suite.narrowed(source.options.choice)
-    items = survey(chosen.requests(Choice(), source.inventory), source.runs)
-    collected = collect(chosen, source.runs, source.inventory, held_out=True)
-    scored = scored_by(items, collected)
-    runs = [run_row(item) for item in items]
+    runs = [run_record(run) for run in results.planned_runs]
     files = {
-        "cases.csv": to_csv(*case_rows(scored, source.inventory)),
+        "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
         **{
-            f"{_stem(measure)}.{ending}": render(table, form)
-            for measure, table in tables.items()
+            f"{_stem(metric)}.{ending}": render(table, form)
+            for metric, table in tables.items()
             for ending, form in FORMATS.items()
         },
-        "report.html": render_page(Report(suite, _published(source))),
+        "report.html": render_page(Report(results, public=True)),
     }
     missing = tuple(_holes(tables))
     origin = {
-        **provenance(collected, source.inventory, items, runs, scored),
+        **provenance(results, runs),
         "complete": not missing,
         "missing": list(missing),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
@@ -85,14 +78,6 @@ def export_suite(suite: Suite, source: Source, measures: Sequence[Measure] = ())
 
 def _stem(measure: Measure) -> str:
     return "table" if measure is DSC else f"table-{measure.name}"
-
-
-def _published(source: Source) -> Source:
-    """Return the source of a page that anybody may see."""
-    count = len(source.problems)
-    problems = [f"{count} folder{'' if count == 1 else 's'} of the results"] if count else []
-    options = replace(source.options, held_out=False)  # the page has sections of its own for them
-    return replace(source, options=options, problems=problems, data_root=None, public=True)
 
 
 def _holes(tables: Mapping[Measure, Table]) -> list[str]:

@@ -1,126 +1,64 @@
-"""The rows of an export's ``cases.csv`` and ``runs.csv``: all that a suite's tables are computed from."""
+"""``cases.csv`` of an export: every count and score that a suite's tables are computed from."""
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import io
+from collections.abc import Iterator
 
-from ..outcomes.collect import Collected
-from ..outcomes.estimate import read_history, training_seconds
-from ..outcomes.plan import Item
-from ..scoring.case_file import read_cases
+from ..outcomes.planned_run import PlannedRun
+from ..outcomes.results import SuiteResults
+from ..outcomes.run_records import run_key, scored_evaluations
+from ..outcomes.scores import evaluation_scores
 from ..scoring.shape_file import REGIONS, SHAPES, current_values
-from ..storage.files import read_mapping
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import CASE_COLUMNS, HELD_OUT
-from ..suites.suite import Column, Inventory, Planned
-from .run_facts import selected_epoch
+from ..storage.run_folder import CASE_COLUMNS
+from ..suites.suite import Column
 
-VERSIONS = {"torch": "torch", "monai": "monai", "ssdg-bench": "ssdg_bench"}
-"""Packages whose version is a column of ``runs.csv``, with its name."""
-
-RUN_COLUMNS = (
-    *("row", "method", "version", "seed", "task", "source", "targets", "fold", "train_id", "state"),
-    *("epochs", "best_epoch", "steps", "training_seconds", "device", "threads", *VERSIONS.values()),
-    *("commit", "started", "finished"),
-)
-
-_SCORED = ("row", "seed", "task", "source", "target", "fold", "train_id", *CASE_COLUMNS, "dsc")
+_COLUMNS = ("row", "seed", "task", "source", "target", "fold", "train_id", *CASE_COLUMNS, "dsc")
 
 _SHAPES = tuple(f"{name}_{region}" for name in SHAPES for region in REGIONS)
 
 
-def scored_by(items: Iterable[Item], collected: Collected) -> list[tuple[Item, Column, StoredEvaluation]]:
-    """Return each evaluation that the scores of a suite come from, with its run and column, in the suite's order."""
-    used = {key: {one.path for one in scores.evaluations} for key, scores in collected.scores.items()}
-    found = []
-    for item in items:
-        for column in collected.columns:
-            evaluation = _evaluation(item, column)
-            if evaluation is not None and evaluation.path in used[item.planned.row.id, column]:
-                found.append((item, column, evaluation))
-    return found
-
-
-def _evaluation(item: Item, column: Column) -> StoredEvaluation | None:
-    planned = item.planned
-    held_out = Column(task=planned.request.task, source=planned.request.source, target=HELD_OUT)
-    mine = [(one.task, one.source, one.target) for one in (*planned.columns, held_out)]
-    return item.evaluation(column.target) if (column.task, column.source, column.target) in mine else None
-
-
-def case_rows(
-    scored: Iterable[tuple[Item, Column, StoredEvaluation]], inventory: Inventory
-) -> tuple[Sequence[str], list[dict[str, Any]]]:
-    """Return the columns of ``cases.csv``, and a row for each run, target, case and class.
+def cases_csv(results: SuiteResults) -> str:
+    """Return a line for each run, target, case and class.
 
     Counts are those inside the foreground and outside of it. ``dsc`` (0..1) follows the suite's region and rule for
-    empty classes. Measures of shapes are those of both regions, where `bench rescore` computed any; a value that is
+    empty classes. Metrics of masks are those of both regions, where `bench rescore` computed any; a value that is
     not defined is "nan", one that was not computed is empty.
 
     Raises:
         UsageError: a damaged results file.
     """
-    rows = [row for item, column, one in scored for row in _rows_of(item, column, one, inventory)]
-    shapes = [name for name in _SHAPES if any(row.get(name) for row in rows)]
-    return (*_SCORED, *shapes), [{name: row.get(name, "") for name in (*_SCORED, *shapes)} for row in rows]
-
-
-def _rows_of(item: Item, column: Column, evaluation: StoredEvaluation, inventory: Inventory) -> list[dict[str, Any]]:
-    from ..scoring.overlap import FROM_COUNTS  # imports numpy
-
-    rules = item.planned.request.evaluation
-    file = read_cases(evaluation, rules.region_in(inventory.task(column.task).ndim))
-    scores = FROM_COUNTS["dsc"](file.tp, file.fp, file.fn, rules.empty).tolist()
-    shapes = current_values(evaluation.path, file.lines)
-    where = {**_where(item.planned), "target": column.target, "train_id": evaluation.data.get("train_id", "")}
-    return [
-        {**where, **dict(zip(CASE_COLUMNS, values, strict=True)), "dsc": score, **shapes.get(line, {})}
-        for line, values, score in zip(file.lines, csv.reader(file.lines), scores, strict=True)
-    ]
-
-
-def _where(planned: Planned) -> dict[str, Any]:
-    request = planned.request
-    fold = "" if request.fold is None else f"{request.fold.index + 1}of{request.fold.count}"
-    return {"row": planned.row.id, "seed": request.seed, "task": request.task, "source": request.source, "fold": fold}
-
-
-def run_row(item: Item) -> dict[str, Any]:
-    """Return a planned run as a row of ``runs.csv``; what is not recorded is empty.
-
-    ``best_epoch`` counts from 1 and is the epoch whose weights are scored; ``training_seconds`` are those of the
-    epochs, without preparing data and scoring.
-    """
-    row = {
-        **dict.fromkeys(RUN_COLUMNS, ""),
-        **_where(item.planned),
-        "method": item.planned.request.method,
-        "targets": ";".join(item.targets),
-        "state": item.state,
+    evaluations = list(scored_evaluations(results))
+    shapes = {
+        str(evaluation.path): current_values(evaluation.path, results.counts.case_file(evaluation).lines)
+        for _, _, evaluation in evaluations
     }
-    if item.run is None:
-        return row
-    record, marker = read_mapping(item.run.path / "environment.json"), read_mapping(item.run.path / "DONE")
-    versions = record.get("versions") or {}
-    found = {
-        "version": item.run.spec.method_version,
-        "train_id": item.run.spec.train_id,
-        **_trained(read_history(item.run.path), marker),
-        **{name: record.get(name) for name in ("device", "threads", "commit", "started")},
-        **{column: versions.get(name) for name, column in VERSIONS.items()},
-        "finished": marker.get("finished"),
-    }
-    return row | {name: value for name, value in found.items() if value is not None}
+    there = {name for rows in shapes.values() for row in rows.values() for name, value in row.items() if value}
+    columns = [name for name in _SHAPES if name in there]
+    lines = [",".join((*_COLUMNS, *columns))]
+    for run, column, evaluation in evaluations:
+        values = shapes[str(evaluation.path)]
+        for line, counts in _lines(results, run, column, evaluation):
+            row = values.get(line, {})
+            lines.append(",".join((counts, *(row.get(name, "") for name in columns))))
+    return "\n".join(lines) + "\n"
 
 
-def _trained(history: Sequence[Mapping[str, str]], marker: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        seconds: float | None = training_seconds(history)
-    except (ValueError, TypeError):  # damaged: what is left of it is no time
-        seconds = None
-    return {
-        "epochs": len(history) or None,
-        "best_epoch": selected_epoch(marker),
-        "steps": history[-1].get("step") if history else None,
-        "training_seconds": round(seconds, 1) if history and seconds is not None else None,
-    }
+def _lines(
+    results: SuiteResults, run: PlannedRun, column: Column, evaluation: StoredEvaluation
+) -> Iterator[tuple[str, str]]:
+    """Yield each row of an evaluation's ``cases.csv``, and the same as a row of the export's, up to the score."""
+    file = results.counts.case_file(evaluation)
+    scores = evaluation_scores(file, results.scoring, results.inventory.task(column.task).ndim)
+    dsc = dict(zip(file.layout.order.tolist(), scores.values.ravel().tolist(), strict=True))
+    key = run_key(run)
+    place = [key[name] for name in ("row", "seed", "task", "source")]
+    prefix = _csv_line([*place, column.target, key["fold"], evaluation.data.get("train_id", "")])
+    for position, line in enumerate(file.lines):
+        yield line, f"{prefix},{line},{dsc[position]:.6g}"
+
+
+def _csv_line(values: list[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()

@@ -1,6 +1,5 @@
 """A report: all there is to say about a suite's results, gathered from disk; how it looks is said elsewhere."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -8,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from ..comparisons.contrasts import find_baseline
 from ..errors import UsageError
-from ..outcomes.collect import Collected, collect
-from ..outcomes.plan import Work
+from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, MEASURES
 from ..scoring.shape_file import NAME as SHAPES
 from ..storage import environment
-from ..storage.results_reader import StoredEvaluation, StoredRun
-from ..suites.suite import Column, Inventory, Row, Suite
-from ..tables.build import Heading, Table, TableOptions, TableRow, build_table, tabulate
+from ..storage.results_reader import StoredEvaluation
+from ..suites.suite import Column, Row
+from ..tables.build import Heading, Table, TableOptions, build_table
+from ..tables.significance import best_first
 from ..tables.wording import row_label
 from .cells import Breakdown, Distribution, breakdowns, distributions, overall
 from .charts import Cost
@@ -24,21 +23,6 @@ from .run_facts import Learning, Runs, flat, learning, survey_runs
 
 if TYPE_CHECKING:
     from .worst import WorstOfTarget
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where a report's facts come from."""
-
-    options: TableOptions
-    inventory: Inventory
-    runs: Sequence[StoredRun]
-    works: Sequence[Work]
-    problems: Sequence[str]  # folders that cannot be read
-    results_root: Path
-    data_root: Path | None  # for pictures of cases; None: none are wanted
-    baseline: str | None = None  # row or method; None: the suite's source-only row
-    public: bool = False  # without what says on whose machine the page was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,29 +48,41 @@ class Report:
     """Everything a page shows; each part is gathered when it is first asked for.
 
     Args:
-        suite: to be narrowed by the options' choice.
-        source: where the facts come from.
+        results: of the suite.
+        published: whether the paper's numbers stand with ours.
+        data_root: folder of the data sets, for pictures of cases; None: none are wanted.
+        baseline: row or method that others are compared with; None: the suite's source-only row.
+        results_root: folders of runs are named relative to it.
+        public: without what says on whose machine the page was made.
 
     Raises:
         UsageError: a name that is not in the suite, runs on different data, or a damaged results file.
     """
 
-    def __init__(self, suite: Suite, source: Source) -> None:
-        self.source = source
-        self.whole = suite
-        self.suite = suite.narrowed(source.options.choice)
-        self.collected: Collected = collect(self.suite, source.runs, source.inventory)
-        self.table = tabulate(self.collected, source.runs, source.options, source.inventory)
+    def __init__(
+        self,
+        results: SuiteResults,
+        *,
+        published: bool = True,
+        data_root: Path | None = None,
+        baseline: str | None = None,
+        results_root: Path = Path(),
+        public: bool = False,
+    ) -> None:
+        self.results, self.suite = results, results.suite
+        self.options = TableOptions(published=published)
+        self.data_root, self.results_root, self.public = data_root, results_root, public
+        self.table = build_table(results, self.options)
         self.version = environment.version()
-        self.commit = "" if source.public else environment.commit()
-        self.baseline, self.no_baseline = self._find_baseline()
+        self.commit = "" if public else environment.commit()
+        self.baseline, self.no_baseline = self._find_baseline(baseline)
 
-    def _find_baseline(self) -> tuple[Row | None, str]:
-        """Return the row that others are held against, or why there is none."""
+    def _find_baseline(self, name: str | None) -> tuple[Row | None, str]:
+        """Return the row that others are compared with, or why there is none."""
         try:
-            return find_baseline(self.suite, self.source.baseline), ""
+            return find_baseline(self.suite, name), ""
         except UsageError as error:
-            if self.source.baseline is not None:
+            if name is not None:
                 raise
             return None, str(error)
 
@@ -94,10 +90,10 @@ class Report:
     def _baseline_id(self) -> str | None:
         return None if self.baseline is None else self.baseline.id
 
-    @cached_property
+    @property
     def evaluations(self) -> list[StoredEvaluation]:
-        """All that the table's numbers come from; none: there is no number at all."""
-        return [one for scores in self.collected.scores.values() for one in scores.evaluations]
+        """Evaluations that the table's numbers come from; none: there is no number at all."""
+        return self.results.evaluations
 
     @property
     def date(self) -> str:
@@ -112,51 +108,47 @@ class Report:
     @property
     def cells(self) -> tuple[int, int]:
         """Cells (row and target) that are complete, and those that the suite asks for."""
-        planned = [scores for scores in self.collected.scores.values() if scores.standing == "planned"]
-        return sum(len(scores.seeds) == len(self.suite.seeds) for scores in planned), len(planned)
+        scores = [scores for column in self.suite.columns for scores in self.results.of_column(column)]
+        planned = [there for there in scores if there.standing == "planned"]
+        return sum(len(there.seeds) == len(self.suite.seeds) for there in planned), len(planned)
 
     @property
     def leaders(self) -> list[Leader]:
-        """The best row of each printed column where at least two can be compared."""
-        found = []
+        """The best contender of each printed column where at least two can be compared."""
+        leaders = []
         for position, heading in enumerate(self.table.headings):
-            means = {
-                row.row.id: (row, 100 * mean)
-                for row in self.table.rows
-                if row.row.saw_source_alone
-                and row.entries[position].cell.state == "complete"
-                and (mean := row.entries[position].cell.mean) is not None
-            }
-            if heading.headline and len(means) > 1:
-                best, mean = max(means.values(), key=lambda pair: pair[1])
-                held: tuple[TableRow | None, float | None] = means.get(self._baseline_id or "", (None, None))
-                found.append(Leader(heading, best.row, mean, held[1]))
-        return found
+            cells = [row.entries[position].cell for row in self.table.rows]
+            means = {row.id: 100 * (cell.mean or 0.0) for row, cell in zip(self.suite.rows, cells, strict=True)}
+            ranked = best_first(self.suite.rows, cells)
+            if heading.headline and ranked:
+                base = means[self.baseline.id] if self.baseline in ranked else None
+                leaders.append(Leader(heading, ranked[0], means[ranked[0].id], base))
+        return leaders
 
     @cached_property
     def differences(self) -> Comparisons | None:
         """Each row against the baseline; None where nothing can be compared."""
-        return None if self.baseline is None else differences(self.collected, self.baseline)
+        return None if self.baseline is None else differences(self.results, self.baseline)
 
     @cached_property
     def ranks(self) -> list[Ranks]:
         """How firm the ranking is."""
-        return ranks(self.collected)
+        return ranks(self.results)
 
     @cached_property
     def distributions(self) -> list[Distribution]:
         """Scores of single cases."""
-        return distributions(self.collected, self._baseline_id)
+        return distributions(self.results, self._baseline_id)
 
     @cached_property
     def breakdowns(self) -> list[Breakdown]:
         """Scores of single classes."""
-        return breakdowns(self.collected)
+        return breakdowns(self.results)
 
     @cached_property
     def learning(self) -> Learning:
         """How the runs learned, and what they cost."""
-        return learning([work.item for work in self.source.works])
+        return learning(self.results.planned_runs)
 
     @property
     def costs(self) -> list[CostOfTarget]:
@@ -175,7 +167,7 @@ class Report:
     @cached_property
     def runs(self) -> Runs:
         """What is recorded about the suite's runs."""
-        return survey_runs(self.source.works, self.source.results_root, self.source.public)
+        return survey_runs(self.results.planned_runs, self.results_root, self.public)
 
     @property
     def settings(self) -> list[tuple[str, str]]:
@@ -185,14 +177,11 @@ class Report:
     @cached_property
     def worst(self) -> "list[WorstOfTarget]":
         """The cases that went worst; none where no pictures of cases are wanted."""
-        root = self.source.data_root
-        if root is None:
+        if self.data_root is None:
             return []
         from .worst import worst_of_targets  # opens images, and nothing else here does
 
-        items = [work.item for work in self.source.works]
-        inventory, baseline = self.source.inventory, self._baseline_id
-        return list(worst_of_targets(self.table, self.collected, items, inventory, baseline, root))
+        return list(worst_of_targets(self.table, self.results, self._baseline_id, self.data_root))
 
     @cached_property
     def further(self) -> list[Table]:
@@ -202,8 +191,7 @@ class Report:
             # A table of shapes opens every file again: not before one is known to be there.
             if measure is DSC or (measure.source == "shapes" and not self._rescored):
                 continue
-            options = replace(self.source.options, measure=measure)
-            table = build_table(self.whole, self.source.runs, options, self.source.inventory)
+            table = build_table(self.results, replace(self.options, measure=measure))
             if any(entry.cell.values for row in table.rows for entry in row.entries):
                 made.append(table)
         return made
@@ -220,18 +208,25 @@ class Report:
             ("Cells without all their seeds", list(self.table.missing)),
             ("Runs that failed", failed),
             ("Data sets of which not every published case was scored", list(self._incomplete_data())),
-            ("Folders that cannot be read", list(self.source.problems)),
+            ("Folders that cannot be read", self._problems),
         ]
         return [(title, lines) for title, lines in parts if lines]
 
+    @property
+    def _problems(self) -> list[str]:
+        count = len(self.results.problems)
+        if not self.public:
+            return list(self.results.problems)
+        return [f"{count} folder{'' if count == 1 else 's'} of the results"] if count else []
+
     def _incomplete_data(self) -> list[str]:
-        found = {}
+        lines = {}
         for column in self.suite.columns:
-            for counts in (seed.counts for scores in self.collected.of_column(column) for seed in scores.seeds):
+            for counts in (counts for scores in self.results.of_column(column) for counts in scores.counts):
                 published, scored = counts.get("published"), counts["scored"]
                 if published is not None and scored < published:
                     names = ", ".join(map(str, counts.get("missing") or ()))
-                    found[column] = f"{column.label}: {scored} of {published} cases" + (
+                    lines[column] = f"{column.label}: {scored} of {published} cases" + (
                         f"; image missing for {names}" if names else ""
                     )
-        return list(found.values())
+        return list(lines.values())

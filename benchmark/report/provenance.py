@@ -4,37 +4,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ..outcomes.collect import Collected
-from ..outcomes.plan import Item
-from ..scoring.case_file import read_cases
+from ..outcomes.planned_run import PlannedRun
+from ..outcomes.results import SuiteResults
+from ..outcomes.run_records import scored_evaluations
 from ..scoring.metrics import MEASURES
 from ..scoring.shape_file import current_values
 from ..spec import to_json
-from ..storage.files import read_mapping
 from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Inventory, Row, Suite
 
 
-def provenance(
-    collected: Collected,
-    inventory: Inventory,
-    items: Sequence[Item],
-    runs: Sequence[Mapping[str, Any]],
-    scored: Sequence[tuple[Item, Column, StoredEvaluation]],
-) -> dict[str, Any]:
+def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what ``provenance.json`` holds, but for the files it lists; equal results give equal data.
 
     No time but those recorded with the results, no path and no host enters.
 
     Args:
-        collected: a suite's scores, those on held-out source cases among them.
-        inventory: the methods and tasks there are.
-        items: the suite's planned runs.
+        results: of the suite.
         runs: the rows of ``runs.csv``.
-        scored: the evaluations that the scores come from.
     """
-    suite, evaluations = collected.suite, [evaluation for _, _, evaluation in scored]
-    date = max((str(one.data.get("finished") or "") for one in evaluations), default="")
+    suite = results.suite
+    evaluations = [evaluation for _, _, evaluation in scored_evaluations(results)]
+    date = max((str(evaluation.data.get("finished") or "") for evaluation in evaluations), default="")
     started = min((str(run["started"]) for run in runs if run["started"]), default="")
     return {
         "date": date,
@@ -43,15 +34,15 @@ def provenance(
         "training_seconds": _seconds(runs),
         "commits": {
             "trained": _distinct(run["commit"] for run in runs),
-            "scored": _distinct(one.data.get("commit") for one in evaluations),
-            "rescored": _rescored_at(evaluations),
+            "scored": _distinct(evaluation.data.get("commit") for evaluation in evaluations),
+            "rescored": _rescored_at(results, evaluations),
         },
         "devices": _devices(runs),
-        "versions": _versions(items),
-        "suite": _suite(suite, inventory),
+        "versions": _versions(results.planned_runs),
+        "suite": _suite(suite, results.inventory),
         "sections": to_json(suite.sections()),
-        "rows": [_row(suite, row, items) for row in suite.rows],
-        "data": [one for column in collected.columns if (one := _data(column, collected))],
+        "rows": [_row(suite, row, results.planned_runs) for row in suite.rows],
+        "data": [data for column in results.columns(validation=True) if (data := _data(column, results))],
         "measures": [measure.token for measure in MEASURES.values()],
     }
 
@@ -71,15 +62,15 @@ def _suite(suite: Suite, inventory: Inventory) -> dict[str, Any]:
     return {**described, **{name: to_json(value) for name, value in lists.items()}, "columns": columns}
 
 
-def _row(suite: Suite, row: Row, items: Iterable[Item]) -> dict[str, Any]:
+def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:
     """Return a row with every setting resolved: its sections, and what its runs took the method's settings to be."""
     resolved, given = suite.resolved(row)
     ran: list[dict[str, Any]] = []
-    for item in items:
-        if item.run is not None and item.planned.row.id == row.id:
-            spec = item.run.spec
-            one = {"version": spec.method_version, "settings": to_json(spec.method_config)}
-            ran += [one] if one not in ran else []
+    for run in runs:
+        if run.stored is not None and run.row.id == row.id:
+            spec = run.stored.spec
+            config = {"version": spec.method_version, "settings": to_json(spec.method_config)}
+            ran += [config] if config not in ran else []
     return {**_json(row), "sections": to_json(resolved), "method_settings": to_json(given), "ran_as": ran}
 
 
@@ -89,13 +80,13 @@ def _json(value: Row | Column) -> dict[str, Any]:
     return described
 
 
-def _data(column: Column, collected: Collected) -> dict[str, Any]:
+def _data(column: Column, results: SuiteResults) -> dict[str, Any]:
     """Return which files and cases a column scored; nothing where it is not scored yet."""
-    found = next((scores for scores in collected.of_column(column) if scores.seeds), None)
-    if found is None:
+    scores = next((scores for scores in results.of_column(column) if scores.seeds), None)
+    if scores is None:
         return {}
-    where = {"task": column.task, "source": column.source, "target": column.target}
-    return {**where, "manifest": found.evaluations[0].data.get("manifest"), **found.seeds[0].counts}
+    place = {"task": column.task, "source": column.source, "target": column.target}
+    return {**place, "manifest": scores.evaluations[0].data.get("manifest"), **scores.counts[0]}
 
 
 def _devices(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -113,18 +104,18 @@ def _seconds(runs: Iterable[Mapping[str, Any]]) -> float:
     return round(sum(float(run["training_seconds"] or 0) for run in runs), 1)
 
 
-def _versions(items: Iterable[Item]) -> dict[str, list[str]]:
+def _versions(runs: Iterable[PlannedRun]) -> dict[str, list[str]]:
     """Return the versions of each package that the runs were made with; as a rule one."""
-    found: dict[str, set[str]] = {}
-    for item in items:
-        record = {} if item.run is None else read_mapping(item.run.path / "environment.json")
+    versions: dict[str, set[str]] = {}
+    for run in runs:
+        record = {} if run.stored is None else run.stored.environment
         for name, version in (record.get("versions") or {}).items():
-            found.setdefault(name, set()).add(str(version))
-    return {name: sorted(versions) for name, versions in sorted(found.items())}
+            versions.setdefault(name, set()).add(str(version))
+    return {name: sorted(of_name) for name, of_name in sorted(versions.items())}
 
 
-def _rescored_at(evaluations: Iterable[StoredEvaluation]) -> list[str]:
-    values = (current_values(one.path, read_cases(one, "image").lines).values() for one in evaluations)
+def _rescored_at(results: SuiteResults, evaluations: Iterable[StoredEvaluation]) -> list[str]:
+    values = (current_values(e.path, results.counts.case_file(e).lines).values() for e in evaluations)
     return _distinct(row["commit"] for rows in values for row in rows if row["definitions"])
 
 

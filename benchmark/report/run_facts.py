@@ -7,10 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ..outcomes.estimate import read_history, training_seconds
-from ..outcomes.plan import Item, Work
+from ..outcomes.planned_run import PlannedRun
 from ..spec import to_json
-from ..storage.files import read_mapping
+from ..storage.results_reader import StoredRun
 from ..tables.wording import row_label
 from ..training.progress import SCORES
 from .charts import Curve, Looks
@@ -105,55 +104,43 @@ class Runs:
         return dict(sorted(Counter(run.state for run in self.facts).items()))
 
 
-def learning(items: Sequence[Item]) -> Learning:
+def learning(runs: Sequence[PlannedRun]) -> Learning:
     """Return how the runs of each row learned and what they cost, from the first of them that are trained."""
-    by_row: defaultdict[str, list[Item]] = defaultdict(list)
-    for item in items:
-        if item.run is not None and item.trained:
-            by_row[item.planned.row.id].append(item)
+    by_row: defaultdict[str, list[PlannedRun]] = defaultdict(list)
+    for run in runs:
+        if run.trained:
+            by_row[run.row.id].append(run)
     curves: list[RowCurves] = []
     costs: dict[str, RowCost] = {}
-    for row, found in by_row.items():
-        read = [(item, learned) for item in found[:MOST_CURVES] if (learned := _learned(item)) is not None]
-        if not read:
+    for row, trained in by_row.items():
+        stored = [run.stored for run in trained[:MOST_CURVES] if run.stored is not None]
+        drawn = [(one, learned) for one in stored if (learned := curve(one)) is not None]
+        if not drawn:
             continue
-        name, label = f"curve-{len(curves)}", row_label(found[0].planned.row)
-        curves.append(RowCurves(name, label, tuple(line for _, (line, _) in read), len(found)))
-        seconds = [taken for _, (_, taken) in read]
-        devices = sorted({_device(item) for item, _ in read})
+        name, label = f"curve-{len(curves)}", row_label(trained[0].row)
+        curves.append(RowCurves(name, label, tuple(line for _, line in drawn), len(trained)))
+        seconds = [one.training_seconds or 0.0 for one, _ in drawn]
+        devices = sorted({_device(one) for one, _ in drawn})
         if all(seconds):
             costs[row] = RowCost(median(seconds), len(seconds), " and ".join(devices))
     return Learning(tuple(curves), costs)
 
 
-def _learned(item: Item) -> tuple[Curve, float] | None:
-    """Return how a run learned, and the seconds that took; None where its history is missing or damaged."""
-    history = [] if item.run is None else read_history(item.run.path)
+def curve(run: StoredRun) -> Curve | None:
+    """Return a run's history as numbers, with the epoch whose weights are scored; None where it is damaged."""
+    if not run.history or run.training_seconds is None:
+        return None
     try:
-        return (curve(item, history), training_seconds(history)) if history else None
+        terms = [sum(float(v) for name, v in line.items() if name not in NO_LOSSES and v) for line in run.history]
+        return Curve(
+            epochs=tuple(float(line["epoch"]) + 1 for line in run.history),
+            loss=tuple(terms),
+            held_out=_looks(run.history, "held_out_dsc"),
+            target=_looks(run.history, "oracle_dsc"),
+            selected=run.selected_epoch,
+        )
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def curve(item: Item, history: Sequence[Mapping[str, str]]) -> Curve:
-    """Return a run's history as numbers, with the epoch whose weights are scored."""
-    losses = [
-        sum(float(value) for name, value in line.items() if name not in NO_LOSSES and value) for line in history
-    ]
-    marker = {} if item.run is None else read_mapping(item.run.path / "DONE")
-    return Curve(
-        epochs=tuple(float(line["epoch"]) + 1 for line in history),
-        loss=tuple(losses),
-        held_out=_looks(history, "held_out_dsc"),
-        target=_looks(history, "oracle_dsc"),
-        selected=selected_epoch(marker),
-    )
-
-
-def selected_epoch(marker: Mapping[str, Any]) -> int | None:
-    """Return the epoch, counted from 1, whose weights are scored, from a run's DONE marker."""
-    best = marker.get("best_epoch", marker.get("epoch"))
-    return None if best is None else int(best) + 1
 
 
 def _looks(history: Sequence[Mapping[str, str]], column: str) -> Looks:
@@ -162,50 +149,50 @@ def _looks(history: Sequence[Mapping[str, str]], column: str) -> Looks:
     return Looks(epochs, tuple(100 * float(line[column]) for line in looked))
 
 
-def survey_runs(works: Sequence[Work], results_root: Path, public: bool = False) -> Runs:
+def survey_runs(planned: Sequence[PlannedRun], results_root: Path, public: bool = False) -> Runs:
     """Return everything that is recorded about a suite's runs.
 
     Args:
-        works: the planned runs.
+        planned: the suite's runs.
         results_root: folders are named relative to it.
         public: without hosts, their systems, and messages of errors, which may hold paths.
     """
-    known: dict[tuple[tuple[str, str], ...], int] = {}
+    numbers: dict[tuple[tuple[str, str], ...], int] = {}
     counts: Counter[int] = Counter()
     facts = []
-    for work in works:
-        run = work.item.run
-        record = {} if run is None else read_mapping(run.path / "environment.json")
+    for run in planned:
+        stored = run.stored
+        record = {} if stored is None else stored.environment
         number = None
         if record:
-            number = known.setdefault(_described(record, public), len(known) + 1)
+            number = numbers.setdefault(_described(record, public), len(numbers) + 1)
             counts[number] += 1
         facts.append(
             RunFacts(
-                name=work.item.name,
-                state=work.state,
-                folder="" if run is None else _under(run.path, results_root),
+                name=run.name,
+                state=run.state,
+                folder="" if stored is None else _under(stored.path, results_root),
                 environment=number,
                 commit=str(record.get("commit") or ""),
-                finished="" if run is None else str(read_mapping(run.path / "DONE").get("finished") or ""),
-                error=(KEPT if public else work.error) if work.state in ("FAILED", "DIVERGED") else "",
+                finished="" if stored is None else str(stored.marker.get("finished") or ""),
+                error=(KEPT if public else run.error) if run.state in ("FAILED", "DIVERGED") else "",
             )
         )
-    environments = [Environment(number, counts[number], described) for described, number in known.items()]
-    return Runs(tuple(facts), tuple(environments), tuple(_row_settings(works)))
+    environments = [Environment(number, counts[number], described) for described, number in numbers.items()]
+    return Runs(tuple(facts), tuple(environments), tuple(_row_settings(planned)))
 
 
-def _row_settings(works: Sequence[Work]) -> list[tuple[str, str, str]]:
+def _row_settings(planned: Sequence[PlannedRun]) -> list[tuple[str, str, str]]:
     """Return a line for each row and each configuration of its runs."""
     lines: dict[tuple[str, str, str], None] = {}
-    for work in works:
-        run, row = work.item.run, work.item.planned.row
-        if run is None:
+    for run in planned:
+        if run.stored is None:
             continue
-        config = ", ".join(f"{name} = {value}" for name, value in run.spec.method_config.items()) or "none"
+        spec, row = run.stored.spec, run.row
+        config = ", ".join(f"{name} = {value}" for name, value in spec.method_config.items()) or "none"
         own = ", ".join(f"{k} = {v}" for k, v in row.settings.items() if not k.startswith("method."))
         text = f"{config}; {own}" if own else config
-        lines[row.label, f"{row.method}, version {run.spec.method_version}", text] = None
+        lines[row.label, f"{row.method}, version {spec.method_version}", text] = None
     return list(lines)
 
 
@@ -232,9 +219,8 @@ def _described(record: Mapping[str, Any], public: bool) -> tuple[tuple[str, str]
     return tuple((name, str(value)) for name, value in {**named, **versions}.items() if value not in (None, ""))
 
 
-def _device(item: Item) -> str:
-    assert item.run is not None
-    record = read_mapping(item.run.path / "environment.json")
+def _device(run: StoredRun) -> str:
+    record = run.environment
     device = str(record.get("device") or "device not recorded")
     threads = record.get("threads")
     return f"{device}, {threads} thread{'' if threads == 1 else 's'}" if device == "cpu" and threads else device

@@ -1,21 +1,20 @@
 """The cases that went worst on each target, with their pictures or the reason why there are none."""
 
-from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
 
+import numpy as np
+
 from ssdg.datasets.base import DataError, Domain, Task
 
-from ..outcomes.aggregate import seed_result
-from ..outcomes.collect import Collected
-from ..outcomes.plan import Item
+from ..outcomes.results import SuiteResults
 from ..spec import RunRequest
 from ..storage.results_reader import StoredEvaluation
-from ..suites.suite import Column, Inventory, Row
+from ..suites.suite import Column, Row
 from ..tables.build import Table, TableRow
-from .cells import case_means, overall
+from .cells import overall, seed_means
 from .images import NoPicture, Picture, WorstCase, class_colours, error_colours, pictures
 
 WORST = 3
@@ -52,24 +51,22 @@ class WorstOfTarget:
 
 
 def worst_of_targets(
-    table: Table, collected: Collected, items: Sequence[Item], inventory: Inventory, baseline: str | None, root: Path
+    table: Table, results: SuiteResults, baseline: str | None, root: Path
 ) -> Iterator[WorstOfTarget]:
-    """Yield the worst cases on each target: of the best row that saw the source alone, and of the baseline.
+    """Yield the worst cases on each target: of the best contender, and of the baseline.
 
     Args:
         table: says which row is best.
-        collected: what it was made from.
-        items: the suite's runs.
-        inventory: the tasks there are.
-        baseline: id of the row that others are held against, if there is one.
+        results: that it was made from.
+        baseline: id of the row that others are compared with, if there is one.
         root: the folder of the data sets.
     """
-    for column, chosen in looked_at(table, baseline):
-        task = inventory.task(column.task)
+    for column, chosen in shown_rows(table, baseline):
+        task = results.inventory.task(column.task)
         domain, reason = _find_domain(task, column.target, root)
         rows = []
         for row, why in chosen:
-            worst = worst_cases(row, column, collected, items, task.ndim)
+            worst = worst_cases(row.row, column, results)
             rows.append(WorstOfRow(row.row.label, why, tuple(_shown(case, task, domain) for case in worst)))
         classes = task.classes[1:]
         keys: list[tuple[str, Mapping[str, str]]] = [("Errors", error_colours(classes))]
@@ -96,7 +93,7 @@ def _shown(worst: WorstCase, task: Task, domain: Domain | None) -> ShownCase:
         return ShownCase(worst, (), str(error))
 
 
-def looked_at(table: Table, baseline: str | None) -> Iterator[tuple[Column, list[tuple[TableRow, str]]]]:
+def shown_rows(table: Table, baseline: str | None) -> Iterator[tuple[Column, list[tuple[TableRow, str]]]]:
     """Yield each target with the rows looked at, and why: the best that saw the source alone, and the baseline."""
     for column in table.suite.columns:
         means = [(mean, row) for row in table.rows if (mean := overall(row, column).cell.mean) is not None]
@@ -111,31 +108,29 @@ def looked_at(table: Table, baseline: str | None) -> Iterator[tuple[Column, list
             yield column, [(best, "highest mean"), *held]
 
 
-def worst_cases(
-    row: TableRow, column: Column, collected: Collected, items: Sequence[Item], ndim: int
-) -> list[WorstCase]:
+def worst_cases(row: Row, column: Column, results: SuiteResults) -> list[WorstCase]:
     """Return the cases with the lowest mean over a row's complete seeds, each as its worst seed left it."""
-    seeds = collected.scores[row.row.id, column].seeds
-    means = dict(zip(seeds[0].scores.cases, (100 * case_means(seeds)).tolist(), strict=True))
-    lowest = sorted((case for case in means if not isnan(means[case])), key=lambda case: (means[case], case))[:WORST]
-    found: defaultdict[str, list[WorstCase]] = defaultdict(list)
-    for request, evaluation in _evaluations(row.row, column, items, {seed.seed for seed in seeds}):
-        region = request.evaluation.region_in(ndim)
-        result = seed_result(request.seed, [evaluation], collected.measure, region, request.evaluation.empty)
-        for case, score in zip(result.scores.cases, (100 * case_means([result])).tolist(), strict=True):
-            if case in lowest and not isnan(score):
-                where = WorstCase(case, score, means[case], request.seed, row.row.label, evaluation, request)
-                found[case].append(where)
-    return [min(found[case], key=lambda one: one.score) for case in lowest]
+    scores = results.row_scores(row, column)
+    by_seed, means = 100 * scores.case_means(), 100 * seed_means(scores)
+    defined = [index for index in range(len(scores.cases)) if not isnan(means[index])]
+    worst = []
+    for index in sorted(defined, key=lambda index: (means[index], scores.cases[index]))[:WORST]:
+        position = int(np.nanargmin(by_seed[:, index]))
+        seed, case = scores.seeds[position], scores.cases[index]
+        request, evaluation = _evaluation_of(results, row, column, seed, case)
+        score = float(by_seed[position, index])
+        worst.append(WorstCase(case, score, float(means[index]), seed, row.label, evaluation, request))
+    return worst
 
 
-def _evaluations(
-    row: Row, column: Column, items: Sequence[Item], seeds: Collection[int]
-) -> Iterator[tuple[RunRequest, StoredEvaluation]]:
-    """Yield a row's finished evaluations on a target: one a seed, or one a seed and fold."""
-    for item in items:
-        request = item.planned.request
-        if item.planned.row.id == row.id and column in item.planned.columns and request.seed in seeds:
-            found = item.evaluation(column.target)
-            if found is not None:
-                yield request, found
+def _evaluation_of(
+    results: SuiteResults, row: Row, column: Column, seed: int, case: str
+) -> tuple[RunRequest, StoredEvaluation]:
+    """Return the evaluation of a seed, of its folds the one that scored a case, and what its run was asked for."""
+    for run in results.counts.runs_of(row, column):
+        evaluation = run.evaluation(column.target)
+        if run.request.seed != seed or evaluation is None:
+            continue
+        if case in results.counts.case_file(evaluation).layout.cases:
+            return run.request, evaluation
+    raise AssertionError(f"{case} is in no evaluation of {row.id}, seed {seed}")

@@ -8,7 +8,6 @@ import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
@@ -32,51 +31,52 @@ class Layout:
     order: "NDArray[np.int64]"  # the row of each case and class, case by case
 
     def arranged(self, values: "NDArray[Any]") -> "NDArray[Any]":
-        """Return a value of each row as (cases, classes)."""
-        return values[self.order].reshape(len(self.cases), len(self.classes))
+        """Return values (..., rows) as (..., cases, classes)."""
+        return values[..., self.order].reshape(*values.shape[:-1], len(self.cases), len(self.classes))
 
 
 @dataclass(frozen=True, slots=True)
 class CaseFile:
-    """A ``cases.csv``."""
+    """Content of a ``cases.csv``."""
 
     layout: Layout
-    tp: "NDArray[np.int64]"  # of each row, in the region asked for
-    fp: "NDArray[np.int64]"
-    fn: "NDArray[np.int64]"
+    counts: "NDArray[np.int64]"  # (6, rows): tp, fp, fn inside the foreground, then outside of it
     lines: Sequence[str]  # the rows as they are written
 
+    def in_region(self, region: str) -> "NDArray[np.int64]":
+        """Return tp, fp and fn (3, rows) inside the "foreground", or in the whole "image"."""
+        return self.counts[:3] if region == "foreground" else self.counts[:3] + self.counts[3:]
 
-def read_cases(evaluation: StoredEvaluation, region: str) -> CaseFile:
-    """Return the rows of an evaluation with their counts inside the "foreground", or in the whole "image".
+
+def read_cases(evaluation: StoredEvaluation) -> CaseFile:
+    """Return the rows of an evaluation with their counts.
 
     Raises:
         UsageError: ``cases.csv`` is not what an evaluation writes; names the file.
     """
     try:
-        lines = _lines(evaluation.path / "cases.csv")
-        described, counts = _counts(lines, 3 if region == "foreground" else 6)
-        layout = _layout(described)
+        file = parse_cases((evaluation.path / "cases.csv").read_text(encoding="utf-8"))
     except OSError as error:
         raise _malformed(evaluation, error.strerror or str(error)) from None
     except (ValueError, OverflowError, csv.Error) as error:
         raise _malformed(evaluation, str(error)) from None
-    expected = evaluation.data.get("counts", {}).get("scored", len(layout.cases))
-    if len(layout.cases) != expected:
-        raise _malformed(evaluation, f"it should have {expected} cases, not {len(layout.cases)}")
-    tp, fp, fn = counts if region == "foreground" else counts[:3] + counts[3:]
-    return CaseFile(layout, tp, fp, fn, lines)
+    expected = evaluation.data.get("counts", {}).get("scored", len(file.layout.cases))
+    if len(file.layout.cases) != expected:
+        raise _malformed(evaluation, f"it should have {expected} cases, not {len(file.layout.cases)}")
+    return file
 
 
-def _lines(path: Path) -> list[str]:
-    header, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+def parse_cases(text: str) -> CaseFile:
+    """Return the content of a ``cases.csv``; ValueError where it is not what an evaluation writes."""
+    header, *lines = text.removesuffix("\n").split("\n")
     if header != ",".join(CASE_COLUMNS) or not lines:
         raise ValueError("its header is not the expected one" if lines else "it has no rows")
-    return lines
+    described, counts = _counts(lines)
+    return CaseFile(_layout(described), counts, lines)
 
 
-def _counts(lines: Sequence[str], columns: int) -> tuple[tuple[str, ...], "NDArray[np.int64]"]:
-    """Return what describes each row, not parsed, and its first counts as (columns, rows)."""
+def _counts(lines: Sequence[str]) -> tuple[tuple[str, ...], "NDArray[np.int64]"]:
+    """Return what describes each row, not parsed, and its counts as (6, rows)."""
     import numpy as np
 
     # Names may be quoted and hold commas, counts never: from the right, every comma separates.
@@ -85,9 +85,9 @@ def _counts(lines: Sequence[str], columns: int) -> tuple[tuple[str, ...], "NDArr
         raise ValueError("a row is cut short")
     described, *counts = zip(*rows, strict=True)
     try:
-        found = np.array([list(map(int, column)) for column in counts[:columns]], dtype=np.int64)
+        found = np.array([list(map(int, column)) for column in counts], dtype=np.int64)
     except ValueError:
-        wrong = next((where, text) for where, *texts in rows for text in texts[:columns] if not _is_count(text))
+        wrong = next((where, text) for where, *texts in rows for text in texts if not _is_count(text))
         raise ValueError(f"{wrong[0]}: {wrong[1]!r} is not a count") from None
     if found.min() < 0:
         raise ValueError("a count is negative")

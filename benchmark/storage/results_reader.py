@@ -10,15 +10,19 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..settings import spec_from_json
 from ..spec import RunSpec
-from .files import read_json
+from .files import read_json, read_mapping
 from .lease import is_gone, read_owner
 from .run_folder import MARKERS, State
+
+VERSIONS = {"torch": "torch", "monai": "monai", "ssdg-bench": "ssdg_bench"}
+"""Packages whose version is recorded with a run, by their column of ``runs.csv``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +42,64 @@ class StoredEvaluation:
             return list(csv.DictReader(stream))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StoredRun:
-    """One run, as found on disk."""
+    """One run on disk; its further files are read on first use, once."""
 
     path: Path
     spec: RunSpec
     state: State
     evaluations: tuple[StoredEvaluation, ...]
+
+    @property
+    def trained(self) -> bool:
+        """Whether its final weights are there, whatever is left to score."""
+        return (self.path / "DONE").exists()
+
+    @cached_property
+    def marker(self) -> dict[str, Any]:
+        """Content of ``DONE``; empty where it is missing or damaged."""
+        return read_mapping(self.path / "DONE")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Content of ``environment.json``; empty where it is missing or damaged."""
+        return read_mapping(self.path / "environment.json")
+
+    @cached_property
+    def history(self) -> list[dict[str, str]]:
+        """Rows of ``history.csv``, values as text; none where it is missing."""
+        return read_history(self.path)
+
+    @property
+    def training_seconds(self) -> float | None:
+        """Time of all epochs, without preparing data and scoring; None where it is not recorded or damaged."""
+        try:
+            return sum(float(row.get("seconds") or 0) for row in self.history) if self.history else None
+        except (ValueError, TypeError):
+            return None
+
+    @property
+    def selected_epoch(self) -> int | None:
+        """Epoch, counted from 1, whose weights are scored."""
+        epoch = self.marker.get("best_epoch", self.marker.get("epoch"))
+        return None if epoch is None else int(epoch) + 1
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        """What is recorded of its training, by column of ``runs.csv``; None where it is not."""
+        versions, seconds = self.environment.get("versions") or {}, self.training_seconds
+        return {
+            "version": self.spec.method_version,
+            "train_id": self.spec.train_id,
+            "epochs": len(self.history) or None,
+            "best_epoch": self.selected_epoch,
+            "steps": self.history[-1].get("step") if self.history else None,
+            "training_seconds": None if seconds is None else round(seconds, 1),
+            **{name: self.environment.get(name) for name in ("device", "threads", "commit", "started")},
+            **{column: versions.get(name) for name, column in VERSIONS.items()},
+            "finished": self.marker.get("finished"),
+        }
 
 
 def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
@@ -92,6 +146,15 @@ def last_error(run: Path) -> str:
         except (OSError, json.JSONDecodeError, KeyError):
             continue
     return ""
+
+
+def read_history(run: Path) -> list[dict[str, str]]:
+    """Return the rows of a run's ``history.csv``, values as text; none where there is no such file."""
+    try:
+        with (run / "history.csv").open(newline="") as stream:
+            return list(csv.DictReader(stream))
+    except OSError:
+        return []
 
 
 def _inside(folders: Iterable[Path], problems: list[str]) -> Iterator[Path]:

@@ -171,15 +171,15 @@ class Suite:
             return "unavailable"
         return "planned" if inventory.task(column.task).ndim in entry.ndims else "not-applicable"
 
-    def requests(self, choice: Choice, inventory: Inventory) -> list[Planned]:
-        """Return the runs the chosen part of the suite asks for.
+    def plan(self, choice: Choice, inventory: Inventory) -> "Plan":
+        """Return the chosen part of the suite and the runs it asks for.
 
         One per row and seed and source for methods that see the source alone (it scores every target of that source),
-        one per target for those that look at the target, one per target and fold for intra-domain rows. Rows whose
+        one per target for those that train on the target, one per target and fold for intra-domain rows. Rows whose
         method is not in this version, and dimensions a method does not support, ask for nothing.
         """
         suite = self.narrowed(choice)
-        return [planned for row in suite.rows for planned in suite._row_requests(row, inventory)]
+        return Plan(suite, inventory, tuple(p for row in suite.rows for p in suite._row_requests(row, inventory)))
 
     def _row_requests(self, row: Row, inventory: Inventory) -> Iterator[Planned]:
         columns = [c for c in self.columns if self.standing(row, c, inventory) == "planned"]
@@ -199,6 +199,15 @@ class Suite:
                     **place,
                 )
                 yield Planned(row, tuple(group), request)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A suite, already narrowed, and the runs it asks for: rows × targets × seeds with resolved settings."""
+
+    suite: Suite
+    inventory: Inventory
+    runs: tuple[Planned, ...]
 
 
 def placements(row: Row, columns: Sequence[Column]) -> Iterator[tuple[list[Column], dict[str, Any]]]:

@@ -1,23 +1,21 @@
 """Tables: the cells of a suite beside the published numbers, with a caption that writes itself."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
-from ..outcomes.aggregate import Average, Cell, make_cell
-from ..outcomes.collect import Collected, collect, other_protocols
+from ..outcomes.results import SuiteResults
+from ..outcomes.scores import Average, Cell
 from ..scoring.metrics import DSC, Measure
-from ..storage.results_reader import StoredRun
 from ..suites.paper import PublishedScore, PublishedTable, load_published
-from ..suites.suite import Choice, Column, Inventory, Row, Suite
+from ..suites.suite import Column, Row, Suite
 from .caption import describe
-from .significance import BestSets, tied_best
+from .significance import BestSets, best_sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TableOptions:
-    """What to show of a suite."""
+    """What to show of a suite's results."""
 
-    choice: Choice = field(default_factory=Choice)
     published: bool = True  # the paper's numbers beside ours, where the suite names them
     held_out: bool = False  # columns with the score on the source's held-out cases
     measure: Measure = DSC  # published numbers are DSC, and stand beside nothing else
@@ -30,7 +28,7 @@ class Heading:
     column: Column
     group: str
     average: Average = "cases"
-    headline: bool = True  # the average that the protocol names; the other one is beside it
+    headline: bool = True  # the average that the protocol names; the other one follows it
     unit: str = "%"
 
     @property
@@ -81,44 +79,28 @@ class Table:
         return not self.missing
 
 
-def build_table(suite: Suite, runs: Sequence[StoredRun], options: TableOptions, inventory: Inventory) -> Table:
-    """Return a suite's table from the runs of a results folder.
-
-    Args:
-        suite: rows, columns and seeds.
-        runs: what ``stored.scan`` found; runs of other suites are ignored.
-        options: what to show.
-        inventory: the methods and tasks there are.
+def build_table(results: SuiteResults, options: TableOptions | None = None) -> Table:
+    """Return a suite's table.
 
     Raises:
-        UsageError: a name that is not in the suite, runs on different data, or a damaged results file.
+        UsageError: runs on different data, or a damaged results file.
     """
-    collected = collect(suite.narrowed(options.choice), runs, inventory, options.held_out, options.measure)
-    return tabulate(collected, runs, options, inventory)
-
-
-def tabulate(collected: Collected, runs: Sequence[StoredRun], options: TableOptions, inventory: Inventory) -> Table:
-    """Return the table of what is collected of a suite; see :func:`build_table`."""
-    chosen, measure = collected.suite, collected.measure
-    average: Average = chosen.sections()["evaluation"].average
-    headings = tuple(h for c in collected.columns for h in column_headings(c, average, collected.units[c]))
-    compared = options.published and measure is DSC
-    published = load_published(chosen.published) if compared and chosen.published else None
-    if published is not None and not published.has_any_of(column.target for column in chosen.columns):
+    options = options or TableOptions()
+    suite, metric = results.suite, options.measure
+    average: Average = results.scoring.average
+    columns = results.columns(options.held_out)
+    headings = tuple(h for c in columns for h in column_headings(c, average, results.unit(c, metric)))
+    compared = options.published and metric is DSC
+    published = load_published(suite.published) if compared and suite.published else None
+    if published is not None and not published.has_any_of(column.target for column in suite.columns):
         published = None
-    rows = [_table_row(row, headings, collected, published) for row in chosen.rows]
-    cells = [[entry.cell for entry in row.entries] for row in rows]
-    best = tied_best(chosen.rows, headings, cells, collected.scores)
-    empty = {
-        (row, column)
-        for (row, column), scores in collected.scores.items()
-        if column in chosen.columns and scores.standing == "planned" and not scores.seeds
-    }
-    notes = (*collected.notes, *other_protocols(chosen, runs, inventory, empty))
-    caption = describe(replace(collected, notes=notes), published, best.rule)
-    missing = tuple(holes(collected))
+    rows = [_table_row(row, headings, results, metric, published) for row in suite.rows]
+    best = best_sets(results, headings, [[entry.cell for entry in row.entries] for row in rows], metric)
+    notes = [*results.notes(metric, columns), *results.other_protocols(metric)]
+    caption = describe(results, metric, columns, published, best.rule, notes)
+    missing = tuple(results.holes(metric, columns))
     rows = mark_best(rows, best)
-    return Table(chosen, headings, tuple(rows), tuple(caption), missing, published is not None, measure)
+    return Table(suite, headings, tuple(rows), tuple(caption), missing, published is not None, metric)
 
 
 def column_headings(column: Column, average: Average, unit: str) -> list[Heading]:
@@ -130,18 +112,6 @@ def column_headings(column: Column, average: Average, unit: str) -> list[Heading
         if group == "average":
             headings.append(Heading(column, group, other, headline=False, unit=unit))
     return headings
-
-
-def holes(collected: Collected) -> Iterable[str]:
-    """Yield a line for each row and target that lacks seeds, or a method."""
-    expected = len(collected.suite.seeds)
-    for row in collected.suite.rows:
-        for column in collected.columns:
-            scores = collected.scores[row.id, column]
-            if scores.standing == "unavailable":
-                yield f"{row.label} on {column.label}: method {row.method!r} is not in this version"
-            elif scores.standing == "planned" and len(scores.seeds) < expected:
-                yield f"{row.label} on {column.label}: {len(scores.seeds)} of {expected} seeds ({scores.reason})"
 
 
 def mark_best(rows: Sequence[TableRow], best: BestSets) -> list[TableRow]:
@@ -156,19 +126,17 @@ def mark_best(rows: Sequence[TableRow], best: BestSets) -> list[TableRow]:
 
 
 def _table_row(
-    row: Row, headings: Iterable[Heading], collected: Collected, published: PublishedTable | None
+    row: Row,
+    headings: Iterable[Heading],
+    results: SuiteResults,
+    metric: Measure,
+    published: PublishedTable | None,
 ) -> TableRow:
     entries = []
     for heading in headings:
-        scores = collected.scores[row.id, heading.column]
-        if scores.standing == "planned":
-            seeds = len(collected.suite.seeds)
-            measure = collected.measure
-            cell = make_cell(scores.seeds, seeds, heading.group, heading.average, scores.reason, measure)
-        else:
-            cell = Cell(scores.standing, measure=collected.measure)
-        known = None
+        cell = results.cell(row, heading.column, heading.group, heading.average, metric)
+        score = None
         if published is not None and heading.headline:
-            known = published.scores.get((row.id, heading.column.target, heading.group))
-        entries.append(Entry(heading, cell, known))
+            score = published.scores.get((row.id, heading.column.target, heading.group))
+        entries.append(Entry(heading, cell, score))
     return TableRow(row, tuple(entries))

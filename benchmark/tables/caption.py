@@ -1,15 +1,15 @@
 """Captions: every decision behind a table in words, from the same data that identify its runs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from ..outcomes.collect import Collected
+from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Measure
 from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from ..storage.run_folder import HELD_OUT
 from ..suites.paper import PublishedTable
-from ..suites.suite import Suite
+from ..suites.suite import Column, Suite
 
 UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
 
@@ -20,28 +20,38 @@ EMPTY_RULES = {
 }
 
 
-def describe(collected: Collected, published: PublishedTable | None, bold: str) -> list[str]:
+def describe(
+    results: SuiteResults,
+    metric: Measure,
+    columns: Sequence[Column],
+    published: PublishedTable | None,
+    bold: str,
+    notes: Iterable[str],
+) -> list[str]:
     """Return the caption's sentences: what a number is, on which cases, how trained, how scored, marks, origin.
 
     Args:
-        collected: what is in the table.
+        results: of the suite.
+        metric: in the table.
+        columns: in the table.
         published: the numbers beside ours, if any.
         bold: what bold means.
+        notes: what else a reader has to know.
     """
-    suite = collected.suite
+    suite = results.suite
     sections = suite.sections()
-    sentences = [
-        spread(suite, collected.measure, dict.fromkeys(collected.units.values())),
-        *measured(collected.measure),
-        f"Cases: {'; '.join(_cases(collected))}.",
+    return [
+        spread(suite, metric, dict.fromkeys(results.unit(column, metric) for column in columns)),
+        *measured(metric),
+        f"Cases: {'; '.join(_cases(results, metric, columns))}.",
         f"Protocol {suite.protocol}, training: {'; '.join(training(sections))}.",
-        f"Protocol {suite.protocol}, scoring: {'; '.join(scoring(suite, sections, collected.measure))}.",
+        f"Protocol {suite.protocol}, scoring: {'; '.join(scoring(suite, sections, metric))}.",
         *row_settings(suite),
         *marks(suite, bold),
         *(published_notes(suite, published) if published is not None else ()),
-        _provenance(collected),
+        _provenance(results, metric, columns),
+        *(f"Note: {note}." for note in notes),
     ]
-    return sentences + [f"Note: {note}." for note in collected.notes]
 
 
 def spread(suite: Suite, measure: Measure = DSC, units: Iterable[str] = ("%",)) -> str:
@@ -189,32 +199,32 @@ def published_notes(suite: Suite, published: PublishedTable) -> list[str]:
     return sentences
 
 
-def _cases(collected: Collected) -> Iterable[str]:
-    for column in collected.columns:
-        seeds = next((scores.seeds for scores in collected.of_column(column) if scores.seeds), ())
-        if not seeds:
+def _cases(results: SuiteResults, metric: Measure, columns: Iterable[Column]) -> Iterator[str]:
+    for column in columns:
+        rows = [scores for scores in results.of_column(column, metric) if scores.seeds]
+        if not rows:
             yield f"{column.label} not scored yet"
             continue
-        counts = seeds[0].counts
+        counts = rows[0].counts[0]
         scored, published, missing = counts["scored"], counts.get("published"), counts.get("missing") or []
         total = counts.get("available") if column.target == HELD_OUT else published
         text = f"{column.label} {scored} of {total}" if total is not None else f"{column.label} {scored}"
-        strata = seeds[0].scores.strata
-        named = dict.fromkeys(sorted(strata)) if len(set(strata)) > 1 else {}
-        notes = [f"{name} {strata.count(name)}" for name in named]
+        strata = rows[0].strata
+        names = sorted(set(strata)) if len(set(strata)) > 1 else []
+        notes = [f"{name} {strata.count(name)}" for name in names]
         notes += [f"image missing for {', '.join(missing)}"] if missing and column.target != HELD_OUT else []
-        undefined = max(result.scores.tally()[0] for scores in collected.of_column(column) for result in scores.seeds)
+        undefined = max(scores.tally()[0] for scores in rows)
         notes += [f"up to {undefined} class scores not defined and left out"] if undefined else []
         notes += [str(counts["note"])] if counts.get("note") else []
         yield f"{text} ({'; '.join(notes)})" if notes else text
 
 
-def _provenance(collected: Collected) -> str:
-    evaluations = [e for scores in collected.scores.values() for e in scores.evaluations]
-    commits = sorted({str(e.data.get("commit") or "not recorded") for e in evaluations})
+def _provenance(results: SuiteResults, metric: Measure, columns: Iterable[Column]) -> str:
+    scored = [scores for column in columns for scores in results.of_column(column, metric)]
+    commits = sorted({str(e.data.get("commit") or "not recorded") for scores in scored for e in scores.evaluations})
     try:
         release = version("ssdg-bench")
     except PackageNotFoundError:
         release = "(not installed)"
-    scored = f"; results scored at commit {', '.join(commits)}" if commits else ""
-    return f"ssdg-bench {release}{scored}."
+    where = f"; results scored at commit {', '.join(commits)}" if commits else ""
+    return f"ssdg-bench {release}{where}."

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from ..outcomes.aggregate import seed_result
-from ..scoring.metrics import DSC
+from ..outcomes.scores import evaluation_scores
+from ..scoring.case_file import read_cases
 from ..storage.results_reader import read_run
 from ..storage.run_folder import HELD_OUT
 
@@ -22,24 +22,17 @@ def describe(folder: Path, ndim: int) -> list[str]:
     mark = " †" if request.training.selection == "oracle" else ""
     why = f" († checkpoint chosen on the labels of {request.target}: an upper bound, not a method)" if mark else ""
     lines = []
-    # The last line is what a sweep shows of the run: a target's score, not the held-out one.
-    for evaluation in sorted(run.evaluations, key=lambda one: one.domain != HELD_OUT):
+    # The last line is what a sweep shows of the run: a target's score, not that of the validation cases.
+    for evaluation in sorted(run.evaluations, key=lambda evaluation: evaluation.domain != HELD_OUT):
         if not evaluation.done:
             continue
-        region = request.evaluation.region_in(ndim)
-        result = seed_result(request.seed, [evaluation], DSC, region, request.evaluation.empty)
-        scores = result.scores
-        strata = sorted(set(scores.strata))
-        parts = [f"{stratum} {100 * scores.mean(stratum):.2f}" for stratum in strata] if len(strata) > 1 else []
+        scores = evaluation_scores(read_cases(evaluation), request.evaluation, ndim)
+        means = {stratum: 100 * float(scores.means(stratum)[0]) for stratum in sorted(set(scores.strata))}
+        strata = ", ".join(f"{stratum} {mean:.2f}" for stratum, mean in means.items()) if len(means) > 1 else ""
         counts = evaluation.data["counts"]
-        of = (
-            f"{counts['scored']} cases"
-            if evaluation.domain == HELD_OUT
-            else f"{counts['scored']} of {counts['published']}"
-        )
-        detail = f" ({', '.join(parts)})" if parts else ""
+        total = " cases" if evaluation.domain == HELD_OUT else f" of {counts['published']}"
         lines.append(
-            f"{request.method}{mark} s{request.seed} {evaluation.domain}: "
-            f"DSC {100 * scores.mean():.2f}{detail}, {of}{why}"
+            f"{request.method}{mark} s{request.seed} {evaluation.domain}: DSC {100 * float(scores.means()[0]):.2f}"
+            f"{f' ({strata})' if strata else ''}, {counts['scored']}{total}{why}"
         )
     return [f"results in {folder}", *lines]

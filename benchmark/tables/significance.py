@@ -1,19 +1,21 @@
 """Which cells of a table are bold: the best mean of each column, and every row that is not separated from it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..outcomes.aggregate import Average, Cell
-from ..outcomes.collect import RowScores
 from ..outcomes.paired_scores import pair
+from ..outcomes.results import SuiteResults
+from ..outcomes.scores import Average, Cell, contenders
+from ..scoring.metrics import DSC, Measure
+from ..statistics import holm, mean_difference
 from ..suites.suite import Column, Row
 
 ALPHA = 0.05
 
 
-class Place(Protocol):
-    """Where rows are compared: a printed column of a table."""
+class PrintedColumn(Protocol):
+    """A printed column of a table, in which rows are compared."""
 
     @property
     def column(self) -> Column:
@@ -51,34 +53,30 @@ class BestSets:
         )
 
 
-def tied_best(
-    rows: Sequence[Row],
-    places: Sequence[Place],
-    cells: Sequence[Sequence[Cell]],
-    scores: Mapping[tuple[str, Column], RowScores],
+def best_sets(
+    results: SuiteResults, headings: Sequence[PrintedColumn], cells: Sequence[Sequence[Cell]], metric: Measure = DSC
 ) -> BestSets:
-    """Return the rows to mark in each column of a table.
+    """Return the rows to mark in each printed column.
 
     The family is (row against its column's best) x columns. The best is chosen on the same numbers, which Holm's
     method does not know: of nine equal methods in simulated tables, some row is left out of a set in 9 to 17 % of the
     tables instead of 5 %, and 1 to 3 % of the rows. A set is a marking, not a test of a method named beforehand.
 
     Args:
-        rows: of the table.
-        places: its printed columns.
+        results: of the suite.
+        headings: printed columns.
         cells: of each row, in the order of the columns.
-        scores: what the cells come from, by row id and target.
+        metric: of the cells.
     """
-    from ..statistics import holm  # imports numpy
-
-    best: list[set[str]] = [set() for _ in places]
+    rows = results.suite.rows
+    best: list[set[str]] = [set() for _ in headings]
     family: list[tuple[int, str, float]] = []
-    for position, place in enumerate(places):
-        competing = _competing(rows, [line[position] for line in cells])
-        if competing:
-            top, *others = competing
+    for position, heading in enumerate(headings):
+        ranked = best_first(rows, [line[position] for line in cells])
+        if len(ranked) > 0:
+            top, *others = ranked
             best[position].add(top.id)
-            family += [(position, row, p) for row, p in _against(top, others, place, scores)]
+            family += [(position, row, p) for row, p in _against(results, top, others, heading, metric)]
     for (position, row, _), adjusted in zip(family, holm([p for _, _, p in family]), strict=True):
         if adjusted > ALPHA:
             best[position].add(row)
@@ -91,28 +89,22 @@ def tied_best(
     )
 
 
-def _competing(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
-    """Return the rows to compare in a column, the best mean first; none where fewer than two are complete.
-
-    Where a measure leaves misses out, only rows with the fewest compete: none wins by predicting less.
-    """
-    pairs = zip(rows, cells, strict=True)
-    complete = [(row, cell) for row, cell in pairs if row.saw_source_alone and cell.state == "complete"]
-    if len(complete) < 2:
+def best_first(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
+    """Return the contenders of a column, the best mean first; none where fewer than two rows could be compared."""
+    of_row = {row.id: cell for row, cell in zip(rows, cells, strict=True)}
+    if sum(row.saw_source_alone and of_row[row.id].state == "complete" for row in rows) < 2:
         return []
-    fewest = min(cell.n_missed for _, cell in complete)
-    left = [(row, cell) for row, cell in complete if not cell.measure.skips_misses or cell.n_missed == fewest]
-    best_first = sorted(left, key=lambda pair: pair[1].mean or 0.0, reverse=cells[0].measure.better == "higher")
-    return [row for row, _ in best_first]
+    higher = cells[0].measure.better == "higher"
+    ranked = contenders(rows, {name: [cell] for name, cell in of_row.items()})
+    return sorted(ranked, key=lambda row: of_row[row.id].mean or 0.0, reverse=higher)
 
 
 def _against(
-    top: Row, others: Sequence[Row], place: Place, scores: Mapping[tuple[str, Column], RowScores]
+    results: SuiteResults, top: Row, others: Sequence[Row], heading: PrintedColumn, metric: Measure
 ) -> list[tuple[str, float]]:
     """Return each other row's id and its p against the top one."""
-    from ..statistics import mean_difference
-
-    paired = pair([scores[row.id, place.column].seeds for row in (top, *others)], place.group, place.average)
+    scores = [results.row_scores(row, heading.column, metric) for row in (top, *others)]
+    paired = pair(scores, heading.group, heading.average)
     reference, *rest = paired.scores
-    intervals = [mean_difference(one, reference, paired.strata) for one in rest]
+    intervals = [mean_difference(array, reference, paired.strata) for array in rest]
     return [(row.id, interval.p) for row, interval in zip(others, intervals, strict=True)]

@@ -1,6 +1,6 @@
 """The words and numbers of a table's cells, the same in every format that people read."""
 
-from ..outcomes.aggregate import Cell
+from ..outcomes.scores import Cell
 from ..scoring.metrics import DSC
 from ..suites.suite import Row
 from .build import Entry, Heading, Table

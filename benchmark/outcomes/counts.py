@@ -1,0 +1,179 @@
+"""Evaluations that a suite's cells come from, and their counts: which seeds are complete, on which cases."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..scoring.case_file import CaseFile, read_cases
+from ..storage.results_reader import StoredEvaluation
+from ..storage.run_folder import HELD_OUT
+from ..suites.suite import Column, Plan, Planned, Row, Standing
+from .match import EVALUATED_ON, require_same_evaluations
+from .planned_run import NOT_RUN, REASONS, PlannedRun
+
+
+@dataclass(frozen=True, slots=True)
+class SeedEvaluations:
+    """Evaluations of a row on a target."""
+
+    complete: dict[int, list[StoredEvaluation]]  # by seed: one evaluation, or one a fold
+    reasons: frozenset[str]  # why other seeds are missing
+
+
+@dataclass(frozen=True, slots=True)
+class SeedCases:
+    """Cases of one complete seed, its folds behind each other."""
+
+    files: list[CaseFile]
+    cases: tuple[str, ...]
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """Stratum of each case."""
+        return tuple(stratum for file in self.files for stratum in file.layout.strata)
+
+    def arranged(self, values: Iterable[NDArray[Any]], cases: tuple[str, ...]) -> NDArray[Any]:
+        """Return values (..., rows) of each file as (..., cases, classes), in the order of ``cases``."""
+        parts = [file.layout.arranged(array) for file, array in zip(self.files, values, strict=True)]
+        whole = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-2)
+        if cases is self.cases or cases == self.cases:
+            return whole
+        position = {case: index for index, case in enumerate(self.cases)}
+        return whole[..., [position[case] for case in cases], :]
+
+
+class StoredCounts:
+    """Evaluations and counts behind each row and column of a plan; each file is read once.
+
+    Args:
+        plan: of the suite.
+        runs: its planned runs, with what is stored of each.
+        read: reads the counts of an evaluation.
+    """
+
+    def __init__(
+        self, plan: Plan, runs: Iterable[PlannedRun], read: Callable[[StoredEvaluation], CaseFile] = read_cases
+    ) -> None:
+        self._read = read
+        self.suite, self.inventory = plan.suite, plan.inventory
+        self._by_row: defaultdict[str, list[PlannedRun]] = defaultdict(list)
+        for run in runs:
+            self._by_row[run.row.id].append(run)
+        self._files: dict[str, CaseFile] = {}
+        self._evaluations: dict[tuple[str, Column], SeedEvaluations] = {}
+        self._cases: dict[tuple[str, Column], dict[int, SeedCases]] = {}
+        self._counts: dict[tuple[str, Column], NDArray[np.int64]] = {}
+        self._checked: set[Column] = set()
+
+    def standing(self, row: Row, column: Column) -> Standing:
+        """Return whether a row has runs in a column, and why not."""
+        standing = self.suite.standing(row, column, self.inventory)
+        # A row that trains once a target has as many validation scores as targets, and no single one to print.
+        if column.target == HELD_OUT and row.per_target and standing == "planned":
+            return "not-applicable"
+        return standing
+
+    def runs_of(self, row: Row, column: Column) -> list[PlannedRun]:
+        """Return the planned runs of a row that score a column."""
+        return [run for run in self._by_row[row.id] if _contributes(run.planned, column)]
+
+    def of(self, row: Row, column: Column) -> SeedEvaluations:
+        """Return a row's evaluations on a target; a seed is complete when every run (one, or one a fold) has one."""
+        key = (row.id, column)
+        if key not in self._evaluations:
+            by_seed: defaultdict[int, list[StoredEvaluation | None]] = defaultdict(list)
+            reasons = set()
+            for run in self.runs_of(row, column) if self.standing(row, column) == "planned" else ():
+                evaluation = run.evaluation(column.target)
+                by_seed[run.request.seed].append(evaluation)
+                if evaluation is None:
+                    reasons.add(NOT_RUN if run.stored is None else REASONS[run.stored.state])
+            complete = {
+                seed: [e for e in parts if e is not None] for seed, parts in by_seed.items() if None not in parts
+            }
+            self._evaluations[key] = SeedEvaluations(complete, frozenset(reasons))
+        return self._evaluations[key]
+
+    def case_file(self, evaluation: StoredEvaluation) -> CaseFile:
+        """Return the counts of an evaluation; its file is read once."""
+        key = str(evaluation.path)
+        if key not in self._files:
+            self._files[key] = self._read(evaluation)
+        return self._files[key]
+
+    def cases_of(self, row: Row, column: Column) -> dict[int, SeedCases]:
+        """Return the cases of each complete seed."""
+        key = (row.id, column)
+        if key not in self._cases:
+            evaluations = self.of(row, column).complete
+            self._cases[key] = {seed: self._joined(parts) for seed, parts in evaluations.items()}
+        return self._cases[key]
+
+    def _joined(self, evaluations: Sequence[StoredEvaluation]) -> SeedCases:
+        files = [self.case_file(evaluation) for evaluation in evaluations]
+        if len(files) == 1:
+            return SeedCases(files, files[0].layout.cases)
+        cases = tuple(case for file in files for case in file.layout.cases)
+        paths = " and ".join(str(evaluation.path) for evaluation in evaluations)
+        if len(set(cases)) != len(cases):
+            raise UsageError(f"a case is scored by more than one fold: {paths}")
+        if len({file.layout.classes for file in files}) > 1:
+            raise UsageError(f"folds were scored on different classes: {paths}")
+        return SeedCases(files, cases)
+
+    def counts_of(self, row: Row, column: Column) -> NDArray[np.int64]:
+        """Return the counts of a row's complete seeds as (seeds, 6, cases, classes), in the first seed's order."""
+        key = (row.id, column)
+        if key not in self._counts:
+            seeds = self.cases_of(row, column)
+            (first, reference), *others = seeds.items()
+            for seed, joined in others:
+                if joined.cases is not reference.cases and set(joined.cases) != set(reference.cases):
+                    raise UsageError(
+                        f"{row.label}: seeds {first} and {seed} were scored on different cases of {column.label}; "
+                        "remove the evaluation that is out of date and score its run again"
+                    )
+            arrays = [s.arranged((file.counts for file in s.files), reference.cases) for s in seeds.values()]
+            self._counts[key] = np.stack(arrays)
+        return self._counts[key]
+
+    def require_same_cases(self, column: Column) -> None:
+        """Refuse a column whose rows were scored on different versions of the data, other cases or other classes."""
+        if column not in self._checked:
+            self._refuse_different_data(column)
+            self._checked.add(column)
+
+    def _refuse_different_data(self, column: Column) -> None:
+        evaluations = {row.id: self.of(row, column).complete for row in self.suite.rows}
+        every = [e for by_seed in evaluations.values() for parts in by_seed.values() for e in parts]
+        require_same_evaluations(every, ("manifest",))
+        whole = [row for row in self.suite.rows if row.folds is None]
+        require_same_evaluations(
+            [e for r in whole for parts in evaluations[r.id].values() for e in parts], EVALUATED_ON[:2]
+        )
+        named = [
+            (f"{row.label}, seed {seed}", joined.cases, joined.files[0].layout.classes)
+            for row in whole
+            for seed, joined in self.cases_of(row, column).items()
+        ]
+        for name, cases, classes in named[1:]:
+            first, expected_cases, expected_classes = named[0]
+            same = cases is expected_cases or set(cases) == set(expected_cases)
+            if not same or classes != expected_classes:
+                differing = {*cases, *classes} ^ {*expected_cases, *expected_classes}
+                raise UsageError(
+                    f"{name}, and {first}, cannot share a table: their cases.csv differ in "
+                    f"{', '.join(sorted(differing)) or 'the order of classes'}; remove the evaluation that is "
+                    "wrong and score its run again"
+                )
+
+
+def _contributes(planned: Planned, column: Column) -> bool:
+    if column.target == HELD_OUT:
+        return (planned.request.task, planned.request.source) == (column.task, column.source)
+    return column in planned.columns

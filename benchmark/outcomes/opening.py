@@ -1,0 +1,221 @@
+"""Opening the results of a suite, from a results folder or from an export of one: the Python API."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import Task
+from ssdg.methods import MethodEntry, registry
+
+from ..errors import NotRescored, UsageError
+from ..scoring.case_file import CaseFile, parse_cases
+from ..scoring.metrics import Measure
+from ..spec import JSON, RunSpec, to_json
+from ..storage.results_reader import StoredEvaluation, StoredRun, scan
+from ..storage.run_folder import CASE_COLUMNS, HELD_OUT, to_csv
+from ..suites.suite import Choice, Column, Inventory, Plan, Planned, Row, Suite
+from ..suites.suite_file import load_suite
+from .results import EvaluationFiles, SuiteResults
+from .run_records import fold_text
+
+PROVENANCE = "provenance.json"
+"""Makes a folder an export."""
+
+
+def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
+    suite: str | Path,
+    results_root: str | Path = "results",
+    *,
+    methods: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+    protocol: str | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    tasks: Sequence[str | Path] = (),
+) -> SuiteResults:
+    """Return the results of a suite as data frames: ``.scores``, ``.table``, ``.runs`` and ``.history``.
+
+    Args:
+        suite: name of a suite, path of its TOML file, or the folder that `bench export` wrote (which has everything
+            but histories, and is not filtered).
+        results_root: folder with the suite's runs; not needed for an export.
+        methods: rows, or methods for all their rows; None: all.
+        targets: ids; None: all.
+        seeds: None: all.
+        protocol: instead of the suite's own.
+        overrides: settings on top of the suite's, as ``--set`` takes them: ``{"evaluation.region": "image"}``.
+        tasks: TOML files of tasks of your own that the suite names.
+
+    Raises:
+        UsageError: no such suite or name, runs on different data, or a damaged results file.
+    """
+    if (Path(suite) / PROVENANCE).is_file():
+        return open_export(Path(suite))
+    choice = Choice(
+        methods=None if methods is None else tuple(methods),
+        targets=None if targets is None else tuple(targets),
+        seeds=None if seeds is None else tuple(seeds),
+        protocol=protocol,
+        overrides=overrides or {},
+    )
+    plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **_own_tasks(tasks)}))
+    stored, problems = scan(Path(results_root))
+    return SuiteResults(plan, stored, problems)
+
+
+def open_export(folder: Path) -> SuiteResults:
+    """Return the results in a folder that `bench export` wrote; see :func:`open_results`.
+
+    Raises:
+        UsageError: a file is missing or damaged; names the folder.
+    """
+    try:
+        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        plan = _plan(provenance)
+        with (folder / "runs.csv").open(newline="", encoding="utf-8") as stream:
+            records = list(csv.DictReader(stream))
+        with (folder / "cases.csv").open(newline="", encoding="utf-8") as stream:
+            files = _ExportedFiles(csv.DictReader(stream))
+        runs = list(_runs(plan, provenance, records, files))
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise UsageError(
+            f"{folder} is not a whole export ({type(error).__name__}: {error}): export it again"
+        ) from None
+    return SuiteResults(plan, runs, files=files)
+
+
+@dataclass(frozen=True)
+class _ExportedRun(StoredRun):
+    """A run of which an export keeps the record and the counts alone."""
+
+    record: Mapping[str, str]
+
+    @property
+    def recorded(self) -> dict[str, Any]:
+        return {name: value or None for name, value in self.record.items()}
+
+
+class _ExportedFiles(EvaluationFiles):
+    """Counts and metrics of all evaluations, from the export's ``cases.csv``."""
+
+    def __init__(self, rows: "csv.DictReader[str]") -> None:
+        self.rows: defaultdict[Path, list[dict[str, str]]] = defaultdict(list)
+        for row in rows:
+            self.rows[_key(row)].append(row)
+
+    def cases(self, evaluation: StoredEvaluation) -> CaseFile:
+        rows = self.rows[evaluation.path]
+        return parse_cases(to_csv(CASE_COLUMNS, [{name: row[name] for name in CASE_COLUMNS} for row in rows]))
+
+    def metric(
+        self,
+        evaluation: StoredEvaluation,
+        cases: CaseFile,  # noqa: ARG002 - of the base class
+        metric: Measure,
+        region: str,
+    ) -> NDArray[np.float64]:
+        texts = [row.get(f"{metric.name}_{region}") for row in self.rows[evaluation.path]]
+        if not all(texts):
+            raise NotRescored(f"the export has no {metric.short}: run `bench rescore` before `bench export`")
+        return np.array([float(text) for text in texts if text])
+
+
+def _key(row: Mapping[str, str]) -> Path:
+    """Return what stands for an evaluation's folder: its row, seed, fold and target."""
+    return Path(*(row[name] or "-" for name in ("task", "row", "seed", "source", "fold", "target")))
+
+
+def _plan(provenance: Mapping[str, Any]) -> Plan:
+    """Return the suite of an export with the settings that its numbers were made with."""
+    described = provenance["suite"]
+    columns = tuple(_made(Column, column) for column in described["columns"])
+    rows = tuple(_made(Row, row) for row in provenance["rows"])
+    suite: Suite = _made(Suite, {**described, "columns": columns, "rows": rows})
+    now = to_json(suite.sections())
+    assert isinstance(now, dict)
+    stored = _flat(provenance["sections"])
+    changed = {name: value for name, value in stored.items() if _flat(now).get(name) != value}
+    suite = _made(
+        Suite, {**{f.name: getattr(suite, f.name) for f in fields(Suite)}, "settings": {**suite.settings, **changed}}
+    )
+    methods = {row.method: _method(row) for row in suite.rows}
+    dimensions = {column["task"]: column["ndim"] for column in described["columns"]}
+    tasks = {name: TASKS.get(name) or _task(name, ndim) for name, ndim in dimensions.items()}
+    return suite.plan(Choice(), Inventory(methods, tasks))
+
+
+def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
+    names = {f.name for f in fields(kind)}
+    lists = ("groups", "seeds")
+    return kind(**{name: tuple(v) if name in lists else v for name, v in values.items() if name in names})
+
+
+def _flat(sections: Mapping[str, Any]) -> dict[str, JSON]:
+    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
+
+
+def _method(row: Row) -> MethodEntry:
+    access = "uda" if row.setting == "uda" else "ssdg"
+    return registry().get(row.method) or MethodEntry("-", "-", row.label, access, (2, 3))
+
+
+def _task(name: str, ndim: Literal[2, 3]) -> Task:
+    return Task(name, ndim, 1, ("background",), (), sources={}, targets={})
+
+
+def _own_tasks(files: Sequence[str | Path]) -> dict[str, Task]:
+    from ssdg.datasets.folder import task_from_toml
+
+    return {task.name: task for task in (task_from_toml(Path(file)) for file in files)}
+
+
+def _runs(
+    plan: Plan, provenance: Mapping[str, Any], records: Sequence[Mapping[str, str]], files: _ExportedFiles
+) -> Iterator[StoredRun]:
+    """Yield the planned runs that an export has a record of."""
+    by_key = {(r["row"], r["seed"], r["source"], r["targets"], r["fold"]): r for r in records}
+    configs = {row["id"]: row["ran_as"] for row in provenance["rows"]}
+    data = {(d["task"], d["source"], d["target"]): d for d in provenance["data"] if d}
+    for planned in plan.runs:
+        request = planned.request
+        targets = ";".join(column.target for column in planned.columns)
+        fold = fold_text(request)
+        record = by_key.get((planned.row.id, str(request.seed), request.source, targets, fold))
+        if record is None or not record["train_id"]:
+            continue
+        spec = RunSpec(
+            request=request,
+            method_version=int(record["version"]),
+            method_config=configs[planned.row.id][-1]["settings"],
+            method_changed=tuple(request.method_settings),
+            source_manifest="",
+            split="",
+        )
+        domains = [column.target for column in planned.columns] + [HELD_OUT]
+        evaluations = tuple(
+            e for domain in domains if (e := _evaluation(planned, domain, fold, data, files)) is not None
+        )
+        yield _ExportedRun(Path(record["train_id"]), spec, record["state"], evaluations, record)  # type: ignore[arg-type]
+
+
+def _evaluation(
+    planned: Planned, domain: str, fold: str, data: Mapping[Any, Mapping[str, Any]], files: _ExportedFiles
+) -> StoredEvaluation | None:
+    request = planned.request
+    where = {"task": request.task, "row": planned.row.id, "seed": str(request.seed), "source": request.source}
+    path = _key({**where, "fold": fold, "target": domain})
+    if path not in files.rows:
+        return None
+    described = {**data.get((request.task, request.source, domain), {})}
+    manifest = described.pop("manifest", None)
+    counts = {name: value for name, value in described.items() if name not in ("task", "source", "target", "scored")}
+    found = {"manifest": manifest, "counts": counts}
+    return StoredEvaluation(path, domain, request.training.selection, request.evaluation.resample, True, found)

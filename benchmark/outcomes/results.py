@@ -1,0 +1,283 @@
+"""Results of a suite: each planned run with what is stored of it, and every score; each file is read once."""
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import NotRescored, UsageError
+from ..launching.job_file import JobFile
+from ..scoring.case_file import CaseFile, read_cases
+from ..scoring.metrics import DSC, Measure, Region
+from ..scoring.overlap import Empty
+from ..scoring.shape_file import read_shapes
+from ..spec import PROTOCOLS, EvaluationConfig
+from ..storage.results_reader import StoredEvaluation, StoredRun
+from ..storage.run_folder import HELD_OUT
+from ..suites.suite import Choice, Column, Plan, Planned, Row
+from .counts import StoredCounts
+from .planned_run import NOT_RESCORED, hole_reason, match_plan
+from .scores import Average, Cell, RowScores, make_cell, metric_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Scoring: TypeAlias = tuple[Region, Empty]
+"""Region that is scored, and the rule for a class that a case lacks."""
+
+
+class EvaluationFiles:
+    """Files of evaluations in run folders; an export has all of them in one."""
+
+    def cases(self, evaluation: StoredEvaluation) -> CaseFile:
+        """Return the counts of an evaluation."""
+        return read_cases(evaluation)
+
+    def metric(
+        self, evaluation: StoredEvaluation, cases: CaseFile, metric: Measure, region: str
+    ) -> NDArray[np.float64]:
+        """Return a metric of masks for each row of ``cases``; NotRescored where it was not computed yet."""
+        return read_shapes(evaluation.path, cases.lines, metric, region)
+
+
+class SuiteResults:
+    """What a suite asks for, and what is stored of it.
+
+    Args:
+        plan: the suite, narrowed, and its runs.
+        stored: runs of a results folder; those of other suites are ignored.
+        problems: folders that cannot be read, a message each.
+        job_of: job file of a planned run, where jobs are kept.
+        files: reads the files of evaluations.
+
+    Raises:
+        UsageError: runs that belong in one table were trained on different data.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        stored: Sequence[StoredRun],
+        problems: Sequence[str] = (),
+        job_of: Callable[[Planned], JobFile] | None = None,
+        files: EvaluationFiles | None = None,
+    ) -> None:
+        self.plan = plan
+        self.suite, self.inventory = plan.suite, plan.inventory
+        self.stored = stored
+        self.problems = problems
+        self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
+        self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
+        self._evaluation_files = files or EvaluationFiles()
+        self.counts = StoredCounts(plan, self.planned_runs, self._evaluation_files.cases)
+        self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
+
+    # What there is, as a person analysing it wants it: data frames.
+
+    def scores(self, metric: str = "dsc") -> "pd.DataFrame":
+        """Return a metric of every case and class as a frame.
+
+        Columns: row, method, seed, target, case, stratum, class_name, value (a share in 0..1, mm or px; NaN where not
+        defined).
+        """
+        from .frames import scores_frame
+
+        return scores_frame(self, metric)
+
+    def table(self, metric: str = "dsc") -> "pd.DataFrame":
+        """Return the cells of a table as a frame, in printed units (percent, mm or px)."""
+        from .frames import table_frame
+
+        return table_frame(self, metric)
+
+    def runs(self) -> "pd.DataFrame":
+        """Return a frame with one line a planned run: settings, state, seconds, device, commit."""
+        from .frames import runs_frame
+
+        return runs_frame(self)
+
+    def history(self) -> "pd.DataFrame":
+        """Return the histories of all runs as a frame: one line a run and epoch (counted from 1)."""
+        from .frames import history_frame
+
+        return history_frame(self)
+
+    # What there is, as tables, comparisons and reports want it.
+
+    @cached_property
+    def validation_columns(self) -> tuple[Column, ...]:
+        """A column for the validation cases (held-out source cases) of each source."""
+        sources = dict.fromkeys((column.task, column.source) for column in self.suite.columns)
+        return tuple(Column(task=t, source=s, target=HELD_OUT, label=f"{s} (source, held out)") for t, s in sources)
+
+    def columns(self, validation: bool = False) -> tuple[Column, ...]:
+        """Return the suite's columns, those of validation cases before them where asked for."""
+        return (*(self.validation_columns if validation else ()), *self.suite.columns)
+
+    def unit(self, column: Column, metric: Measure = DSC) -> str:
+        """Return the unit in which a metric is printed in a column."""
+        return metric.unit_in(self.inventory.task(column.task).ndim)
+
+    def row_scores(
+        self, row: Row, column: Column, metric: Measure = DSC, scoring: Scoring | None = None
+    ) -> RowScores:
+        """Return the scores of a row on a target.
+
+        Args:
+            row: of the suite.
+            column: of the suite, or one of :attr:`validation_columns`.
+            metric: of each case and class.
+            scoring: instead of the suite's own region and rule for empty classes.
+
+        Raises:
+            UsageError: rows of the column were scored on different data, or a damaged results file.
+        """
+        region, empty = scoring or (self.scoring.region, self.scoring.empty)
+        key = (row.id, column, metric.name, (region, empty))
+        if key not in self._scores:
+            self.counts.require_same_cases(column)
+            ndim = self.inventory.task(column.task).ndim
+            region = replace(self.scoring, region=region).region_in(ndim)
+            self._scores[key] = self._row_scores(row, column, metric, region, empty)
+        return self._scores[key]
+
+    def of_column(self, column: Column, metric: Measure = DSC) -> list[RowScores]:
+        """Return the scores of all rows on a target."""
+        return [self.row_scores(row, column, metric) for row in self.suite.rows]
+
+    def cell(
+        self,
+        row: Row,
+        column: Column,
+        stratum: str = "all",
+        average: Average = "cases",
+        metric: Measure = DSC,
+        scoring: Scoring | None = None,
+    ) -> Cell:
+        """Return the mean over seeds of a row on a target's stratum, with SD, n, misses and why it is empty."""
+        scores = self.row_scores(row, column, metric, scoring)
+        return make_cell(scores, len(self.suite.seeds), stratum, average, metric)
+
+    def is_complete(self, row: Row, column: Column, metric: Measure = DSC) -> bool:
+        """Tell whether a row has all the suite's seeds on a target."""
+        scores = self.row_scores(row, column, metric)
+        return scores.standing == "planned" and len(scores.seeds) == len(self.suite.seeds)
+
+    @cached_property
+    def evaluations(self) -> list[StoredEvaluation]:
+        """Evaluations that the scores on the suite's targets come from."""
+        return [
+            evaluation
+            for column in self.suite.columns
+            for scores in self.of_column(column)
+            for evaluation in scores.evaluations
+        ]
+
+    def notes(self, metric: Measure = DSC, columns: Iterable[Column] | None = None) -> list[str]:
+        """Return what a reader has to know: runs left out, and evaluations that lack a metric."""
+        columns = self.suite.columns if columns is None else tuple(columns)
+        cells = [(row, column, self.row_scores(row, column, metric)) for column in columns for row in self.suite.rows]
+        lacking = [
+            f"{row.label} on {column.label} (seed {', '.join(map(str, scores.not_rescored))})"
+            for row, column, scores in cells
+            if scores.not_rescored
+        ]
+        if not lacking:
+            return list(self._notes)
+        where = "; ".join(lacking) if any(scores.seeds for _, _, scores in cells) else "any evaluation"
+        way_out = f"bench rescore {self.suite.name} --metrics {metric.name}"
+        note = f"{metric.short} is not computed yet for {where}: {way_out} does so from the stored predictions"
+        return [*self._notes, note]
+
+    def holes(
+        self, metric: Measure = DSC, columns: Iterable[Column] | None = None, rows: Iterable[Row] | None = None
+    ) -> Iterator[str]:
+        """Yield a line for each row and target that lacks seeds, or a method."""
+        expected = len(self.suite.seeds)
+        columns = self.suite.columns if columns is None else tuple(columns)
+        for row in self.suite.rows if rows is None else rows:
+            for column in columns:
+                scores = self.row_scores(row, column, metric)
+                if scores.standing == "unavailable":
+                    yield f"{row.label} on {column.label}: method {row.method!r} is not in this version"
+                elif scores.standing == "planned" and len(scores.seeds) < expected:
+                    yield f"{row.label} on {column.label}: {len(scores.seeds)} of {expected} seeds ({scores.reason})"
+
+    def other_protocols(self, metric: Measure = DSC) -> list[str]:
+        """Return a note for each other protocol that has results where cells of this one are empty."""
+        empty = {
+            (row.id, column)
+            for column in self.suite.columns
+            for row in self.suite.rows
+            if (scores := self.row_scores(row, column, metric)).standing == "planned" and not scores.seeds
+        }
+        notes = []
+        for name in PROTOCOLS:
+            if name == self.suite.protocol or not empty:
+                continue
+            plan = replace(self.suite, protocol=name).plan(Choice(), self.inventory)
+            try:
+                matched, _ = match_plan(plan.runs, self.stored)
+                filled = {
+                    (run.row.id, column)
+                    for run in matched
+                    for column in run.planned.columns
+                    if run.evaluation(column.target) is not None
+                }
+            except UsageError:
+                continue  # that protocol's own table will say what is wrong
+            if filled & empty:
+                notes.append(
+                    f"{len(filled & empty)} of the {len(empty)} empty cells (row and target) have results under the "
+                    f"{name} protocol: show them with --protocol {name}"
+                )
+        return notes
+
+    def _row_scores(self, row: Row, column: Column, metric: Measure, region: str, empty: Empty) -> RowScores:
+        standing = self.counts.standing(row, column)
+        if standing != "planned":
+            return RowScores(standing=standing)
+        there, seeds = self.counts.of(row, column), self.counts.cases_of(row, column)
+        masks = self._mask_values(row, column, metric, region) if metric.source == "shapes" else None
+        scored = tuple(seeds if masks is None else masks)
+        lacking = tuple(seed for seed in seeds if seed not in set(scored))
+        evaluations = tuple(evaluation for parts in there.complete.values() for evaluation in parts)
+        reason = hole_reason({*there.reasons, *([NOT_RESCORED] if lacking else [])})
+        if not scored:
+            return RowScores(evaluations=evaluations, reason=reason, not_rescored=lacking)
+        counts = self.counts.counts_of(row, column)
+        if lacking:
+            counts = counts[[position for position, seed in enumerate(seeds) if seed in scored]]
+        stacked = None if masks is None else np.stack(list(masks.values()))
+        values, missed = metric_of(counts, metric, region, empty, stacked)
+        first = next(iter(seeds.values()))
+        return RowScores(
+            seeds=scored,
+            cases=first.cases,
+            strata=first.strata,
+            classes=first.files[0].layout.classes,
+            values=values,
+            missed=missed,
+            evaluations=evaluations,
+            counts=tuple(
+                {**there.complete[seed][0].data.get("counts", {}), "scored": len(first.cases)} for seed in scored
+            ),
+            reason=reason,
+            not_rescored=lacking,
+        )
+
+    def _mask_values(self, row: Row, column: Column, metric: Measure, region: str) -> dict[int, NDArray[np.float64]]:
+        """Return a metric of masks as (cases, classes) of each seed that has it."""
+        seeds = self.counts.cases_of(row, column)
+        values: dict[int, NDArray[np.float64]] = {}
+        for seed, evaluations in self.counts.of(row, column).complete.items():
+            with contextlib.suppress(NotRescored):
+                arrays = [
+                    self._evaluation_files.metric(e, self.counts.case_file(e), metric, region) for e in evaluations
+                ]
+                values[seed] = seeds[seed].arranged(arrays, next(iter(seeds.values())).cases)
+        return values

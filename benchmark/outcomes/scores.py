@@ -1,0 +1,228 @@
+"""Scores of a row on one target, and the cell that they come to.
+
+The order is fixed: the metric (by default Dice) of each case and class, mean over the cases of each class, mean over
+the foreground classes, then mean and sample SD over seeds. Cases are never pooled, and what is not defined is left
+out, never 0.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import UsageError
+from ..scoring.case_file import CaseFile
+from ..scoring.metrics import DSC, Measure
+from ..scoring.overlap import FROM_COUNTS, Empty, apply_empty_rule
+from ..spec import EvaluationConfig
+from ..storage.results_reader import StoredEvaluation
+from ..suites.suite import Row, Standing
+
+Average: TypeAlias = Literal["cases", "strata"]
+"""Mean of all cases, or unweighted mean of the means of the strata."""
+
+CellState: TypeAlias = Literal["complete", "partial", "missing", "undefined", "unavailable", "not-applicable"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowScores:
+    """A metric of every case and foreground class on one target, of each complete seed of a row.
+
+    Attributes:
+        standing: whether the row has runs here, and why not.
+        seeds: the complete ones.
+        cases: ids, in the first seed's order.
+        strata: of each case.
+        classes: foreground classes.
+        values: (seeds, cases, classes), shares in 0..1 or lengths; NaN where not defined.
+        missed: (seeds, cases, classes): the label has the class, and nothing is predicted of it.
+        evaluations: that they come from.
+        counts: of each seed: "scored", "published", "missing", perhaps "note".
+        reason: why other seeds are missing.
+        not_rescored: seeds that have evaluations without the metric asked for.
+    """
+
+    standing: Standing = "planned"
+    seeds: tuple[int, ...] = ()
+    cases: tuple[str, ...] = ()
+    strata: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    values: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0, 0)))
+    missed: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0, 0), dtype=bool))
+    evaluations: tuple[StoredEvaluation, ...] = ()
+    counts: tuple[Mapping[str, Any], ...] = ()
+    reason: str = ""
+    not_rescored: tuple[int, ...] = ()
+
+    def members(self, stratum: str) -> NDArray[np.bool_]:
+        """Return which cases belong to a stratum; "all" and "average" are all of them.
+
+        Raises:
+            UsageError: no case has that stratum.
+        """
+        if stratum in ("all", "average"):
+            return np.ones(len(self.cases), dtype=bool)
+        inside = np.array([name == stratum for name in self.strata])
+        if not inside.any():
+            strata = ", ".join(sorted(set(self.strata)))
+            raise UsageError(f"no case is in group {stratum!r}; strata there are {strata}")
+        return inside
+
+    def means(self, stratum: str = "all", average: Average = "cases") -> NDArray[np.float64]:
+        """Return each seed's score: mean per class over cases, then over classes; NaN if nothing is defined."""
+        if stratum == "average" and average == "strata":
+            return np.asarray(np.mean([self.means(name) for name in sorted(set(self.strata))], axis=0))
+        by_seed = self.values[:, self.members(stratum)]
+        return np.array([mean_defined(mean_defined(values, axis=0), axis=0) for values in by_seed])
+
+    def case_means(self) -> NDArray[np.float64]:
+        """Return (seeds, cases): the mean of the classes that are defined in a case, NaN where none is."""
+        return mean_defined(self.values, axis=2)
+
+    def tally(self, stratum: str = "all") -> tuple[int, int]:
+        """Return how many values are not defined, and how many classes are missed, in the seed with most of each."""
+        inside = self.members(stratum)
+        undefined = np.isnan(self.values[:, inside]).sum(axis=(1, 2))
+        return int(undefined.max(initial=0)), int(self.missed[:, inside].sum(axis=(1, 2)).max(initial=0))
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One printed number: where it comes from and how much of it is there.
+
+    What is counted of cases and classes is that of the seed with most of it.
+    """
+
+    state: CellState
+    values: tuple[float, ...] = ()  # of the complete seeds, as stored: shares in 0..1 or lengths
+    expected_seeds: int = 0
+    n_cases: int = 0
+    n_undefined: int = 0  # values of its cases and classes that are not defined and left out
+    n_missed: int = 0  # of its cases and classes: the label has the class, and nothing is predicted of it
+    reason: str = ""  # why seeds are missing: "diverged", "running", …
+    measure: Measure = DSC
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds that are complete."""
+        return len(self.values)
+
+    @property
+    def mean(self) -> float | None:
+        """Mean over seeds of the per-seed score."""
+        return sum(self.values) / len(self.values) if self.values else None
+
+    @property
+    def sd(self) -> float | None:
+        """Sample standard deviation over seeds (ddof 1); None for fewer than two."""
+        if len(self.values) < 2:
+            return None
+        mean = sum(self.values) / len(self.values)
+        return float((sum((value - mean) ** 2 for value in self.values) / (len(self.values) - 1)) ** 0.5)
+
+    def scaled(self, value: float | None) -> float | None:
+        """Return a stored value in the printed unit."""
+        return None if value is None else self.measure.scale * value
+
+
+def make_cell(
+    scores: RowScores, expected_seeds: int, stratum: str, average: Average = "cases", measure: Measure = DSC
+) -> Cell:
+    """Return the cell of a row, target and stratum from the seeds that are complete.
+
+    Args:
+        scores: of the row on the target.
+        expected_seeds: how many the suite asks for.
+        stratum: of the target's cases, "all", or "average".
+        average: what "average" means.
+        measure: what the scores are.
+
+    Raises:
+        UsageError: no case of the stratum has any of the classes.
+    """
+    if scores.standing != "planned":
+        return Cell(scores.standing, measure=measure)
+    if not scores.seeds:
+        return Cell("missing", expected_seeds=expected_seeds, reason=scores.reason, measure=measure)
+    means = [float(mean) for mean in scores.means(stratum, average)]
+    values = tuple(mean for mean in means if mean == mean)
+    undefined, missed = scores.tally(stratum)
+    reason = scores.reason
+    if len(values) < len(means):
+        if not missed:
+            raise UsageError(f"group {stratum!r} has no defined score: its cases contain none of the classes")
+        reason = "nothing predicted"
+    complete = len(values) == expected_seeds
+    return Cell(
+        "complete" if complete else "partial" if values else "undefined",
+        values,
+        expected_seeds,
+        n_cases=int(scores.members(stratum).sum()),
+        n_undefined=undefined,
+        n_missed=missed,
+        reason="" if complete else reason,
+        measure=measure,
+    )
+
+
+def contenders(rows: Sequence[Row], cells: Mapping[str, Sequence[Cell]]) -> list[Row]:
+    """Return the rows that are ranked and may win: trained on the source alone, and complete in all their cells.
+
+    Where a metric leaves misses out, only rows with the fewest compete: none wins by predicting less.
+
+    Args:
+        rows: of the suite.
+        cells: of each row, by its id: one of a printed column, or the same one under several conventions.
+    """
+    complete = [row for row in rows if row.saw_source_alone and all(c.state == "complete" for c in cells[row.id])]
+    misses = {r.id: [c.n_missed if c.measure.skips_misses else 0 for c in cells[r.id]] for r in complete}
+    fewest = [min(counts) for counts in zip(*misses.values(), strict=True)]
+    return [row for row in complete if misses[row.id] == fewest]
+
+
+def metric_of(
+    counts: NDArray[np.int64],
+    metric: Measure,
+    region: str,
+    empty: Empty,
+    masks: NDArray[np.float64] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return a metric (seeds, cases, classes), and which classes are missed.
+
+    Args:
+        counts: (seeds, 6, cases, classes), as ``cases.csv`` has them.
+        metric: from counts, or of masks.
+        region: "foreground" looks inside the foreground only, "image" everywhere.
+        empty: rule for a class that a case lacks; see ``overlap.dice``.
+        masks: values of a metric of masks.
+    """
+    tp, fp, fn = np.moveaxis(counts[:, :3] if region == "foreground" else counts[:, :3] + counts[:, 3:], 1, 0)
+    missed = (fn > 0) & (tp + fp == 0)
+    if masks is None:
+        return FROM_COUNTS[metric.name](tp, fp, fn, empty), missed
+    return apply_empty_rule(masks, tp, fp, fn, empty) if metric.follows_empty else masks, missed
+
+
+def evaluation_scores(file: CaseFile, scoring: EvaluationConfig, ndim: int, metric: Measure = DSC) -> RowScores:
+    """Return the scores of one evaluation by a metric of its counts, as those of a row with one seed."""
+    layout = file.layout
+    counts = layout.arranged(file.counts)[None]
+    values, missed = metric_of(counts, metric, scoring.region_in(ndim), scoring.empty)
+    return RowScores(
+        seeds=(0,),
+        cases=layout.cases,
+        strata=layout.strata,
+        classes=layout.classes,
+        values=values,
+        missed=missed,
+    )
+
+
+def mean_defined(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Return the mean of the defined values along an axis, NaN where there are none."""
+    defined = ~np.isnan(values)
+    n = defined.sum(axis=axis)
+    total = np.where(defined, values, 0.0).sum(axis=axis)
+    return np.where(n > 0, total / np.maximum(n, 1), np.nan)
