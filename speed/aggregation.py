@@ -25,18 +25,26 @@ CASES = {"lesav": 40, "iostar": 40, HELD_OUT: 4}
 
 
 def many_runs(options: Options) -> Iterator[Row]:
-    """``bench status``, ``sweep --dry-run`` and ``table`` of a suite whose 5,000 runs are all there."""
+    """Commands that read, on a suite whose 5,000 runs are all there."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         suite = write_suite(folder / "many.toml")
         write_results(suite, folder / "results")
         roots = ("--results-root", str(folder / "results"))
         for label, budget, words in (
-            ("status of 5,000 runs", 2.0, ("status", str(suite))),
-            ("plan of 5,000 runs", 2.0, ("sweep", str(suite), "--dry-run")),
-            ("table of 5,000 runs x 40 cases", 3.0, ("table", str(suite))),
+            ("status of 5,000 runs", 1.3, ("status",)),
+            ("plan of 5,000 runs", 1.2, ("sweep", "--dry-run")),
+            ("table of 5,000 runs x 40 cases", 2.5, ("table",)),
+            ("rank of 5,000 runs x 40 cases", 4.0, ("rank",)),
+            ("conventions of 5,000 runs x 40 cases", 4.0, ("table", "--conventions")),
+            (
+                "report of 5,000 runs x 40 cases",
+                8.0,
+                ("report", "--no-images", "--output", str(folder / "report.html")),
+            ),
+            ("export of 5,000 runs x 40 cases", 8.0, ("export", "--output", str(folder / "exported"))),
         ):
-            command = [*bench_command(), *words, *roots]
+            command = [*bench_command(), words[0], str(suite), *words[1:], *roots]
             taken = [run_process(command, folder) for _ in range(1 + options.samples(REPEATS))][1:]
             wall = median([seconds for seconds, _ in taken]).value
             note = (

@@ -39,7 +39,6 @@ def report(output: Path, no_images: bool, no_published: bool, **given: Any) -> N
         published=not no_published,
         data_root=None if no_images else given["data_root"],
         baseline=given["baseline"],
-        results_root=selection.results_root,
     )
     page = render_page(made)
     write_text(output, page)

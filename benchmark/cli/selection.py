@@ -125,7 +125,7 @@ class Selection:
         plan = self.plan
         if rows is not None:
             plan = replace(plan.suite, rows=rows).plan(Choice(), self.inventory)
-        return SuiteResults(plan, self.stored, self.problems, self._job_of(self._to_look_at))
+        return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job_of(self._to_look_at))
 
     def planned_runs(self, place: Place | None = None) -> list[PlannedRun]:
         """Return the planned runs; those of an older version of a method do not count as done.

@@ -68,7 +68,7 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     )
     plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **_own_tasks(tasks)}))
     stored, problems = scan(Path(results_root))
-    return SuiteResults(plan, stored, problems)
+    return SuiteResults(plan, stored, problems, Path(results_root))
 
 
 def open_export(folder: Path) -> SuiteResults:

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -51,6 +52,7 @@ class SuiteResults:
         plan: the suite, narrowed, and its runs.
         stored: runs of a results folder; those of other suites are ignored.
         problems: folders that cannot be read, a message each.
+        root: the results folder; folders of runs are named relative to it.
         job_of: job file of a planned run, where jobs are kept.
         files: reads the files of evaluations.
 
@@ -63,6 +65,7 @@ class SuiteResults:
         plan: Plan,
         stored: Sequence[StoredRun],
         problems: Sequence[str] = (),
+        root: Path = Path(),
         job_of: Callable[[Planned], JobFile] | None = None,
         files: EvaluationFiles | None = None,
     ) -> None:
@@ -70,6 +73,7 @@ class SuiteResults:
         self.suite, self.inventory = plan.suite, plan.inventory
         self.stored = stored
         self.problems = problems
+        self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
         self._evaluation_files = files or EvaluationFiles()

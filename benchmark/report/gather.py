@@ -52,7 +52,6 @@ class Report:
         published: whether the paper's numbers stand with ours.
         data_root: folder of the data sets, for pictures of cases; None: none are wanted.
         baseline: row or method that others are compared with; None: the suite's source-only row.
-        results_root: folders of runs are named relative to it.
         public: without what says on whose machine the page was made.
 
     Raises:
@@ -66,12 +65,11 @@ class Report:
         published: bool = True,
         data_root: Path | None = None,
         baseline: str | None = None,
-        results_root: Path = Path(),
         public: bool = False,
     ) -> None:
         self.results, self.suite = results, results.suite
         self.options = TableOptions(published=published)
-        self.data_root, self.results_root, self.public = data_root, results_root, public
+        self.data_root, self.public = data_root, public
         self.table = build_table(results, self.options)
         self.version = environment.version()
         self.commit = "" if public else environment.commit()
@@ -167,7 +165,7 @@ class Report:
     @cached_property
     def runs(self) -> Runs:
         """What is recorded about the suite's runs."""
-        return survey_runs(self.results.planned_runs, self.results_root, self.public)
+        return survey_runs(self.results.planned_runs, self.results.root, self.public)
 
     @property
     def settings(self) -> list[tuple[str, str]]:

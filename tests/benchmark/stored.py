@@ -4,11 +4,16 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from ssdg.benchmark.outcomes.results import SuiteResults
+from ssdg.benchmark.outcomes.scores import RowScores
+from ssdg.benchmark.scoring.metrics import DSC
 from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
 from ssdg.benchmark.storage.files import write_json, write_text
-from ssdg.benchmark.storage.results_reader import StoredEvaluation
+from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suites.suite import Inventory
+from ssdg.benchmark.suites.suite import Choice, Inventory
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry
 
@@ -117,3 +122,36 @@ def stored_evaluation(
         writer.writerows(rows)
     counts = {} if scored is None else {"scored": scored}
     return StoredEvaluation(path, "lesav", "last", "probabilities", True, {"manifest": "m", "counts": counts})
+
+
+def results_of(root, suite, choice=None, inventory=INVENTORY) -> SuiteResults:
+    """Return the results of a suite in a results folder that has no damaged run; or of a list of stored runs."""
+    stored = root
+    if isinstance(root, Path):
+        stored, problems = scan(root)
+        assert problems == []
+    return SuiteResults(suite.plan(choice or Choice(), inventory), stored)
+
+
+def row_scores(*seeds, strata=None, missed=None, classes=None, **fields) -> RowScores:
+    """Return the scores of a row from one array a seed: (cases, classes), or one value a case."""
+    values = np.array([np.reshape(seed, (len(seed), -1)) for seed in seeds], dtype=float)
+    names = tuple(f"case-{index}" for index in range(values.shape[1]))
+    return RowScores(
+        **{"seeds": tuple(range(len(seeds))), "cases": names, **fields},
+        strata=tuple(strata or ("all",) * len(names)),
+        classes=tuple(classes or (f"class {index}" for index in range(values.shape[2]))),
+        values=values,
+        missed=np.zeros(values.shape, dtype=bool) if missed is None else np.array(missed).reshape(values.shape),
+    )
+
+
+class MadeResults(SuiteResults):
+    """Results with scores made by hand, by row id and column."""
+
+    def __init__(self, suite, scores, inventory=INVENTORY) -> None:
+        super().__init__(suite.plan(Choice(), inventory), [])
+        self.made = scores
+
+    def row_scores(self, row, column, metric=DSC, scoring=None) -> RowScores:
+        return self.made[row.id, column]

@@ -88,7 +88,7 @@ def results(bench, suite):
 
 def fill(root, suite, leave_out=lambda planned: False):
     inventory = Inventory(registry(), TASKS)
-    for planned in load_suite(str(suite)).requests(Choice(), inventory):
+    for planned in load_suite(str(suite)).plan(Choice(), inventory).runs:
         if leave_out(planned):
             continue
         made = {

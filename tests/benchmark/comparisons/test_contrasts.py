@@ -9,20 +9,17 @@ from ssdg.benchmark.comparisons.contrasts import (
     contrast_rows,
     find_baseline,
     find_row,
-    group_headings,
     overall_headings,
     pairing_notes,
     rank_rows,
+    stratum_headings,
 )
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.outcomes.aggregate import CaseScores, SeedResult
-from ssdg.benchmark.outcomes.collect import Collected, RowScores, collect
 from ssdg.benchmark.scoring.metrics import MEASURES
 from ssdg.benchmark.statistics import compare, holm
-from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
 
-from ..stored import INVENTORY, cases, write_run
+from ..stored import INVENTORY, MadeResults, cases, results_of, row_scores, write_run
 
 LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
 IOSTAR = Column(task="fundus", source="drive", target="iostar", label="IOSTAR")
@@ -48,21 +45,15 @@ DICE = {
 
 def fill(root, suite, dice=DICE):
     """Write every run of a suite; targets differ by a thousandth."""
-    for planned in suite.requests(Choice(), INVENTORY):
+    for planned in suite.plan(Choice(), INVENTORY).runs:
         values = dice[planned.row.id, planned.request.seed]
         scores = {c.target: cases(*(v + 0.001 * i for v in values)) for i, c in enumerate(planned.columns)}
         write_run(root, planned.request, scores)
 
 
-def collected(root, suite):
-    runs, problems = scan(root)
-    assert problems == []
-    return collect(suite, runs, INVENTORY)
-
-
 def test_every_row_is_compared_with_the_baseline_on_every_target(tmp_path):
     fill(tmp_path, SUITE)
-    found = collected(tmp_path, SUITE)
+    found = results_of(tmp_path, SUITE)
     family = contrast_rows(found, SUITE.rows, find_baseline(SUITE, None), overall_headings(found))
     assert [(c.row.id, c.other.id, c.heading.column.target) for c in family.contrasts] == [
         ("ras4dg", "erm", "lesav"),
@@ -81,7 +72,7 @@ def test_every_row_is_compared_with_the_baseline_on_every_target(tmp_path):
 def test_cells_without_all_seeds_are_left_out_and_named(tmp_path):
     fill(tmp_path, replace(SUITE, rows=(ERM, RAS4DG)))
     fill(tmp_path, replace(SUITE, rows=(CUTMIX,), seeds=(0,)))
-    found = collected(tmp_path, SUITE)
+    found = results_of(tmp_path, SUITE)
     family = contrast_rows(found, SUITE.rows, ERM, overall_headings(found))
     assert {c.row.id for c in family.contrasts} == {"ras4dg"}
     assert family.missing == (
@@ -95,7 +86,7 @@ def test_cells_without_all_seeds_are_left_out_and_named(tmp_path):
 
 def test_folds_are_paired_by_case(tmp_path):
     suite = replace(SUITE, columns=(LESAV,), rows=(ERM, INTRA), seeds=(0,))
-    for planned in suite.requests(Choice(), INVENTORY):
+    for planned in suite.plan(Choice(), INVENTORY).runs:
         fold = planned.request.fold
         if fold is None:
             scores = {"case-0": ("all", (0.5,)), "case-1": ("all", (0.6,)), "case-2": ("all", (0.7,))}
@@ -104,7 +95,7 @@ def test_folds_are_paired_by_case(tmp_path):
         else:
             scores = {"case-1": ("all", (0.7,))}
         write_run(tmp_path, planned.request, {"lesav": scores})
-    found = collected(tmp_path, suite)
+    found = results_of(tmp_path, suite)
     family = contrast_rows(found, [INTRA], ERM, overall_headings(found))
     assert family.contrasts[0].comparison.difference == pytest.approx((0.3 + 0.1 + 0.2) / 3)
     assert family.contrasts[0].comparison.median == pytest.approx(0.2)
@@ -113,11 +104,11 @@ def test_folds_are_paired_by_case(tmp_path):
 def test_a_ranking_holds_the_complete_rows_that_saw_the_source_alone(tmp_path):
     suite = replace(SUITE, rows=(ERM, RAS4DG, FEDDG, CUTMIX), columns=(LESAV,))
     fill(tmp_path, replace(SUITE, columns=(LESAV,)))
-    found = collected(tmp_path, suite)
+    found = results_of(tmp_path, suite)
     (ranking,) = rank_rows(found, overall_headings(found))
     assert [row.id for row in ranking.rows] == ["erm", "ras4dg"]
     assert ranking.stability.ranks == (2, 1)
-    alone = collected(tmp_path, replace(suite, rows=(ERM, CUTMIX)))
+    alone = results_of(tmp_path, replace(suite, rows=(ERM, CUTMIX)))
     assert rank_rows(alone, overall_headings(alone)) == []
 
 
@@ -125,25 +116,23 @@ def test_a_ranking_holds_the_complete_rows_that_saw_the_source_alone(tmp_path):
 def test_the_average_is_the_protocols(tmp_path, protocol, difference):
     """Three abnormal cases differ by 0.2, one normal case by 0.5; in 3D, halved by what is outside the foreground."""
     suite = replace(SUITE, columns=(FETAL,), rows=(ERM, RAS4DG), seeds=(0,), protocol=protocol)
-    for planned in suite.requests(Choice(), INVENTORY):
+    for planned in suite.plan(Choice(), INVENTORY).runs:
         low = planned.row.id == "erm"
         abnormal = cases(*((0.4,) * 3 if low else (0.6,) * 3), stratum="abnormal", prefix="a")
         normal = cases(0.3 if low else 0.8, stratum="normal", prefix="n")
         write_run(tmp_path, planned.request, {"feta2021": {**abnormal, **normal}})
-    found = collected(tmp_path, suite)
+    found = results_of(tmp_path, suite)
     (heading,) = overall_headings(found)
     (overall,) = contrast_rows(found, [RAS4DG], ERM, [heading]).contrasts
     assert overall.comparison.difference == pytest.approx(difference)
-    assert [one.group for one in group_headings(found, FETAL)] == ["abnormal", "normal", "average"]
-    by_group = contrast_rows(found, [RAS4DG], ERM, group_headings(found, FETAL)).contrasts
+    assert [one.group for one in stratum_headings(found, FETAL)] == ["abnormal", "normal", "average"]
+    by_group = contrast_rows(found, [RAS4DG], ERM, stratum_headings(found, FETAL)).contrasts
     assert [c.comparison.difference for c in by_group[:2]] == pytest.approx([0.1, 0.25])
 
 
 def tissues(*values):
-    """Return CaseScores of two classes, distances by case; NaN is a class that nothing is predicted of."""
-    array = np.array(values)
-    names = tuple(f"case-{index}" for index in range(len(values)))
-    return CaseScores(names, ("all",) * len(names), ("easy", "hard"), array, np.isnan(array))
+    """Return scores of one seed and two classes, distances by case; NaN is a class that nothing is predicted of."""
+    return row_scores(values, missed=np.isnan(values), classes=("easy", "hard"))
 
 
 def test_a_row_that_misses_what_is_hard_neither_ranks_nor_gains_by_it(tmp_path):
@@ -151,20 +140,18 @@ def test_a_row_that_misses_what_is_hard_neither_ranks_nor_gains_by_it(tmp_path):
     near, far = ([2.0, np.nan], [2.0, 9.0]), ([3.0, 8.0], [3.0, 8.0])
     suite = replace(SUITE, columns=(LESAV,), rows=(ERM, RAS4DG, FEDDG), seeds=(0,))
     rows = {"erm": far, "ras4dg": near, "feddg": ([3.0, 9.0], [3.0, 9.0])}
-    scores = {
-        (row, LESAV): RowScores("planned", (SeedResult(0, tissues(*values), {}),)) for row, values in rows.items()
-    }
-    found = Collected(suite, (LESAV,), scores, (), MEASURES["hd95"], {LESAV: "px"})
-    headings = overall_headings(found)
-    (ranking,) = rank_rows(found, headings)
+    hd95 = MEASURES["hd95"]
+    found = MadeResults(suite, {(row, LESAV): tissues(*values) for row, values in rows.items()})
+    headings = overall_headings(found, hd95)
+    (ranking,) = rank_rows(found, headings, hd95)
     assert [row.id for row in ranking.rows] == ["erm", "feddg"]
-    (contrast,) = contrast_rows(found, [RAS4DG], ERM, headings).contrasts
+    (contrast,) = contrast_rows(found, [RAS4DG], ERM, headings, hd95).contrasts
     assert contrast.comparison.difference == pytest.approx(((2 - 3) + (5.5 - 5.5)) / 2)
     assert (contrast.comparison.wins, contrast.comparison.ties) == (1, 1)
-    misses, *explained = pairing_notes(found, headings)
+    misses, *explained = pairing_notes(found, headings, hd95)
     assert misses == "Misses on LES-AV, which HD95 leaves out: w/o SSDG 0, RAS4DG 1, FedDG 0"
     assert ["NSD counts a miss as 0" in explained[0], "means differ" in explained[1]] == [True, True]
-    assert pairing_notes(replace(found, measure=MEASURES["nsd"]), headings) == explained[1:]
+    assert pairing_notes(found, headings, MEASURES["nsd"]) == explained[1:]
 
 
 def test_rows_are_found_by_id_or_by_the_method_of_one():

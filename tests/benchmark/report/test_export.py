@@ -109,7 +109,7 @@ def record(run, index):
 def fill(results, suite, classes, plan=None):
     """Write every run of a suite with random counts, and distances where they are asked for."""
     rng = np.random.default_rng(5)
-    plan = plan or load_suite(str(suite)).requests(Choice(), Inventory(registry(), TASKS))
+    plan = plan or load_suite(str(suite)).plan(Choice(), Inventory(registry(), TASKS)).runs
     for index, planned in enumerate(plan):
         fold = "" if planned.request.fold is None else f"fold {planned.request.fold.index}, "
         strata = ("normal", "normal", "abnormal") if planned.request.task == "phantom3d" else ("all",) * 3
@@ -344,7 +344,7 @@ def test_nothing_shows_a_case_or_a_machine(bench, made, tmp_path):
 def test_holes_are_exported_and_listed(bench, tmp_path):
     suite = tmp_path / "suite.toml"
     suite.write_text(SUITE.format(protocol="clean"))
-    plan = load_suite(str(suite)).requests(Choice(), Inventory(registry(), TASKS))
+    plan = load_suite(str(suite)).plan(Choice(), Inventory(registry(), TASKS)).runs
     some = [p for p in plan if p.row.id != "narrow" and (p.request.fold is None or p.request.fold.index == 0)]
     fill(tmp_path / "results", suite, ("vessel",), some)
     result = export(bench, (suite, tmp_path / "results"), tmp_path / "out", code=3)

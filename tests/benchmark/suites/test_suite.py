@@ -32,7 +32,7 @@ def two_targets(*rows, **changes):
 
 
 def plan(suite, **choice):
-    return suite.requests(Choice(**choice), INVENTORY)
+    return list(suite.plan(Choice(**choice), INVENTORY).runs)
 
 
 def test_the_packaged_suites_are_listed_and_load():
@@ -212,8 +212,8 @@ def test_a_suite_that_extends_another_asks_for_the_same_runs():
     assert (suite.name, suite.title, suite.rows, suite.settings) == ("mine", base.title, base.rows, base.settings)
     assert [column.label for column in suite.columns] == ["ours"]
     ours, theirs = Choice(methods=("erm",)), Choice(methods=("erm",), targets=("lesav",), seeds=(0, 1))
-    requests = [planned.request for planned in suite.requests(ours, INVENTORY)]
-    assert requests == [planned.request for planned in base.requests(theirs, INVENTORY)] != []
+    requests = [planned.request for planned in suite.plan(ours, INVENTORY).runs]
+    assert requests == [planned.request for planned in base.plan(theirs, INVENTORY).runs] != []
 
 
 def test_a_suite_may_extend_one_that_extends_another():
@@ -228,7 +228,7 @@ def test_a_missing_method_is_an_error_unless_the_paper_has_the_row():
     with pytest.raises(UsageError, match="unknown method"):
         plan(two_targets(row))
     with pytest.raises(UsageError, match="unknown task"):
-        two_targets(Row(id="erm", method="erm")).requests(Choice(), Inventory(INVENTORY.methods, {}))
+        two_targets(Row(id="erm", method="erm")).plan(Choice(), Inventory(INVENTORY.methods, {}))
 
 
 def test_a_row_cannot_hide_that_its_method_sees_the_target():

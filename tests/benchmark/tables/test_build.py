@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.outcomes.collect import collect
 from ssdg.benchmark.outcomes.match import match_runs, settings_fit
 from ssdg.benchmark.spec import RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import scan
@@ -20,7 +19,7 @@ from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
 
-from ..stored import INVENTORY, cases, write_run
+from ..stored import INVENTORY, cases, results_of, write_run
 
 FETAL = Column(
     task="fetal", source="atlases", target="feta2021", label="FeTA", groups=("abnormal", "normal", "average")
@@ -36,7 +35,7 @@ SMALL = Suite(name="small", title="Small & tidy", columns=(LESAV,), rows=(ERM, R
 def fill(root, suite, dice, **kwargs):
     """Write every run of a suite; ``dice(row id, seed)`` gives the Dice of each case."""
     paths = []
-    for planned in suite.requests(Choice(), INVENTORY):
+    for planned in suite.plan(Choice(), INVENTORY).runs:
         values = dice(planned.row.id, planned.request.seed)
         prefix = f"f{planned.request.fold.index}" if planned.request.fold else "c"
         scores = {column.target: cases(*values, prefix=prefix) for column in planned.columns}
@@ -44,10 +43,8 @@ def fill(root, suite, dice, **kwargs):
     return paths
 
 
-def table_of(root, suite, **options):
-    runs, problems = scan(root)
-    assert problems == []
-    return build_table(suite, runs, TableOptions(**options), INVENTORY)
+def table_of(root, suite, choice=None, **options):
+    return build_table(results_of(root, suite, choice), TableOptions(**options))
 
 
 def shown(table):
@@ -197,7 +194,7 @@ def test_partial_cells_say_how_many_seeds_and_are_never_bold(tmp_path):
 )
 def test_an_empty_cell_says_why(tmp_path, state, text):
     suite = replace(SMALL, rows=(ERM,))
-    for planned in suite.requests(Choice(), INVENTORY):
+    for planned in suite.plan(Choice(), INVENTORY).runs:
         write_run(tmp_path, planned.request, {}, state=state)
     assert shown(table_of(tmp_path, suite)) == {"w/o SSDG": [text]}
 
@@ -226,7 +223,7 @@ def test_the_average_is_printed_twice(tmp_path):
     suite = replace(SMALL, columns=(FETAL,), rows=(ERM,), seeds=(0,))
     scores = {"feta2021": {**cases(0.5, 0.5, 0.5, stratum="abnormal", prefix="a"), **cases(0.9, stratum="normal")}}
     for protocol in ("paper", "clean"):
-        for planned in suite.requests(Choice(protocol=protocol), INVENTORY):
+        for planned in suite.plan(Choice(protocol=protocol), INVENTORY).runs:
             write_run(tmp_path, planned.request, scores)
     table = table_of(tmp_path, suite, choice=Choice(protocol="paper"))
     assert [h.label for h in table.headings] == ["abnormal", "normal", "average of strata", "average of cases"]
@@ -240,7 +237,7 @@ def test_the_average_is_printed_twice(tmp_path):
 def test_regions_follow_the_protocol_in_2d_only(tmp_path):
     suite = replace(SMALL, rows=(ERM,), seeds=(0,), columns=(LESAV, replace(FETAL, groups=("all",))))
     for protocol in ("paper", "clean"):
-        for planned in suite.requests(Choice(protocol=protocol), INVENTORY):
+        for planned in suite.plan(Choice(protocol=protocol), INVENTORY).runs:
             write_run(tmp_path, planned.request, {planned.columns[0].target: cases(0.8)})
     whole = f"{100 * 1600 / (1600 + 200 + 2200):.2f}"  # 2000 more are missed outside the foreground
     assert shown(table_of(tmp_path, suite))["w/o SSDG"] == ["80.00", whole]
@@ -285,7 +282,7 @@ def test_rows_that_are_not_separated_from_the_best_are_bold_with_it(tmp_path):
 
 def test_held_out_source_cases_are_a_column_where_asked_for(tmp_path):
     suite = replace(SMALL, rows=(ERM, CUTMIX), seeds=(0,))
-    for planned in suite.requests(Choice(), INVENTORY):
+    for planned in suite.plan(Choice(), INVENTORY).runs:
         write_run(tmp_path, planned.request, {"lesav": cases(0.5), HELD_OUT: cases(0.9)})
     cells = shown(table_of(tmp_path, suite, held_out=True))
     assert cells == {"w/o SSDG": ["90.00", "50.00"], "CutMix ‡": ["\N{EN DASH}", "50.00"]}
@@ -351,7 +348,7 @@ def test_captions_name_overridden_values_and_departing_rows(tmp_path):
 
 
 def test_the_other_protocol_is_named_where_it_has_results(tmp_path):
-    for planned in SMALL.requests(Choice(protocol="paper"), INVENTORY):
+    for planned in SMALL.plan(Choice(protocol="paper"), INVENTORY).runs:
         if planned.row.id == "erm":
             write_run(tmp_path, planned.request, {"lesav": cases(0.5)})
     table = table_of(tmp_path, SMALL)
@@ -406,7 +403,7 @@ def test_settings_given_as_text_are_compared_by_value(given, resolved, fits):
 
 def test_the_newest_version_of_a_method_wins_as_a_whole(tmp_path):
     fill(tmp_path, SMALL, small_dice)
-    newer = [p for p in SMALL.requests(Choice(), INVENTORY) if (p.row.id, p.request.seed) == ("ras4dg", 1)]
+    newer = [p for p in SMALL.plan(Choice(), INVENTORY).runs if (p.row.id, p.request.seed) == ("ras4dg", 1)]
     write_run(tmp_path, newer[0].request, {"lesav": cases(0.3, 0.3, prefix="c")}, version=2)
     table = table_of(tmp_path, SMALL)
     assert shown(table)["RAS4DG"] == ["30.00 (1/2 seeds)"]
@@ -445,7 +442,7 @@ def test_runs_of_other_suites_are_ignored(tmp_path):
     fill(tmp_path, SMALL, small_dice)
     fill(tmp_path, replace(SMALL, settings={"training.epochs": 5}), lambda *_: (0.1,))
     assert shown(table_of(tmp_path, SMALL))["RAS4DG"] == ["**77.50 ± 3.54**"]
-    plan = SMALL.requests(Choice(), INVENTORY)
+    plan = SMALL.plan(Choice(), INVENTORY).runs
     chosen, notes = match_runs(plan, scan(tmp_path)[0])
     assert [run.spec.request for run in chosen] == [planned.request for planned in plan]
     assert notes == []
@@ -453,8 +450,7 @@ def test_runs_of_other_suites_are_ignored(tmp_path):
 
 def test_scores_are_kept_by_case_for_statistics(tmp_path):
     fill(tmp_path, SMALL, small_dice)
-    collected = collect(SMALL, scan(tmp_path)[0], INVENTORY)
-    dice = np.stack([result.scores.values[:, 0] for result in collected.scores["ras4dg", LESAV].seeds])
+    dice = results_of(tmp_path, SMALL).row_scores(RAS4DG, LESAV).values[:, :, 0]
     np.testing.assert_allclose(dice, [[0.7, 0.8], [0.7, 0.9]])
 
 

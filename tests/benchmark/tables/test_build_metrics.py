@@ -12,7 +12,8 @@ import pytest
 from ssdg.benchmark.comparisons.conventions import build_conventions
 from ssdg.benchmark.comparisons.conventions_text import render_conventions
 from ssdg.benchmark.errors import NotRescored, UsageError
-from ssdg.benchmark.outcomes.aggregate import case_scores
+from ssdg.benchmark.outcomes.results import EvaluationFiles
+from ssdg.benchmark.outcomes.scores import metric_of
 from ssdg.benchmark.scoring.case_file import read_cases
 from ssdg.benchmark.scoring.metrics import MEASURES
 from ssdg.benchmark.scoring.shape_file import ADDED_COLUMNS, add_values, current_values, write_shapes
@@ -22,7 +23,7 @@ from ssdg.benchmark.suites.suite import Choice, Row
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
 
-from ..stored import INVENTORY, cases, stored_evaluation, write_run
+from ..stored import INVENTORY, cases, results_of, stored_evaluation, write_run
 from .test_build import ERM, FETAL, LESAV, RAS4DG, SMALL, shown
 
 FEDDG = Row(id="feddg", method="feddg", label="FedDG")
@@ -34,7 +35,7 @@ def measure_all(root, measure, values):
     """Write ``shapes.csv`` beside every evaluation of a results folder; ``values(row, seed)`` has one a case."""
     for run in scan(root)[0]:
         for evaluation in run.evaluations:
-            lines = read_cases(evaluation, "image").lines
+            lines = read_cases(evaluation).lines
             found = values(run.spec.request.method, run.spec.request.seed)
             if found is not None:
                 columns = [f"{measure.name}_{region}" for region in ("foreground", "image")]
@@ -43,12 +44,19 @@ def measure_all(root, measure, values):
 
 
 def table_of(root, measure, suite=SMALL, **options):
-    return build_table(suite, scan(root)[0], TableOptions(measure=measure, **options), INVENTORY)
+    return build_table(results_of(root, suite), TableOptions(measure=measure, **options))
+
+
+def mask_scores(evaluation, metric, region, rule):
+    """Return a metric of masks of one evaluation, (cases, classes)."""
+    file = read_cases(evaluation)
+    values = file.layout.arranged(EvaluationFiles().metric(evaluation, file, metric, region))
+    return metric_of(file.layout.arranged(file.counts)[None], metric, region, rule, values[None])[0][0]
 
 
 def fill(root, *dice, suite=SMALL):
     """Write every run of a suite with these Dice; 0 is a case of which nothing is predicted."""
-    for planned in suite.requests(Choice(), INVENTORY):
+    for planned in suite.plan(Choice(), INVENTORY).runs:
         path = write_run(root, planned.request, {column.target: cases(*dice) for column in planned.columns})
         for file in path.glob("evaluations/*/cases.csv"):
             file.write_text(file.read_text().replace(",0,1000,1000,", ",0,0,1000,"))
@@ -121,14 +129,14 @@ def test_misses_are_beside_every_mean_of_a_convention_and_no_way_to_a_rank(tmp_p
     near = {"erm": (8.0, 9.0), "ras4dg": (1.0, NAN), "feddg": (7.0, 7.0)}
     measure_all(tmp_path, HD95, lambda row, _: near[row])
     suite = replace(SMALL, rows=(ERM, RAS4DG))
-    text = render_conventions(build_conventions(suite, scan(tmp_path)[0], INVENTORY, HD95), "markdown")
+    text = render_conventions(build_conventions(results_of(tmp_path, suite), HD95), "markdown")
     assert re.search(r"RAS4DG +\| 1.00 \(1 miss\) +\|", text)
     assert re.search(r"w/o SSDG +\| 8.50 +\|", text)  # alone, it has no rank
     assert "and have the fewest misses, which are not in the mean" in text
     fill(tmp_path, 0.5, 0.5, suite=replace(SMALL, rows=(FEDDG,)))
     measure_all(tmp_path, HD95, lambda row, _: near[row])
     suite = replace(suite, rows=(*suite.rows, FEDDG))
-    data = json.loads(render_conventions(build_conventions(suite, scan(tmp_path)[0], INVENTORY, HD95), "json"))
+    data = json.loads(render_conventions(build_conventions(results_of(tmp_path, suite), HD95), "json"))
     rows = data["targets"][0]["conventions"][0]["rows"]
     assert [(row["row"], row["rank"], row["missed"]) for row in rows] == [
         ("erm", 2, 0),
@@ -149,7 +157,7 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path):
 
 def test_what_is_no_number_is_computed_again(tmp_path):
     evaluation = stored_evaluation(tmp_path, [dict.fromkeys(CASE_COLUMNS, 1)])
-    [line] = read_cases(evaluation, "image").lines
+    [line] = read_cases(evaluation).lines
     row = add_values({}, ["hd95"], {"hd95_image": 1.0}, "abc")
     write_shapes(tmp_path, {line: {**row, "hd95_image": "1.x"}})
     assert current_values(tmp_path, [line])[line]["definitions"] == ""
@@ -197,14 +205,14 @@ def test_the_empty_rule_applies_to_shapes_of_classes_that_a_label_lacks(tmp_path
     absent = {**dict.fromkeys(CASE_COLUMNS[4:], 0), "fp": 9}
     evaluation = stored_evaluation(tmp_path, [{**ROW, **absent}])
     values = {"nsd_image": NAN, "hd95_image": NAN}
-    [line] = read_cases(evaluation, "image").lines
+    [line] = read_cases(evaluation).lines
     write_shapes(tmp_path, {line: add_values({}, ["nsd", "hd95"], values, "c")})
-    found = [case_scores(evaluation, NSD, "image", rule).values.item() for rule in ("skip", "one", "zero-fp")]
+    found = [mask_scores(evaluation, NSD, "image", rule).item() for rule in ("skip", "one", "zero-fp")]
     np.testing.assert_array_equal(found, [NAN, 0.0, 0.0])
-    found = [case_scores(evaluation, HD95, "image", rule).values.item() for rule in ("skip", "one", "zero-fp")]
+    found = [mask_scores(evaluation, HD95, "image", rule).item() for rule in ("skip", "one", "zero-fp")]
     np.testing.assert_array_equal(found, [NAN] * 3)
     with pytest.raises(NotRescored):  # the whole image was measured, the foreground was not
-        case_scores(evaluation, HD95, "foreground", "one")
+        mask_scores(evaluation, HD95, "foreground", "one")
 
 
 @pytest.mark.parametrize(
@@ -220,13 +228,13 @@ def test_the_empty_rule_applies_to_shapes_of_classes_that_a_label_lacks(tmp_path
 )
 def test_values_of_another_definition_or_of_other_counts_are_not_taken(tmp_path, spoil):
     evaluation = stored_evaluation(tmp_path, [{**ROW, **dict.fromkeys(CASE_COLUMNS[4:], 500)}])
-    [line] = read_cases(evaluation, "image").lines
+    [line] = read_cases(evaluation).lines
     write_shapes(tmp_path, {line: add_values({}, ["hd95"], {"hd95_image": 2.5}, "abc+changes")})
-    assert case_scores(evaluation, HD95, "image", "one").values.item() == 2.5
+    assert mask_scores(evaluation, HD95, "image", "one").item() == 2.5
     path = tmp_path / "shapes.csv"
     path.write_text(spoil(path.read_text()))
     with pytest.raises(NotRescored, match="has no HD95: `bench rescore SUITE` computes it"):
-        case_scores(evaluation, HD95, "image", "one")
+        mask_scores(evaluation, HD95, "image", "one")
 
 
 def test_measures_are_added_to_what_is_there_and_old_ones_are_dropped(tmp_path):

@@ -20,7 +20,7 @@ from ssdg.benchmark.tables.render import render
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
-from ..stored import write_run
+from ..stored import results_of, write_run
 
 PAGE = r"""\documentclass{article}
 \usepackage[letterpaper,margin=1in]{geometry}
@@ -72,7 +72,7 @@ def pages(pdflatex, tmp_path):
 
 def fill(root, suite, seeds):
     """Write runs with results of every row of a suite, for some of its seeds."""
-    plan = replace(suite, seeds=seeds).requests(Choice(), Inventory(registry(), TASKS))
+    plan = replace(suite, seeds=seeds).plan(Choice(), Inventory(registry(), TASKS)).runs
     for index, planned in enumerate(plan):
         fold = planned.request.fold.index if planned.request.fold else 0
         score = 0.6 + 0.003 * (index % 97) + 0.004 * planned.request.seed
@@ -85,7 +85,8 @@ def fill(root, suite, seeds):
 def latex_of(root, suite, **options):
     runs, problems = scan(root)
     assert problems == []
-    return render(build_table(suite, runs, TableOptions(**options), Inventory(registry(), TASKS)), "latex")
+    results = results_of(runs, suite, inventory=Inventory(registry(), TASKS))
+    return render(build_table(results, TableOptions(**options)), "latex")
 
 
 @pytest.mark.parametrize("seeds", [(), (0,), (0, 1), (0, 1, 2)], ids=["empty", "one", "partial", "complete"])
@@ -130,7 +131,7 @@ def test_table2_has_check_marks(pages, tmp_path):
 
 def test_components_in_the_other_formats(tmp_path):
     suite = load_suite("table2")
-    table = build_table(suite, [], TableOptions(), Inventory(registry(), TASKS))
+    table = build_table(results_of([], suite, inventory=Inventory(registry(), TASKS)))
     assert "| RMS + RSD                 | SSDG        |      | ✓   | ✓   |" in render(table, "markdown")
     header, baseline, *_ = render(table, "csv").splitlines()
     assert header.endswith(",component_RASS,component_RMS,component_RSD")

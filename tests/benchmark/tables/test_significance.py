@@ -1,18 +1,16 @@
 """The tied best set, on cells and scores made by hand."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from ssdg.benchmark.outcomes.aggregate import CaseScores, SeedResult, make_cell
-from ssdg.benchmark.outcomes.collect import RowScores
 from ssdg.benchmark.outcomes.paired_scores import pair
 from ssdg.benchmark.scoring.metrics import DSC, MEASURES
 from ssdg.benchmark.statistics import holm, mean_difference
-from ssdg.benchmark.suites.suite import Column, Row
+from ssdg.benchmark.suites.suite import Column, Inventory, Row, Suite
 from ssdg.benchmark.tables.build import Heading
-from ssdg.benchmark.tables.significance import tied_best
+from ssdg.benchmark.tables.significance import best_sets
+
+from ..stored import INVENTORY, MadeResults, row_scores
 
 HERE = Heading(Column(task="fundus", source="drive", target="lesav"), "all")
 THERE = Heading(Column(task="fundus", source="drive", target="iostar"), "all")
@@ -22,27 +20,15 @@ def rows(*ids, **settings):
     return [Row(id=name, method=name, label=name, **settings) for name in ids]
 
 
-def seed(scores, number=0, strata=None, missed=None):
-    """Return one seed's result with these scores, (cases, classes) or one class."""
-    values = np.array(scores, dtype=float).reshape(len(scores), -1)
-    cases = tuple(f"case-{index}" for index in range(len(values)))
-    missed = np.zeros(values.shape, dtype=bool) if missed is None else np.array(missed).reshape(values.shape)
-    classes = tuple(f"class {index}" for index in range(values.shape[1]))
-    return SeedResult(number, CaseScores(cases, strata or ("all",) * len(cases), classes, values, missed), {})
-
-
-def best(given, scores, headings=(HERE,), seeds=1, measure=DSC):
-    """Return the tied best sets; ``scores[row id]`` holds the seeds of each heading."""
-    found = {
-        (row.id, heading.column): RowScores("planned", tuple(scores[row.id][position]))
-        for row in given
-        for position, heading in enumerate(headings)
-    }
-    cells = [
-        [make_cell(found[row.id, h.column].seeds, seeds, h.group, h.average, measure=measure) for h in headings]
-        for row in given
-    ]
-    return tied_best(given, headings, cells, found)
+def best(rows, scores, headings=(HERE,), seeds=1, measure=DSC):
+    """Return the tied best sets; ``scores[row id]`` holds the scores of each heading."""
+    columns = tuple(dict.fromkeys(heading.column for heading in headings))
+    suite = Suite(name="made", title="Made", columns=columns, rows=tuple(rows), seeds=tuple(range(seeds)))
+    made = {(r.id, h.column): scores[r.id][position] for r in rows for position, h in enumerate(headings)}
+    methods = {row.method: INVENTORY.methods["cutmix" if row.setting == "uda" else "erm"] for row in rows}
+    results = MadeResults(suite, made, Inventory(methods, INVENTORY.tasks))
+    cells = [[results.cell(row, h.column, h.group, h.average, measure) for h in headings] for row in rows]
+    return best_sets(results, headings, cells, measure)
 
 
 def spread(mean, offsets=(0.0, 0.01, -0.01, 0.02, -0.02)):
@@ -51,8 +37,9 @@ def spread(mean, offsets=(0.0, 0.01, -0.01, 0.02, -0.02)):
 
 def test_rows_that_are_not_separated_from_the_best_are_in_the_set():
     noisy = [0.75, 0.60, 0.72, 0.66, 0.73]
-    made = best(rows("good", "near", "far"), {"good": [[seed(spread(0.7))]], "near": [[seed(noisy)]],
-                                              "far": [[seed(spread(0.5, (0, 0.02, 0.01, 0.01, 0)))]]})  # fmt: skip
+    far = spread(0.5, (0, 0.02, 0.01, 0.01, 0))
+    scores = {"good": [row_scores(spread(0.7))], "near": [row_scores(noisy)], "far": [row_scores(far)]}
+    made = best(rows("good", "near", "far"), scores)
     assert made.rows == ({"good", "near"},)
     assert (made.comparisons, made.cases_only) == (2, True)
     assert "for these trained models only, above 0.05 after Holm over 2 comparisons" in made.rule
@@ -64,9 +51,9 @@ def test_the_family_is_the_whole_table():
     p = mean_difference([other], [good]).p
     assert 0.025 < p < 0.05
     given = rows("good", "other")
-    alone = best(given, {"good": [[seed(good)]], "other": [[seed(other)]]})
+    alone = best(given, {"good": [row_scores(good)], "other": [row_scores(other)]})
     assert alone.rows == ({"good"},)
-    two = best(given, {"good": [[seed(good)]] * 2, "other": [[seed(other)]] * 2}, (HERE, THERE))
+    two = best(given, {"good": [row_scores(good)] * 2, "other": [row_scores(other)] * 2}, (HERE, THERE))
     assert holm([p, p])[0] > 0.05
     assert two.rows == ({"good", "other"}, {"good", "other"})
 
@@ -77,10 +64,10 @@ def test_runs_that_vary_widen_the_set():
     made = {}
     for name, mean in (("good", 0.70), ("other", 0.68)):
         luck = (0.03, 0.0, -0.03)
-        made[name] = [[seed(mean + luck[s] + cases + rng.normal(0, 0.002, 12), s) for s in range(3)]]
+        made[name] = [mean + luck[s] + cases + rng.normal(0, 0.002, 12) for s in range(3)]
     given = rows("good", "other")
-    assert best(given, {name: [[seeds[0][0]]] for name, seeds in made.items()}).rows == ({"good"},)
-    found = best(given, made, seeds=3)
+    assert best(given, {name: [row_scores(seeds[0])] for name, seeds in made.items()}).rows == ({"good"},)
+    found = best(given, {name: [row_scores(*seeds)] for name, seeds in made.items()}, seeds=3)
     assert found.rows == ({"good", "other"},)
     assert "p over runs and cases" in found.rule
 
@@ -89,8 +76,9 @@ def test_rows_that_saw_the_target_and_partial_cells_do_not_compete():
     adapted, intra = rows("adapted", setting="uda")[0], rows("intra", setting="intra", folds=2)[0]
     oracle = rows("oracle", selection="oracle")[0]
     scores = {"good": 0.7, "partial": 0.9, "adapted": 0.9, "intra": 0.9, "oracle": 0.9, "weak": 0.3}
-    made = {name: [[seed(spread(mean, (0, 0.01, 0.02)), s) for s in range(2)]] for name, mean in scores.items()}
-    made["partial"][0].pop()
+    seeds = {name: [spread(mean, (0, 0.01, 0.02))] * 2 for name, mean in scores.items()}
+    seeds["partial"].pop()
+    made = {name: [row_scores(*of_row)] for name, of_row in seeds.items()}
     given = [*rows("good", "weak", "partial"), adapted, intra, oracle]
     found = best(given, made, seeds=2)
     assert found.rows == ({"good"},)
@@ -104,9 +92,9 @@ def test_the_lowest_distance_wins_among_rows_with_the_fewest_misses():
     nan = np.nan
     hd95 = MEASURES["hd95"]
     scores = {
-        "short": [[seed([2.0, 2.5, 2.2, 2.1])]],
-        "long": [[seed([9.0, 9.5, 9.1, 9.4])]],
-        "misses": [[seed([1.0, nan, 1.1, 1.2], missed=[False, True, False, False])]],
+        "short": [row_scores([2.0, 2.5, 2.2, 2.1])],
+        "long": [row_scores([9.0, 9.5, 9.1, 9.4])],
+        "misses": [row_scores([1.0, nan, 1.1, 1.2], missed=[False, True, False, False])],
     }
     found = best(rows("long", "short", "misses"), scores, measure=hd95)
     assert found.rows == ({"short"},)
@@ -115,9 +103,9 @@ def test_the_lowest_distance_wins_among_rows_with_the_fewest_misses():
 
 def test_a_case_scores_the_mean_of_its_defined_classes():
     nan = np.nan
-    one = seed([[0.2, 0.4], [0.6, nan], [nan, nan]])
-    other = seed([[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]])
-    made = pair([[one], [other, other]])
+    one = row_scores([[0.2, 0.4], [0.6, nan], [nan, nan]])
+    other = row_scores(*[[[0.5, 0.5], [0.5, 0.5], [0.5, 0.5]]] * 2)
+    made = pair([one, other])
     assert made.scores[0] == pytest.approx(np.array([[0.3, 0.6, nan]]), nan_ok=True)
     assert made.scores[1].shape == (2, 3)
     assert made.strata is None
@@ -126,26 +114,24 @@ def test_a_case_scores_the_mean_of_its_defined_classes():
 def test_what_one_row_misses_is_left_out_for_all_and_a_wrong_prediction_is_not():
     """Class 1 is hard. One row misses it in case 0; the label of case 1 lacks it, where the other row finds it."""
     nan = np.nan
-    misses = seed([[nan, 2.0], [nan, 2.0], [8.0, 2.0]], missed=[[True, False], [False, False], [False, False]])
-    finds = seed([[8.0, 3.0], [0.0, 3.0], [8.0, 3.0]])
-    made = pair([[misses], [finds, finds]])
+    missed = [[True, False], [False, False], [False, False]]
+    misses = row_scores([[nan, 2.0], [nan, 2.0], [8.0, 2.0]], missed=missed)
+    finds = [[8.0, 3.0], [0.0, 3.0], [8.0, 3.0]]
+    made = pair([misses, row_scores(finds, finds)])
     assert made.scores[0].tolist() == [[2.0, 2.0, 5.0]]
     assert made.scores[1].tolist() == [[3.0, 1.5, 5.5]] * 2
-    scored_0 = seed([[0.0, 2.0], [0.0, 2.0], [8.0, 2.0]], missed=[[True, False], [False, False], [False, False]])
-    assert pair([[scored_0], [finds]]).scores[1].tolist() == [[5.5, 1.5, 5.5]]  # a miss that scores 0 is a score
+    scored_0 = row_scores([[0.0, 2.0], [0.0, 2.0], [8.0, 2.0]], missed=missed)
+    assert pair([scored_0, row_scores(finds)]).scores[1].tolist() == [
+        [5.5, 1.5, 5.5]
+    ]  # a miss that scores 0 is a score
 
 
 def test_pairs_are_made_by_case_whatever_the_order():
-    one = seed([0.1, 0.2, 0.3], strata=("x", "y", "x"))
-    scores = one.scores
-    turned = replace(
-        scores,
-        cases=(*scores.cases[::-1], "another"),
-        strata=("x", "y", "x", "x"),
-        values=np.array([[0.9], [0.8], [0.7], [0.0]]),
-    )
-    made = pair([[one], [replace(one, scores=turned)]], "average", "strata")
+    one = row_scores([0.1, 0.2, 0.3], strata=("x", "y", "x"))
+    names = (*one.cases[::-1], "another")
+    turned = row_scores([0.9, 0.8, 0.7, 0.0], strata=("x", "y", "x", "x"), cases=names)
+    made = pair([one, turned], "average", "strata")
     assert made.cases == ("case-0", "case-1", "case-2")
     assert made.strata == ("x", "y", "x")
     assert made.scores[1].tolist() == [[0.7, 0.8, 0.9]]
-    assert pair([[one]], "x").cases == ("case-0", "case-2")
+    assert pair([one], "x").cases == ("case-0", "case-2")

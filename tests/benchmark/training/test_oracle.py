@@ -20,7 +20,7 @@ from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
 from ssdg.benchmark.training.progress import summary
 
-from ..stored import INVENTORY, cases, write_run
+from ..stored import INVENTORY, cases, results_of, write_run
 
 COLUMNS = tuple(Column(task="fundus", source="drive", target=t, label=t) for t in ("iostar", "lesav"))
 ERM = Row(id="erm", method="erm", label="w/o SSDG", setting="source-only")
@@ -88,9 +88,9 @@ def test_it_is_no_setting_and_the_refusal_names_the_flag():
     with pytest.raises(UsageError, match=r"--selection oracle.*a row of a suite.*†"):
         resolve_sections("clean", {"training.selection": "oracle"})
     with pytest.raises(UsageError, match="--selection oracle"):
-        replace(SUITE, settings={"training.selection": "oracle"}).requests(Choice(), INVENTORY)
+        replace(SUITE, settings={"training.selection": "oracle"}).plan(Choice(), INVENTORY)
     with pytest.raises(UsageError, match="--selection oracle"):
-        SUITE.requests(Choice(overrides={"training.selection": "oracle"}), INVENTORY)
+        SUITE.plan(Choice(overrides={"training.selection": "oracle"}), INVENTORY)
     sections, _ = resolve_sections("paper", {"training.selection": "last"}, oracle=True)
     assert sections["training"].selection == "oracle"
 
@@ -126,7 +126,7 @@ def test_a_marked_row_comes_with_its_row_or_alone_by_its_own_id(named, chosen):
 
 def test_a_marked_row_trains_once_a_target_under_every_setting_but_the_selection():
     row = replace(RAS4DG, settings={"training.selection": "source-val", "training.epochs": 9, "method.alpha": 2.0})
-    planned = replace(SUITE, rows=(row,)).requests(ORACLE, INVENTORY)
+    planned = replace(SUITE, rows=(row,)).plan(ORACLE, INVENTORY).runs
     plain, *marked = [p.request for p in planned]
     assert [(p.row.id, [c.target for c in p.columns]) for p in planned] == [
         ("ras4dg", ["iostar", "lesav"]),
@@ -139,7 +139,7 @@ def test_a_marked_row_trains_once_a_target_under_every_setting_but_the_selection
 
 def test_what_is_set_for_all_rows_reaches_the_marked_ones():
     overrides = {"method.alpha": "1", "training.epochs": "3", "training.selection": "source-val"}
-    planned = replace(SUITE, rows=(RAS4DG,)).requests(replace(ORACLE, overrides=overrides), INVENTORY)
+    planned = replace(SUITE, rows=(RAS4DG,)).plan(replace(ORACLE, overrides=overrides), INVENTORY).runs
     assert {(p.request.method_settings["alpha"], p.request.training.epochs) for p in planned} == {("1", 3)}
     assert [p.request.training.selection for p in planned] == ["source-val", "oracle", "oracle"]
 
@@ -154,7 +154,7 @@ def test_a_suite_may_have_such_a_row_and_the_flag_does_not_double_it():
 
 def test_a_method_that_adapts_can_be_selected_on_the_target_too():
     row = selected_on_target(CUTMIX)
-    [one, two] = replace(SUITE, rows=(row,)).requests(Choice(), INVENTORY)
+    [one, two] = replace(SUITE, rows=(row,)).plan(Choice(), INVENTORY).runs
     assert (one.request.target, two.request.target) == ("iostar", "lesav")
     assert {p.request.training.selection for p in (one, two)} == {"oracle"}
 
@@ -183,7 +183,7 @@ def test_the_flag_needs_a_row_to_go_with_and_a_name_for_its_own():
 
 
 def test_rows_of_the_paper_whose_method_is_not_there_stay_unavailable():
-    table = build_table(load_suite("table1"), [], TableOptions(choice=ORACLE), INVENTORY)
+    table = build_table(results_of([], load_suite("table1"), ORACLE))
     cells = {row.row.id: row.entries[-1] for row in table.rows}
     assert cells["slaug"].cell.state == cells["slaug-oracle"].cell.state == "unavailable"
     assert cells["slaug"].published is not None
@@ -192,18 +192,18 @@ def test_rows_of_the_paper_whose_method_is_not_there_stay_unavailable():
 
 def fill(root, suite, choice, dice):
     """Write every run of a suite; ``dice(request)`` is the Dice of each of three cases."""
-    for planned in suite.requests(choice, INVENTORY):
+    for planned in suite.plan(choice, INVENTORY).runs:
         scores = {column.target: cases(*[dice(planned.request)] * 3) for column in planned.columns}
         write_run(root, planned.request, {**scores, HELD_OUT: cases(0.9)})
 
 
 def table_of(root, suite, choice, **options):
-    return build_table(suite, scan(root)[0], TableOptions(choice=choice, **options), INVENTORY)
+    return build_table(results_of(root, suite, choice), TableOptions(**options))
 
 
 def test_a_marked_run_never_answers_for_an_ordinary_row_nor_the_reverse(tmp_path):
     suite = replace(SUITE, rows=(ERM, CUTMIX, selected_on_target(replace(CUTMIX, id="cutmix-oracle"))))
-    plan = suite.requests(ORACLE, INVENTORY)
+    plan = suite.plan(ORACLE, INVENTORY).runs
     oracle = [p for p in plan if p.request.training.selection == "oracle"]
     for planned in oracle:
         write_run(tmp_path, planned.request, {column.target: cases(0.5) for column in planned.columns})
@@ -273,7 +273,7 @@ def test_captions_without_such_rows_are_silent_about_it(tmp_path):
 def test_holes_and_names_carry_the_mark(tmp_path):
     suite = replace(SUITE, rows=(ERM,))
     assert "w/o SSDG † on lesav: 0 of 1 seeds (not run)" in table_of(tmp_path, suite, ORACLE).missing
-    [_, one, two] = suite.requests(ORACLE, INVENTORY)
+    [_, one, two] = suite.plan(ORACLE, INVENTORY).runs
     assert [job_name(p.request, p.row.id) for p in (one, two)] == ["erm-oracle s0 iostar", "erm-oracle s0 lesav"]
     assert job_name(one.request) == "erm-oracle s0 iostar"
 

@@ -4,43 +4,46 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.outcomes.aggregate import CaseScores, SeedResult, case_scores, make_cell, seed_result
-from ssdg.benchmark.scoring.metrics import DSC
+from ssdg.benchmark.outcomes.scores import RowScores, evaluation_scores, make_cell
+from ssdg.benchmark.scoring.case_file import read_cases
+from ssdg.benchmark.spec import EvaluationConfig
+from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
 
-from ..stored import case_rows, cases, stored_evaluation
+from ..stored import INVENTORY, case_rows, cases, results_of, row_scores, stored_evaluation, write_run
 
 
 def scores(dice, strata=None):
-    dice = np.array(dice, dtype=float)
-    names = tuple(f"c{i}" for i in range(len(dice)))
-    classes = tuple("ab"[: dice.shape[1]])
-    return CaseScores(names, tuple(strata or ["all"] * len(dice)), classes, dice, np.zeros(dice.shape, dtype=bool))
+    return row_scores(dice, strata=strata)
 
 
-def seeds(*dice):
-    return [SeedResult(seed, scores([[value]]), {"scored": 1}) for seed, value in enumerate(dice)]
+def seeds(*dice, **fields):
+    return row_scores(*([value] for value in dice), **fields)
+
+
+def case_scores(evaluation, region, empty):
+    return evaluation_scores(read_cases(evaluation), EvaluationConfig(region=region, empty=empty), ndim=2)
 
 
 def test_classes_are_averaged_after_cases():
     # Case first would give ((1 + 0.5) / 2 + 0.2) / 2 = 0.475.
-    assert scores([[1.0, 0.5], [0.2, np.nan]]).mean() == pytest.approx(((1.0 + 0.2) / 2 + 0.5) / 2)
+    assert scores([[1.0, 0.5], [0.2, np.nan]]).means().item() == pytest.approx(((1.0 + 0.2) / 2 + 0.5) / 2)
 
 
 def test_a_class_that_is_never_defined_is_left_out_and_nothing_is_nan():
-    assert scores([[0.4, np.nan], [0.6, np.nan]]).mean() == pytest.approx(0.5)
-    assert np.isnan(scores([[np.nan, np.nan]]).mean())
+    assert scores([[0.4, np.nan], [0.6, np.nan]]).means().item() == pytest.approx(0.5)
+    assert np.isnan(scores([[np.nan, np.nan]]).means().item())
 
 
 def test_the_two_averages_differ_where_strata_have_different_sizes():
     found = scores([[0.6], [0.6], [0.6], [0.8]], ["abnormal"] * 3 + ["normal"])
-    assert found.mean("abnormal") == pytest.approx(0.6)
-    assert found.mean("average", "cases") == found.mean("all") == pytest.approx(0.65)
-    assert found.mean("average", "strata") == pytest.approx(0.7)
+    assert found.means("abnormal").item() == pytest.approx(0.6)
+    assert found.means("average", "cases") == found.means("all") == pytest.approx(0.65)
+    assert found.means("average", "strata").item() == pytest.approx(0.7)
 
 
 def test_a_group_that_no_case_has_is_an_error():
     with pytest.raises(UsageError, match=r"'pathological'.*abnormal, normal"):
-        scores([[0.6], [0.8]], ["abnormal", "normal"]).mean("pathological")
+        scores([[0.6], [0.8]], ["abnormal", "normal"]).means("pathological")
 
 
 def test_spread_is_the_sample_standard_deviation_over_seeds():
@@ -55,50 +58,61 @@ def test_one_seed_has_no_spread():
 
 
 def test_missing_seeds_are_counted():
-    cell = make_cell(seeds(0.5, 0.7), 3, "all", reason="diverged")
+    cell = make_cell(seeds(0.5, 0.7, reason="diverged"), 3, "all")
     assert (cell.state, cell.n_seeds, cell.expected_seeds, cell.reason) == ("partial", 2, 3, "diverged")
-    cell = make_cell([], 3, "all", reason="not run")
+    cell = make_cell(RowScores(reason="not run"), 3, "all")
     assert (cell.state, cell.mean, cell.sd, cell.reason) == ("missing", None, None, "not run")
 
 
 def test_undefined_scores_are_counted_and_a_cell_without_any_is_an_error():
-    results = [SeedResult(0, scores([[0.5, np.nan], [0.5, 0.7]]), {}), SeedResult(1, scores([[0.5, 0.5]] * 2), {})]
-    assert make_cell(results, 2, "all").n_undefined == 1
+    uneven = row_scores([[0.5, np.nan], [0.5, 0.7]], [[0.5, 0.5]] * 2)
+    assert make_cell(uneven, 2, "all").n_undefined == 1
     with pytest.raises(UsageError, match="no defined score"):
-        make_cell([SeedResult(0, scores([[np.nan]]), {})], 1, "all")
+        make_cell(scores([[np.nan]]), 1, "all")
 
 
 def test_regions_use_their_own_counts(tmp_path):
     evaluation = stored_evaluation(tmp_path, case_rows(cases(0.8)))
     # Inside: 800 found, 200 too many, 200 missed. Outside: 2000 missed.
-    assert case_scores(evaluation, DSC, "foreground", "zero-fp").values == pytest.approx(0.8)
-    assert case_scores(evaluation, DSC, "image", "zero-fp").values == pytest.approx(1600 / (1600 + 200 + 2200))
+    assert case_scores(evaluation, "foreground", "zero-fp").values == pytest.approx(0.8)
+    assert case_scores(evaluation, "image", "zero-fp").values == pytest.approx(1600 / (1600 + 200 + 2200))
 
 
 def test_rows_may_come_in_any_order(tmp_path):
     rows = case_rows({"a": ("x", (0.1, 0.2)), "b": ("y", (0.3, 0.4)), "c": ("x", (0.5, 0.6))})
-    found = case_scores(stored_evaluation(tmp_path, rows[::-1]), DSC, "foreground", "zero-fp")
+    found = case_scores(stored_evaluation(tmp_path, rows[::-1]), "foreground", "zero-fp")
     assert found.cases == ("c", "b", "a")
     assert found.strata == ("x", "y", "x")
     assert found.classes == ("class 1", "class 2")
-    assert found.values == pytest.approx(np.array([[0.5, 0.6], [0.3, 0.4], [0.1, 0.2]]))
+    assert found.values[0] == pytest.approx(np.array([[0.5, 0.6], [0.3, 0.4], [0.1, 0.2]]))
 
 
 @pytest.mark.parametrize(("rule", "expected"), [("skip", np.nan), ("zero-fp", 0.0), ("one", 0.0)])
 def test_the_rule_for_empty_classes_is_applied(tmp_path, rule, expected):
     row = {**case_rows(cases(0.5))[0], "tp": 0, "fp": 9, "fn": 0}
-    found = case_scores(stored_evaluation(tmp_path, [row]), DSC, "foreground", rule)
-    np.testing.assert_array_equal(found.values, [[expected]])
+    found = case_scores(stored_evaluation(tmp_path, [row]), "foreground", rule)
+    np.testing.assert_array_equal(found.values, [[[expected]]])
 
 
 def test_folds_are_united(tmp_path):
-    first = stored_evaluation(tmp_path / "0", case_rows(cases(0.2, 0.4, prefix="a")), scored=2)
-    second = stored_evaluation(tmp_path / "1", case_rows(cases(0.9, prefix="b")), scored=1)
-    result = seed_result(5, [first, second], DSC, "foreground", "zero-fp")
-    assert (result.seed, result.counts["scored"]) == (5, 3)
-    assert result.scores.mean() == pytest.approx(0.5)  # of cases, not of folds
+    first, second = cases(0.2, 0.4, prefix="a"), cases(0.9, prefix="b")
+    there = fold_scores(tmp_path / "apart", first, second)
+    assert (there.seeds, there.counts[0]["scored"]) == ((5,), 3)
+    assert there.means().item() == pytest.approx(0.5)  # of cases, not of folds
     with pytest.raises(UsageError, match="more than one fold"):
-        seed_result(5, [first, first], DSC, "foreground", "zero-fp")
+        fold_scores(tmp_path / "twice", first, first)
+
+
+def fold_scores(root, *folds):
+    """Return the scores of an intra-domain row whose folds scored these cases."""
+    row, column = (
+        Row(id="intra", method="erm", setting="intra", folds=2),
+        Column(task="fundus", source="drive", target="lesav"),
+    )
+    suite = Suite(name="folds", title="Folds", columns=(column,), rows=(row,), seeds=(5,))
+    for planned, scores in zip(suite.plan(Choice(), INVENTORY).runs, folds, strict=True):
+        write_run(root, planned.request, {"lesav": scores})
+    return results_of(root, suite).row_scores(row, column)
 
 
 def damage_cut(text):
@@ -145,19 +159,19 @@ def test_damaged_files_are_named(tmp_path, damage, why):
     path = tmp_path / "cases.csv"
     path.write_text(damage(path.read_text().replace("\r\n", "\n")))
     with pytest.raises(UsageError, match=rf"cases\.csv is damaged \(.*{why}.*\); remove that evaluation"):
-        case_scores(evaluation, DSC, "foreground", "zero-fp")
+        case_scores(evaluation, "foreground", "zero-fp")
 
 
 def test_names_may_hold_commas_and_quotes(tmp_path):
     rows = [{**row, "class_name": 'a "thing", small'} for row in case_rows({"x, y": ("all", (0.5,))})]
-    found = case_scores(stored_evaluation(tmp_path, rows), DSC, "image", "zero-fp")
+    found = case_scores(stored_evaluation(tmp_path, rows), "image", "zero-fp")
     assert (found.cases, found.classes) == (("x, y",), ('a "thing", small',))
 
 
 def test_files_on_the_same_cases_keep_their_own_scores_and_order(tmp_path):
     rows = case_rows(cases(0.2, 0.4))
     means = [
-        case_scores(stored_evaluation(tmp_path / str(index), order), DSC, "foreground", "zero-fp").values[:, 0]
+        case_scores(stored_evaluation(tmp_path / str(index), order), "foreground", "zero-fp").values[0, :, 0]
         for index, order in enumerate([rows, rows[::-1], case_rows(cases(0.6, 0.8))])
     ]
     np.testing.assert_allclose(means, [[0.2, 0.4], [0.4, 0.2], [0.6, 0.8]])

@@ -2,12 +2,10 @@
 
 import pytest
 
-from ssdg.benchmark.outcomes.plan import survey
-from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import HELD_OUT
 from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
 
-from ..stored import INVENTORY, cases, write_run
+from ..stored import INVENTORY, cases, results_of, write_run
 
 SUITE = Suite(
     name="mine",
@@ -24,9 +22,9 @@ SUITE = Suite(
     ("scored", "state"), [((HELD_OUT, "lesav", "iostar"), "DONE"), ((HELD_OUT, "lesav"), "QUEUED")]
 )
 def test_a_trained_run_waits_for_the_targets_it_was_never_asked_for(tmp_path, scored, state):
-    plan = SUITE.requests(Choice(), INVENTORY)
+    plan = SUITE.plan(Choice(), INVENTORY).runs
     write_run(tmp_path, plan[0].request, dict.fromkeys(scored, cases(0.5)))
-    [item] = survey(plan, scan(tmp_path)[0])
+    [item] = results_of(tmp_path, SUITE).planned_runs
     assert item.state == state
     assert item.state_of("lesav") == "DONE"
     assert item.state_of("iostar") == state
