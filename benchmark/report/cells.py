@@ -13,7 +13,7 @@ from ..outcomes.paired_scores import pair
 from ..suites.suite import Column
 from ..tables.build import Entry, TableRow
 from ..tables.wording import row_label
-from .charts import Strip
+from .charts import StripRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Distribution:
 
     name: str  # of the chart
     column: Column
-    strips: tuple[Strip, ...]
+    strips: tuple[StripRow, ...]
     reference: float | None  # the baseline's median, percent
     cases: int
 
@@ -49,7 +49,7 @@ def distributions(collected: Collected, baseline: str | None) -> list[Distributi
         for row in collected.suite.rows:
             seeds = collected.scores[row.id, column].seeds
             if seeds:
-                strips[row.id] = Strip(row_label(row), 100 * case_means(seeds), seeds[0].scores.strata)
+                strips[row.id] = StripRow(row_label(row), 100 * case_means(seeds), seeds[0].scores.strata)
         if strips:
             held = strips.get(baseline or "")
             reference = None if held is None else float(np.nanmedian(held.values))
