@@ -23,7 +23,7 @@ from ..spec import PreprocessConfig
 from .style import AREAS, BLACK, PURPLE, SKY, VERMILLION
 
 MARGIN = 4
-"""Voxels around the brain that are shown."""
+"""Shown voxels around the brain."""
 
 COUNTED = ("tp", "fp", "fn", "tp_outside", "fp_outside", "fn_outside")
 
@@ -37,7 +37,7 @@ RGB = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """A labelled case on its native grid, and which part of it is shown.
+    """A labelled case on its native grid, and its shown part.
 
     Attributes:
         image: (C, *S).
@@ -55,7 +55,7 @@ class CaseView:
 
     @property
     def aspect(self) -> float:
-        """Height over width of what is shown, in mm."""
+        """Height over width of the shown part, in mm."""
         height, width = self.plane(self.label).shape
         rows, columns = (0, 1) if self.label.ndim == 2 else (1, 0)  # a slice is turned upright
         return float(height * self.spacing[rows] / (width * self.spacing[columns]))
@@ -81,7 +81,7 @@ class CaseView:
 
 
 def view_case(case: Case, domain: Domain, task: Task, config: PreprocessConfig) -> CaseView:
-    """Read a case and choose what is shown of it.
+    """Read a case and choose its shown part.
 
     Raises:
         DataError: a file that cannot be used.
@@ -114,9 +114,9 @@ def require_counts(
     """
     fits = prediction.shape == view.label.shape
     if fits:
-        found = count(prediction, view.label, classes, view.foreground)
+        counts = count(prediction, view.label, classes, view.foreground)
         fits = all(
-            int(row[name]) == getattr(found, name)[int(row["class_index"])] for row in rows for name in COUNTED
+            int(row[name]) == getattr(counts, name)[int(row["class_index"])] for row in rows for name in COUNTED
         )
     if not fits:
         raise UsageError(
@@ -156,7 +156,7 @@ def painted(places: NDArray[np.uint8], colours: Mapping[str, str]) -> RGB:
 
 
 def shrunk(picture: RGB, width: int) -> RGB:
-    """Return a picture at most so many pixels wide, each the mean of those it stands for: thin lines stay."""
+    """Return a picture no wider than a number of pixels, each the mean of those it stands for: thin lines stay."""
     tall, wide = picture.shape[:2]
     if wide <= width:
         return picture
@@ -168,7 +168,7 @@ def _box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
     """Return the bounding box of a mask (H, W) with a margin, within the grid."""
     sides = []
     for axis, length in enumerate(mask.shape):
-        there = np.flatnonzero(mask.any(axis=1 - axis))
-        first, last = (int(there[0]), int(there[-1])) if len(there) else (0, length - 1)
+        inside = np.flatnonzero(mask.any(axis=1 - axis))
+        first, last = (int(inside[0]), int(inside[-1])) if len(inside) else (0, length - 1)
         sides.append(slice(max(first - margin, 0), min(last + margin + 1, length)))
     return tuple(sides)
