@@ -1,9 +1,8 @@
-"""``bench figure``: pictures for papers and for looking twice."""
+"""``bench figure``: figures for papers."""
 
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,25 +16,23 @@ from . import options
 from .selection import Selection, suite_options
 from .selection import names as name_list
 
-F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    from ..data.prepared import PreparedDomain
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 OUTPUT = options.OutputFile()
 
 
-def width(function: F) -> F:
-    """Add --width."""
-    return click.option(
-        "--width",
-        type=click.FloatRange(2, 20),
-        default=7.2,
-        show_default=True,
-        help="Inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",
-    )(function)
+width = click.option(
+    "--width",
+    type=click.FloatRange(2, 20),
+    default=7.2,
+    show_default=True,
+    help="Inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",
+)
 
 
 def _write(drawn: Any, output: Path) -> None:
-    """Write a figure, and say so where it does not fit a page."""
     from ..figures.style import PAGE, save_figure
 
     save_figure(drawn, output)
@@ -73,19 +70,17 @@ def augmentations(
 
     require_format(output)
     volume = images[0].name.endswith((".nii", ".nii.gz"))
-    chosen = options.find_task(task).task if task else TASKS["fetal-atlases" if volume else "fundus"]
+    kind = options.find_task(task).task if task else TASKS["fetal-atlases" if volume else "fundus"]
     if labels and len(labels) != len(images):
         raise UsageError(f"{len(images)} images and {len(labels)} labels: give each image its label, or none")
-    known = {name: entry for name, entry in registry().items() if chosen.ndim in entry.ndims}
-    chosen_methods = given["methods"] or tuple(known)
-    for name in chosen_methods:
-        if name not in known:
-            raise unknown(f"{chosen.ndim}D method", name, known)
+    entries = {name: entry for name, entry in registry().items() if kind.ndim in entry.ndims}
+    methods = given["methods"] or tuple(entries)
+    for name in methods:
+        if name not in entries:
+            raise unknown(f"{kind.ndim}D method", name, entries)
     pictures = [Picture(image, labels[index] if labels else None) for index, image in enumerate(images)]
-    batch = load_batch(pictures, chosen, PreprocessConfig())
-    rows = {
-        known[name].label: examples(name, chosen, batch, given["draws"], given["seed"]) for name in chosen_methods
-    }
+    batch = load_batch(pictures, kind, PreprocessConfig())
+    rows = {entries[name].label: examples(name, kind, batch, given["draws"], given["seed"]) for name in methods}
     _write(augmentation_figure(rows, batch.image[0].numpy(), given["width"]), output)
     click.echo(f"{len(rows)} methods in {output}")
 
@@ -109,7 +104,9 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
     Amplitudes are those of the prepared images, in [0, 1] on the network's grid. The limits of the bands are a choice
     of this benchmark; the paper does not state its own.
     """
-    from ..figures.amplitudes import Bands, measure, spectra_csv, spread
+    from numpy import median
+
+    from ..figures.amplitudes import Bands, fold_range, measure, spectra_csv
     from ..figures.spectra import spectra_figure
     from ..figures.style import require_format
     from ..storage.files import write_text
@@ -124,21 +121,16 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
     _write(spectra_figure(measured, labels, bands, given["width"]), output)
     if table is not None:
         write_text(table, spectra_csv(measured, bands))
-    for label, one in zip(labels, measured, strict=True):
-        click.echo(f"{label}: {len(one.cases)} cases, medians: low {_median(one.low)}, high {_median(one.high)}")
+    for label, domain in zip(labels, measured, strict=True):
+        low, high = median(domain.low), median(domain.high)
+        click.echo(f"{label}: {len(domain.cases)} cases, medians: low {low:.3g}, high {high:.3g}")
     if len(measured) > 1:
-        click.echo(f"medians apart: low x{spread(measured, 'low'):.2f}, high x{spread(measured, 'high'):.2f}")
+        click.echo(f"medians apart: low x{fold_range(measured, 'low'):.2f}, high x{fold_range(measured, 'high'):.2f}")
     click.echo(f"{len(measured)} domains in {output}")
 
 
-def _median(values: Any) -> str:
-    import numpy as np
-
-    return f"{np.median(values):.3g}"
-
-
-def _prepared(task: Task, given: dict[str, Any]) -> Sequence[Any]:
-    """Return the domains asked for, prepared; unless named, those that are not on disk are left out and said so."""
+def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
+    """Return the domains asked for, prepared; unless named, those missing on disk are left out with a message."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import Shelf, find_domain
     from ..training.progress import observer
@@ -146,20 +138,21 @@ def _prepared(task: Task, given: dict[str, Any]) -> Sequence[Any]:
     config = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))[0]["preprocess"]
     cache = given["results_root"] / "prepared"
     shelf = Shelf(given["data_root"], cache)
-    found = []
+    prepared = []
     with observer(task.name) as watcher:
         for name in given["domains"] or (task.source, *task.targets):
             try:
-                one = find_domain(task, name, shelf, watcher.say)
+                located = find_domain(task, name, shelf, watcher.say)
             except DataError as error:
                 if given["domains"]:
                     raise
                 watcher.say(f"{name} is left out: {str(error).splitlines()[0]}")
                 continue
-            found.append(prepare_domain(one.domain, task, config, one.manifest.digest, cache, watcher.preparing))
-    if not found:
+            digest = located.manifest.digest
+            prepared.append(prepare_domain(located.domain, task, config, digest, cache, watcher.preparing))
+    if not prepared:
         raise UsageError(f"no domain of task {task.name!r} is under {given['data_root']}: give --data-root")
-    return found
+    return prepared
 
 
 @figure.command()

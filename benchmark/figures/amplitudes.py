@@ -1,5 +1,6 @@
 """Amplitude statistics of images on the network's grid: how domains differ at low and at high spatial frequencies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ CSV_COLUMNS = ("domain", "case", "stratum", "band", "from", "to", "amplitude")
 
 @dataclass(frozen=True, slots=True)
 class Bands:
-    """Which frequencies are low and which are high, by their distance from zero as a fraction of the farthest one's.
+    """Low and high frequency bands, as distances from zero over the distance of the farthest frequency.
 
     The paper does not give the limits of its Fig. 1b/c. These cut the axis of RASS, σ = (αr)^γ + β, into thirds: with
     its α = 3 the noise that RASS multiplies low frequencies by grows to σ = 1 + β at the end of the first.
@@ -77,39 +78,37 @@ def measure(domain: PreparedDomain, bands: Bands) -> Spectra:
             limit = getattr(bands, name)
             raise UsageError(f"a grid of {'x'.join(map(str, shape))} has no frequency in the {name} band ({limit:g})")
     total = np.bincount(ring, twice, bands.rings + 1)[1:]
-    low, high, profile = [], [], []
+    means: dict[str, list[float]] = {"low": [], "high": []}
+    profile = []
     for image in domain.image:
         amplitude = _amplitude(image).ravel()
-        low.append(np.average(amplitude[members["low"]], weights=twice[members["low"]]))
-        high.append(np.average(amplitude[members["high"]], weights=twice[members["high"]]))
+        for name, inside in members.items():
+            means[name].append(np.average(amplitude[inside], weights=twice[inside]))
         summed = np.bincount(ring, twice * amplitude, bands.rings + 1)[1:]
         profile.append(np.where(total > 0, summed / np.maximum(total, 1), np.nan))
-    numbers = np.array(low), np.array(high), np.array(profile)
-    return Spectra(domain.name, domain.ids, domain.strata, *numbers, edges)
+    low, high = np.array(means["low"]), np.array(means["high"])
+    return Spectra(domain.name, domain.ids, domain.strata, low, high, np.array(profile), edges)
 
 
-def spectra_csv(measured: list[Spectra], bands: Bands) -> str:
+def spectra_csv(measured: Sequence[Spectra], bands: Bands) -> str:
     """Return every number as CSV: a line a case and band, low, high and each ring of the profile."""
     rows = []
-    for one in measured:
-        for index, (case, stratum) in enumerate(zip(one.cases, one.strata, strict=True)):
-            found = [("low", 0.0, bands.low, one.low[index]), ("high", bands.high, 1.0, one.high[index])]
-            limits = zip(one.edges[:-1], one.edges[1:], one.profile[index], strict=True)
-            found += [("ring", *ring) for ring in limits]
-            for values in found:
-                if not np.isnan(values[-1]):
-                    rows.append(dict(zip(CSV_COLUMNS, (one.domain, case, stratum, *values), strict=True)))
+    for spectra in measured:
+        for index, (case, stratum) in enumerate(zip(spectra.cases, spectra.strata, strict=True)):
+            lines = [("low", 0.0, bands.low, spectra.low[index]), ("high", bands.high, 1.0, spectra.high[index])]
+            rings = zip(spectra.edges[:-1], spectra.edges[1:], spectra.profile[index], strict=True)
+            lines += [("ring", *ring) for ring in rings if not np.isnan(ring[-1])]
+            rows += [dict(zip(CSV_COLUMNS, (spectra.domain, case, stratum, *line), strict=True)) for line in lines]
     return to_csv(CSV_COLUMNS, rows)
 
 
-def spread(measured: list[Spectra], band: str) -> float:
+def fold_range(measured: Sequence[Spectra], band: str) -> float:
     """Return the largest over the smallest of the domains' median amplitudes in a band, "low" or "high"."""
-    medians = [float(np.median(getattr(one, band))) for one in measured]
+    medians = [float(np.median(getattr(spectra, band))) for spectra in measured]
     return max(medians) / min(medians)
 
 
 def _amplitude(image: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Return an image (C, *S), uint8 or in [0, 1], as amplitudes of its half spectrum, averaged over the channels."""
     full = 255.0 if image.dtype == np.uint8 else 1.0
     values = torch.from_numpy(np.asarray(image, dtype=np.float32) / full)
     axes = tuple(range(1, image.ndim))

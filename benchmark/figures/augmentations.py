@@ -1,4 +1,4 @@
-"""What each method does to an image before the network sees it, as a figure."""
+"""Figure of each method's augmentations of one image, as the network is fed them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,12 +20,12 @@ from ..spec import PreprocessConfig
 from .style import DOUBLE, GAP, Sheet, height_of, lines_of, style, wrapped
 
 FILTERS = 8
-"""Of the untrained network that methods are built on; only a saliency of it is ever seen."""
+"""Of the untrained network that methods are built on; only a saliency map of it is ever shown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image to show the effect of augmentations on, with its label where there is one."""
+    """An image to augment, with its label if any."""
 
     image: Path
     label: Path | None

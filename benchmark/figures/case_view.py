@@ -1,4 +1,4 @@
-"""One case as pictures: its image, label and predictions on the plane that is shown, in a figure's colours.
+"""One case as pictures, in figures and reports alike: image, label, prediction and errors on the plane shown.
 
 2D cases are shown whole, cut to the field of view; of 3D cases the axial slice with the most labelled voxels, cut to
 the brain, anterior up and the patient's left on the left.
@@ -6,6 +6,7 @@ the brain, anterior up and the patient's left on the left.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,16 @@ from ..data.preprocess import label_map_of
 from ..errors import UsageError
 from ..scoring.overlap import count
 from ..spec import PreprocessConfig
+from .style import AREAS, BLACK, PURPLE, SKY, VERMILLION
 
 MARGIN = 4
-"""Voxels around the brain that are shown."""
+"""Shown voxels around the brain."""
 
 COUNTED = ("tp", "fp", "fn", "tp_outside", "fp_outside", "fn_outside")
+
+OTHER_CLASS = "another class"
+
+ERRORS = {"true positive": BLACK, "false positive": VERMILLION, "false negative": SKY, OTHER_CLASS: PURPLE}
 
 RGB = NDArray[np.uint8]
 """(H, W, 3)."""
@@ -31,7 +37,7 @@ RGB = NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """A labelled case on its native grid, and which part of it is shown.
+    """A labelled case on its native grid, and its shown part.
 
     Attributes:
         image: (C, *S).
@@ -49,7 +55,7 @@ class CaseView:
 
     @property
     def aspect(self) -> float:
-        """Height over width of what is shown, in mm."""
+        """Height over width of the shown part, in mm."""
         height, width = self.plane(self.label).shape
         rows, columns = (0, 1) if self.label.ndim == 2 else (1, 0)  # a slice is turned upright
         return float(height * self.spacing[rows] / (width * self.spacing[columns]))
@@ -58,6 +64,11 @@ class CaseView:
         """Return the shown part (H, W) of an array (*S)."""
         shown = values[self.window]
         return shown if self.label.ndim == 2 else np.rot90(shown)
+
+    def inside(self, region: str) -> NDArray[np.bool_] | None:
+        """Return the pixels (H, W) scored in a region, "image" or "foreground"; None: all, as in every volume."""
+        whole = self.label.ndim == 3 or region == "image" or self.foreground is None
+        return None if whole else self.plane(np.asarray(self.foreground))
 
     def picture(self) -> RGB:
         """Return the image: 2D as it is, 3D grey from the 1st to the 99.5th percentile of the slice."""
@@ -70,7 +81,7 @@ class CaseView:
 
 
 def view_case(case: Case, domain: Domain, task: Task, config: PreprocessConfig) -> CaseView:
-    """Read a case and choose what is shown of it.
+    """Read a case and choose its shown part.
 
     Raises:
         DataError: a file that cannot be used.
@@ -103,9 +114,9 @@ def require_counts(
     """
     fits = prediction.shape == view.label.shape
     if fits:
-        found = count(prediction, view.label, classes, view.foreground)
+        counts = count(prediction, view.label, classes, view.foreground)
         fits = all(
-            int(row[name]) == getattr(found, name)[int(row["class_index"])] for row in rows for name in COUNTED
+            int(row[name]) == getattr(counts, name)[int(row["class_index"])] for row in rows for name in COUNTED
         )
     if not fits:
         raise UsageError(
@@ -114,32 +125,38 @@ def require_counts(
         )
 
 
-def errors(
-    prediction: NDArray[Any], label: NDArray[Any], inside: NDArray[np.bool_] | None, colours: Mapping[str, str]
-) -> RGB:
-    """Return found, false and missed pixels of one class in the colours of "tp", "fp", "fn"; "tn" elsewhere.
+def class_colours(task: Task) -> dict[str, str]:
+    """Return the colour of each foreground class; a single class is black, more than seven repeat."""
+    names = task.classes[1:]
+    return {names[0]: BLACK} if len(names) == 1 else dict(zip(names, cycle(AREAS), strict=False))
+
+
+def error_colours(task: Task) -> dict[str, str]:
+    """Return the colour of each outcome that a task's pixels can have."""
+    return {name: colour for name, colour in ERRORS.items() if len(task.classes) > 2 or name != OTHER_CLASS}
+
+
+def outcomes(label: NDArray[Any], prediction: NDArray[Any], inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """Return each pixel's place in ``ERRORS``, from 1; 0 is agreed background, or not scored.
 
     Args:
-        prediction: (H, W), 0 or the class.
-        label: (H, W), likewise.
-        inside: (H, W), what is scored; None: everything. What is outside is blank.
-        colours: "#RRGGBB" of each outcome.
+        label: (H, W) class indices.
+        prediction: (H, W), likewise.
+        inside: (H, W), scored pixels; None: all.
     """
-    palette = np.array([_rgb(colours[name]) for name in ("tn", "fp", "fn", "tp")], dtype=np.uint8)
-    outcome = (prediction > 0) + 2 * (label > 0)
-    return np.asarray(palette[outcome if inside is None else np.where(inside, outcome, 0)])
+    wrong = np.where(label == 0, 2, np.where(prediction == 0, 3, 4))
+    places = np.where(label == prediction, label > 0, wrong)
+    return (places if inside is None else places * inside).astype(np.uint8)
 
 
-def painted(labels: NDArray[Any], colours: Mapping[int, str]) -> RGB:
-    """Return classes (H, W) in their colours, everything else white."""
-    palette = np.full((256, 3), 255, dtype=np.uint8)
-    for index, colour in colours.items():
-        palette[index] = _rgb(colour)
-    return np.asarray(palette[labels])
+def painted(places: NDArray[np.uint8], colours: Mapping[str, str]) -> RGB:
+    """Return classes or outcomes (H, W) in their colours, counted from 1; 0 is white."""
+    palette = [tuple(bytes.fromhex(colour[1:])) for colour in ("#FFFFFF", *colours.values())]
+    return np.array(palette, dtype=np.uint8)[places]
 
 
 def shrunk(picture: RGB, width: int) -> RGB:
-    """Return a picture at most so many pixels wide, each the mean of those it stands for: thin lines stay."""
+    """Return a picture no wider than a number of pixels, each the mean of those it stands for: thin lines stay."""
     tall, wide = picture.shape[:2]
     if wide <= width:
         return picture
@@ -151,11 +168,7 @@ def _box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
     """Return the bounding box of a mask (H, W) with a margin, within the grid."""
     sides = []
     for axis, length in enumerate(mask.shape):
-        there = np.flatnonzero(mask.any(axis=1 - axis))
-        first, last = (int(there[0]), int(there[-1])) if len(there) else (0, length - 1)
+        inside = np.flatnonzero(mask.any(axis=1 - axis))
+        first, last = (int(inside[0]), int(inside[-1])) if len(inside) else (0, length - 1)
         sides.append(slice(max(first - margin, 0), min(last + margin + 1, length)))
     return tuple(sides)
-
-
-def _rgb(colour: str) -> tuple[int, int, int]:
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)

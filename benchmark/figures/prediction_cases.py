@@ -19,12 +19,10 @@ from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import CASE_COLUMNS, prediction_path
 from ..suites.suite import Column, Row
 from ..tables.wording import row_label
-from .case_view import CaseView, errors, painted, require_counts, view_case
+from .case_view import ERRORS, CaseView, class_colours, outcomes, painted, require_counts, view_case
 from .predictions import Panel, Strip
-from .style import AREAS, BLACK, SKY, VERMILLION
 
-ERRORS = {"tp": BLACK, "fp": VERMILLION, "fn": SKY, "tn": "#FFFFFF"}
-OUTCOMES = {"tp": "found (TP)", "fp": "false (FP)", "fn": "missed (FN)"}
+OUTCOMES = {"true positive": "found (TP)", "false positive": "false (FP)", "false negative": "missed (FN)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
         if len(task.classes) == 2:
             legend |= {name: ERRORS[key] for key, name in OUTCOMES.items()}
         else:
-            legend |= {task.classes[index]: colour for index, colour in class_colours(task).items()}
+            legend |= class_colours(task)
     return legend
 
 
@@ -137,11 +135,6 @@ def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) 
     return " ".join([*sentences, score])
 
 
-def class_colours(task: Task) -> dict[int, str]:
-    """Return the colour of each foreground class of a task, the same in every figure."""
-    return {index: AREAS[(index - 1) % len(AREAS)] for index in range(1, len(task.classes))}
-
-
 class _Reader:
     """Panels of one case."""
 
@@ -151,9 +144,7 @@ class _Reader:
         self.view: CaseView = view_case(case, domain, task, sections["preprocess"])
         self.case = case.id
         self.label = self.view.plane(self.view.label)
-        by_region = task.ndim == 2 and sections["evaluation"].region == "foreground"
-        mask = self.view.foreground if by_region else None
-        self.inside: NDArray[np.bool_] | None = None if mask is None else self.view.plane(mask)
+        self.inside = self.view.inside(sections["evaluation"].region)
 
     def truth(self) -> list[Panel]:
         """Return the image and the label."""
@@ -177,7 +168,7 @@ class _Reader:
 
     def _panel(self, title: str, labels: NDArray[np.uint8], below: str) -> Panel:
         if len(self.task.classes) == 2:
-            return Panel(title, errors(labels, self.label, self.inside, ERRORS), below)
+            return Panel(title, painted(outcomes(self.label, labels, self.inside), ERRORS), below)
         return Panel(title, painted(labels, class_colours(self.task)), below, outline=self.label)
 
 

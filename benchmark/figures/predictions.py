@@ -1,4 +1,4 @@
-"""Predictions of every row beside the label, as a figure: Fig. 4 of the RAS4DG paper. Draws only; reads nothing."""
+"""Figure of the label and every row's prediction (Fig. 4 of the RAS4DG paper): draws only, reads nothing."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,13 +19,13 @@ ENTRY = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture, or why there is none."""
+    """A picture, or the reason for its absence."""
 
     title: str
     picture: RGB | None = None
     below: str = ""  # its score
     outline: NDArray[Any] | None = None  # (H, W) class indices, whose borders are drawn on the picture
-    reason: str = ""  # why there is no picture
+    reason: str = ""  # of no picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ def predictions_figure(
 
     Args:
         strips: one a case.
-        legend: what a colour means -> the colour.
+        legend: name -> colour.
         note: written at the foot.
         width: inches.
     """
@@ -61,8 +61,9 @@ def predictions_figure(
             sheet.text(0, top + GAP / 2, strip.title, fontweight="bold")
             for index, panel in enumerate(strip.panels):
                 line, column = divmod(index, across)
-                place = column * (side + GAP), top + _head(strip) + line * _line(strip, side)
-                _draw(sheet, panel, place, side, side * strip.aspect, _title_height(strip, side))
+                panel_top = top + _head(strip) + line * _line(strip, side)
+                size = side, side * strip.aspect
+                _draw(sheet, panel, column * (side + GAP), panel_top, size, _title_height(strip, side))
             top += height
         handles = [Patch(facecolor=c, edgecolor=BLACK, linewidth=0.3, label=name) for name, c in legend.items()]
         sheet.figure.legend(
@@ -89,14 +90,13 @@ def _title_height(strip: Strip, side: float) -> float:
 
 
 def _line(strip: Strip, side: float) -> float:
-    """Return the inches of a line of panels: titles, pictures, scores."""
     return _title_height(strip, side) + side * strip.aspect + height_of("0", SMALL) + 2 * GAP
 
 
 def _draw(
-    sheet: Sheet, panel: Panel, place: tuple[float, float], side: float, tall: float, title_height: float
+    sheet: Sheet, panel: Panel, left: float, top: float, size: tuple[float, float], title_height: float
 ) -> None:
-    left, top = place
+    side, tall = size
     middle, picture_top = left + side / 2, top + title_height
     title = wrapped(panel.title, side)
     sheet.text(middle, picture_top - GAP, title, ha="center", va="baseline", linespacing=1.1)
@@ -118,6 +118,5 @@ def _draw(
 
 
 def _outline(axes: Axes, labels: NDArray[Any]) -> None:
-    """Draw the borders of every class."""
     for index in sorted({int(value) for value in labels.ravel()} - {0}):
         axes.contour(labels == index, levels=[0.5], colors=[BLACK], linewidths=0.4)

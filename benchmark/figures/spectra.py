@@ -1,6 +1,8 @@
 """Amplitudes of low and high spatial frequencies by domain, as a figure: Fig. 1b/c of the RAS4DG paper."""
 
 from collections.abc import Sequence
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +10,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from .amplitudes import Bands, Spectra, spread
+from .amplitudes import Bands, Spectra, fold_range
 from .style import DOUBLE, SERIES, SINGLE, SMALL, style
 
 HEIGHT = 2.1
@@ -20,8 +22,8 @@ def spectra_figure(measured: Sequence[Spectra], labels: Sequence[str], bands: Ba
 
     Args:
         measured: one a domain.
-        labels: what the domains are called.
-        bands: which frequencies are low and high.
+        labels: of the domains.
+        bands: of low and of high frequencies.
         width: inches; on a narrow page the profile goes below.
     """
     narrow = width < (SINGLE + DOUBLE) / 2
@@ -29,40 +31,30 @@ def spectra_figure(measured: Sequence[Spectra], labels: Sequence[str], bands: Ba
     with style():
         figure = Figure(figsize=(width, HEIGHT * len(mosaic.split())), layout="constrained")
         axes = figure.subplot_mosaic(mosaic)
-        _boxes(axes["L"], [1e3 * one.low for one in measured], labels)
-        _boxes(axes["H"], [1e3 * one.high for one in measured], labels)
+        _boxes(axes["L"], [1e3 * spectra.low for spectra in measured], labels)
+        _boxes(axes["H"], [1e3 * spectra.high for spectra in measured], labels)
         _same_span(axes["L"], axes["H"])
         _profile(axes["P"], measured, labels, bands)
-        axes["L"].set_title(_title(f"Low band, r ≤ {bands.low:.2g}", list(measured), "low"))
-        axes["H"].set_title(_title(f"High band, r ≥ {bands.high:.2g}", list(measured), "high"))
+        axes["L"].set_title(_title(f"Low band, r ≤ {bands.low:.2g}", measured, "low"))
+        axes["H"].set_title(_title(f"High band, r ≥ {bands.high:.2g}", measured, "high"))
         for panel in "LP":
             axes[panel].set_ylabel("Mean amplitude (10$^{-3}$)")
     return figure
 
 
-def _title(text: str, measured: list[Spectra], band: str) -> str:
-    return f"{text}\nmedians {spread(measured, band):.2f}-fold apart" if len(measured) > 1 else text
+def _title(text: str, measured: Sequence[Spectra], band: str) -> str:
+    return f"{text}\nmedians {fold_range(measured, band):.2f}-fold apart" if len(measured) > 1 else text
 
 
 def _boxes(axes: Axes, values: Sequence[np.ndarray], labels: Sequence[str]) -> None:
-    """Draw a box (quartiles, median; whiskers to the extremes) and all cases of each domain."""
-    places = range(len(values))
-    axes.boxplot(
-        list(values),
-        positions=list(places),
-        widths=0.6,
-        whis=(0, 100),
-        showcaps=False,
-        medianprops={"color": "black", "linewidth": 1.0},
-        boxprops={"linewidth": 0.6},
-        whiskerprops={"linewidth": 0.6},
-    )
-    for place, found, colour in zip(places, values, SERIES * len(values), strict=False):
-        # Beside each other in the order of the cases: a scatter without chance.
-        shift = (np.arange(len(found)) * 0.618 % 1 - 0.5) * 0.4
-        axes.plot(place + shift, found, ".", color=colour, markersize=3, markeredgewidth=0, alpha=0.8)
+    places, thin = list(range(len(values))), {"linewidth": 0.6}
+    lines: Any = {"medianprops": {"color": "black", "linewidth": 1.0}, "boxprops": thin, "whiskerprops": thin}
+    axes.boxplot(list(values), positions=places, widths=0.6, whis=(0, 100), showcaps=False, **lines)
+    for place, amplitudes, colour in zip(places, values, cycle(SERIES), strict=False):
+        shift = (np.arange(len(amplitudes)) * 0.618 % 1 - 0.5) * 0.4  # the same at every call
+        axes.plot(place + shift, amplitudes, ".", color=colour, markersize=3, markeredgewidth=0, alpha=0.8)
     axes.set_yscale("log")
-    axes.set_xticks(list(places), labels)
+    axes.set_xticks(places, labels)
     if max(map(len, labels)) * len(labels) > 27:
         for tick in axes.get_xticklabels():
             tick.set(rotation=30, ha="right", rotation_mode="anchor")
@@ -77,23 +69,23 @@ def _plain(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _same_span(one: Axes, other: Axes) -> None:
-    """Give two logarithmic axes the same number of decades, each around its own data: spreads can be compared."""
-    limits = [np.log10(axes.get_ylim()) for axes in (one, other)]
+def _same_span(*panels: Axes) -> None:
+    """Give logarithmic axes the same number of decades, each around its own data: spreads can be compared."""
+    limits = [np.log10(axes.get_ylim()) for axes in panels]
     half = max(high - low for low, high in limits) / 2
-    for axes, (low, high) in zip((one, other), limits, strict=True):
+    for axes, (low, high) in zip(panels, limits, strict=True):
         middle = (low + high) / 2
         axes.set_ylim(10 ** (middle - half), 10 ** (middle + half))
         _plain(axes.yaxis)
 
 
 def _profile(axes: Axes, measured: Sequence[Spectra], labels: Sequence[str], bands: Bands) -> None:
-    for one, label, colour in zip(measured, labels, SERIES * len(measured), strict=False):
-        there = ~np.isnan(one.profile[0])
-        centre = np.sqrt(one.edges[:-1] * one.edges[1:])[there]
-        low, median, high = np.percentile(1e3 * one.profile[:, there], [25, 50, 75], axis=0)
+    for spectra, label, colour in zip(measured, labels, cycle(SERIES), strict=False):
+        defined = ~np.isnan(spectra.profile[0])
+        centre = np.sqrt(spectra.edges[:-1] * spectra.edges[1:])[defined]
+        low, median, high = np.percentile(1e3 * spectra.profile[:, defined], [25, 50, 75], axis=0)
         axes.fill_between(centre, low, high, color=colour, alpha=0.25, linewidth=0)
-        axes.plot(centre, median, color=colour, label=f"{label} ({len(one.cases)})")
+        axes.plot(centre, median, color=colour, label=f"{label} ({len(spectra.cases)})")
     axes.set_xscale("log")
     axes.set_yscale("log")
     for axis in (axes.xaxis, axes.yaxis):

@@ -1,4 +1,4 @@
-"""How every figure looks: column widths, letters, colours that the colour-blind tell apart, files that do not change.
+"""Style of all figures: column widths, letters, colours that the colour-blind tell apart, reproducible files.
 
 A figure is made inside ``with style():`` and written by :func:`save_figure`; equal figures are equal bytes.
 """
@@ -21,7 +21,7 @@ SINGLE, DOUBLE = 3.5, 7.2
 """Inches of one and of two columns of a journal's page."""
 
 PAGE = 9.5
-"""Inches that a figure can be high on a page."""
+"""Largest height of a figure in inches."""
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = OKABE_ITO = (
     *("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
@@ -35,7 +35,7 @@ AREAS = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE)
 """Of classes, in this order."""
 
 MISSING = "#EEEEEE"
-"""Of a panel that has nothing to show."""
+"""Of a panel without a picture."""
 
 SMALL, NORMAL = 6.0, 7.0
 """Points of notes and of everything else; journals ask for 5 to 7 at the printed size."""
@@ -76,7 +76,7 @@ _RC: dict[Any, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Draw in this style, whatever the user's own settings of matplotlib are."""
+    """Set this style for the figures made inside, instead of the user's own settings of matplotlib."""
     with mpl.rc_context():
         mpl.rcdefaults()
         mpl.rcParams.update(_RC)
@@ -103,14 +103,14 @@ def save_figure(figure: Figure, output: Path) -> None:
 
 
 def lines_of(count: int, width: float) -> tuple[int, int]:
-    """Return (lines, pictures a line) for so many pictures on a page of so many inches: evenly filled lines."""
+    """Return the count of lines and of pictures a line that fill a page's width (inches) evenly."""
     most = max(1, int(width / PANEL + 1e-9))
     lines = math.ceil(count / most)
     return lines, math.ceil(count / lines)
 
 
 def wrapped(text: str, inches: float, points: float = NORMAL) -> str:
-    """Return text broken into lines of about so many inches in letters of so many points."""
+    """Return text broken into lines of a width in inches, set in letters of a size in points."""
     letters = max(4, int(inches * 72 / (0.56 * points)))  # 0.56: a letter's mean width over its size
     return textwrap.fill(text, letters, break_on_hyphens=False)
 
@@ -121,12 +121,7 @@ def height_of(text: str, points: float = NORMAL) -> float:
 
 
 class Sheet:
-    """A page on which things are placed in inches from its top left corner, so that nothing is moved or cut off.
-
-    Args:
-        width: inches.
-        height: inches.
-    """
+    """A page (inches) with fixed places, measured from its top left corner: nothing is moved or cut off."""
 
     def __init__(self, width: float, height: float) -> None:
         self.width, self.height = width, height
@@ -140,5 +135,5 @@ class Sheet:
         return axes
 
     def text(self, left: float, top: float, text: str, **properties: Any) -> None:
-        """Write text; ``va`` says which of its edges lies at ``top``: the upper one unless said otherwise."""
+        """Write text whose upper edge, or the edge that ``va`` names, lies at ``top``."""
         self.figure.text(left / self.width, 1 - top / self.height, text, **{"va": "top", **properties})

@@ -10,7 +10,7 @@ from ..outcomes.scores import RowScores, mean_defined
 from ..suites.suite import Column
 from ..tables.build import Entry, TableRow
 from ..tables.wording import row_label
-from .charts import Strip
+from .charts import StripRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Distribution:
 
     name: str  # of the chart
     column: Column
-    strips: tuple[Strip, ...]
+    strips: tuple[StripRow, ...]
     reference: float | None  # the baseline's median, percent
     cases: int
 
@@ -43,7 +43,7 @@ def distributions(results: SuiteResults, baseline: str | None) -> list[Distribut
     made: list[Distribution] = []
     for column in results.suite.columns:
         strips = {
-            row.id: Strip(row_label(row), 100 * seed_means(scores), scores.strata)
+            row.id: StripRow(row_label(row), 100 * seed_means(scores), scores.strata)
             for row in results.suite.rows
             if (scores := results.row_scores(row, column)).seeds
         }

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import cycle
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,27 +12,27 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
-from .svg import GRID, INK, MUTED, NARROW, PAPER, SERIES, WIDTH, draw
-
-if TYPE_CHECKING:
-    from matplotlib.text import Annotation
+from .svg import GRID, INK, MUTED, NARROW, PAPER, SERIES, WIDTH, svg_chart
 
 LONGEST = 22
 """Characters of a row's label before it is cut short."""
 
-LINE = 17.0
-"""Height of a row in a chart with one line a row."""
-
-LABEL = 12.5
-"""Height of a label in a column of them."""
+LINE, LABEL = 17.0, 12.5
+"""Heights: of a row in a chart with one line a row, and of a label in a column of labels."""
 
 GOLDEN = 0.6180339887
-"""Multiples of it modulo 1 spread evenly, however many there are: jitter that is the same every time."""
+"""Its multiples modulo 1 spread evenly, however many there are: jitter that is the same every time."""
+
+DURATIONS = (
+    *(0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800),
+    *(3600 * hours for hours in (1, 2, 4, 8, 12, 24, 48, 96, 192)),
+)
+"""Seconds that an axis of time may be labelled at."""
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
-    """A row's difference to the baseline, in points."""
+class ForestRow:
+    """Difference of a row to the baseline, in points."""
 
     label: str
     difference: float
@@ -41,17 +42,17 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Strip:
-    """A row's scores of its cases, in percent."""
+class StripRow:
+    """Scores of a row's cases, in percent."""
 
     label: str
     values: NDArray[np.float64]  # NaN where not defined
-    groups: tuple[str, ...]  # stratum of each case
+    strata: tuple[str, ...]  # of the cases
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
-    """DSC of some cases in the epochs that looked at them."""
+class EpochScores:
+    """DSC of a pool of cases in the epochs that scored it."""
 
     epochs: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()  # percent
@@ -59,18 +60,18 @@ class Looks:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """What one run's history says, epoch by epoch."""
+    """History of a run, epoch by epoch."""
 
     epochs: tuple[float, ...]
     loss: tuple[float, ...]  # sum of the terms
-    held_out: Looks  # of the source
-    target: Looks  # where its labels choose the epoch; else none
+    validation: EpochScores  # of the source
+    target: EpochScores  # where its labels choose the epoch; else none
     selected: float | None  # epoch whose weights are scored
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a row's training takes and what it comes to."""
+    """Training time of a row and its score."""
 
     label: str
     seconds: float
@@ -78,8 +79,8 @@ class Cost:
     device: str
 
 
-def forest_chart(name: str, title: str, rows: Sequence[Interval]) -> str:
-    """Return differences to the baseline with their intervals, one line a row, in the given order."""
+def forest_chart(name: str, title: str, rows: Sequence[ForestRow]) -> str:
+    """Return the forest plot of differences to the baseline with their intervals, the first row on top."""
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
@@ -93,37 +94,30 @@ def forest_chart(name: str, title: str, rows: Sequence[Interval]) -> str:
         _rows(axes, [row.label for row in rows])
         axes.set_xlabel("difference in DSC, points")
 
-    return draw(name, title, (WIDTH, 34 + LINE * len(rows)), fill)
+    return svg_chart(name, title, (WIDTH, 34 + LINE * len(rows)), fill)
 
 
-def strip_chart(name: str, title: str, rows: Sequence[Strip], reference: float | None) -> str:
-    """Return the cases of each row as dots over a box of their quartiles; dashed: the baseline's median.
-
-    Args:
-        name: see :func:`report_svg.draw`.
-        title: likewise.
-        rows: from top to bottom.
-        reference: percent.
-    """
-    groups = sorted({group for row in rows for group in row.groups})
+def strip_chart(name: str, title: str, rows: Sequence[StripRow], reference: float | None) -> str:
+    """Return each row's cases as dots over a box of their quartiles; dashed: the baseline's median, in percent."""
+    strata = sorted({stratum for row in rows for stratum in row.strata})
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
         for y, row in enumerate(rows):
-            _strip(axes, y, row, groups)
-        if len(groups) > 1:
-            for group, colour in zip(groups, _cycle(len(groups)), strict=True):
-                axes.plot([], [], "o", markersize=4, color=colour, label=group)
-            figure.legend(loc="outside upper right", ncols=len(groups), handletextpad=0.1, columnspacing=1)
+            _strip(axes, y, row, strata)
+        if len(strata) > 1:
+            for stratum, colour in zip(strata, cycle(SERIES), strict=False):
+                axes.plot([], [], "o", markersize=4, color=colour, label=stratum)
+            figure.legend(loc="outside upper right", ncols=len(strata), handletextpad=0.1, columnspacing=1)
         _rows(axes, [row.label for row in rows])
         axes.set_xlabel("DSC of a case, %")
 
-    return draw(name, title, (WIDTH, (50 if len(groups) > 1 else 34) + (LINE + 3) * len(rows)), fill)
+    return svg_chart(name, title, (WIDTH, (50 if len(strata) > 1 else 34) + (LINE + 3) * len(rows)), fill)
 
 
-def _strip(axes: Axes, y: int, row: Strip, groups: Sequence[str]) -> None:
+def _strip(axes: Axes, y: int, row: StripRow, strata: Sequence[str]) -> None:
     defined = ~np.isnan(row.values)
     if not defined.any():
         return
@@ -132,36 +126,28 @@ def _strip(axes: Axes, y: int, row: Strip, groups: Sequence[str]) -> None:
     axes.barh(y, high - low, left=low, height=0.62, color=GRID, alpha=0.55, linewidth=0)
     axes.plot([middle, middle], [y - 0.31, y + 0.31], color=INK, linewidth=1.6)
     jitter = (np.arange(len(values)) * GOLDEN % 1 - 0.5) * 0.5
-    members = np.array(row.groups)[defined]
-    for group, colour in zip(groups, _cycle(len(groups)), strict=True):
-        inside = members == group
-        axes.plot(
-            values[inside],
-            y + jitter[inside],
-            linestyle="none",
-            marker="o",
-            markersize=2.9,
-            markeredgewidth=0,
-            color=colour,
-            alpha=0.75,
-        )
+    members = np.array(row.strata)[defined]
+    for stratum, colour in zip(strata, cycle(SERIES), strict=False):
+        inside = members == stratum
+        dots: Any = {"linestyle": "none", "marker": "o", "markersize": 2.9, "markeredgewidth": 0, "alpha": 0.75}
+        axes.plot(values[inside], y + jitter[inside], color=colour, **dots)
 
 
 def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[float, float]) -> str:
-    """Return the held-out score over epochs above the training loss; a ring marks the selected epoch.
+    """Return the validation score over epochs above the training loss; a ring marks the selected epoch.
 
-    Of runs that are selected on the target, its score is the line, and the held-out one is dashed.
+    Of runs that are selected on the target, its score is the line, and the validation score is dashed.
 
     Args:
-        name: see :func:`report_svg.draw`.
-        title: likewise.
+        name: first part of the drawing's ids.
+        title: read to people who do not see it.
         curves: one a run.
         limits: of the score's axis, in percent, the same in every chart of a page.
     """
 
     def fill(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
-        for curve, colour in zip(curves, _cycle(len(curves)), strict=True):
+        for curve, colour in zip(curves, cycle(SERIES), strict=False):
             _scores(above, curve, colour)
             below.plot(curve.epochs, curve.loss, color=colour, linewidth=1.0)
         above.set_ylim(*limits)
@@ -175,13 +161,15 @@ def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[fl
         below.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         figure.align_ylabels()
 
-    return draw(name, title, (NARROW, 175), fill)
+    return svg_chart(name, title, (NARROW, 175), fill)
 
 
 def _scores(axes: Axes, curve: Curve, colour: str) -> None:
-    shown = curve.target if curve.target.epochs else curve.held_out
+    shown = curve.target if curve.target.epochs else curve.validation
     if shown is curve.target:
-        axes.plot(curve.held_out.epochs, curve.held_out.scores, color=colour, linewidth=1.0, linestyle=(0, (3, 2)))
+        axes.plot(
+            curve.validation.epochs, curve.validation.scores, color=colour, linewidth=1.0, linestyle=(0, (3, 2))
+        )
     axes.plot(shown.epochs, shown.scores, color=colour, marker="o", markersize=2.2, linewidth=1.2)
     if curve.selected in shown.epochs:
         score = shown.scores[shown.epochs.index(curve.selected)]
@@ -202,10 +190,10 @@ def cost_chart(name: str, title: str, points: Sequence[Cost]) -> str:
         margin = max(0.06 * (max(scores) - min(scores)), 0.5)
         low, high = min(scores) - margin, max(scores) + margin
         axes.set_ylim(low, high)
-        places = spread([(score - low) / (high - low) for score in scores], LABEL / (height - 40))
-        for point, place in zip(points, places, strict=True):
+        heights = kept_apart([(score - low) / (high - low) for score in scores], LABEL / (height - 40))
+        for point, height_of_label in zip(points, heights, strict=True):
             axes.plot([point.seconds], [point.score], markers[point.device], markersize=5, color=SERIES[0])
-            _joined(axes, point, place)
+            _label(axes, point, height_of_label)
         if len(devices) > 1:
             for device in devices:
                 axes.plot([], [], markers[device], markersize=5, color=SERIES[0], label=_short(device, 40))
@@ -216,32 +204,29 @@ def cost_chart(name: str, title: str, points: Sequence[Cost]) -> str:
         axes.set_ylabel("DSC, %")
         axes.set_xlabel("training time of one run")
 
-    return draw(name, title, (WIDTH, height), fill)
+    return svg_chart(name, title, (WIDTH, height), fill)
 
 
-def spread(places: Sequence[float], apart: float) -> list[float]:
+def kept_apart(places: Sequence[float], apart: float) -> list[float]:
     """Return places in 0..1 moved as little as keeps them apart, in the order given; evenly spread if too many."""
-    order = sorted(range(len(places)), key=lambda index: places[index])
+    order = sorted(range(len(places)), key=places.__getitem__)
     apart = min(apart, 1 / max(1, len(places) - 1))
-    found = [places[index] for index in order]
-    for index in range(1, len(found)):
-        found[index] = max(found[index], found[index - 1] + apart)
-    ceiling = 1.0
-    for index in reversed(range(len(found))):
-        found[index] = min(found[index], ceiling)
-        ceiling = found[index] - apart
-    moved = [0.0] * len(places)
-    for place, index in zip(found, order, strict=True):
-        moved[index] = place
+    moved, floor, ceiling = list(places), -math.inf, 1.0
+    for index in order:
+        moved[index] = max(moved[index], floor)
+        floor = moved[index] + apart
+    for index in reversed(order):
+        moved[index] = min(moved[index], ceiling)
+        ceiling = moved[index] - apart
     return moved
 
 
-def _joined(axes: Axes, point: Cost, place: float) -> "Annotation":
-    """Write a point's label beside the axes at a height of its own, joined by a thin line."""
-    return axes.annotate(
+def _label(axes: Axes, point: Cost, height: float) -> None:
+    """Write a point's label at the right of the axes, joined by a thin line."""
+    axes.annotate(
         _short(point.label),
         (point.seconds, point.score),
-        xytext=(1.07, place),
+        xytext=(1.07, height),
         textcoords="axes fraction",
         va="center",
         fontsize=8,
@@ -251,14 +236,10 @@ def _joined(axes: Axes, point: Cost, place: float) -> "Annotation":
 
 
 def _time_axis(axes: Axes) -> None:
-    """Label a logarithmic axis of seconds at round durations inside its limits."""
     low, high = axes.get_xlim()
     low, high = low / 1.25, high * 1.25
-    round_ones: list[float] = [0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600]
-    round_ones += [3600 * hours for hours in (2, 4, 8, 12, 24, 48, 96, 192)]
-    ticks = [seconds for seconds in round_ones if low <= seconds <= high]
     axes.set_xlim(low, high)
-    axes.set_xticks(_apart(ticks, (high / low) ** 0.17), minor=False)
+    axes.set_xticks(_apart([seconds for seconds in DURATIONS if low <= seconds <= high], (high / low) ** 0.17))
     axes.set_xticks([], minor=True)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: duration(seconds)))
 
@@ -273,14 +254,13 @@ def _apart(ticks: Sequence[float], factor: float) -> list[float]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span as people say it: "45 s", "3.4 min", "2 h"."""
+    """Return a time span in words: "45 s", "3.4 min", "2 h"."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"
 
 
 def _rows(axes: Axes, labels: Sequence[str]) -> None:
-    """Name the lines of a chart with one line a row, the first at the top."""
     axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
@@ -291,7 +271,3 @@ def _rows(axes: Axes, labels: Sequence[str]) -> None:
 
 def _short(label: str, longest: int = LONGEST) -> str:
     return label if len(label) <= longest else f"{label[: longest - 1]}…"
-
-
-def _cycle(count: int) -> list[str]:
-    return [SERIES[index % len(SERIES)] for index in range(count)]

@@ -9,7 +9,7 @@ from ..scoring.metrics import DSC
 from ..suites.suite import Row
 from ..tables.significance import ALPHA
 from ..tables.wording import heading_text, row_label
-from .charts import Interval
+from .charts import ForestRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +34,9 @@ class DifferenceLine:
         return self.adjusted <= ALPHA
 
     @property
-    def interval(self) -> Interval:
+    def interval(self) -> ForestRow:
         """What the chart shows."""
-        return Interval(self.label, self.difference, self.low, self.high, self.clear)
+        return ForestRow(self.label, self.difference, self.low, self.high, self.clear)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from ..spec import to_json
 from ..storage.results_reader import StoredRun
 from ..tables.wording import row_label
 from ..training.progress import SCORES
-from .charts import Curve, Looks
+from .charts import Curve, EpochScores
 
 NO_LOSSES = ("epoch", "step", "seconds", *SCORES)
 """Columns of a history; all others are terms of the loss."""
@@ -59,7 +59,7 @@ class Learning:
     def limits(self) -> tuple[float, float]:
         """What an axis of scores has to span, in percent."""
         curves = [curve for row in self.rows for curve in row.curves]
-        scores = [score for one in curves for looks in (one.held_out, one.target) for score in looks.scores]
+        scores = [score for one in curves for looks in (one.validation, one.target) for score in looks.scores]
         return (min(scores) - 4, max(scores) + 4) if scores else (0.0, 100.0)
 
 
@@ -135,7 +135,7 @@ def curve(run: StoredRun) -> Curve | None:
         return Curve(
             epochs=tuple(float(line["epoch"]) + 1 for line in run.history),
             loss=tuple(terms),
-            held_out=_looks(run.history, "held_out_dsc"),
+            validation=_looks(run.history, "held_out_dsc"),
             target=_looks(run.history, "oracle_dsc"),
             selected=run.selected_epoch,
         )
@@ -143,10 +143,10 @@ def curve(run: StoredRun) -> Curve | None:
         return None
 
 
-def _looks(history: Sequence[Mapping[str, str]], column: str) -> Looks:
+def _looks(history: Sequence[Mapping[str, str]], column: str) -> EpochScores:
     looked = [line for line in history if line.get(column)]
     epochs = tuple(float(line["epoch"]) + 1 for line in looked)
-    return Looks(epochs, tuple(100 * float(line[column]) for line in looked))
+    return EpochScores(epochs, tuple(100 * float(line[column]) for line in looked))
 
 
 def survey_runs(planned: Sequence[PlannedRun], results_root: Path, public: bool = False) -> Runs:

@@ -1,4 +1,4 @@
-"""Matplotlib figures as SVG that lives inside a page: in the page's fonts and colours, with ids of its own.
+"""Matplotlib figures as inline SVG in a page's fonts and colours, with ids of their own.
 
 Figures are drawn in placeholder colours that become CSS variables, so that one drawing serves light, dark and print.
 The same data give the same bytes: no dates, no random ids.
@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506", "#050507")
-"""The first one is the page's accent; all are told apart by people who do not see every colour."""
+"""The first is the page's accent; all are told apart with every common kind of colour vision."""
 
 VARIABLES = {
     INK: "var(--ink)",
@@ -24,10 +24,10 @@ VARIABLES = {
     PAPER: "var(--paper)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)},
 }
-"""The placeholder colours and what they become."""
+"""CSS variable of each placeholder colour."""
 
 WIDTH, NARROW = 345.0, 250.0
-"""Units of a chart's width: near the pixels it is shown in, on a telephone too, so that text keeps its size."""
+"""Units of a chart's width: near the pixels it is shown in, also on a telephone, so that text keeps its size."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -58,12 +58,12 @@ STYLE: Any = {
 }
 
 
-def draw(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> str:
+def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> str:
     """Return a drawing as an ``<svg>`` element for a page.
 
     Args:
         name: unique on the page and made of letters, digits and hyphens; begins every id of the drawing.
-        title: what it shows, read to people who do not see it.
+        title: read to people who do not see it.
         size: width and height in units.
         fill: draws on the figure.
     """
@@ -85,8 +85,8 @@ def _embedded(text: str, name: str, title: str) -> str:
     content = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", content, flags=re.DOTALL)
     content = content.replace("xlink:href", "href")
     used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', content))
-    known = {identifier for pair in used for identifier in pair if identifier}
-    content = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in known else "", content)
+    referenced = {identifier for pair in used for identifier in pair if identifier}
+    content = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in referenced else "", content)
     content = re.sub(r'href="#|url\(#', lambda m: m[0] + name + "-", content)
     content = re.sub(r"#[0-9a-f]{6}\b", lambda m: VARIABLES.get(m[0], m[0]), content)
     content = content.replace("'DejaVu Sans'", "var(--font)")

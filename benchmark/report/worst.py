@@ -15,7 +15,7 @@ from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Row
 from ..tables.build import Table, TableRow
 from .cells import overall, seed_means
-from .images import NoPicture, Picture, WorstCase, class_colours, error_colours, pictures
+from .images import NoPicture, Thumbnail, WorstCase, colour_keys, thumbnails
 
 WORST = 3
 """Cases of a row and target that are shown."""
@@ -26,7 +26,7 @@ class ShownCase:
     """One of the worst cases, with its pictures or the reason why there are none."""
 
     worst: WorstCase
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Thumbnail, ...]
     reason: str = ""
 
 
@@ -44,7 +44,7 @@ class WorstOfTarget:
     """The worst cases on one target."""
 
     column: Column
-    keys: tuple[tuple[str, Mapping[str, str]], ...]  # of labels and of errors: what each colour means
+    keys: Mapping[str, Mapping[str, str]]  # of labels and of errors: what each colour means
     terms: str  # of the data: where they are published, and under which licence
     reason: str  # why there are no pictures at all; "" if there are
     rows: tuple[WorstOfRow, ...]
@@ -68,12 +68,8 @@ def worst_of_targets(
         for row, why in chosen:
             worst = worst_cases(row.row, column, results)
             rows.append(WorstOfRow(row.row.label, why, tuple(_shown(case, task, domain) for case in worst)))
-        classes = task.classes[1:]
-        keys: list[tuple[str, Mapping[str, str]]] = [("Errors", error_colours(classes))]
-        if len(classes) > 1:
-            keys.insert(0, ("Label and prediction", class_colours(classes)))
         terms = "" if domain is None else f"{domain.source}. Terms: {domain.licence}"
-        yield WorstOfTarget(column, tuple(keys), terms, reason, tuple(rows))
+        yield WorstOfTarget(column, colour_keys(task), terms, reason, tuple(rows))
 
 
 def _find_domain(task: Task, name: str, root: Path) -> tuple[Domain | None, str]:
@@ -88,7 +84,7 @@ def _shown(worst: WorstCase, task: Task, domain: Domain | None) -> ShownCase:
     if domain is None:
         return ShownCase(worst, ())
     try:
-        return ShownCase(worst, tuple(pictures(worst, task, domain)))
+        return ShownCase(worst, tuple(thumbnails(worst, task, domain)))
     except NoPicture as error:
         return ShownCase(worst, (), str(error))
 

@@ -10,7 +10,7 @@ from .latex_text import escape
 from .wording import SETTINGS, delta_text, group_text, ours_text, published_text, row_label, title_text
 
 WIDEST = 14
-"""Letters of a cell or heading, "76.98 ± 0.17" with room for a digit more; what is longer is broken between words."""
+"""Letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words."""
 
 MOST = 6
 """Columns of numbers that a line of 6.5 in holds: those of Table 1."""

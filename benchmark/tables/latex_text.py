@@ -1,4 +1,4 @@
-"""Plain text as LaTeX that pdflatex compiles without packages."""
+"""Plain text as LaTeX for pdflatex, which reads UTF-8 since 2018; no package is needed."""
 
 import re
 import unicodedata
@@ -8,67 +8,27 @@ JOINT = "\0"
 
 ESCAPES = {
     JOINT: "{}",
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",  # after the end of a table's line, a bracket or an asterisk would belong to that
-    "*": "{*}",
-    "\N{EN DASH}": "--",
-    "\N{EM DASH}": "---",
-    "\N{MINUS SIGN}": "$-$",
-    "\N{PLUS-MINUS SIGN}": r"$\pm$",
-    "\N{MULTIPLICATION SIGN}": r"$\times$",
-    "\N{MIDDLE DOT}": r"$\cdot$",
-    "\N{LESS-THAN OR EQUAL TO}": r"$\leq$",
-    "\N{GREATER-THAN OR EQUAL TO}": r"$\geq$",
-    "\N{RIGHTWARDS ARROW}": r"$\to$",
-    "\N{MICRO SIGN}": r"$\mu$",
-    "\N{DEGREE SIGN}": r"$^\circ$",
-    "\N{DAGGER}": r"$\dagger$",
-    "\N{DOUBLE DAGGER}": r"$\ddagger$",
-    "\N{SECTION SIGN}": r"\S{}",
-    "\N{LEFT SINGLE QUOTATION MARK}": "`",
-    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
-    "\N{LEFT DOUBLE QUOTATION MARK}": "``",
-    "\N{RIGHT DOUBLE QUOTATION MARK}": "''",
-    "\N{HORIZONTAL ELLIPSIS}": r"\ldots{}",
-    **{"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "Œ": r"\OE{}"},
-    **{"ø": r"\o{}", "Ø": r"\O{}", "ł": r"\l{}", "Ł": r"\L{}"},
+    **{special: f"\\{special}" for special in "&%$#_{}"},
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"},
+    **{"[": "{[}", "*": "{*}"},  # after the end of a table's line they would belong to that
+    **{"–": "--", "—": "---", "‘": "`", "’": "'", "“": "``", "”": "''"},  # noqa: RUF001
+    **{"…": r"\ldots{}", "§": r"\S{}", "†": r"$\dagger$", "‡": r"$\ddagger$", "°": r"$^\circ$", "±": r"$\pm$"},
+    **{"×": r"$\times$", "·": r"$\cdot$", "µ": r"$\mu$", "−": "$-$", "≤": r"$\leq$", "≥": r"$\geq$"},  # noqa: RUF001
+    **{"→": r"$\to$", "÷": r"$\div$", "≈": r"$\approx$", "≠": r"$\neq$", "∞": r"$\infty$"},
 }
 
-ACCENTS = {
-    "\N{COMBINING GRAVE ACCENT}": "`",
-    "\N{COMBINING ACUTE ACCENT}": "'",
-    "\N{COMBINING CIRCUMFLEX ACCENT}": "^",
-    "\N{COMBINING TILDE}": "~",
-    "\N{COMBINING DIAERESIS}": '"',
-    "\N{COMBINING MACRON}": "=",
-    "\N{COMBINING CARON}": "v",
-    "\N{COMBINING CEDILLA}": "c",
-    "\N{COMBINING RING ABOVE}": "r",
-}
-
-SMALL = (
-    *("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu"),
-    *("xi", "pi", "rho", "sigma", "varsigma", "tau", "upsilon", "phi", "chi", "psi", "omega"),
+GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma varsigma tau upsilon phi "
+    "chi psi omega Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 )
-CAPITAL = ("Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega")
-GREEK = {
-    **dict(zip("αβγδεζηθικλμνξπρσςτυφχψω", SMALL, strict=True)),
-    **dict(zip("ΓΔΘΛΞΠΣΥΦΨΩ", CAPITAL, strict=True)),
-}
-LIKE_LATIN = dict(zip("ΑΒΕΖΗΙΚΜΝΟΡΤΧο", "ABEZHIKMNOPTXo", strict=True))  # noqa: RUF001
-"""Greek letters that look like Latin ones: LaTeX has no other names for these."""
+GREEK = dict(zip("αβγδεζηθικλμνξπρσςτυφχψωΓΔΘΛΞΠΣΥΦΨΩ", GREEK_NAMES.split(), strict=True))
+
+PRINTED = re.compile("[ -~¡¿À-ž]")
+"""Characters that pdflatex reads as they are, but for ``LACKING``."""
+
+LACKING = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų"
+"""Letters that pdflatex's default fonts lack: an error there."""
 
 
 def escape(text: str) -> str:
@@ -80,13 +40,8 @@ def escape(text: str) -> str:
 def _escape(character: str) -> str:
     if character in ESCAPES:
         return ESCAPES[character]
-    if " " <= character <= "~":
-        return character
     if character in GREEK:
         return f"$\\{GREEK[character]}$"
-    base, *marks = tuple(unicodedata.normalize("NFD", LIKE_LATIN.get(character, character)))
-    if not marks and base.isascii() and base.isprintable():
-        return base
-    if len(marks) == 1 and marks[0] in ACCENTS and base.isascii():
-        return f"\\{ACCENTS[marks[0]]}{{{base}}}"
+    if PRINTED.match(character) and character not in LACKING:
+        return character
     return f"{{[}}U+{ord(character):04X}]"

@@ -10,8 +10,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.figures.case_view import CaseView, errors, painted, require_counts, shrunk
-from ssdg.benchmark.figures.prediction_cases import ERRORS, class_colours
+from ssdg.benchmark.figures.case_view import (
+    ERRORS,
+    CaseView,
+    class_colours,
+    error_colours,
+    outcomes,
+    painted,
+    require_counts,
+    shrunk,
+)
 from ssdg.benchmark.figures.predictions import Panel, Strip, predictions_figure
 from ssdg.benchmark.figures.style import AREAS, SMALL
 from ssdg.datasets import TASKS
@@ -147,24 +155,35 @@ def test_a_suite_without_a_finished_run_says_what_to_do(bench, tmp_path):
 
 
 def test_errors_have_the_colours_of_the_legend():
-    prediction = np.array([[0, 1, 1, 0, 1]])
-    label = np.array([[0, 1, 0, 1, 0]])
-    inside = np.array([[True, True, True, True, False]])
-    found = errors(prediction, label, inside, ERRORS)
-    said = ["#" + "".join(f"{value:02X}" for value in pixel) for pixel in found[0]]
-    assert said == [ERRORS[name] for name in ("tn", "tp", "fp", "fn", "tn")]
+    label = np.array([[0, 0, 1, 1, 1, 1]])
+    prediction = np.array([[0, 1, 1, 0, 2, 1]])
+    inside = np.array([[True, True, True, True, True, False]])
+    places = outcomes(label, prediction, inside)
+    assert places.tolist() == [[0, 2, 1, 3, 4, 0]]
+    colours = ["#" + "".join(f"{value:02X}" for value in pixel) for pixel in painted(places, ERRORS)[0]]
+    names = ("false positive", "true positive", "false negative", "another class")
+    assert colours == ["#FFFFFF", *(ERRORS[name] for name in names), "#FFFFFF"]
+    assert outcomes(label, prediction, None).tolist() == [[0, 2, 1, 3, 4, 1]]
 
 
 def test_classes_keep_their_colours_whatever_is_predicted():
     task = TASKS["fetal"]
     colours = class_colours(task)
-    assert list(colours) == list(range(1, 8))
+    assert list(colours) == list(task.classes[1:])
     assert len(set(colours.values())) == 7
     one, other = painted(np.array([[0, 3]]), colours), painted(np.array([[3, 7]]), colours)
     assert (one[0, 1] == other[0, 0]).all()
     assert (one[0, 0] == 255).all()
     many = replace(task, classes=tuple(map(str, range(12))))
     assert set(class_colours(many).values()) == set(AREAS)
+    assert len(class_colours(many)) == 11
+
+
+def test_a_single_class_is_drawn_as_what_is_right_of_it_and_cannot_be_another():
+    task = TASKS["fundus"]
+    assert list(class_colours(task).values()) == [ERRORS["true positive"]]
+    assert "another class" not in error_colours(task)
+    assert "another class" in error_colours(TASKS["fetal"])
 
 
 def test_thin_lines_stay_when_a_picture_shrinks():

@@ -8,7 +8,7 @@ import pytest
 from ssdg.benchmark.data.geometry import Geometry
 from ssdg.benchmark.data.prepared import PreparedDomain
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.figures.amplitudes import Bands, measure, spectra_csv, spread
+from ssdg.benchmark.figures.amplitudes import Bands, fold_range, measure, spectra_csv
 
 
 def prepared(images, name="d"):
@@ -67,8 +67,8 @@ def test_brightness_is_in_no_band():
 def test_the_spread_is_of_the_medians():
     images = np.random.default_rng(0).random((3, 1, 16, 16)).astype(np.float32)
     one, other = measure(prepared(images), Bands()), measure(prepared(2 * images), Bands())
-    assert spread([one, other], "low") == pytest.approx(2, rel=1e-3)
-    assert spread([one], "high") == 1
+    assert fold_range([one, other], "low") == pytest.approx(2, rel=1e-3)
+    assert fold_range([one], "high") == 1
 
 
 def test_empty_rings_are_not_written():

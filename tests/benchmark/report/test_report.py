@@ -13,8 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.report.charts import Interval, Strip, _apart, duration, forest_chart, spread, strip_chart
-from ssdg.benchmark.report.images import _outcome, worst_slice
+from ssdg.benchmark.report.charts import ForestRow, StripRow, _apart, duration, forest_chart, kept_apart, strip_chart
 from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.suites.suite import Choice, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
@@ -442,10 +441,10 @@ def test_provenance_is_complete(page):
 
 
 def test_labels_are_kept_apart_and_in_order():
-    assert spread([0.5, 0.1, 0.5], 0.2) == pytest.approx([0.5, 0.1, 0.7])
-    assert spread([0.95, 0.9, 1.0], 0.1) == pytest.approx([0.9, 0.8, 1.0])
-    assert spread([0.2, 0.2, 0.2], 0.9) == pytest.approx([0.0, 0.5, 1.0], abs=0.5)
-    assert spread([0.3], 0.1) == [0.3]
+    assert kept_apart([0.5, 0.1, 0.5], 0.2) == pytest.approx([0.5, 0.1, 0.7])
+    assert kept_apart([0.95, 0.9, 1.0], 0.1) == pytest.approx([0.9, 0.8, 1.0])
+    assert kept_apart([0.2, 0.2, 0.2], 0.9) == pytest.approx([0.0, 0.5, 1.0], abs=0.5)
+    assert kept_apart([0.3], 0.1) == [0.3]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (90, "1.5 min"), (600, "10 min"), (7200, "2 h")])
@@ -457,22 +456,8 @@ def test_ticks_keep_their_distance():
     assert _apart([30, 60, 120, 300], 3) == [30, 120]
 
 
-def test_outcomes_of_single_pixels():
-    label = np.array([[0, 0, 1, 1, 1, 1]], dtype=np.uint8)
-    predicted = np.array([[0, 1, 1, 0, 2, 1]], dtype=np.uint8)
-    counted = np.array([[True, True, True, True, True, False]])
-    assert _outcome(label, predicted, counted).tolist() == [[0, 2, 1, 3, 4, 0]]
-
-
-def test_the_slice_shown_holds_much_of_the_label():
-    label = np.zeros((4, 4, 3), dtype=np.uint8)
-    label[:2, :, 1], label[:, :, 2] = 1, 1
-    predicted = np.ones_like(label)
-    assert worst_slice(label, predicted) == 1, "slice 0 is all wrong and shows no label"
-
-
 def test_an_unknown_spread_is_a_mark_without_a_line():
-    rows = [Interval("one case", 1.0, -np.inf, np.inf, False), Interval("known", 1.0, 0.5, 1.5, True)]
+    rows = [ForestRow("one case", 1.0, -np.inf, np.inf, False), ForestRow("known", 1.0, 0.5, 1.5, True)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = forest_chart("n", "t", rows)
@@ -482,8 +467,8 @@ def test_an_unknown_spread_is_a_mark_without_a_line():
 
 def test_a_row_without_any_defined_case_is_a_line_without_dots():
     rows = [
-        Strip("none", np.full(3, np.nan), ("all",) * 3),
-        Strip("some", np.array([1.0, np.nan, 3.0]), ("all",) * 3),
+        StripRow("none", np.full(3, np.nan), ("all",) * 3),
+        StripRow("some", np.array([1.0, np.nan, 3.0]), ("all",) * 3),
     ]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
