@@ -100,7 +100,8 @@ class _ExportedRun(StoredRun):
 
     @property
     def recorded(self) -> dict[str, Any]:
-        return {name: value or None for name, value in self.record.items()}
+        # What the plan says of a run is typed there; a file has texts.
+        return {name: value or None for name, value in self.record.items() if name not in ("seed", "targets")}
 
 
 class _ExportedFiles(EvaluationFiles):

@@ -1,0 +1,151 @@
+"""The Python API: results as data frames, from a results folder and from an export of it."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from ssdg.benchmark import open_results
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.outcomes.results import SuiteResults
+from ssdg.benchmark.report.export import export_suite, write_export
+from ssdg.benchmark.tables.build import build_table
+
+from ..stored import cases, fill_suite, suite_file
+
+EXPORTS = sorted((Path(__file__).parents[3] / "results" / "reproduced").glob("*/provenance.json"))
+
+
+@pytest.fixture
+def suite(tmp_path):
+    """A suite of two rows, a target and two seeds, whose runs are all there."""
+    path = suite_file(tmp_path / "mine.toml", rows=("erm", "ras4dg"), seeds=(0, 1))
+    fill_suite(tmp_path / "results", path, lambda row, seed: cases(0.5 + 0.2 * (row == "ras4dg"), 0.6 + 0.1 * seed))
+    return path
+
+
+@pytest.fixture
+def results(suite, tmp_path):
+    return open_results(suite, tmp_path / "results")
+
+
+def test_scores_have_a_line_for_each_row_seed_target_case_and_class(results):
+    scores = results.scores("dsc")
+    assert list(scores.columns) == ["row", "method", "seed", "target", "case", "stratum", "class_name", "value"]
+    assert len(scores) == 2 * 2 * 2
+    picked = scores.query("row == 'ras4dg' and seed == 1 and case == 'case-1'")
+    assert picked["value"].tolist() == pytest.approx([0.7])
+    assert set(scores["class_name"]) == {"class 1"}
+
+
+def test_the_table_is_that_of_the_command(results):
+    frame = results.table("dsc")
+    entries = [entry for row in build_table(results).rows for entry in row.entries]
+    assert frame["mean"].tolist() == pytest.approx([100 * entry.cell.mean for entry in entries])
+    assert frame["sd"].tolist() == pytest.approx([100 * entry.cell.sd for entry in entries])
+    assert set(frame["unit"]) == {"%"}
+    by_hand = 100 * results.scores("dsc").groupby(["row", "seed"])["value"].mean().groupby("row").mean()
+    assert frame.set_index("row")["mean"].to_dict() == pytest.approx(by_hand.to_dict())
+
+
+def test_runs_have_their_settings_state_and_numbers(results):
+    runs = results.runs()
+    assert runs["state"].tolist() == ["QUEUED"] * 4  # the validation cases are not scored yet
+    assert runs["settings"].str.contains("training.epochs=2").all()
+    assert pd.api.types.is_numeric_dtype(runs["training_seconds"])
+
+
+def test_a_history_has_a_line_an_epoch(suite, tmp_path):
+    [run] = (tmp_path / "results" / "runs" / "fundus" / "erm").glob("s0-*")
+    (run / "history.csv").write_text("epoch,step,dice,held_out_dsc,seconds\n0,3,0.5,,1\n1,6,0.25,0.75,1\n")
+    history = open_results(suite, tmp_path / "results").history()
+    assert history[["row", "seed", "epoch", "step"]].values.tolist() == [["erm", 0, 1, 3], ["erm", 0, 2, 6]]
+    np.testing.assert_array_equal(history["held_out_dsc"], [np.nan, 0.75])
+
+
+def test_filters_and_overrides_are_those_of_the_command_line(suite, tmp_path):
+    picked = open_results(suite, tmp_path / "results", methods=["ras4dg"], seeds=[1])
+    assert picked.scores()[["row", "seed"]].drop_duplicates().values.tolist() == [["ras4dg", 1]]
+    # Outside of the foreground nothing is found of 2,000 voxels.
+    whole = open_results(suite, tmp_path / "results", overrides={"evaluation.region": "image"})
+    assert (whole.table()["mean"] < picked.table()["mean"].min()).all()
+    with pytest.raises(UsageError, match="did you mean 'ras4dg'"):
+        open_results(suite, tmp_path / "results", methods=["ras4dgg"])
+    with pytest.raises(UsageError, match="unknown metric 'dcs': did you mean 'dsc'"):
+        picked.scores("dcs")
+
+
+def test_nothing_there_is_an_empty_frame_with_its_columns(suite, tmp_path):
+    nothing = open_results(suite, tmp_path / "elsewhere")
+    assert nothing.scores().empty
+    assert "value" in nothing.scores().columns
+    assert nothing.history().empty
+    assert nothing.table()["reason"].tolist() == ["not run", "not run"]
+
+
+def test_an_export_opens_without_its_runs(results, tmp_path):
+    write_export(export_suite(results), tmp_path / "exported")
+    exported = open_results(tmp_path / "exported")
+    pd.testing.assert_frame_equal(exported.scores(), results.scores())
+    pd.testing.assert_frame_equal(exported.table(), results.table())
+    pd.testing.assert_frame_equal(exported.runs()[["row", "seed"]], results.runs()[["row", "seed"]])
+    assert exported.history().empty
+    (tmp_path / "exported" / "cases.csv").write_text("")
+    with pytest.raises(UsageError, match=r"exported is not a whole export .*: export it again"):
+        open_results(tmp_path / "exported").scores()
+
+
+@pytest.mark.parametrize("provenance", EXPORTS, ids=lambda path: path.parent.name)
+def test_committed_exports_give_the_numbers_of_their_tables(provenance):
+    folder = provenance.parent
+    with (folder / "table.csv").open(newline="") as stream:
+        printed = [line for line in csv.DictReader(stream) if line["ours_mean"] and line["target"] != "held-out"]
+    frame = open_results(folder).table("dsc").set_index(["row", "target", "stratum", "average"])
+    assert printed
+    for line in printed:
+        cell = frame.loc[(line["row"], line["target"], line["group"], line["average"])]
+        assert (round(cell["mean"], 4), cell["n"]) == (float(line["ours_mean"]), int(line["n"]))
+
+
+def count_opens(arguments, cwd):
+    """Return how often a command opens each ``cases.csv`` of a results folder, in a process of its own."""
+    code = (
+        "import collections, sys\n"
+        "opens = collections.Counter()\n"
+        "def hook(event, args):\n"
+        "    if event == 'open' and str(args[0]).endswith('cases.csv') and '/evaluations/' in str(args[0]):\n"
+        "        opens[str(args[0])] += 1\n"
+        "sys.addaudithook(hook)\n"
+        "from ssdg.benchmark.cli import main\n"
+        f"try: main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        "print(*opens.values())\n"
+    )
+    command = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd)
+    return [int(count) for count in done.stdout.splitlines()[-1].split()]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["table"],
+        ["table", "--conventions"],
+        ["rank"],
+        ["report", "--no-images", "--output", "page.html"],
+        ["export", "--output", "out"],
+    ],
+    ids=lambda words: words[0] + ("-conventions" if "--conventions" in words else ""),
+)
+def test_each_file_of_counts_is_read_once(suite, tmp_path, words):
+    verb, *rest = words
+    opens = count_opens([verb, str(suite), *rest, "--results-root", str(tmp_path / "results")], tmp_path)
+    assert opens == [1] * 4
+
+
+def test_results_are_the_object_that_commands_use(results):
+    assert isinstance(results, SuiteResults)
