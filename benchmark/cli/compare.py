@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import INCOMPLETE, UsageError
-from ..scoring.metrics import DSC, MEASURES
+from ..scoring.metrics import DSC, Metric
 from ..suites.suite import Suite
 from . import options
+from .metric_option import metric_option
 from .selection import Selection, part_options, suite_options
 
 if TYPE_CHECKING:
@@ -31,9 +32,7 @@ DESCRIPTIVE = (
     "bootstrap is too narrow"
 )
 
-metric = click.option(
-    "--metric", type=click.Choice(list(MEASURES)), default=DSC.name, show_default=True, help="What to compare."
-)
+metric = metric_option(text="What to compare.", default=DSC.name, show_default=True)
 
 
 @click.command()
@@ -43,7 +42,7 @@ metric = click.option(
 @options.as_json
 @click.argument("one", metavar="METHOD")
 @click.argument("other", metavar="METHOD")
-def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> None:
+def compare(one: str, other: str, as_json: bool, metric: Metric, **given: Any) -> None:
     """Compare two rows of a suite: the first minus the second, on each target and group of cases.
 
     A row is named by its id, or by its method where one row alone has that. Differences are paired by case.
@@ -71,7 +70,7 @@ def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> N
 @options.baseline
 @metric
 @options.as_json
-def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None:
+def rank(baseline: str | None, as_json: bool, metric: Metric, **given: Any) -> None:
     """Compare every row of a suite with its baseline, and show how firm the order of the rows is.
 
     The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
@@ -96,10 +95,10 @@ def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None
     _end(selection, family)
 
 
-def _collect(selection: Selection, suite: Suite, metric: str) -> "Collected":
+def _collect(selection: Selection, suite: Suite, metric: Metric) -> "Collected":
     from ..outcomes.collect import collect
 
-    return collect(suite, selection.runs, selection.inventory, measure=MEASURES[metric])
+    return collect(suite, selection.runs, selection.inventory, measure=metric)
 
 
 def _print_json(collected: "Collected", family: "Family", **more: Any) -> None:

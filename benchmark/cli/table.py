@@ -7,24 +7,19 @@ from typing import Any
 import click
 
 from ..errors import INCOMPLETE
-from ..scoring.metrics import DSC, MEASURES
+from ..scoring.metrics import DSC
 from ..storage.files import write_text
 from ..tables.build import TableOptions, build_table
 from ..tables.render import FORMATS, render
 from . import options
+from .metric_option import metric_option
 from .selection import Selection, suite_options
 
 
 @click.command()
 @suite_options
 @click.option("--format", "form", type=click.Choice(list(FORMATS)), default="markdown", show_default=True)
-@click.option(
-    "--metric",
-    type=click.Choice(list(MEASURES)),
-    default=DSC.name,
-    show_default=True,
-    help="What to print; published numbers stand beside dsc only.",
-)
+@metric_option(text="What to print; published numbers stand beside dsc only.", default=DSC.name, show_default=True)
 @click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
 @options.no_published
 @click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases.")
@@ -65,7 +60,7 @@ def _table(selection: Selection, form: str, given: dict[str, Any]) -> tuple[str,
         choice=selection.choice,
         published=not given["no_published"],
         held_out=given["held_out"],
-        measure=MEASURES[given["metric"]],
+        measure=given["metric"],
     )
     made = build_table(selection.suite, selection.runs, shown, selection.inventory)
     return render(made, form), made.missing
@@ -76,7 +71,7 @@ def _conventions(selection: Selection, form: str, given: dict[str, Any]) -> tupl
     from ..comparisons.conventions import build_conventions
     from ..comparisons.conventions_text import render_conventions
 
-    suite, measure = selection.suite.narrowed(selection.choice), MEASURES[given["metric"]]
+    suite, measure = selection.suite.narrowed(selection.choice), given["metric"]
     made = build_conventions(suite, selection.runs, selection.inventory, measure, given["held_out"])
     return render_conventions(made, form), made.missing
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..errors import UsageError
 from ..scoring.case_file import read_cases
+from ..scoring.metric_file import case_values
 from ..scoring.metrics import DSC, Measure
-from ..scoring.shape_file import read_shapes
 from ..storage.results_reader import StoredEvaluation
 
 if TYPE_CHECKING:
@@ -194,15 +194,8 @@ def case_scores(evaluation: StoredEvaluation, measure: Measure, region: str, emp
         NotRescored: a measure of shapes that was not computed yet.
         UsageError: ``cases.csv`` is not what an evaluation writes; names the file.
     """
-    from ..scoring.overlap import FROM_COUNTS, apply_empty_rule
-
     file = read_cases(evaluation, region)
-    if measure.source == "counts":
-        values = FROM_COUNTS[measure.name](file.tp, file.fp, file.fn, empty)
-    else:
-        values = read_shapes(evaluation.path, file.lines, measure, region)
-        if measure.follows_empty:
-            values = apply_empty_rule(values, file.tp, file.fp, file.fn, empty)
+    values = case_values(evaluation.path, file, measure, region, empty)
     layout = file.layout
     missed = (file.fn > 0) & (file.tp + file.fp == 0)
     return CaseScores(layout.cases, layout.strata, layout.classes, layout.arranged(values), layout.arranged(missed))

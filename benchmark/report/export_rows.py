@@ -8,7 +8,8 @@ from ..outcomes.collect import Collected
 from ..outcomes.estimate import read_history, training_seconds
 from ..outcomes.plan import Item
 from ..scoring.case_file import read_cases
-from ..scoring.shape_file import REGIONS, SHAPES, current_values
+from ..scoring.metric_file import stored_values
+from ..scoring.metrics import DSC, REGIONS, mask_metrics
 from ..storage.files import read_mapping
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import CASE_COLUMNS, HELD_OUT
@@ -25,8 +26,6 @@ RUN_COLUMNS = (
 )
 
 _SCORED = ("row", "seed", "task", "source", "target", "fold", "train_id", *CASE_COLUMNS, "dsc")
-
-_SHAPES = tuple(f"{name}_{region}" for name in SHAPES for region in REGIONS)
 
 
 def scored_by(items: Iterable[Item], collected: Collected) -> list[tuple[Item, Column, StoredEvaluation]]:
@@ -61,21 +60,24 @@ def case_rows(
         UsageError: a damaged results file.
     """
     rows = [row for item, column, one in scored for row in _rows_of(item, column, one, inventory)]
-    shapes = [name for name in _SHAPES if any(row.get(name) for row in rows)]
+    named = [f"{name}_{region}" for name in mask_metrics() for region in REGIONS]
+    shapes = [name for name in named if any(row.get(name) for row in rows)]
     return (*_SCORED, *shapes), [{name: row.get(name, "") for name in (*_SCORED, *shapes)} for row in rows]
 
 
 def _rows_of(item: Item, column: Column, evaluation: StoredEvaluation, inventory: Inventory) -> list[dict[str, Any]]:
-    from ..scoring.overlap import FROM_COUNTS  # imports numpy
-
     rules = item.planned.request.evaluation
     file = read_cases(evaluation, rules.region_in(inventory.task(column.task).ndim))
-    scores = FROM_COUNTS["dsc"](file.tp, file.fp, file.fn, rules.empty).tolist()
-    shapes = current_values(evaluation.path, file.lines)
+    scores = DSC.of_counts(file.tp, file.fp, file.fn, rules.empty).tolist()
+    texts = {
+        f"{name}_{region}": ["" if value is None else f"{value:.6g}" for value in values]
+        for region in REGIONS
+        for name, values in stored_values(evaluation.path, file, region).items()
+    }
     where = {**_where(item.planned), "target": column.target, "train_id": evaluation.data.get("train_id", "")}
     return [
-        {**where, **dict(zip(CASE_COLUMNS, values, strict=True)), "dsc": score, **shapes.get(line, {})}
-        for line, values, score in zip(file.lines, csv.reader(file.lines), scores, strict=True)
+        {**where, **dict(zip(CASE_COLUMNS, values, strict=True)), "dsc": score, **dict(zip(texts, more, strict=True))}
+        for values, score, *more in zip(csv.reader(file.lines), scores, *texts.values(), strict=True)
     ]
 
 

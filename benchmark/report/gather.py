@@ -10,8 +10,8 @@ from ..comparisons.contrasts import find_baseline
 from ..errors import UsageError
 from ..outcomes.collect import Collected, collect
 from ..outcomes.plan import Work
-from ..scoring.metrics import DSC, MEASURES
-from ..scoring.shape_file import NAME as SHAPES
+from ..scoring.metric_file import has_any
+from ..scoring.metrics import DSC, metrics
 from ..storage import environment
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..suites.suite import Column, Inventory, Row, Suite
@@ -198,9 +198,9 @@ class Report:
     def further(self) -> list[Table]:
         """The same table of every other measure that there are values of."""
         made = []
-        for measure in MEASURES.values():
+        for measure in metrics().values():
             # A table of shapes opens every file again: not before one is known to be there.
-            if measure is DSC or (measure.source == "shapes" and not self._rescored):
+            if measure is DSC or (measure.source == "masks" and not self._rescored):
                 continue
             options = replace(self.source.options, measure=measure)
             table = build_table(self.whole, self.source.runs, options, self.source.inventory)
@@ -210,7 +210,7 @@ class Report:
 
     @property
     def _rescored(self) -> bool:
-        return any((one.path / SHAPES).exists() for one in self.evaluations)
+        return any(has_any(one.path) for one in self.evaluations)
 
     @property
     def missing(self) -> list[tuple[str, list[str]]]:

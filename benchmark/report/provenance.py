@@ -7,8 +7,8 @@ from typing import Any
 from ..outcomes.collect import Collected
 from ..outcomes.plan import Item
 from ..scoring.case_file import read_cases
-from ..scoring.metrics import MEASURES
-from ..scoring.shape_file import current_values
+from ..scoring.metric_file import stored_commits
+from ..scoring.metrics import metrics
 from ..spec import to_json
 from ..storage.files import read_mapping
 from ..storage.results_reader import StoredEvaluation
@@ -52,7 +52,7 @@ def provenance(
         "sections": to_json(suite.sections()),
         "rows": [_row(suite, row, items) for row in suite.rows],
         "data": [one for column in collected.columns if (one := _data(column, collected))],
-        "measures": [measure.token for measure in MEASURES.values()],
+        "measures": [measure.token for measure in metrics().values()],
     }
 
 
@@ -124,8 +124,8 @@ def _versions(items: Iterable[Item]) -> dict[str, list[str]]:
 
 
 def _rescored_at(evaluations: Iterable[StoredEvaluation]) -> list[str]:
-    values = (current_values(one.path, read_cases(one, "image").lines).values() for one in evaluations)
-    return _distinct(row["commit"] for rows in values for row in rows if row["definitions"])
+    commits = (stored_commits(one.path, read_cases(one, "image")) for one in evaluations)
+    return _distinct(commit for found in commits for commit in found)
 
 
 def _distinct(values: Iterable[Any]) -> list[str]:

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UsageError
 from ..storage.results_reader import StoredEvaluation
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 _COUNTS = CASE_COLUMNS.index("tp")
 
+COUNTS = CASE_COLUMNS[_COUNTS:]
+
+RowKey: TypeAlias = tuple[str, str, str, str]
+"""A row for values stored elsewhere: case, index and name of the class, and the six counts separated by spaces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the rows of a ``cases.csv`` are about: one case and class each."""
+    """Cases and classes of the rows of a ``cases.csv``."""
 
     cases: tuple[str, ...]
     strata: tuple[str, ...]  # of each case
@@ -45,6 +50,11 @@ class CaseFile:
     fp: "NDArray[np.int64]"
     fn: "NDArray[np.int64]"
     lines: Sequence[str]  # the rows as they are written
+
+    def row_keys(self) -> list[RowKey]:
+        """Return the key of each row."""
+        rows = csv.reader(self.lines)
+        return [(case, index, name, " ".join(counts)) for case, _, index, name, *counts in rows]
 
 
 def read_cases(evaluation: StoredEvaluation, region: str) -> CaseFile:
@@ -80,8 +90,8 @@ def _counts(lines: Sequence[str], columns: int) -> tuple[tuple[str, ...], "NDArr
     import numpy as np
 
     # Names may be quoted and hold commas, counts never: from the right, every comma separates.
-    rows = [line.rsplit(",", len(CASE_COLUMNS) - _COUNTS) for line in lines]
-    if {len(row) for row in rows} != {1 + len(CASE_COLUMNS) - _COUNTS}:
+    rows = [line.rsplit(",", len(COUNTS)) for line in lines]
+    if {len(row) for row in rows} != {1 + len(COUNTS)}:
         raise ValueError("a row is cut short")
     described, *counts = zip(*rows, strict=True)
     try:
