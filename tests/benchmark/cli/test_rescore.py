@@ -22,6 +22,7 @@ from ssdg.datasets import TASKS
 
 from ...conftest import TINY, Bench
 from ...waiting import wait_for
+from ..metric_values import EXAMPLE, installing
 
 SUITE = """
 title = "Small"
@@ -336,6 +337,50 @@ def test_a_file_of_another_version_is_left_and_not_read(bench):
     assert "4 cases computed" in result.output
     assert path.read_text() == old.read_text()
     assert {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in before} == before
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_metric_of_an_installed_package_is_added_and_old_values_stay(bench, tmp_path, monkeypatch, jobs):
+    bench.rescore("--methods", "erm")
+    before = bench.files()
+    shown = [bench("table", bench.suite(), "--metric", name, "--methods", "erm").output for name in FROM_MASKS]
+    with installing(tmp_path / "site", monkeypatch) as install:
+        install("acme_metrics", EXAMPLE, {"assd": "ASSD"})
+        result = bench("rescore", bench.suite(), "--jobs", jobs, "--methods", "erm", "--metrics", "assd")
+        assert "2 evaluations: 6 cases computed" in result.output
+        assert {path: bench.files()[path] for path in before} == before
+        assert {path.name for path in bench.files().keys() - before.keys()} == {"assd-v1.csv"}
+        table = json.loads(bench("table", bench.suite(), "--metric", "assd", "--format", "json").output)
+        assert (table["metric"], table["rows"][0]["cells"][0]["state"]) == ("assd", "complete")
+        again = [bench("table", bench.suite(), "--metric", name, "--methods", "erm").output for name in FROM_MASKS]
+        assert again == shown
+        assert "0 cases computed, 6 were there" in bench.rescore("--methods", "erm").output  # by default, all of them
+
+
+def test_an_old_file_is_left_and_only_what_it_lacks_is_computed(bench):
+    bench.rescore("--methods", "erm")
+    old = {}
+    for folder in bench.run_path().glob("evaluations/*"):
+        texts = {}
+        for name, file in FILES.items():
+            with (folder / "metrics" / file).open(newline="") as stream:
+                texts |= {(row["case"], f"{name}_{row['region']}"): row["value"] for row in csv.DictReader(stream)}
+        added = [f"{name}_{region}" for name in FILES for region in ("foreground", "image")]
+        head, *lines = (folder / "cases.csv").read_text().splitlines()
+        lines = [
+            ",".join([line, *(texts[line.split(",")[0], name] for name in added), "cldice:2 hd95:1 nsd:1@1", "abc"])
+            for line in lines
+        ]
+        shutil.rmtree(folder / "metrics")
+        old[folder / "shapes.csv"] = "\n".join([",".join([head, *added, "definitions", "commit"]), *lines]) + "\n"
+        (folder / "shapes.csv").write_text(old[folder / "shapes.csv"])
+    for name, missing in {"hd95": False, "cldice": False, "nsd": True}.items():
+        output = bench("table", bench.suite(), "--metric", name, "--methods", "erm").output
+        assert ("not rescored" in output) == missing
+    assert "6 cases computed" in bench.rescore("--methods", "erm").output
+    assert {path.name for path in bench.files()} == {"nsd-v2.csv"}
+    assert {path: path.read_text() for path in old} == old
+    assert scores(bench, "--metric", "nsd")["state"] == scores(bench, "--metric", "hd95")["state"] == "complete"
 
 
 def test_an_audit_that_is_stopped_loses_nothing_and_one_that_disagrees_drops_the_value(bench, monkeypatch):
