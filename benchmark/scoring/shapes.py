@@ -77,8 +77,8 @@ def nsd(prediction: Mask, label: Mask, spacing: tuple[float, ...], tolerance: fl
         warnings.simplefilter("ignore", FutureWarning)  # MONAI's of its own arguments
         from monai.metrics import compute_surface_dice
 
-        # An element lies between voxels: around the box there must be some that are not of the class.
-        pair = [torch.from_numpy(np.pad(mask, 1))[None, None] for mask in (prediction, label)]
+        # No margin around the box is needed: MONAI adds one for elements between voxels, also at the image's border.
+        pair = [torch.from_numpy(mask)[None, None] for mask in (prediction, label)]
         limits, threads = [tolerance * (1 + ROUNDING)], torch.get_num_threads()
         torch.set_num_threads(1)  # so that sums do not depend on how many there are
         try:

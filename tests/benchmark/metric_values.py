@@ -35,12 +35,22 @@ import numpy as np
 from ssdg.benchmark.scoring.metrics import Metric
 from ssdg.benchmark.scoring.shapes import surface_distances
 
+
 def assd(prediction, label, spacing):
     return np.concatenate(surface_distances(prediction, label, spacing)).mean()
 
-ASSD = Metric(name="assd", short="ASSD", label="average symmetric surface distance", unit="length", better="lower",
-              definition="mean distance of both surfaces' voxels to the other", from_masks=assd,
-              follows_empty=False, skips_misses=True)
+
+ASSD = Metric(
+    name="assd",
+    short="ASSD",
+    label="average symmetric surface distance",
+    unit="length",
+    better="lower",
+    definition="mean distance of both surfaces' voxels to the other",
+    from_masks=assd,
+    follows_empty=False,
+    skips_misses=True,
+)
 """
 """The module of docs/metrics.md; its entry point is ``assd = "acme_metrics:ASSD"``."""
 
