@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import INCOMPLETE, UsageError
-from ..scoring.metrics import DSC, MEASURES, Measure
+from ..scoring.metrics import DSC, Metric
 from . import options
+from .metric_option import metric_option
 from .selection import Selection, part_options, suite_options
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ DESCRIPTIVE = (
     "bootstrap is too narrow"
 )
 
-metric = click.option(
-    "--metric", type=click.Choice(list(MEASURES)), default=DSC.name, show_default=True, help="What to compare."
-)
+metric = metric_option(text="What to compare.", default=DSC.name, show_default=True)
 
 
 @click.command()
@@ -42,7 +41,7 @@ metric = click.option(
 @options.as_json
 @click.argument("one", metavar="METHOD")
 @click.argument("other", metavar="METHOD")
-def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> None:
+def compare(one: str, other: str, as_json: bool, metric: Metric, **given: Any) -> None:
     """Compare two rows of a suite: the first minus the second, on each target and group of cases.
 
     A row is named by its id, or by its method where one row alone has that. Differences are paired by case.
@@ -54,13 +53,13 @@ def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> N
     first, second = (find_row(suite, name) for name in (one, other))
     if first.id == second.id:
         raise UsageError(f"{one!r} and {other!r} are the same row of suite {suite.name!r}; name two")
-    results, measure = selection.results((first, second)), MEASURES[metric]
-    headings = [h for column in suite.columns for h in stratum_headings(results, column, measure)]
+    results = selection.results((first, second))
+    headings = [h for column in suite.columns for h in stratum_headings(results, column, metric)]
     printed = Comparison(
         results,
-        measure,
-        contrast_rows(results, [first], second, headings, measure),
-        [*results.notes(measure), *pairing_notes(results, headings, measure)],
+        metric,
+        contrast_rows(results, [first], second, headings, metric),
+        [*results.notes(metric), *pairing_notes(results, headings, metric)],
     )
     if as_json:
         printed.print_json(row=first.id, other=second.id)
@@ -74,7 +73,7 @@ def compare(one: str, other: str, as_json: bool, metric: str, **given: Any) -> N
 @options.baseline
 @metric
 @options.as_json
-def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None:
+def rank(baseline: str | None, as_json: bool, metric: Metric, **given: Any) -> None:
     """Compare every row of a suite with its baseline, and show how firm the order of the rows is.
 
     The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
@@ -83,19 +82,19 @@ def rank(baseline: str | None, as_json: bool, metric: str, **given: Any) -> None
 
     selection = Selection(given)
     base = find_baseline(selection.plan.suite, baseline)
-    results, measure = selection.results(), MEASURES[metric]
-    headings = overall_headings(results, measure)
+    results = selection.results()
+    headings = overall_headings(results, metric)
     printed = Comparison(
         results,
-        measure,
-        contrast_rows(results, results.suite.rows, base, headings, measure),
-        [*results.notes(measure), *pairing_notes(results, headings, measure)],
+        metric,
+        contrast_rows(results, results.suite.rows, base, headings, metric),
+        [*results.notes(metric), *pairing_notes(results, headings, metric)],
     )
-    rankings = rank_rows(results, headings, measure)
+    rankings = rank_rows(results, headings, metric)
     if as_json:
         from ..comparisons.render import ranking_data
 
-        data = [ranking_data(ranking, measure.scale) for ranking in rankings]
+        data = [ranking_data(ranking, metric.scale) for ranking in rankings]
         printed.print_json(baseline=base.id, rankings=data)
     else:
         printed.print_rank(rankings, base.label)
@@ -107,7 +106,7 @@ class Comparison:
     """Differences of a suite's rows, to be printed."""
 
     results: "SuiteResults"
-    measure: Measure
+    metric: Metric
     family: "Family"
     notes: Sequence[str]
 
@@ -115,13 +114,13 @@ class Comparison:
         """Print everything as JSON."""
         from ..comparisons.render import contrast_data
 
-        suite, scale = self.results.suite, self.measure.scale
+        suite, scale = self.results.suite, self.metric.scale
         data = {
             "suite": suite.name,
             "title": suite.title,
             "protocol": suite.protocol,
-            "metric": self.measure.name,
-            "better": self.measure.better,
+            "metric": self.metric.name,
+            "better": self.metric.better,
             "seeds": list(suite.seeds),
             "comparisons": [contrast_data(contrast, scale) for contrast in self.family.contrasts],
             "missing": list(self.family.missing),
@@ -135,9 +134,9 @@ class Comparison:
         from ..comparisons.render import comparison_lines, scope_text
 
         self._print_title(title)
-        names = [scope_text(self.results, contrast, self.measure) for contrast in self.family.contrasts]
+        names = [scope_text(self.results, contrast, self.metric) for contrast in self.family.contrasts]
         if names:
-            click.echo("\n".join(["", *comparison_lines(self.family.contrasts, names, self.measure.scale)]))
+            click.echo("\n".join(["", *comparison_lines(self.family.contrasts, names, self.metric.scale)]))
         self._print_notes()
 
     def print_rank(self, rankings: "Sequence[Ranking]", baseline: str) -> None:
@@ -149,12 +148,12 @@ class Comparison:
         for _, group in itertools.groupby(self.family.contrasts, key=lambda contrast: contrast.heading):
             contrasts = list(group)
             names = [row_label(contrast.row) for contrast in contrasts]
-            lines = comparison_lines(contrasts, names, self.measure.scale)
-            click.echo("\n".join(["", scope_text(self.results, contrasts[0], self.measure), *lines]))
+            lines = comparison_lines(contrasts, names, self.metric.scale)
+            click.echo("\n".join(["", scope_text(self.results, contrasts[0], self.metric), *lines]))
         self._print_notes()
         for ranking in rankings:
             title = f"{heading_text(ranking.heading)}: ranks"
-            lines = [*ranking_lines(ranking, self.measure.scale), stability_text(ranking)]
+            lines = [*ranking_lines(ranking, self.metric.scale), stability_text(ranking)]
             click.echo("\n".join(["", title, *lines]))
         if rankings:
             click.echo(f"\n* {DESCRIPTIVE}.")
@@ -169,9 +168,9 @@ class Comparison:
     def _print_title(self, title: str) -> None:
         from ..comparisons.render import unit_text
 
-        suite, better = self.results.suite, "" if self.measure.better == "higher" else ", lower is better"
-        unit = unit_text(self.results, self.measure)
-        click.echo(f"{suite.title}, protocol {suite.protocol}: {title}, {self.measure.short} in {unit}{better}")
+        suite, better = self.results.suite, "" if self.metric.better == "higher" else ", lower is better"
+        unit = unit_text(self.results, self.metric)
+        click.echo(f"{suite.title}, protocol {suite.protocol}: {title}, {self.metric.short} in {unit}{better}")
 
     def _print_notes(self) -> None:
         from ..comparisons.render import level_text

@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from ..errors import INCOMPLETE
-from ..scoring.metrics import MEASURES
+from ..scoring.metrics import Metric
+from .metric_option import metric_option
 from .selection import Selection, suite_options
 
 
@@ -19,15 +20,9 @@ from .selection import Selection, suite_options
     required=True,
     help="Folder; files of an earlier export are replaced, all others are left alone.",
 )
-@click.option(
-    "--metric",
-    "metrics",
-    type=click.Choice(list(MEASURES)),
-    multiple=True,
-    help="A further table, of this measure; may be repeated.",
-)
+@metric_option("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
 @click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases, in the tables.")
-def export(output: Path, metrics: tuple[str, ...], held_out: bool, **given: Any) -> None:
+def export(output: Path, metrics: tuple[Metric, ...], held_out: bool, **given: Any) -> None:
     """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.
 
     \b
@@ -43,7 +38,7 @@ def export(output: Path, metrics: tuple[str, ...], held_out: bool, **given: Any)
     from ..report.export import export_suite, write_export
 
     selection = Selection(given)
-    made = export_suite(selection.results(), [MEASURES[name] for name in metrics], held_out)
+    made = export_suite(selection.results(), metrics, held_out)
     write_export(made, output)
     size = sum(len(text.encode()) for text in made.files.values())
     click.echo(f"{output}: {len(made.files)} files, {size / 1e6:.2f} MB")

@@ -1,15 +1,37 @@
-"""``bench rescore``: measures of shapes, from stored predictions."""
+"""``bench rescore``: metrics from masks, from stored predictions."""
 
 import sys
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import FAILED, INCOMPLETE, INTERRUPTED
-from ..scoring.shape_file import SHAPES
-from ..suites.suite import check_names
+from ..errors import FAILED, INCOMPLETE, INTERRUPTED, unknown
+from ..launching.local import end_with_launcher
+from ..outcomes.planned_run import match_plan
+from ..scoring.metrics import METRICS, Metric, mask_metrics
+from ..storage.run_folder import HELD_OUT
 from . import options
 from .selection import Selection, names, suite_options
+
+if TYPE_CHECKING:
+    from ..scoring.rescore import RescoreItem
+
+
+def _mask_metrics(context: object, parameter: object, value: str | None) -> tuple[str, ...] | None:
+    listed = names(context, parameter, value)
+    for name in listed or ():
+        if name not in mask_metrics():
+            raise unknown("metric from masks", name, mask_metrics())
+    return listed
+
+
+def _listed(ndim: int) -> str:
+    return ", ".join(name for name, metric in METRICS.items() if _is_default(metric, ndim))
+
+
+def _is_default(metric: Metric, ndim: int) -> bool:
+    return metric.source == "masks" and ndim in metric.default_ndims
 
 
 @click.command()
@@ -17,52 +39,73 @@ from .selection import Selection, names, suite_options
 @options.data_root
 @click.option(
     "--metrics",
-    callback=names,
-    help=f"Comma-separated: {', '.join(SHAPES)}; the default is all, in 3D all but cldice, which takes long there.",
+    callback=_mask_metrics,
+    metavar="NAMES",
+    help=f"Comma-separated; by default {_listed(2)} in 2D, {_listed(3)} in 3D, and those of installed packages.",
 )
 @click.option(
     "--jobs", type=click.IntRange(1), help="Processes at a time; the default is one a core that this one may use."
 )
-@click.option("--again", is_flag=True, help="Also what is there already: to audit the counts once more.")
+@click.option("--again", is_flag=True, help="Also what has values: to audit the counts once more.")
 def rescore(jobs: int | None, again: bool, **given: Any) -> None:
     """Compute distances and clDice from a suite's stored predictions, for `bench table SUITE --metric hd95`.
 
-    Nothing is trained or predicted. Values go into shapes.csv beside cases.csv; what is there already is left, and
-    what was interrupted goes on. It is an audit too: tp, fp and fn are counted again, and a disagreement with
-    cases.csv is named, as is a prediction that cannot be read; the others are measured, and the exit code is 1.
+    Nothing is trained or predicted. Values go into metrics/NAME-vVERSION.csv beside cases.csv; what has values is
+    left, and what was interrupted goes on. It is an audit too: tp, fp and fn are counted again, and a disagreement
+    with cases.csv is named, as is a prediction that cannot be read; the others are computed, and the exit code is 1.
 
     Other conventions need no rescoring: see `bench table --help`.
     """
     from ..data.run_data import Shelf
-    from ..outcomes.planned_run import match_plan
-    from ..outcomes.rescore import Rescorer, find_subjects, workers
+    from ..scoring.rescore import Rescorer, workers
     from ..storage import environment
     from ..training.progress import observer
 
-    check_names("measure of shapes", given["metrics"] or (), list(SHAPES))
     selection = Selection(given)
-    planned, notes = match_plan(selection.plan.runs, selection.stored)
-    subjects = find_subjects(planned, selection.inventory.tasks)
-    for note in notes:
-        click.echo(f"bench: {note}", err=True)
+    items = list(_items(selection))
     shelf = Shelf(given["data_root"], selection.results_root / "prepared")
     try:
-        with workers(jobs or environment.cores()) as compute, observer("rescore") as watcher:
+        with (
+            workers(jobs or environment.cores(), end_with_launcher) as compute,
+            observer("rescore") as watcher,
+        ):
             rescorer = Rescorer(shelf, compute, environment.commit(), given["metrics"], again)
-            for subject in subjects:
-                rescorer.rescore(subject, watcher)
+            for item in items:
+                rescorer.rescore(item, watcher)
     except KeyboardInterrupt:
         click.echo("bench: stopped; give the same command again to go on", err=True)
         sys.exit(INTERRUPTED)
     outcome = rescorer.outcome
-    click.echo(f"{len(subjects)} evaluations: {outcome.measured} cases measured, {outcome.there} were there")
+    click.echo(f"{len(items)} evaluations: {outcome.computed} cases computed, {outcome.present} were there")
     if outcome.failures:
-        click.echo(f"bench: {len(outcome.failures)} could not be measured:", err=True)
+        click.echo(f"bench: {len(outcome.failures)} could not be computed:", err=True)
         for failure in outcome.failures:
             click.echo(f"  {failure}", err=True)
         sys.exit(FAILED)
-    if selection.problems or not subjects:
+    if selection.problems or not items:
         sys.exit(INCOMPLETE)
+
+
+def _items(selection: Selection) -> "Iterator[RescoreItem]":
+    """Yield every finished evaluation that the suite's tables can show; print notes on runs that are left out."""
+    from ..scoring.rescore import RescoreItem
+
+    planned, notes = match_plan(selection.plan.runs, selection.stored)
+    for note in notes:
+        click.echo(f"bench: {note}", err=True)
+    seen = set()
+    for run in planned:
+        for domain in (*(() if run.row.per_target else (HELD_OUT,)), *run.targets):
+            evaluation = run.evaluation(domain)
+            if run.stored is not None and evaluation is not None and evaluation.path not in seen:
+                seen.add(evaluation.path)
+                yield RescoreItem(
+                    name=f"{run.name} on {domain}",
+                    evaluation=evaluation,
+                    task=selection.inventory.tasks[run.request.task],
+                    domain=run.request.source if domain == HELD_OUT else domain,
+                    preprocess=run.stored.spec.request.preprocess,
+                )
 
 
 commands = [rescore]

@@ -7,9 +7,10 @@ from typing import Any
 import click
 
 from ..errors import INCOMPLETE
-from ..scoring.metrics import DSC, MEASURES
+from ..scoring.metrics import DSC
 from ..storage.files import write_text
 from . import options
+from .metric_option import metric_option
 from .selection import Selection, suite_options
 
 FORMATS = ("csv", "markdown", "latex", "json")
@@ -18,13 +19,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
 @click.command()
 @suite_options
 @click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
-@click.option(
-    "--metric",
-    type=click.Choice(list(MEASURES)),
-    default=DSC.name,
-    show_default=True,
-    help="What to print; published numbers stand beside dsc only.",
-)
+@metric_option(text="What to print; published numbers stand beside dsc only.", default=DSC.name, show_default=True)
 @click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
 @options.no_published
 @click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases.")
@@ -64,9 +59,7 @@ def _table(selection: Selection, form: str, given: dict[str, Any]) -> tuple[str,
     from ..tables.build import TableOptions, build_table
     from ..tables.render import render
 
-    shown = TableOptions(
-        published=not given["no_published"], held_out=given["held_out"], measure=MEASURES[given["metric"]]
-    )
+    shown = TableOptions(published=not given["no_published"], held_out=given["held_out"], metric=given["metric"])
     made = build_table(selection.results(), shown)
     return render(made, form), made.missing
 
@@ -76,7 +69,7 @@ def _conventions(selection: Selection, form: str, given: dict[str, Any]) -> tupl
     from ..comparisons.conventions import build_conventions
     from ..comparisons.conventions_text import render_conventions
 
-    made = build_conventions(selection.results(), MEASURES[given["metric"]], given["held_out"])
+    made = build_conventions(selection.results(), given["metric"], given["held_out"])
     return render_conventions(made, form), made.missing
 
 

@@ -10,7 +10,7 @@ from ..errors import UsageError, unknown
 from ..outcomes.paired_scores import pair
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import contenders
-from ..scoring.metrics import DSC, Measure
+from ..scoring.metrics import DSC, Metric
 from ..statistics import Comparison, compare, holm
 from ..suites.suite import Column, Row, Suite
 from ..tables.build import Heading, column_headings
@@ -88,7 +88,7 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     return found[0]
 
 
-def overall_headings(results: SuiteResults, metric: Measure = DSC) -> list[Heading]:
+def overall_headings(results: SuiteResults, metric: Metric = DSC) -> list[Heading]:
     """Return one printed column a target: all its cases, by the protocol's average; else each stratum it prints."""
     chosen = []
     for column in results.suite.columns:
@@ -97,14 +97,14 @@ def overall_headings(results: SuiteResults, metric: Measure = DSC) -> list[Headi
     return chosen
 
 
-def stratum_headings(results: SuiteResults, column: Column, metric: Measure = DSC) -> list[Heading]:
+def stratum_headings(results: SuiteResults, column: Column, metric: Metric = DSC) -> list[Heading]:
     """Return the strata that a target prints, "average" only as the protocol means it."""
     headings = column_headings(column, results.scoring.average, results.unit(column, metric))
     return [heading for heading in headings if heading.headline]
 
 
 def contrast_rows(
-    results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Measure = DSC
+    results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Metric = DSC
 ) -> Family:
     """Return the comparisons of rows with one other row; together they are the family of Holm's adjustment.
 
@@ -136,7 +136,7 @@ def contrast_rows(
     return Family(tuple(contrasts), tuple(missing))
 
 
-def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Measure = DSC) -> list[Ranking]:
+def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[Ranking]:
     """Return a ranking for each printed column where at least two rows can be ranked.
 
     Left out are rows that are no contenders there, or have a seed without any score; and cases without a score of
@@ -160,7 +160,7 @@ def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Measur
     return rankings
 
 
-def pairing_notes(results: SuiteResults, headings: Sequence[Heading], metric: Measure = DSC) -> list[str]:
+def pairing_notes(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[str]:
     """Return why paired means may not be those of the table, as sentences: misses, and classes not defined."""
     notes, uneven = [], False
     for heading in headings:
@@ -179,7 +179,7 @@ def _place(heading: Heading) -> str:
     return f"{heading.column.label} {heading.label}".strip()
 
 
-def _compare(results: SuiteResults, row: Row, other: Row, heading: Heading, metric: Measure) -> Comparison:
+def _compare(results: SuiteResults, row: Row, other: Row, heading: Heading, metric: Metric) -> Comparison:
     scores = [results.row_scores(each, heading.column, metric) for each in (row, other)]
     paired = pair(scores, heading.group, heading.average)
     first, second = paired.scores

@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import UsageError
 from ..outcomes.results import Scoring, SuiteResults
 from ..outcomes.scores import Average, Cell, RowScores, contenders
-from ..scoring.metrics import DSC, Measure, Region
+from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..suites.suite import Column, Row, Suite
 from .ranking import competition_ranks, kendall_tau
@@ -63,7 +63,7 @@ class ConventionTable:
     """Everything that is printed."""
 
     suite: Suite
-    measure: Measure
+    metric: Metric
     targets: tuple[TargetConventions, ...]
     missing: tuple[str, ...]  # the holes, as in a table
 
@@ -73,7 +73,7 @@ class ConventionTable:
         return not self.missing
 
 
-def build_conventions(results: SuiteResults, metric: Measure = DSC, validation: bool = False) -> ConventionTable:
+def build_conventions(results: SuiteResults, metric: Metric = DSC, validation: bool = False) -> ConventionTable:
     """Return a suite's means and ranks under every convention that makes a difference.
 
     Args:
@@ -89,7 +89,7 @@ def build_conventions(results: SuiteResults, metric: Measure = DSC, validation: 
     return ConventionTable(results.suite, metric, targets, tuple(results.holes(metric, columns)))
 
 
-def _of_target(results: SuiteResults, column: Column, metric: Measure) -> TargetConventions:
+def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetConventions:
     in_force = results.scoring
     regions, rules = _first(in_force.region, get_args(Region)), _first(in_force.empty, get_args(Empty))
     average: Average = in_force.average if "average" in column.groups else "cases"
@@ -125,7 +125,7 @@ def _first(value: Any, every: Sequence[Any]) -> list[Any]:
 
 
 def _fixed(
-    results: SuiteResults, column: Column, metric: Measure, regions: Sequence[Region], rules: Sequence[Empty]
+    results: SuiteResults, column: Column, metric: Metric, regions: Sequence[Region], rules: Sequence[Empty]
 ) -> dict[str, str]:
     """Return the axes that change no score on a target, each with a note that says why."""
 
@@ -156,16 +156,16 @@ def _fixed(
     return fixed
 
 
-def _cell(results: SuiteResults, row: Row, column: Column, metric: Measure, convention: Convention) -> Cell:
+def _cell(results: SuiteResults, row: Row, column: Column, metric: Metric, convention: Convention) -> Cell:
     scoring = (convention.region, convention.empty)
     try:
         return results.cell(row, column, "average", convention.average, metric, scoring)
     except UsageError:  # a convention may leave no class in any case, or none in a stratum
-        return Cell("undefined", expected_seeds=len(results.suite.seeds), reason="not defined", measure=metric)
+        return Cell("undefined", expected_seeds=len(results.suite.seeds), reason="not defined", metric=metric)
 
 
 def _ranked(
-    rows: Sequence[Row], cells: Mapping[str, tuple[Cell, ...]], metric: Measure
+    rows: Sequence[Row], cells: Mapping[str, tuple[Cell, ...]], metric: Metric
 ) -> tuple[list[ConventionRow], list[float | None]]:
     """Return the rows with their ranks under each convention, and each convention's tau with the first."""
     ranked = contenders(rows, cells)

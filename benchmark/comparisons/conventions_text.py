@@ -6,7 +6,7 @@ from typing import Any
 
 from ..errors import unknown
 from ..outcomes.scores import Cell
-from ..scoring.metrics import Measure
+from ..scoring.metrics import Metric
 from ..storage.run_folder import to_csv
 from ..tables import latex_text as latex
 from ..tables import render
@@ -51,7 +51,7 @@ def render_markdown(table: ConventionTable) -> str:
         head = ["Method", f"in force: {labels[0]}" if labels[0] else "in force, and any other", *labels[1:]]
         text += ["", f"**{render.escape(_heading(target))}**", "", *render.markdown_table([head, *_lines(target)])]
         text += ["", *notes] if notes else []
-    return "\n".join([*text, "", *(f"* {render.escape(line)}" for line in _legend(table.measure))]) + "\n"
+    return "\n".join([*text, "", *(f"* {render.escape(line)}" for line in _legend(table.metric))]) + "\n"
 
 
 def render_latex(table: ConventionTable) -> str:
@@ -61,7 +61,7 @@ def render_latex(table: ConventionTable) -> str:
         made = [" & ".join(map(latex.escape, line)) + r" \\" for line in [*_latex_head(target), *_lines(target)]]
         head, lines = made[: -len(target.rows) - 1], made[-len(target.rows) - 1 :]
         notes = [f"{latex.escape(sentence)}." for sentence in target.notes] + [
-            latex.escape(line) for line in _legend(table.measure)
+            latex.escape(line) for line in _legend(table.metric)
         ]
         text += [
             r"\begin{table}",
@@ -99,13 +99,13 @@ def render_json(table: ConventionTable) -> str:
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
-def _legend(measure: Measure) -> list[str]:
-    fewest = " and have the fewest misses, which are not in the mean" if measure.skips_misses else ""
+def _legend(metric: Metric) -> list[str]:
+    fewest = " and have the fewest misses, which are not in the mean" if metric.skips_misses else ""
     return [sentence.format(fewest=fewest) for sentence in LEGEND]
 
 
 def _title(table: ConventionTable) -> str:
-    return f"{table.suite.title}: {table.measure.short} under each convention, protocol {table.suite.protocol}"
+    return f"{table.suite.title}: {table.metric.short} under each convention, protocol {table.suite.protocol}"
 
 
 def _heading(target: TargetConventions) -> str:
@@ -136,12 +136,12 @@ def _cell_text(row: ConventionRow, position: int) -> str:
     if cell.state != "complete" or cell.mean is None:
         return ours_text(cell)
     notes = ([] if row.ranks is None else [str(row.ranks[position])]) + misses_notes(cell)
-    return f"{cell.measure.scale * cell.mean:.2f}" + (f" ({', '.join(notes)})" if notes else "")
+    return f"{cell.metric.scale * cell.mean:.2f}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _of_table(table: ConventionTable) -> dict[str, Any]:
     suite = table.suite
-    return {"suite": suite.name, "protocol": suite.protocol, "metric": table.measure.name}
+    return {"suite": suite.name, "protocol": suite.protocol, "metric": table.metric.name}
 
 
 def _of_target(target: TargetConventions) -> dict[str, Any]:
@@ -178,7 +178,7 @@ def _numbers(cell: Cell) -> dict[str, Any]:
     return {
         "state": cell.state,
         "reason": cell.reason or None,
-        "mean": None if cell.mean is None else round(cell.measure.scale * cell.mean, 4),
+        "mean": None if cell.mean is None else round(cell.metric.scale * cell.mean, 4),
         "n": cell.n_seeds,
         "expected_n": cell.expected_seeds,
         "missed": cell.n_missed,

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..outcomes.results import SuiteResults
-from ..scoring.metrics import Measure
+from ..scoring.metrics import Metric
 from ..statistics import CONFIDENCE, Comparison
 from ..tables.caption import UNITS
 from ..tables.wording import MINUS, heading_text, row_label
@@ -86,14 +86,14 @@ def level_text(comparisons: Iterable[Comparison]) -> str:
     return "Interval and p: crossed, over training runs and cases (Satterthwaite t), for other seeds and other cases"
 
 
-def scope_text(results: SuiteResults, contrast: Contrast, metric: Measure) -> str:
+def scope_text(results: SuiteResults, contrast: Contrast, metric: Metric) -> str:
     """Return the target of a comparison, and how many cases and seeds a row has there."""
     scores = results.row_scores(contrast.row, contrast.heading.column, metric)
     cases, seeds = int(scores.members(contrast.heading.group).sum()), len(results.suite.seeds)
     return f"{heading_text(contrast.heading)}: {cases} case{_s(cases)}, {seeds} seed{_s(seeds)} a row"
 
 
-def unit_text(results: SuiteResults, metric: Measure) -> str:
+def unit_text(results: SuiteResults, metric: Metric) -> str:
     """Return the unit of differences: points of a percentage, or a length."""
     units = dict.fromkeys(results.unit(column, metric) for column in results.suite.columns)
     return " or ".join("points" if unit == "%" else UNITS[unit] for unit in units)

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..errors import unknown
-from ..scoring.metrics import MEASURES, Measure
+from ..scoring.metrics import find_metric
 from ..spec import to_json
 from .results import SuiteResults
 from .run_records import RUN_COLUMNS, run_key, run_record
@@ -22,24 +21,13 @@ CELL_COLUMNS = (
 RUN_KEY = ("row", "method", "seed", "task", "source", "targets", "fold")
 
 
-def find_metric(name: str) -> Measure:
-    """Return a metric by name.
-
-    Raises:
-        UsageError: no such metric; offers the nearest.
-    """
-    if name not in MEASURES:
-        raise unknown("metric", name, MEASURES)
-    return MEASURES[name]
-
-
-def scores_frame(results: SuiteResults, metric: str) -> pd.DataFrame:
+def scores_frame(results: SuiteResults, name: str) -> pd.DataFrame:
     """Return a metric with one line a row, seed, target, case and class; see :meth:`SuiteResults.scores`."""
-    measure = find_metric(metric)
+    metric = find_metric(name)
     frames = []
     for column in results.suite.columns:
         for row in results.suite.rows:
-            scores = results.row_scores(row, column, measure)
+            scores = results.row_scores(row, column, metric)
             seeds, cases, classes = scores.values.shape
             lines = {
                 "row": row.id,
@@ -56,17 +44,17 @@ def scores_frame(results: SuiteResults, metric: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(SCORE_COLUMNS))
 
 
-def table_frame(results: SuiteResults, metric: str) -> pd.DataFrame:
+def table_frame(results: SuiteResults, name: str) -> pd.DataFrame:
     """Return a line for each row, target and printed stratum; see :meth:`SuiteResults.table`."""
-    measure = find_metric(metric)
+    metric = find_metric(name)
     lines: list[Mapping[str, Any]] = []
     for row in results.suite.rows:
         for column in results.suite.columns:
             for stratum in column.groups:
                 average = results.scoring.average if stratum == "average" else "cases"
-                cell = results.cell(row, column, stratum, average, measure)
-                values = (row.id, row.label, row.method, row.setting, column.target, stratum, average, measure.name)
-                numbers = (results.unit(column, measure), cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
+                cell = results.cell(row, column, stratum, average, metric)
+                values = (row.id, row.label, row.method, row.setting, column.target, stratum, average, metric.name)
+                numbers = (results.unit(column, metric), cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
                 counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
                 lines.append(dict(zip(CELL_COLUMNS, (*values, *numbers, *counts), strict=True)))
     return pd.DataFrame(lines, columns=list(CELL_COLUMNS)).astype({"mean": float, "sd": float})

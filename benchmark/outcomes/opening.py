@@ -1,6 +1,8 @@
 """Opening the results of a suite, from a results folder or from an export of one: the Python API."""
 
 import csv
+import hashlib
+import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,7 @@ from ssdg.methods import MethodEntry, registry
 
 from ..errors import NotRescored, UsageError
 from ..scoring.case_file import CaseFile, parse_cases
-from ..scoring.metrics import Measure
+from ..scoring.metrics import Metric
 from ..spec import JSON, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, HELD_OUT, to_csv
@@ -80,16 +82,22 @@ def open_export(folder: Path) -> SuiteResults:
     try:
         provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
         plan = _plan(provenance)
-        with (folder / "runs.csv").open(newline="", encoding="utf-8") as stream:
-            records = list(csv.DictReader(stream))
-        with (folder / "cases.csv").open(newline="", encoding="utf-8") as stream:
-            files = _ExportedFiles(csv.DictReader(stream))
+        records = list(_table(folder, "runs.csv", provenance))
+        files = _ExportedFiles(_table(folder, "cases.csv", provenance))
         runs = list(_runs(plan, provenance, records, files))
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UsageError(
             f"{folder} is not a whole export ({type(error).__name__}: {error}): export it again"
         ) from None
     return SuiteResults(plan, runs, files=files)
+
+
+def _table(folder: Path, name: str, provenance: Mapping[str, Any]) -> "csv.DictReader[str]":
+    """Return the rows of a file that is as the export wrote it."""
+    content = (folder / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != provenance["files"][name]:
+        raise ValueError(f"{name} has been changed since, or its export was interrupted")
+    return csv.DictReader(io.StringIO(content.decode(), newline=""))
 
 
 @dataclass(frozen=True)
@@ -120,13 +128,18 @@ class _ExportedFiles(EvaluationFiles):
         self,
         evaluation: StoredEvaluation,
         cases: CaseFile,  # noqa: ARG002 - of the base class
-        metric: Measure,
+        metric: Metric,
         region: str,
     ) -> NDArray[np.float64]:
         texts = [row.get(f"{metric.name}_{region}") for row in self.rows[evaluation.path]]
         if not all(texts):
             raise NotRescored(f"the export has no {metric.short}: run `bench rescore` before `bench export`")
         return np.array([float(text) for text in texts if text])
+
+
+def _domain(task: str, source: str, target: str) -> tuple[str, str]:
+    """Return what tells the domains of an export apart: intra-domain runs score the same target."""
+    return task, f"{source}, {HELD_OUT}" if target == HELD_OUT else target
 
 
 def _key(row: Mapping[str, str]) -> Path:
@@ -184,7 +197,7 @@ def _runs(
     """Yield the planned runs that an export has a record of."""
     by_key = {(r["row"], r["seed"], r["source"], r["targets"], r["fold"]): r for r in records}
     configs = {row["id"]: row["ran_as"] for row in provenance["rows"]}
-    data = {(d["task"], d["source"], d["target"]): d for d in provenance["data"] if d}
+    data = {_domain(d["task"], d["source"], d["target"]): d for d in provenance["data"] if d}
     for planned in plan.runs:
         request = planned.request
         targets = ";".join(column.target for column in planned.columns)
@@ -215,7 +228,7 @@ def _evaluation(
     path = _key({**where, "fold": fold, "target": domain})
     if path not in files.rows:
         return None
-    described = {**data.get((request.task, request.source, domain), {})}
+    described = {**data.get(_domain(request.task, request.source, domain), {})}
     manifest = described.pop("manifest", None)
     counts = {name: value for name, value in described.items() if name not in ("task", "source", "target", "scored")}
     found = {"manifest": manifest, "counts": counts}

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from ..errors import NotRescored, UsageError
 from ..launching.job_file import JobFile
 from ..scoring.case_file import CaseFile, read_cases
-from ..scoring.metrics import DSC, Measure, Region
+from ..scoring.metric_file import mask_values
+from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
-from ..scoring.shape_file import read_shapes
 from ..spec import PROTOCOLS, EvaluationConfig
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import HELD_OUT
@@ -39,10 +39,10 @@ class EvaluationFiles:
         return read_cases(evaluation)
 
     def metric(
-        self, evaluation: StoredEvaluation, cases: CaseFile, metric: Measure, region: str
+        self, evaluation: StoredEvaluation, cases: CaseFile, metric: Metric, region: str
     ) -> NDArray[np.float64]:
         """Return a metric of masks for each row of ``cases``; NotRescored where it was not computed yet."""
-        return read_shapes(evaluation.path, cases.lines, metric, region)
+        return mask_values(evaluation.path, cases, metric, region)
 
 
 class SuiteResults:
@@ -122,13 +122,11 @@ class SuiteResults:
         """Return the suite's columns, those of validation cases before them where asked for."""
         return (*(self.validation_columns if validation else ()), *self.suite.columns)
 
-    def unit(self, column: Column, metric: Measure = DSC) -> str:
+    def unit(self, column: Column, metric: Metric = DSC) -> str:
         """Return the unit in which a metric is printed in a column."""
         return metric.unit_in(self.inventory.task(column.task).ndim)
 
-    def row_scores(
-        self, row: Row, column: Column, metric: Measure = DSC, scoring: Scoring | None = None
-    ) -> RowScores:
+    def row_scores(self, row: Row, column: Column, metric: Metric = DSC, scoring: Scoring | None = None) -> RowScores:
         """Return the scores of a row on a target.
 
         Args:
@@ -149,7 +147,7 @@ class SuiteResults:
             self._scores[key] = self._row_scores(row, column, metric, region, empty)
         return self._scores[key]
 
-    def of_column(self, column: Column, metric: Measure = DSC) -> list[RowScores]:
+    def of_column(self, column: Column, metric: Metric = DSC) -> list[RowScores]:
         """Return the scores of all rows on a target."""
         return [self.row_scores(row, column, metric) for row in self.suite.rows]
 
@@ -159,14 +157,14 @@ class SuiteResults:
         column: Column,
         stratum: str = "all",
         average: Average = "cases",
-        metric: Measure = DSC,
+        metric: Metric = DSC,
         scoring: Scoring | None = None,
     ) -> Cell:
         """Return the mean over seeds of a row on a target's stratum, with SD, n, misses and why it is empty."""
         scores = self.row_scores(row, column, metric, scoring)
         return make_cell(scores, len(self.suite.seeds), stratum, average, metric)
 
-    def is_complete(self, row: Row, column: Column, metric: Measure = DSC) -> bool:
+    def is_complete(self, row: Row, column: Column, metric: Metric = DSC) -> bool:
         """Tell whether a row has all the suite's seeds on a target."""
         scores = self.row_scores(row, column, metric)
         return scores.standing == "planned" and len(scores.seeds) == len(self.suite.seeds)
@@ -181,7 +179,7 @@ class SuiteResults:
             for evaluation in scores.evaluations
         ]
 
-    def notes(self, metric: Measure = DSC, columns: Iterable[Column] | None = None) -> list[str]:
+    def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, and evaluations that lack a metric."""
         columns = self.suite.columns if columns is None else tuple(columns)
         cells = [(row, column, self.row_scores(row, column, metric)) for column in columns for row in self.suite.rows]
@@ -198,7 +196,7 @@ class SuiteResults:
         return [*self._notes, note]
 
     def holes(
-        self, metric: Measure = DSC, columns: Iterable[Column] | None = None, rows: Iterable[Row] | None = None
+        self, metric: Metric = DSC, columns: Iterable[Column] | None = None, rows: Iterable[Row] | None = None
     ) -> Iterator[str]:
         """Yield a line for each row and target that lacks seeds, or a method."""
         expected = len(self.suite.seeds)
@@ -211,7 +209,7 @@ class SuiteResults:
                 elif scores.standing == "planned" and len(scores.seeds) < expected:
                     yield f"{row.label} on {column.label}: {len(scores.seeds)} of {expected} seeds ({scores.reason})"
 
-    def other_protocols(self, metric: Measure = DSC) -> list[str]:
+    def other_protocols(self, metric: Metric = DSC) -> list[str]:
         """Return a note for each other protocol that has results where cells of this one are empty."""
         empty = {
             (row.id, column)
@@ -241,12 +239,12 @@ class SuiteResults:
                 )
         return notes
 
-    def _row_scores(self, row: Row, column: Column, metric: Measure, region: str, empty: Empty) -> RowScores:
+    def _row_scores(self, row: Row, column: Column, metric: Metric, region: str, empty: Empty) -> RowScores:
         standing = self.counts.standing(row, column)
         if standing != "planned":
             return RowScores(standing=standing)
         there, seeds = self.counts.of(row, column), self.counts.cases_of(row, column)
-        masks = self._mask_values(row, column, metric, region) if metric.source == "shapes" else None
+        masks = self._mask_values(row, column, metric, region) if metric.source == "masks" else None
         scored = tuple(seeds if masks is None else masks)
         lacking = tuple(seed for seed in seeds if seed not in set(scored))
         evaluations = tuple(evaluation for parts in there.complete.values() for evaluation in parts)
@@ -274,7 +272,7 @@ class SuiteResults:
             not_rescored=lacking,
         )
 
-    def _mask_values(self, row: Row, column: Column, metric: Measure, region: str) -> dict[int, NDArray[np.float64]]:
+    def _mask_values(self, row: Row, column: Column, metric: Metric, region: str) -> dict[int, NDArray[np.float64]]:
         """Return a metric of masks as (cases, classes) of each seed that has it."""
         seeds = self.counts.cases_of(row, column)
         values: dict[int, NDArray[np.float64]] = {}

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile
-from ..scoring.metrics import DSC, Measure
-from ..scoring.overlap import FROM_COUNTS, Empty, apply_empty_rule
+from ..scoring.metrics import DSC, Metric
+from ..scoring.overlap import Empty
 from ..spec import EvaluationConfig
 from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Row, Standing
@@ -102,7 +102,7 @@ class Cell:
     n_undefined: int = 0  # values of its cases and classes that are not defined and left out
     n_missed: int = 0  # of its cases and classes: the label has the class, and nothing is predicted of it
     reason: str = ""  # why seeds are missing: "diverged", "running", …
-    measure: Measure = DSC
+    metric: Metric = DSC
 
     @property
     def n_seeds(self) -> int:
@@ -124,11 +124,11 @@ class Cell:
 
     def scaled(self, value: float | None) -> float | None:
         """Return a stored value in the printed unit."""
-        return None if value is None else self.measure.scale * value
+        return None if value is None else self.metric.scale * value
 
 
 def make_cell(
-    scores: RowScores, expected_seeds: int, stratum: str, average: Average = "cases", measure: Measure = DSC
+    scores: RowScores, expected_seeds: int, stratum: str, average: Average = "cases", metric: Metric = DSC
 ) -> Cell:
     """Return the cell of a row, target and stratum from the seeds that are complete.
 
@@ -137,15 +137,15 @@ def make_cell(
         expected_seeds: how many the suite asks for.
         stratum: of the target's cases, "all", or "average".
         average: what "average" means.
-        measure: what the scores are.
+        metric: what the scores are.
 
     Raises:
         UsageError: no case of the stratum has any of the classes.
     """
     if scores.standing != "planned":
-        return Cell(scores.standing, measure=measure)
+        return Cell(scores.standing, metric=metric)
     if not scores.seeds:
-        return Cell("missing", expected_seeds=expected_seeds, reason=scores.reason, measure=measure)
+        return Cell("missing", expected_seeds=expected_seeds, reason=scores.reason, metric=metric)
     means = [float(mean) for mean in scores.means(stratum, average)]
     values = tuple(mean for mean in means if mean == mean)
     undefined, missed = scores.tally(stratum)
@@ -163,7 +163,7 @@ def make_cell(
         n_undefined=undefined,
         n_missed=missed,
         reason="" if complete else reason,
-        measure=measure,
+        metric=metric,
     )
 
 
@@ -177,14 +177,14 @@ def contenders(rows: Sequence[Row], cells: Mapping[str, Sequence[Cell]]) -> list
         cells: of each row, by its id: one of a printed column, or the same one under several conventions.
     """
     complete = [row for row in rows if row.saw_source_alone and all(c.state == "complete" for c in cells[row.id])]
-    misses = {r.id: [c.n_missed if c.measure.skips_misses else 0 for c in cells[r.id]] for r in complete}
+    misses = {r.id: [c.n_missed if c.metric.skips_misses else 0 for c in cells[r.id]] for r in complete}
     fewest = [min(counts) for counts in zip(*misses.values(), strict=True)]
     return [row for row in complete if misses[row.id] == fewest]
 
 
 def metric_of(
     counts: NDArray[np.int64],
-    metric: Measure,
+    metric: Metric,
     region: str,
     empty: Empty,
     masks: NDArray[np.float64] | None = None,
@@ -201,11 +201,11 @@ def metric_of(
     tp, fp, fn = np.moveaxis(counts[:, :3] if region == "foreground" else counts[:, :3] + counts[:, 3:], 1, 0)
     missed = (fn > 0) & (tp + fp == 0)
     if masks is None:
-        return FROM_COUNTS[metric.name](tp, fp, fn, empty), missed
-    return apply_empty_rule(masks, tp, fp, fn, empty) if metric.follows_empty else masks, missed
+        return metric.of_counts(tp, fp, fn, empty), missed
+    return metric.with_empty_rule(masks, tp, fp, fn, empty), missed
 
 
-def evaluation_scores(file: CaseFile, scoring: EvaluationConfig, ndim: int, metric: Measure = DSC) -> RowScores:
+def evaluation_scores(file: CaseFile, scoring: EvaluationConfig, ndim: int, metric: Metric = DSC) -> RowScores:
     """Return the scores of one evaluation by a metric of its counts, as those of a row with one seed."""
     layout = file.layout
     counts = layout.arranged(file.counts)[None]

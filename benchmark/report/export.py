@@ -15,7 +15,7 @@ from ..errors import UsageError
 from ..outcomes.opening import PROVENANCE
 from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import RUN_COLUMNS, run_record
-from ..scoring.metrics import DSC, Measure
+from ..scoring.metrics import DSC, Metric
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import to_csv
 from ..tables.build import Table, TableOptions, build_table
@@ -40,7 +40,7 @@ class Export:
     missing: tuple[str, ...]  # holes of the tables
 
 
-def export_suite(results: SuiteResults, metrics: Sequence[Measure] = (), validation: bool = False) -> Export:
+def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validation: bool = False) -> Export:
     """Return the files of a suite's results.
 
     Args:
@@ -52,7 +52,7 @@ def export_suite(results: SuiteResults, metrics: Sequence[Measure] = (), validat
         UsageError: runs on different data, or a damaged results file.
     """
     tables = {
-        metric: build_table(results, TableOptions(held_out=validation, measure=metric))
+        metric: build_table(results, TableOptions(held_out=validation, metric=metric))
         for metric in dict.fromkeys((DSC, *metrics))
     }
     runs = [run_record(run) for run in results.planned_runs]
@@ -76,15 +76,15 @@ def export_suite(results: SuiteResults, metrics: Sequence[Measure] = (), validat
     return Export({PROVENANCE: json.dumps(origin, indent=1, ensure_ascii=False) + "\n", **files}, missing)
 
 
-def _stem(measure: Measure) -> str:
-    return "table" if measure is DSC else f"table-{measure.name}"
+def _stem(metric: Metric) -> str:
+    return "table" if metric is DSC else f"table-{metric.name}"
 
 
-def _holes(tables: Mapping[Measure, Table]) -> list[str]:
+def _holes(tables: Mapping[Metric, Table]) -> list[str]:
     """Return the holes of all tables; those of a further one only where the Dice coefficient is there."""
     known = dict.fromkeys(tables[DSC].missing)
-    for measure, table in tables.items():
-        known |= dict.fromkeys(f"{measure.short}: {hole}" for hole in table.missing if hole not in known)
+    for metric, table in tables.items():
+        known |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in known)
     return list(known)
 
 

@@ -2,20 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterator
 
 from ..outcomes.planned_run import PlannedRun
 from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import run_key, scored_evaluations
-from ..outcomes.scores import evaluation_scores
-from ..scoring.shape_file import REGIONS, SHAPES, current_values
+from ..scoring.case_file import CaseFile
+from ..scoring.metric_file import stored_values
+from ..scoring.metrics import DSC, REGIONS, mask_metrics
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import CASE_COLUMNS
 from ..suites.suite import Column
 
 _COLUMNS = ("row", "seed", "task", "source", "target", "fold", "train_id", *CASE_COLUMNS, "dsc")
-
-_SHAPES = tuple(f"{name}_{region}" for name in SHAPES for region in REGIONS)
 
 
 def cases_csv(results: SuiteResults) -> str:
@@ -28,34 +26,38 @@ def cases_csv(results: SuiteResults) -> str:
     Raises:
         UsageError: a damaged results file.
     """
-    evaluations = list(scored_evaluations(results))
-    shapes = {
-        str(evaluation.path): current_values(evaluation.path, results.counts.case_file(evaluation).lines)
-        for _, _, evaluation in evaluations
+    evaluations = [(*scored, results.counts.case_file(scored[2])) for scored in scored_evaluations(results)]
+    values = {
+        (str(evaluation.path), f"{name}_{region}"): stored
+        for _, _, evaluation, file in evaluations
+        for region in REGIONS
+        for name, stored in stored_values(evaluation.path, file, region).items()
     }
-    there = {name for rows in shapes.values() for row in rows.values() for name, value in row.items() if value}
-    columns = [name for name in _SHAPES if name in there]
+    names = {name for _, name in values}
+    columns = [name for metric in mask_metrics() for region in REGIONS if (name := f"{metric}_{region}") in names]
     lines = [",".join((*_COLUMNS, *columns))]
-    for run, column, evaluation in evaluations:
-        values = shapes[str(evaluation.path)]
-        for line, counts in _lines(results, run, column, evaluation):
-            row = values.get(line, {})
-            lines.append(",".join((counts, *(row.get(name, "") for name in columns))))
+    for run, column, evaluation, file in evaluations:
+        prefix = _csv_line(_key(run, column, evaluation))
+        dsc = _dsc(results, column, file)
+        rescored = [values.get((str(evaluation.path), name), [None] * len(file.lines)) for name in columns]
+        for line, score, *further in zip(file.lines, dsc, *rescored, strict=True):
+            texts = "".join("," if value is None else f",{value:.6g}" for value in further)
+            lines.append(f"{prefix},{line},{score:.6g}{texts}")
     return "\n".join(lines) + "\n"
 
 
-def _lines(
-    results: SuiteResults, run: PlannedRun, column: Column, evaluation: StoredEvaluation
-) -> Iterator[tuple[str, str]]:
-    """Yield each row of an evaluation's ``cases.csv``, and the same as a row of the export's, up to the score."""
-    file = results.counts.case_file(evaluation)
-    scores = evaluation_scores(file, results.scoring, results.inventory.task(column.task).ndim)
-    dsc = dict(zip(file.layout.order.tolist(), scores.values.ravel().tolist(), strict=True))
+def _key(run: PlannedRun, column: Column, evaluation: StoredEvaluation) -> list[object]:
     key = run_key(run)
     place = [key[name] for name in ("row", "seed", "task", "source")]
-    prefix = _csv_line([*place, column.target, key["fold"], evaluation.data.get("train_id", "")])
-    for position, line in enumerate(file.lines):
-        yield line, f"{prefix},{line},{dsc[position]:.6g}"
+    return [*place, column.target, key["fold"], evaluation.data.get("train_id", "")]
+
+
+def _dsc(results: SuiteResults, column: Column, file: CaseFile) -> list[float]:
+    """Return the Dice coefficient of each row."""
+    region = results.scoring.region_in(results.inventory.task(column.task).ndim)
+    tp, fp, fn = file.in_region(region)
+    values: list[float] = DSC.of_counts(tp, fp, fn, results.scoring.empty).tolist()
+    return values
 
 
 def _csv_line(values: list[object]) -> str:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ..comparisons.contrasts import find_baseline
 from ..errors import UsageError
 from ..outcomes.results import SuiteResults
-from ..scoring.metrics import DSC, MEASURES
-from ..scoring.shape_file import NAME as SHAPES
+from ..scoring.metric_file import has_any
+from ..scoring.metrics import DSC, metrics
 from ..storage import environment
 from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Row
@@ -183,20 +183,20 @@ class Report:
 
     @cached_property
     def further(self) -> list[Table]:
-        """The same table of every other measure that there are values of."""
+        """The same table of every other metric that there are values of."""
         made = []
-        for measure in MEASURES.values():
+        for metric in metrics().values():
             # A table of shapes opens every file again: not before one is known to be there.
-            if measure is DSC or (measure.source == "shapes" and not self._rescored):
+            if metric is DSC or (metric.source == "masks" and not self._rescored):
                 continue
-            table = build_table(self.results, replace(self.options, measure=measure))
+            table = build_table(self.results, replace(self.options, metric=metric))
             if any(entry.cell.values for row in table.rows for entry in row.entries):
                 made.append(table)
         return made
 
     @property
     def _rescored(self) -> bool:
-        return any((one.path / SHAPES).exists() for one in self.evaluations)
+        return any(has_any(one.path) for one in self.evaluations)
 
     @property
     def missing(self) -> list[tuple[str, list[str]]]:

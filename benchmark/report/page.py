@@ -24,7 +24,7 @@ SECTIONS = {
     "learning": "Learning curves",
     "cost": "Cost",
     "worst": "Worst cases",
-    "measures": "Other measures",
+    "metrics": "Other metrics",
     "missing": "Missing",
     "provenance": "Provenance",
 }
@@ -53,7 +53,7 @@ def render_page(report: Report) -> str:
         "learning": report.learning.rows,
         "cost": report.costs,
         "worst": report.worst,
-        "measures": report.further,
+        "metrics": report.further,
     }
     return environment.get_template("report.html").render(
         report=report,
@@ -151,7 +151,7 @@ def _score(entry: Entry) -> Mapping[str, str]:
 
 def _value(entry: Entry) -> str:
     """Return what a cell is sorted by; "" for what is not there."""
-    return "" if entry.cell.mean is None else f"{entry.cell.measure.scale * entry.cell.mean:.4f}"
+    return "" if entry.cell.mean is None else f"{entry.cell.metric.scale * entry.cell.mean:.4f}"
 
 
 def _percent(share: float) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from ..outcomes.planned_run import PlannedRun
 from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import scored_evaluations
-from ..scoring.metrics import MEASURES
-from ..scoring.shape_file import current_values
+from ..scoring.metric_file import stored_commits
+from ..scoring.metrics import metrics
 from ..spec import to_json
 from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Inventory, Row, Suite
@@ -43,7 +43,7 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         "sections": to_json(suite.sections()),
         "rows": [_row(suite, row, results.planned_runs) for row in suite.rows],
         "data": [data for column in results.columns(validation=True) if (data := _data(column, results))],
-        "measures": [measure.token for measure in MEASURES.values()],
+        "measures": [metric.token for metric in metrics().values()],
     }
 
 
@@ -115,8 +115,8 @@ def _versions(runs: Iterable[PlannedRun]) -> dict[str, list[str]]:
 
 
 def _rescored_at(results: SuiteResults, evaluations: Iterable[StoredEvaluation]) -> list[str]:
-    values = (current_values(e.path, results.counts.case_file(e).lines).values() for e in evaluations)
-    return _distinct(row["commit"] for rows in values for row in rows if row["definitions"])
+    commits = (stored_commits(evaluation.path, results.counts.case_file(evaluation)) for evaluation in evaluations)
+    return _distinct(commit for of_evaluation in commits for commit in of_evaluation)
 
 
 def _distinct(values: Iterable[Any]) -> list[str]:

@@ -1,1 +1,1 @@
-"""From label maps to measures."""
+"""From label maps to counts and metrics."""

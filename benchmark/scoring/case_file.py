@@ -8,7 +8,7 @@ import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UsageError
 from ..storage.results_reader import StoredEvaluation
@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 _COUNTS = CASE_COLUMNS.index("tp")
 
+COUNTS = CASE_COLUMNS[_COUNTS:]
+
+RowKey: TypeAlias = tuple[str, str, str, str]
+"""A row for values stored elsewhere: case, index and name of the class, and the six counts separated by spaces."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the rows of a ``cases.csv`` are about: one case and class each."""
+    """Cases and classes of the rows of a ``cases.csv``."""
 
     cases: tuple[str, ...]
     strata: tuple[str, ...]  # of each case
@@ -46,6 +51,11 @@ class CaseFile:
     def in_region(self, region: str) -> "NDArray[np.int64]":
         """Return tp, fp and fn (3, rows) inside the "foreground", or in the whole "image"."""
         return self.counts[:3] if region == "foreground" else self.counts[:3] + self.counts[3:]
+
+    def row_keys(self) -> list[RowKey]:
+        """Return the key of each row."""
+        rows = csv.reader(self.lines)
+        return [(case, index, name, " ".join(counts)) for case, _, index, name, *counts in rows]
 
 
 def read_cases(evaluation: StoredEvaluation) -> CaseFile:
@@ -80,8 +90,8 @@ def _counts(lines: Sequence[str]) -> tuple[tuple[str, ...], "NDArray[np.int64]"]
     import numpy as np
 
     # Names may be quoted and hold commas, counts never: from the right, every comma separates.
-    rows = [line.rsplit(",", len(CASE_COLUMNS) - _COUNTS) for line in lines]
-    if {len(row) for row in rows} != {1 + len(CASE_COLUMNS) - _COUNTS}:
+    rows = [line.rsplit(",", len(COUNTS)) for line in lines]
+    if {len(row) for row in rows} != {1 + len(COUNTS)}:
         raise ValueError("a row is cut short")
     described, *counts = zip(*rows, strict=True)
     try:

@@ -1,16 +1,35 @@
-"""What is measured of a segmentation, as plain data: names, units, which way is better, what is undefined when.
+"""Metrics as plain data: name, unit, which way is better, what is undefined when, and the code that computes it.
 
-A measure is derived from the counts in ``cases.csv``, or is one of shapes, which need the segmentations themselves:
-`bench rescore` computes it from the stored predictions into ``shapes.csv``. Nothing heavy is imported here.
+A metric comes from the counts in ``cases.csv``, or from masks: then `bench rescore` computes it from the stored
+predictions. Installed packages add metrics through the entry-point group ``ssdg.metrics``
+(``assd = "my_package.metrics:ASSD"``, a :class:`Metric`). Nothing heavy is imported until a metric is computed.
 """
 
+import pkgutil
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from ..errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
+
+    from .overlap import Empty
+
+GROUP = "ssdg.metrics"
 
 Region: TypeAlias = Literal["foreground", "image"]
 
+REGIONS: tuple[Region, ...] = ("foreground", "image")
+"""Inside the field of view, or everywhere; 3D has the image only."""
+
 NSD_TOLERANCE = 1.0
-"""Distance (mm in 3D, pixels in 2D) up to which a surface voxel counts as found.
+"""Distance (mm in 3D, pixels in 2D) up to which a surface element counts as found.
 
 Fixed rather than a multiple of the voxel, so that one number means the same on every target; 1 mm is about the larger
 voxel side of fetal MRI after super-resolution, and one pixel is the width of a vessel's drawn border.
@@ -18,77 +37,134 @@ voxel side of fetal MRI after super-resolution, and one pixel is the width of a 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """One number a case and class.
+class Metric:
+    """One number for each case and class.
 
     Attributes:
-        name: as ``--metric`` takes it.
-        short: what a table calls it.
-        label: in full, for captions.
-        definition: for captions: what it is, and what a missed class and an undefined value are.
-        unit: "%", or "length": mm in 3D, pixels in 2D.
+        name: as ``--metric`` takes it: small letters, digits and hyphens.
+        short: heading in tables.
+        label: name in full, for captions.
+        definition: for captions: formula or convention, and the value of a class that is missed.
+        from_counts: (tp, fp, fn) -> values, all float64 of the same shape; or where that is, as "module:function".
+        from_masks: (prediction, label, spacing) -> value, or where that is. The masks are bool (*S), one class of one
+            case, cropped to the box that holds both; neither is empty. Spacing is in mm; 1 in 2D.
+        unit: "%" of values in 0..1, or "length": mm in 3D, pixels in 2D.
         better: which values win.
-        source: "counts" of ``cases.csv``, or "shapes", from the predictions by `bench rescore`.
         follows_empty: whether ``evaluation.empty`` decides for a class that a case's label lacks; else undefined.
-        skips_misses: whether a class that only the prediction lacks is left out, and not 0: then misses are printed.
-        tolerance: in mm or pixels, where the measure has one.
-        version: of a measure of shapes; raised when other numbers come out.
+        skips_misses: whether a class that only the prediction lacks is undefined, and not 0: then misses are printed.
+        version: raised when other numbers come out; stored values belong to one version.
+        default_ndims: tasks in which `bench rescore` computes it without being asked.
+
+    Raises:
+        ValueError: the name is not one, there is no single source, or misses would win.
     """
 
     name: str
     short: str
     label: str
     definition: str
+    from_counts: "Callable[[Any, Any, Any], Any] | str | None" = None
+    from_masks: "Callable[[Any, Any, tuple[float, ...]], float] | str | None" = None
     unit: Literal["%", "length"] = "%"
     better: Literal["higher", "lower"] = "higher"
-    source: Literal["counts", "shapes"] = "counts"
     follows_empty: bool = True
     skips_misses: bool = False
-    tolerance: float | None = None
     version: int = 1
+    default_ndims: tuple[int, ...] = (2, 3)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
+            raise ValueError(f"{self.name!r} is no name of a metric: use small letters, digits and hyphens")
+        if (self.from_counts is None) == (self.from_masks is None):
+            raise ValueError(f"metric {self.name!r} needs from_counts or from_masks, and not both")
+        if self.source == "masks" and self.better == "lower" and not self.skips_misses:
+            raise ValueError(f"metric {self.name!r}: a missed class would score 0, the best; set skips_misses")
+
+    @property
+    def source(self) -> Literal["counts", "masks"]:
+        """Where values come from: counts of ``cases.csv``, or masks by `bench rescore`."""
+        return "masks" if self.from_counts is None else "counts"
 
     @property
     def scale(self) -> float:
-        """What a stored value is multiplied with to be printed."""
+        """Factor from a stored to a printed value."""
         return 100.0 if self.unit == "%" else 1.0
 
     @property
     def token(self) -> str:
-        """What ``shapes.csv`` says of how its values were computed."""
-        tolerance = "" if self.tolerance is None else f"@{self.tolerance:g}"
-        return f"{self.name}:{self.version}{tolerance}"
+        """Name and version, as provenance has them."""
+        return f"{self.name}:{self.version}"
 
     def unit_in(self, ndim: int) -> str:
-        """Return the unit of printed values in a task of so many dimensions."""
+        """Return the unit of printed values in 2D or 3D."""
         return self.unit if self.unit == "%" else {2: "px", 3: "mm"}[ndim]
 
+    def of_counts(
+        self, tp: "ArrayLike", fp: "ArrayLike", fn: "ArrayLike", empty: "Empty" = "zero-fp"
+    ) -> "NDArray[np.float64]":
+        """Return values from counts, under the rule for empty classes; arrays broadcast, NaN is undefined."""
+        import numpy as np
 
-DSC = Measure(name="dsc", short="DSC", label="Dice similarity coefficient", definition="2 tp / (2 tp + fp + fn)")
+        tp, fp, fn = np.broadcast_arrays(*(np.asarray(count, dtype=np.float64) for count in (tp, fp, fn)))
+        return self.with_empty_rule(_resolved(self.from_counts)(tp, fp, fn), tp, fp, fn, empty)
 
-MEASURES = {
-    measure.name: measure
-    for measure in (
+    def of_masks(self, prediction: Any, label: Any, spacing: tuple[float, ...]) -> float:
+        """Return the value of one class of one case from bool masks (*S); NaN is undefined."""
+        if not label.any() or (self.skips_misses and not prediction.any()):
+            return float("nan")
+        return float(_resolved(self.from_masks)(prediction, label, spacing)) if prediction.any() else 0.0
+
+    def with_empty_rule(
+        self, values: Any, tp: "ArrayLike", fp: "ArrayLike", fn: "ArrayLike", empty: "Empty"
+    ) -> "NDArray[np.float64]":
+        """Return values with those of classes that the label lacks replaced, if the metric follows that rule."""
+        from .overlap import apply_empty_rule
+
+        return apply_empty_rule(values, tp, fp, fn, empty) if self.follows_empty else values
+
+
+def _resolved(function: Callable[..., Any] | str | None) -> Callable[..., Any]:
+    if isinstance(function, str):
+        function = pkgutil.resolve_name(function)
+    assert callable(function)
+    return function
+
+
+DSC = Metric(
+    name="dsc",
+    short="DSC",
+    label="Dice similarity coefficient",
+    definition="2 tp / (2 tp + fp + fn)",
+    from_counts="ssdg.benchmark.scoring.overlap:dice",
+)
+
+METRICS: Mapping[str, Metric] = {
+    metric.name: metric
+    for metric in (
         DSC,
-        Measure(
+        Metric(
             name="sensitivity",
             short="Sensitivity",
             label="sensitivity (recall)",
             definition="tp / (tp + fn), not defined for a class that the label lacks",
+            from_counts="ssdg.benchmark.scoring.overlap:sensitivity",
             follows_empty=False,
         ),
-        Measure(
+        Metric(
             name="precision",
             short="Precision",
             label="precision (positive predictive value)",
             definition="tp / (tp + fp), 0 for a class that only the prediction lacks",
+            from_counts="ssdg.benchmark.scoring.overlap:precision",
         ),
-        Measure(
+        Metric(
             name="volume-similarity",
             short="VS",
             label="volume similarity",
             definition="1 - |fp - fn| / (2 tp + fp + fn), which compares sizes and not places",
+            from_counts="ssdg.benchmark.scoring.overlap:volume_similarity",
         ),
-        Measure(
+        Metric(
             name="cldice",
             short="clDice",
             label="centre-line Dice",
@@ -96,34 +172,87 @@ MEASURES = {
                 "harmonic mean of the share of the prediction's skeleton inside the label and of the label's inside "
                 "the prediction, 0 for a class that only the prediction lacks"
             ),
-            source="shapes",
+            from_masks="ssdg.benchmark.scoring.shapes:cldice",
             version=2,
+            default_ndims=(2,),  # centre lines say little of tissues, and thinning volumes takes the longest
         ),
-        Measure(
+        Metric(
             name="nsd",
             short="NSD",
             label="normalised surface distance",
             definition=(
-                f"share of both surfaces' voxels within {NSD_TOLERANCE:g} mm (2D: {NSD_TOLERANCE:g} pixel) of the "
-                "other surface, 0 for a class that only the prediction lacks"
+                f"share of both surfaces within {NSD_TOLERANCE:g} mm (2D: {NSD_TOLERANCE:g} pixel) of the other, "
+                "surface elements weighted by area (2D: length) as in Nikolov et al. 2021, 0 for a class that only "
+                "the prediction lacks"
             ),
-            source="shapes",
-            tolerance=NSD_TOLERANCE,
+            from_masks="ssdg.benchmark.scoring.shapes:nsd",
+            version=2,  # 1 counted surface voxels
         ),
-        Measure(
+        Metric(
             name="hd95",
             short="HD95",
             label="Hausdorff distance, 95th percentile",
             definition=(
-                "the larger of the two 95th percentiles of distances from each surface's voxels to the other "
-                "surface, not defined for a class that label or prediction lacks, and then left out of the mean"
+                "the larger of the two 95th percentiles of distances from each surface's voxels, unweighted, to the "
+                "other surface, not defined for a class that label or prediction lacks, and then left out of the mean"
             ),
+            from_masks="ssdg.benchmark.scoring.shapes:hd95",
             unit="length",
             better="lower",
-            source="shapes",
             follows_empty=False,
             skips_misses=True,
         ),
     )
 }
-"""Every measure by name; the first is the default."""
+"""The built-in metrics by name; the first is the default."""
+
+
+def metrics() -> dict[str, Metric]:
+    """Return every metric by name: the built-in ones, then those of installed packages.
+
+    Raises:
+        UsageError: an installed package offers something else, or a name that is taken; names the package.
+    """
+    return {**METRICS, **_installed()}
+
+
+def find_metric(name: str) -> Metric:
+    """Return a metric by name; installed packages are asked only for names that are not built in.
+
+    Raises:
+        UsageError: no such metric, or as :func:`metrics`.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    if name not in metrics():
+        raise unknown("metric", name, metrics())
+    return metrics()[name]
+
+
+def mask_metrics() -> dict[str, Metric]:
+    """Return the metrics by name that `bench rescore` computes; raises as :func:`metrics`."""
+    return {name: metric for name, metric in metrics().items() if metric.source == "masks"}
+
+
+@cache
+def _installed() -> dict[str, Metric]:
+    loaded: dict[str, Metric] = {}
+    for point in entry_points(group=GROUP):
+        if point.name in METRICS or point.name in loaded:
+            owner = "built in" if point.name in METRICS else "another package's"
+            raise _refused(point, f"that name is taken, by a metric that is {owner}")
+        try:
+            metric = point.load()
+        except Exception as error:  # a third party's module may fail in any way
+            raise _refused(point, f"it cannot be loaded ({type(error).__name__}: {error})") from error
+        if not isinstance(metric, Metric):
+            raise _refused(point, f"{point.value} is of type {type(metric).__name__}, not a Metric")
+        if metric.name != point.name:
+            raise _refused(point, f"{point.value} calls itself {metric.name!r}")
+        loaded[point.name] = metric
+    return loaded
+
+
+def _refused(point: EntryPoint, why: str) -> UsageError:
+    package = "an installed package" if point.dist is None else f"package {point.dist.name} {point.dist.version}"
+    return UsageError(f"metric {point.name!r} of {package}: {why}; mend or uninstall that package")

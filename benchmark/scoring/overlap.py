@@ -4,7 +4,6 @@ Results store counts, so that every convention (region, empty classes, averaging
 predicting again. Counts belong to one case; they are never pooled over cases.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -12,7 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Empty: TypeAlias = Literal["skip", "one", "zero-fp"]
-"""What a class scores in a case whose label lacks it; see :func:`dice`."""
+"""What a class scores in a case whose label lacks it; see :func:`apply_empty_rule`."""
+
+Values: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,10 +63,36 @@ def count(
     return Counts(*_overlap(table[0]), *_overlap(table[1]))
 
 
-def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
-    """Return the Dice coefficient 2 tp / (2 tp + fp + fn), NaN where it is not defined; arrays broadcast.
+def dice(tp: Values, fp: Values, fn: Values) -> Values:
+    """Return the Dice coefficient 2 tp / (2 tp + fp + fn); NaN where there is nothing."""
+    return _ratio(2 * tp, 2 * tp + fp + fn)
 
-    A class that the label lacks has no overlap to measure. The rules:
+
+def sensitivity(tp: Values, _fp: Values, fn: Values) -> Values:
+    """Return tp / (tp + fn), the share of the label that is found; NaN for a class that the label lacks."""
+    return _ratio(tp, tp + fn)
+
+
+def precision(tp: Values, fp: Values, _fn: Values) -> Values:
+    """Return tp / (tp + fp), the share of the prediction that is right.
+
+    0 for a class that only the prediction lacks, so that predicting nothing is no way to be precise.
+    """
+    return np.where(tp + fp == 0, 0.0, _ratio(tp, tp + fp))
+
+
+def volume_similarity(tp: Values, fp: Values, fn: Values) -> Values:
+    """Return 1 - |fp - fn| / (2 tp + fp + fn): sizes are compared, places are not.
+
+    Source: Taha and Hanbury, Metrics for evaluating 3D medical image segmentation, BMC Medical Imaging 2015.
+    """
+    return 1 - _ratio(np.abs(fp - fn), 2 * tp + fp + fn)
+
+
+def apply_empty_rule(values: Values, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty) -> Values:
+    """Return values (float64, NaN undefined) with those of classes that the label lacks replaced; arrays broadcast.
+
+    A class that the label lacks has no overlap to score. The rules:
 
     ========== ================== =======================
     ``empty``  prediction lacks   prediction has it (a
@@ -76,73 +103,20 @@ def dice(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") 
     zero-fp    NaN                0
     ========== ================== =======================
 
-    NaN is left out of means, whose n says so; it never becomes 0. A class that only the prediction lacks scores 0.
-
-    Raises:
-        ValueError: no such rule.
-    """
-    tp, fp, fn = _as_floats(tp, fp, fn)
-    return apply_empty_rule(_ratio(2 * tp, 2 * tp + fp + fn), tp, fp, fn, empty)
-
-
-def sensitivity(tp: ArrayLike, fn: ArrayLike) -> NDArray[np.float64]:
-    """Return tp / (tp + fn), the share of the label that is found; NaN for a class that the label lacks.
-
-    No rule applies there: what is wrongly predicted is not sensitivity's to measure.
-    """
-    tp, fn = _as_floats(tp, fn)
-    return _ratio(tp, tp + fn)
-
-
-def precision(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
-    """Return tp / (tp + fp), the share of the prediction that is right, under the rules of :func:`dice`.
-
-    0 for a class that only the prediction lacks, so that predicting nothing is no way to be precise.
-    """
-    tp, fp, fn = _as_floats(tp, fp, fn)
-    return apply_empty_rule(np.where(tp + fp == 0, 0.0, _ratio(tp, tp + fp)), tp, fp, fn, empty)
-
-
-def volume_similarity(tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty = "zero-fp") -> NDArray[np.float64]:
-    """Return 1 - |fp - fn| / (2 tp + fp + fn) under the rules of :func:`dice`: sizes are compared, places are not.
-
-    Source: Taha and Hanbury, Metrics for evaluating 3D medical image segmentation, BMC Medical Imaging 2015.
-    """
-    tp, fp, fn = _as_floats(tp, fp, fn)
-    return apply_empty_rule(1 - _ratio(np.abs(fp - fn), 2 * tp + fp + fn), tp, fp, fn, empty)
-
-
-FROM_COUNTS: dict[str, Callable[[ArrayLike, ArrayLike, ArrayLike, Empty], NDArray[np.float64]]] = {
-    "dsc": dice,
-    "sensitivity": lambda tp, _fp, fn, _empty: sensitivity(tp, fn),
-    "precision": precision,
-    "volume-similarity": volume_similarity,
-}
-"""What computes each measure that the counts are enough for."""
-
-
-def apply_empty_rule(
-    score: NDArray[np.float64], tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty
-) -> NDArray[np.float64]:
-    """Return scores with those of classes that the label lacks replaced as a rule says; see :func:`dice`.
+    NaN is left out of means, whose n says so; it never becomes 0.
 
     Raises:
         ValueError: no such rule.
     """
     if empty not in get_args(Empty):
         raise ValueError(f"no rule {empty!r} for empty classes; known are {', '.join(get_args(Empty))}")
-    tp, fp, fn = _as_floats(tp, fp, fn)
     both_empty = 1.0 if empty == "one" else np.nan
     false_positive = np.nan if empty == "skip" else 0.0
-    return np.where(tp + fn == 0, np.where(fp == 0, both_empty, false_positive), score)
+    lacking = np.asarray(tp) + np.asarray(fn) == 0
+    return np.where(lacking, np.where(np.asarray(fp) == 0, both_empty, false_positive), values)
 
 
-def _as_floats(*counts: ArrayLike) -> list[NDArray[np.float64]]:
-    return [np.asarray(values, dtype=np.float64) for values in counts]
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return part / whole, NaN where the whole is 0."""
+def _ratio(part: Values, whole: Values) -> Values:
     return part / np.where(whole == 0, np.nan, whole)
 
 

@@ -1,13 +1,12 @@
-"""Measures of shapes, which counts are not enough for: surface distances and the centre-line Dice.
+"""Metrics from masks: surface distances and the centre-line Dice.
 
-A surface is the voxels of a class that share a face with a voxel that is not of the class; outside the image nothing
-is. Distances are Euclidean, from voxel centre to voxel centre, in mm (3D) or pixels (2D), and exact: nearest
+For HD95 a surface is the voxels of a class that share a face with a voxel that is not of the class; outside the image
+nothing is. Distances are Euclidean, from voxel centre to voxel centre, in mm (3D) or pixels (2D), and exact: nearest
 neighbours among the surface voxels, which takes a fraction of the time of distance maps over the volume.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+import warnings
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,110 +14,97 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from .metrics import NSD_TOLERANCE
+from .metrics import NSD_TOLERANCE, Metric
 
 Mask: TypeAlias = NDArray[np.bool_]
-
-NAN = float("nan")
 
 ROUNDING = 1e-4
 """Relative: voxel sizes come from headers in single precision, so that 1 mm may read 1.0000001."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """One class of one case: where it is predicted and where it is, around both of them.
-
-    Attributes:
-        prediction: bool (*S).
-        label: bool (*S).
-        spacing: size of a voxel along each axis, in mm; 1 in 2D.
-    """
-
-    prediction: Mask
-    label: Mask
-    spacing: tuple[float, ...]
-
-    @property
-    def has_label(self) -> bool:
-        """Whether the label has the class."""
-        return bool(self.label.any())
-
-    @property
-    def has_both(self) -> bool:
-        """Whether label and prediction have the class."""
-        return self.has_label and bool(self.prediction.any())
-
-    @cached_property
-    def distances(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Of each voxel of the prediction's surface to the label's, and the reverse; both are there."""
-        found, true = surface(self.prediction), surface(self.label)
-        return nearest(found, true, self.spacing), nearest(true, found, self.spacing)
-
-
-def measure_classes(
+def compute_classes(
     prediction: NDArray[np.uint8],
     label: NDArray[np.uint8],
     classes: int,
     spacing: tuple[float, ...],
-    names: Sequence[str],
+    metrics: Sequence[Metric],
 ) -> list[dict[str, float]]:
-    """Return measures by name for each foreground class of a case; NaN where not defined.
+    """Return metrics by name for each foreground class of a case; NaN where not defined.
 
     Args:
         prediction: class indices (*S).
         label: class indices (*S).
         classes: number of classes, background included.
         spacing: size of a voxel along each axis.
-        names: of measures in :data:`MEASURED`.
+        metrics: from masks.
+
+    Raises:
+        ValueError: a metric fails; names it.
     """
     boxes = [ndimage.find_objects(array, max_label=classes - 1) for array in (prediction, label)]
     results = []
     for index, both in enumerate(zip(*boxes, strict=True), start=1):
-        box = _around([one for one in both if one is not None])
-        pair = Pair(prediction[box] == index, label[box] == index, spacing)
-        results.append({name: MEASURED[name](pair) for name in names})
+        box = _around([one_box for one_box in both if one_box is not None])
+        masks = prediction[box] == index, label[box] == index
+        results.append({metric.name: _compute(metric, *masks, spacing) for metric in metrics})
     return results
 
 
-def hd95(pair: Pair) -> float:
+def _compute(metric: Metric, prediction: Mask, label: Mask, spacing: tuple[float, ...]) -> float:
+    try:
+        return metric.of_masks(prediction, label, spacing)
+    except Exception as error:  # a third party's code may fail in any way
+        raise ValueError(f"metric {metric.name} fails: {type(error).__name__}: {error}") from error
+
+
+def hd95(prediction: Mask, label: Mask, spacing: tuple[float, ...]) -> float:
     """Return the larger of the two directed 95th percentiles (linear interpolation) of the surface distances.
 
-    NaN where label or prediction lacks the class.
+    Each surface voxel counts once, whatever area of the surface it stands for.
     """
-    if not pair.has_both:
-        return NAN
-    return float(max(np.percentile(distances, 95) for distances in pair.distances))
+    return float(max(np.percentile(part, 95) for part in surface_distances(prediction, label, spacing)))
 
 
-def nsd(pair: Pair, tolerance: float = NSD_TOLERANCE) -> float:
-    """Return the share (0..1) of both surfaces' voxels that are at most ``tolerance`` from the other surface.
+def nsd(prediction: Mask, label: Mask, spacing: tuple[float, ...], tolerance: float = NSD_TOLERANCE) -> float:
+    """Return the share (0..1) of both surfaces at most ``tolerance`` from the other, elements weighted by area.
 
-    0 where only the prediction lacks the class, NaN where the label does.
-    Source: Nikolov et al., Clinically applicable segmentation of head and neck anatomy for radiotherapy, 2021; there
-    by area of surface elements, here by surface voxels.
+    Source: Nikolov et al., Clinically applicable segmentation of head and neck anatomy for radiotherapy, 2021;
+    MONAI's code, which equals the authors'.
     """
-    if not pair.has_both:
-        return 0.0 if pair.has_label else NAN
-    limit = tolerance * (1 + ROUNDING)
-    return float(np.mean(np.concatenate(pair.distances) <= limit))
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # MONAI's of its own arguments
+        from monai.metrics import compute_surface_dice
+
+        # No margin around the box is needed: MONAI adds one for elements between voxels, also at the image's border.
+        pair = [torch.from_numpy(mask)[None, None] for mask in (prediction, label)]
+        limits, threads = [tolerance * (1 + ROUNDING)], torch.get_num_threads()
+        torch.set_num_threads(1)  # so that sums do not depend on how many there are
+        try:
+            share = compute_surface_dice(*pair, limits, include_background=True, spacing=spacing, use_subvoxels=True)
+        finally:
+            torch.set_num_threads(threads)
+    return float(share)
 
 
-def cldice(pair: Pair) -> float:
+def cldice(prediction: Mask, label: Mask, _spacing: tuple[float, ...]) -> float:
     """Return the centre-line Dice (0..1): the harmonic mean of how much of each skeleton lies inside the other mask.
 
-    0 where only the prediction lacks the class, NaN where the label does.
     Source: Shit et al., clDice - a novel topology-preserving loss function for tubular structure segmentation, 2021.
     """
-    if not pair.has_both:
-        return 0.0 if pair.has_label else NAN
-    right = pair.label[skeleton(pair.prediction)].mean()
-    found = pair.prediction[skeleton(pair.label)].mean()
-    return float(2 * right * found / (right + found)) if right + found else 0.0
+    precision = label[skeleton(prediction)].mean()
+    sensitivity = prediction[skeleton(label)].mean()
+    both = precision + sensitivity
+    return float(2 * precision * sensitivity / both) if both else 0.0
 
 
-MEASURED: dict[str, Callable[[Pair], float]] = {"cldice": cldice, "nsd": nsd, "hd95": hd95}
-"""What computes each measure of shapes."""
+def surface_distances(
+    prediction: Mask, label: Mask, spacing: Sequence[float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the distance of each voxel of the prediction's surface to the label's, and the reverse."""
+    predicted, true = surface(prediction), surface(label)
+    return nearest(predicted, true, spacing), nearest(true, predicted, spacing)
 
 
 def surface(mask: Mask) -> Mask:
@@ -163,4 +149,4 @@ def _around(boxes: Iterable[tuple[slice, ...]]) -> tuple[Any, ...]:
     if not boxes:
         return (slice(0, 0), ...)
     axes = zip(*boxes, strict=True)
-    return tuple(slice(min(one.start for one in axis), max(one.stop for one in axis)) for axis in axes)
+    return tuple(slice(min(side.start for side in axis), max(side.stop for side in axis)) for axis in axes)

@@ -3,7 +3,7 @@
 ``runs/<task>/<row>/s<seed>-<train_id>/`` holds ``spec.json``, ``environment.json``, ``history.csv``,
 ``checkpoints/``, a marker (``DONE``, ``FAILED`` or ``DIVERGED``) and ``evaluations/<domain>-<eval_id>/`` with
 ``evaluation.json``, ``cases.csv``, ``predictions/`` and a ``DONE`` of its own. Only the holder of the run's lease
-writes there, but for the ``shapes.csv`` of `bench rescore`; readers are in ``stored``.
+writes there, but for the ``metrics/`` of `bench rescore`; readers are in ``stored``.
 """
 
 import csv

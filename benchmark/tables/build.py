@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import Average, Cell
-from ..scoring.metrics import DSC, Measure
+from ..scoring.metrics import DSC, Metric
 from ..suites.paper import PublishedScore, PublishedTable, load_published
 from ..suites.suite import Column, Row, Suite
 from .caption import describe
@@ -18,7 +18,7 @@ class TableOptions:
 
     published: bool = True  # the paper's numbers beside ours, where the suite names them
     held_out: bool = False  # columns with the score on the source's held-out cases
-    measure: Measure = DSC  # published numbers are DSC, and stand beside nothing else
+    metric: Metric = DSC  # published numbers are DSC, and stand beside nothing else
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Table:
     caption: tuple[str, ...]  # sentences
     missing: tuple[str, ...]  # the holes: what a final table must not have
     show_published: bool
-    measure: Measure = DSC
+    metric: Metric = DSC
 
     @property
     def complete(self) -> bool:
@@ -86,7 +86,7 @@ def build_table(results: SuiteResults, options: TableOptions | None = None) -> T
         UsageError: runs on different data, or a damaged results file.
     """
     options = options or TableOptions()
-    suite, metric = results.suite, options.measure
+    suite, metric = results.suite, options.metric
     average: Average = results.scoring.average
     columns = results.columns(options.held_out)
     headings = tuple(h for c in columns for h in column_headings(c, average, results.unit(c, metric)))
@@ -129,7 +129,7 @@ def _table_row(
     row: Row,
     headings: Iterable[Heading],
     results: SuiteResults,
-    metric: Measure,
+    metric: Metric,
     published: PublishedTable | None,
 ) -> TableRow:
     entries = []

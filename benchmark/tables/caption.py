@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..outcomes.results import SuiteResults
-from ..scoring.metrics import DSC, Measure
+from ..scoring.metrics import DSC, Metric
 from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from ..storage.run_folder import HELD_OUT
 from ..suites.paper import PublishedTable
@@ -22,7 +22,7 @@ EMPTY_RULES = {
 
 def describe(
     results: SuiteResults,
-    metric: Measure,
+    metric: Metric,
     columns: Sequence[Column],
     published: PublishedTable | None,
     bold: str,
@@ -54,12 +54,12 @@ def describe(
     ]
 
 
-def spread(suite: Suite, measure: Measure = DSC, units: Iterable[str] = ("%",)) -> str:
+def spread(suite: Suite, metric: Metric = DSC, units: Iterable[str] = ("%",)) -> str:
     """Return what the numbers and their ± are."""
     seeds = len(suite.seeds)
     score = "per class over cases, then over the foreground classes"
     unit = " or ".join(UNITS[name] for name in units)
-    name = f"{measure.label[0].upper()}{measure.label[1:]} ({unit})"
+    name = f"{metric.label[0].upper()}{metric.label[1:]} ({unit})"
     if seeds == 1:
         return f"{name}, mean {score}; n = 1 seed, so there is no ±."
     return (
@@ -68,12 +68,12 @@ def spread(suite: Suite, measure: Measure = DSC, units: Iterable[str] = ("%",)) 
     )
 
 
-def measured(measure: Measure) -> list[str]:
-    """Return how a measure other than the Dice coefficient is defined, and what is not in its means."""
-    if measure is DSC:
+def measured(metric: Metric) -> list[str]:
+    """Return how a metric other than the Dice coefficient is defined, and what is not in its means."""
+    if metric is DSC:
         return []
-    sentences = [f"{measure.short} ({measure.better} is better): {measure.definition}."]
-    if measure.skips_misses:
+    sentences = [f"{metric.short} ({metric.better} is better): {metric.definition}."]
+    if metric.skips_misses:
         sentences.append(
             "Misses, classes that a case's label has and its prediction lacks, are counted beside the mean (in the "
             "seed with most of them)."
@@ -126,7 +126,7 @@ def interval(config: TrainingConfig) -> str:
     return "epoch" if config.validation_interval == 1 else f"{config.validation_interval} epochs"
 
 
-def scoring(suite: Suite, sections: Mapping[str, Any], measure: Measure = DSC) -> list[str]:
+def scoring(suite: Suite, sections: Mapping[str, Any], metric: Metric = DSC) -> list[str]:
     """Return every decision of the scoring half."""
     e: EvaluationConfig = sections["evaluation"]
     resampled = "labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"
@@ -136,7 +136,7 @@ def scoring(suite: Suite, sections: Mapping[str, Any], measure: Measure = DSC) -
         one, other = other, one
     parts = [f"on each case's native grid, {resampled}", f"2D {region}, 3D the whole volume"]
     average = f"average: {one} in front, {other} beside it where there are strata"
-    empty = EMPTY_RULES[e.empty if measure.follows_empty else "skip"]
+    empty = EMPTY_RULES[e.empty if metric.follows_empty else "skip"]
     return [*parts, average, f"empty classes: {empty}", _unlabelled(suite)]
 
 
@@ -199,7 +199,7 @@ def published_notes(suite: Suite, published: PublishedTable) -> list[str]:
     return sentences
 
 
-def _cases(results: SuiteResults, metric: Measure, columns: Iterable[Column]) -> Iterator[str]:
+def _cases(results: SuiteResults, metric: Metric, columns: Iterable[Column]) -> Iterator[str]:
     for column in columns:
         rows = [scores for scores in results.of_column(column, metric) if scores.seeds]
         if not rows:
@@ -219,7 +219,7 @@ def _cases(results: SuiteResults, metric: Measure, columns: Iterable[Column]) ->
         yield f"{text} ({'; '.join(notes)})" if notes else text
 
 
-def _provenance(results: SuiteResults, metric: Measure, columns: Iterable[Column]) -> str:
+def _provenance(results: SuiteResults, metric: Metric, columns: Iterable[Column]) -> str:
     scored = [scores for column in columns for scores in results.of_column(column, metric)]
     commits = sorted({str(e.data.get("commit") or "not recorded") for scores in scored for e in scores.evaluations})
     try:

@@ -22,7 +22,7 @@ def render_latex(table: Table) -> str:
     It needs booktabs (and amssymb for check marks) and is made for a line of 6.5 in, which Table 1 fills.
     """
     suite, components = table.suite, len(table.suite.components)
-    name = suite.name if table.measure is DSC else f"{suite.name}-{table.measure.name}"
+    name = suite.name if table.metric is DSC else f"{suite.name}-{table.metric.name}"
     lines = [
         rf"% Needs \usepackage{{booktabs{',amssymb' if components else ''}}}; in a class of two columns, say table*.",
         r"\begin{table}",

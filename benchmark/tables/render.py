@@ -55,8 +55,8 @@ def render_json(table: Table) -> str:
         "suite": table.suite.name,
         "title": table.suite.title,
         "protocol": table.suite.protocol,
-        "metric": table.measure.name,
-        "better": table.measure.better,
+        "metric": table.metric.name,
+        "better": table.metric.better,
         "seeds": list(table.suite.seeds),
         "sections": to_json(table.suite.sections()),
         "complete": table.complete,
@@ -131,20 +131,20 @@ def _where(table: Table, entry: Entry) -> dict[str, Any]:
         "target": heading.column.target,
         "group": heading.group,
         "average": heading.average,
-        "metric": table.measure.name,
+        "metric": table.metric.name,
         "unit": heading.unit,
     }
 
 
 def per_seed(entry: Entry) -> list[float]:
     """Return the score of each complete seed in the printed unit."""
-    return [entry.cell.measure.scale * value for value in entry.cell.values]
+    return [entry.cell.metric.scale * value for value in entry.cell.values]
 
 
 def _numbers(entry: Entry) -> dict[str, Any]:
     """Return a cell's numbers, scores in the printed unit with four decimals."""
     cell, published = entry.cell, entry.published
-    scale = cell.measure.scale
+    scale = cell.metric.scale
     return {
         "state": cell.state,
         "reason": cell.reason or None,

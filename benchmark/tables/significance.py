@@ -7,7 +7,7 @@ from typing import Protocol
 from ..outcomes.paired_scores import pair
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import Average, Cell, contenders
-from ..scoring.metrics import DSC, Measure
+from ..scoring.metrics import DSC, Metric
 from ..statistics import holm, mean_difference
 from ..suites.suite import Column, Row
 
@@ -54,7 +54,7 @@ class BestSets:
 
 
 def best_sets(
-    results: SuiteResults, headings: Sequence[PrintedColumn], cells: Sequence[Sequence[Cell]], metric: Measure = DSC
+    results: SuiteResults, headings: Sequence[PrintedColumn], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
 ) -> BestSets:
     """Return the rows to mark in each printed column.
 
@@ -85,7 +85,7 @@ def best_sets(
         tuple(map(frozenset, best)),
         len(family),
         cases_only=any(cell.state == "complete" and cell.n_seeds == 1 for cell in shown),
-        fewest=any(cell.measure.skips_misses for cell in shown),
+        fewest=any(cell.metric.skips_misses for cell in shown),
     )
 
 
@@ -94,13 +94,13 @@ def best_first(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
     of_row = {row.id: cell for row, cell in zip(rows, cells, strict=True)}
     if sum(row.saw_source_alone and of_row[row.id].state == "complete" for row in rows) < 2:
         return []
-    higher = cells[0].measure.better == "higher"
+    higher = cells[0].metric.better == "higher"
     ranked = contenders(rows, {name: [cell] for name, cell in of_row.items()})
     return sorted(ranked, key=lambda row: of_row[row.id].mean or 0.0, reverse=higher)
 
 
 def _against(
-    results: SuiteResults, top: Row, others: Sequence[Row], heading: PrintedColumn, metric: Measure
+    results: SuiteResults, top: Row, others: Sequence[Row], heading: PrintedColumn, metric: Metric
 ) -> list[tuple[str, float]]:
     """Return each other row's id and its p against the top one."""
     scores = [results.row_scores(row, heading.column, metric) for row in (top, *others)]

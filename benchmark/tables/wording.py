@@ -18,7 +18,7 @@ def row_label(row: Row) -> str:
 
 def title_text(table: Table) -> str:
     """Return a suite's title, with what is measured unless it is Dice."""
-    return table.suite.title if table.measure is DSC else f"{table.suite.title}: {table.measure.short}"
+    return table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}"
 
 
 def heading_text(heading: Heading) -> str:
@@ -38,7 +38,7 @@ def ours_text(cell: Cell) -> str:
         return DASH
     if cell.state == "unavailable":
         return "not in this version"
-    scale = cell.measure.scale
+    scale = cell.metric.scale
     text = cell.reason if cell.mean is None else f"{scale * cell.mean:.2f}"
     if cell.sd is not None:
         text += f" ± {scale * cell.sd:.2f}"
@@ -49,7 +49,7 @@ def ours_text(cell: Cell) -> str:
 
 def misses_notes(cell: Cell) -> list[str]:
     """Return how many misses a cell's mean leaves out, as a note; none where it leaves none out."""
-    if not cell.measure.skips_misses or not cell.n_missed:
+    if not cell.metric.skips_misses or not cell.n_missed:
         return []
     return [f"{cell.n_missed} miss{'es' if cell.n_missed > 1 else ''}"]
 

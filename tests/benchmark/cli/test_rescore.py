@@ -1,4 +1,4 @@
-"""`bench rescore` and the tables of its measures, on runs of the phantom in 2D and 3D; and other conventions."""
+"""`bench rescore` and the tables of its metrics, on runs of the phantom in 2D and 3D; and other conventions."""
 
 import csv
 import json
@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.outcomes import rescore as rescoring
-from ssdg.benchmark.scoring.metrics import MEASURES
-from ssdg.benchmark.scoring.shapes import MEASURED, measure_classes
+from ssdg.benchmark.scoring import rescore as rescoring
+from ssdg.benchmark.scoring.metrics import METRICS
+from ssdg.benchmark.scoring.shapes import compute_classes
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY, Bench
 from ...waiting import wait_for
+from ..metric_values import EXAMPLE, installing
 
 SUITE = """
 title = "Small"
@@ -45,6 +46,9 @@ method = "randconv"
 """
 
 SETTINGS = {2: TINY, 3: ("--set=preprocess.shape=16,16,16", *TINY[1:])}
+
+FROM_MASKS = ("cldice", "nsd", "hd95")
+FILES = {"cldice": "cldice-v2.csv", "nsd": "nsd-v2.csv", "hd95": "hd95-v1.csv"}
 
 METHODS = {2: ("erm", "randconv"), 3: ("erm",)}
 
@@ -77,13 +81,17 @@ class Rescored(Bench):
         [path] = self.run_path(method, f"phantom{ndim}d").glob(f"evaluations/{domain.format(ndim)}-*")
         return path
 
-    def rows(self, method="erm", ndim=2):
-        with (self.folder(method, ndim) / "shapes.csv").open(newline="") as stream:
+    def rows(self, method="erm", ndim=2, metric="hd95"):
+        with (self.folder(method, ndim) / "metrics" / FILES[metric]).open(newline="") as stream:
             return list(csv.DictReader(stream))
 
+    def cases(self, method="erm", ndim=2):
+        """Return the cases that have a value."""
+        return sorted({row["case"] for row in self.rows(method, ndim)})
+
     def files(self):
-        """Return every ``shapes.csv`` with its text and time."""
-        return {path: (path.read_text(), path.stat().st_mtime_ns) for path in self.results.rglob("shapes.csv")}
+        """Return every metric file with its text and time."""
+        return {path: (path.read_text(), path.stat().st_mtime_ns) for path in self.results.rglob("metrics/*")}
 
 
 @pytest.fixture
@@ -95,40 +103,42 @@ def bench(trained, phantom_data, tmp_path):
 
 
 @pytest.mark.parametrize(("ndim", "cases"), [(2, "4 evaluations: 12 cases"), (3, "2 evaluations: 3 cases")])
-def test_every_measure_has_a_table_after_rescoring(bench, ndim, cases):
+def test_every_metric_has_a_table_after_rescoring(bench, ndim, cases):
     first = bench.rescore(ndim=ndim)
     assert first.exit_code == 0, first.output
-    assert f"{cases} measured, 0 were there" in first.output
-    for name, measure in MEASURES.items():
+    assert f"{cases} computed, 0 were there" in first.output
+    for name, metric in METRICS.items():
         result = bench("table", bench.suite(ndim), "--metric", name, "--held-out", "--format", "json")
         assert result.exit_code == 0, result.output
         cells = json.loads(result.output)["rows"][0]["cells"]
         asked_for = name == "cldice" and ndim == 3
         assert [cell["reason"] == "not rescored" for cell in cells] == [asked_for] * 2
-        assert {cell["unit"] for cell in cells} == {measure.unit_in(ndim)}
+        assert {cell["unit"] for cell in cells} == {metric.unit_in(ndim)}
     before = bench.files()
     again = bench.rescore(ndim=ndim)
-    assert (again.exit_code, "0 cases measured" in again.output) == (0, True)
+    assert (again.exit_code, "0 cases computed" in again.output) == (0, True)
     assert bench.files() == before
     if ndim == 3:
         assert bench.rescore("--metrics", "cldice", ndim=3).exit_code == 0
-        assert {row["definitions"] for row in bench.rows(ndim=3)} == {"cldice:2 hd95:1 nsd:1@1"}
+        assert {path.name for path in (bench.folder(ndim=3) / "metrics").iterdir()} == set(FILES.values())
 
 
 def test_values_are_those_of_the_files_in_both_regions(bench):
     bench.rescore()
-    for row in bench.rows():
+    rows = [row | {"metric": metric} for metric in FROM_MASKS for row in bench.rows(metric=metric)]
+    assert len(rows) == 3 * 4 * 2  # metrics, cases of one class, regions
+    for row in rows:
         name = f"{row['case']}.png"
         prediction = np.asarray(Image.open(bench.folder() / "predictions" / name))
         label, mask = (
             (np.asarray(Image.open(bench.data / "phantom2d" / "b" / kind / name)) > 0).astype(np.uint8)
             for kind in ("label", "mask")
         )
-        for region, inside in (("image", np.ones_like(mask)), ("foreground", mask)):
-            [expected] = measure_classes(prediction * inside, label * inside, 2, (1.0, 1.0), tuple(MEASURED))
-            found = {measure: float(row[f"{measure}_{region}"]) for measure in MEASURED}
-            assert found == pytest.approx(expected, rel=1e-5, nan_ok=True)
-    assert any(row["hd95_image"] != row["hd95_foreground"] for row in bench.rows())
+        inside = {"image": np.ones_like(mask), "foreground": mask}[row["region"]]
+        metric = METRICS[row["metric"]]
+        [expected] = compute_classes(prediction * inside, label * inside, 2, (1.0, 1.0), [metric])
+        assert float(row["value"]) == pytest.approx(expected[metric.name], rel=1e-5, nan_ok=True)
+    assert len({row["value"] for row in bench.rows()}) > 4  # the regions differ
 
 
 def test_distances_in_3d_are_in_mm(bench):
@@ -146,10 +156,10 @@ def test_distances_in_3d_are_in_mm(bench):
     domain = task.domain("phantom3d-b")(bench.data)
     [found] = [one for one in domain.cases if one.id == case]
     work = rescoring.CaseWork(found, prediction, domain.label_map, 3, len(task.classes), ("hd95",))
-    shapes = rescoring.measure_case(work)
-    assert shapes.error == ""
-    once = [float(row["hd95_image"]) for row in bench.rows(ndim=3) if row["case"] == case]
-    assert [one["hd95_image"] for one in shapes.values] == pytest.approx(
+    result = rescoring.compute_case(work)
+    assert result.error == ""
+    once = [float(row["value"]) for row in bench.rows(ndim=3) if row["case"] == case]
+    assert [values["hd95"] for values in result.values["image"]] == pytest.approx(
         [2 * distance for distance in once], rel=1e-5, nan_ok=True
     )
     assert np.isfinite(once).any()
@@ -170,24 +180,24 @@ def test_two_at_once_do_no_harm(bench):
     for process in processes:
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
-    assert len(bench.rows()) == 4
-    assert "0 cases measured" in bench.rescore().output
+    assert len(bench.cases()) == 4
+    assert "0 cases computed" in bench.rescore().output
 
 
 KILLED = """
 import os, sys
-from ssdg.benchmark.outcomes import rescore
+from ssdg.benchmark.scoring import rescore
 from ssdg.benchmark.cli import main
 
-measure, measured = rescore.measure_case, []
+compute, computed = rescore.compute_case, []
 
 def dying(work):
-    measured.append(work)
-    if len(measured) > {cases}:
+    computed.append(work)
+    if len(computed) > {cases}:
         os._exit(9)
-    return measure(work)
+    return compute(work)
 
-rescore.measure_case, rescore.SAVE_INTERVAL = dying, 0.0
+rescore.compute_case, rescore.SAVE_INTERVAL = dying, 0.0
 main({arguments!r})
 """
 
@@ -200,23 +210,23 @@ def test_a_killed_one_goes_on_where_it_was(bench):
     table = bench("table", bench.suite(), "--metric", "hd95", "--methods", "erm")
     assert "not rescored" in table.output
     again = bench.rescore("--methods", "erm")
-    assert "2 evaluations: 3 cases measured, 3 were there" in again.output
-    assert len(bench.rows()) == 4
+    assert "2 evaluations: 3 cases computed, 3 were there" in again.output
+    assert len(bench.cases()) == 4
 
 
-def test_ctrl_c_keeps_what_was_measured(bench, monkeypatch):
-    measure, measured = rescoring.measure_case, []
+def test_ctrl_c_keeps_what_was_computed(bench, monkeypatch):
+    compute, computed = rescoring.compute_case, []
 
     def interrupted(work):
-        measured.append(work)
-        if len(measured) > 2:
+        computed.append(work)
+        if len(computed) > 2:
             raise KeyboardInterrupt
-        return measure(work)
+        return compute(work)
 
-    monkeypatch.setattr(rescoring, "measure_case", interrupted)
+    monkeypatch.setattr(rescoring, "compute_case", interrupted)
     result = bench.rescore()
     assert (result.exit_code, "give the same command again" in result.output) == (130, True)
-    monkeypatch.setattr(rescoring, "measure_case", measure)
+    monkeypatch.setattr(rescoring, "compute_case", compute)
     assert "2 were there" in bench.rescore().output
 
 
@@ -240,15 +250,15 @@ def test_one_corrupt_prediction_loses_nothing_but_itself(bench):
     broken.write_bytes(whole[: len(whole) // 2])
     result = bench.rescore()
     assert result.exit_code == 1
-    assert "1 could not be measured" in result.output
+    assert "1 could not be computed" in result.output
     assert f"erm s0 on phantom2d-b: case {broken.stem}: " in result.output
     assert str(broken) in result.output
-    assert len(bench.rows()) == 3
-    assert len(bench.rows("randconv")) == 4
+    assert len(bench.cases()) == 3
+    assert len(bench.cases("randconv")) == 4
     assert "not rescored" in bench("table", bench.suite(), "--metric", "nsd", "--methods", "erm").output
     broken.write_bytes(whole)
     result = bench.rescore()
-    assert "1 cases measured" in result.output
+    assert "1 cases computed" in result.output
     assert result.exit_code == 0
 
 
@@ -283,7 +293,7 @@ def test_rows_of_no_case_or_class_are_named(bench, column, value, message):
     path.write_text("\n".join([head, *map(",".join, rows)]) + "\n")
     result = bench.rescore()
     assert (result.exit_code, message in result.output) == (1, True)
-    assert len(bench.rows("randconv")) == 4
+    assert len(bench.cases("randconv")) == 4
 
 
 def test_an_audit_of_what_is_there_is_asked_for(bench):
@@ -294,7 +304,7 @@ def test_an_audit_of_what_is_there_is_asked_for(bench):
     assert bench.rescore("--again").exit_code == 1
 
 
-def test_labels_that_changed_since_are_refused_and_others_are_measured(bench):
+def test_labels_that_changed_since_are_refused_and_others_are_computed(bench):
     label = sorted((bench.data / "phantom2d" / "b" / "label").iterdir())[0]
     array = np.asarray(Image.open(label)).copy()
     array[:5] = array.max()
@@ -302,8 +312,8 @@ def test_labels_that_changed_since_are_refused_and_others_are_measured(bench):
     result = bench.rescore()
     assert result.exit_code == 1
     assert "the files of phantom2d-b have changed since (manifest" in result.output
-    assert not (bench.folder() / "shapes.csv").exists()
-    assert (bench.folder(domain="held-out") / "shapes.csv").exists()
+    assert not (bench.folder() / "metrics").exists()
+    assert (bench.folder(domain="held-out") / "metrics").exists()
 
 
 def test_a_missing_label_is_named(bench):
@@ -315,22 +325,92 @@ def test_a_missing_label_is_named(bench):
     assert label.stem in result.output or "label" in result.output
 
 
-def test_another_definition_is_computed_again(bench):
+def test_a_file_of_another_version_is_left_and_not_read(bench):
     bench.rescore("--methods", "erm")
-    path = bench.folder() / "shapes.csv"
-    path.write_text(path.read_text().replace("nsd:1@1", "nsd:1@2"))
+    path = bench.folder() / "metrics" / "nsd-v2.csv"
+    old = path.rename(path.with_name("nsd-v1.csv"))
+    other = path.with_name("not-a-metric.txt")
+    other.write_text("somebody's")
+    before = {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in path.parent.iterdir()}
+    assert "not rescored" in bench("table", bench.suite(), "--metric", "nsd", "--methods", "erm").output
     result = bench.rescore("--methods", "erm")
-    assert "4 cases measured" in result.output
-    assert {row["definitions"] for row in bench.rows()} == {"cldice:2 hd95:1 nsd:1@1"}
+    assert "4 cases computed" in result.output
+    assert path.read_text() == old.read_text()
+    assert {one: (one.read_bytes(), one.stat().st_mtime_ns) for one in before} == before
 
 
-def test_results_are_read_without_torch(bench):
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_metric_of_an_installed_package_is_added_and_old_values_stay(bench, tmp_path, monkeypatch, jobs):
+    bench.rescore("--methods", "erm")
+    before = bench.files()
+    shown = [bench("table", bench.suite(), "--metric", name, "--methods", "erm").output for name in FROM_MASKS]
+    with installing(tmp_path / "site", monkeypatch) as install:
+        install("acme_metrics", EXAMPLE, {"assd": "ASSD"})
+        result = bench("rescore", bench.suite(), "--jobs", jobs, "--methods", "erm", "--metrics", "assd")
+        assert "2 evaluations: 6 cases computed" in result.output
+        assert {path: bench.files()[path] for path in before} == before
+        assert {path.name for path in bench.files().keys() - before.keys()} == {"assd-v1.csv"}
+        table = json.loads(bench("table", bench.suite(), "--metric", "assd", "--format", "json").output)
+        assert (table["metric"], table["rows"][0]["cells"][0]["state"]) == ("assd", "complete")
+        again = [bench("table", bench.suite(), "--metric", name, "--methods", "erm").output for name in FROM_MASKS]
+        assert again == shown
+        assert "0 cases computed, 6 were there" in bench.rescore("--methods", "erm").output  # by default, all of them
+
+
+def test_an_old_file_is_left_and_only_what_it_lacks_is_computed(bench):
+    bench.rescore("--methods", "erm")
+    old = {}
+    for folder in bench.run_path().glob("evaluations/*"):
+        texts = {}
+        for name, file in FILES.items():
+            with (folder / "metrics" / file).open(newline="") as stream:
+                texts |= {(row["case"], f"{name}_{row['region']}"): row["value"] for row in csv.DictReader(stream)}
+        added = [f"{name}_{region}" for name in FILES for region in ("foreground", "image")]
+        head, *lines = (folder / "cases.csv").read_text().splitlines()
+        lines = [
+            ",".join([line, *(texts[line.split(",")[0], name] for name in added), "cldice:2 hd95:1 nsd:1@1", "abc"])
+            for line in lines
+        ]
+        shutil.rmtree(folder / "metrics")
+        old[folder / "shapes.csv"] = "\n".join([",".join([head, *added, "definitions", "commit"]), *lines]) + "\n"
+        (folder / "shapes.csv").write_text(old[folder / "shapes.csv"])
+    for name, missing in {"hd95": False, "cldice": False, "nsd": True}.items():
+        output = bench("table", bench.suite(), "--metric", name, "--methods", "erm").output
+        assert ("not rescored" in output) == missing
+    assert "6 cases computed" in bench.rescore("--methods", "erm").output
+    assert {path.name for path in bench.files()} == {"nsd-v2.csv"}
+    assert {path: path.read_text() for path in old} == old
+    assert scores(bench, "--metric", "nsd")["state"] == scores(bench, "--metric", "hd95")["state"] == "complete"
+
+
+def test_an_audit_that_is_stopped_loses_nothing_and_one_that_disagrees_drops_the_value(bench, monkeypatch):
+    bench.rescore()
+    compute, computed = rescoring.compute_case, []
+
+    def interrupted(work):
+        computed.append(work)
+        if len(computed) > 5:
+            raise KeyboardInterrupt
+        return compute(work)
+
+    monkeypatch.setattr(rescoring, "compute_case", interrupted)
+    assert bench.rescore("--again").exit_code == 130
+    monkeypatch.setattr(rescoring, "compute_case", compute)
+    assert "0 cases computed, 12 were there" in bench.rescore().output
+    other = sorted((bench.folder() / "predictions").iterdir())[0]
+    Image.fromarray(np.zeros_like(np.asarray(Image.open(other)))).save(other)
+    assert bench.rescore("--again").exit_code == 1
+    assert other.stem not in bench.cases()
+    assert len(bench.cases()) == 3
+
+
+def test_distances_are_computed_without_torch(bench):
     code = (
         "import sys\nfrom ssdg.benchmark.cli import main\n"
         "try: main({!r})\nexcept SystemExit as end: assert not end.code\n"
         "assert not {{'torch', 'monai', 'pandas'}} & set(sys.modules)\n"
     )
-    arguments = bench.arguments("rescore", bench.suite(3), "--jobs", "1")
+    arguments = bench.arguments("rescore", bench.suite(3), "--jobs", "1", "--metrics", "hd95")
     subprocess.run([sys.executable, "-P", "-c", code.format(arguments)], check=True, env=dict(os.environ))
 
 

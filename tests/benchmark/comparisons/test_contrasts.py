@@ -15,7 +15,7 @@ from ssdg.benchmark.comparisons.contrasts import (
     stratum_headings,
 )
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.scoring.metrics import MEASURES
+from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.statistics import compare, holm
 from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
 
@@ -140,7 +140,7 @@ def test_a_row_that_misses_what_is_hard_neither_ranks_nor_gains_by_it(tmp_path):
     near, far = ([2.0, np.nan], [2.0, 9.0]), ([3.0, 8.0], [3.0, 8.0])
     suite = replace(SUITE, columns=(LESAV,), rows=(ERM, RAS4DG, FEDDG), seeds=(0,))
     rows = {"erm": far, "ras4dg": near, "feddg": ([3.0, 9.0], [3.0, 9.0])}
-    hd95 = MEASURES["hd95"]
+    hd95 = METRICS["hd95"]
     found = MadeResults(suite, {(row, LESAV): tissues(*values) for row, values in rows.items()})
     headings = overall_headings(found, hd95)
     (ranking,) = rank_rows(found, headings, hd95)
@@ -151,7 +151,7 @@ def test_a_row_that_misses_what_is_hard_neither_ranks_nor_gains_by_it(tmp_path):
     misses, *explained = pairing_notes(found, headings, hd95)
     assert misses == "Misses on LES-AV, which HD95 leaves out: w/o SSDG 0, RAS4DG 1, FedDG 0"
     assert ["NSD counts a miss as 0" in explained[0], "means differ" in explained[1]] == [True, True]
-    assert pairing_notes(found, headings, MEASURES["nsd"]) == explained[1:]
+    assert pairing_notes(found, headings, METRICS["nsd"]) == explained[1:]
 
 
 def test_rows_are_found_by_id_or_by_the_method_of_one():

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.scoring.case_file import read_cases
-from ssdg.benchmark.scoring.shape_file import add_values, write_shapes
+from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, HELD_OUT, to_csv
@@ -24,6 +24,7 @@ from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
 from ...conftest import TINY
+from ..metric_values import write_values
 from ..stored import write_run
 
 FILES = {"cases.csv", "runs.csv", "table.csv", "table.md", "table.tex", "report.html", "provenance.json"}
@@ -126,11 +127,9 @@ def rescore(results):
     rng = np.random.default_rng(6)
     for run in scan(results)[0]:
         for one in run.evaluations:
-            lines = read_cases(one, "image").lines
+            lines = read_cases(one).lines
             values = [rng.uniform(0, 30, 2) if rng.random() > 0.2 else (math.nan, math.nan) for _ in lines]
-            named = [dict(zip(("hd95_foreground", "hd95_image"), pair, strict=True)) for pair in values]
-            added = [add_values({}, ["hd95"], pair, "bbb2222") for pair in named]
-            write_shapes(one.path, dict(zip(lines, added, strict=True)))
+            write_values(one, METRICS["hd95"], [tuple(map(float, pair)) for pair in values], "bbb2222")
 
 
 @pytest.fixture(scope="module")

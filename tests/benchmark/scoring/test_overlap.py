@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ssdg.benchmark.scoring.overlap import Counts, count, dice
+from ssdg.benchmark.scoring.metrics import DSC
+from ssdg.benchmark.scoring.overlap import Counts, count
 
 FIELDS = ("tp", "fp", "fn", "tp_outside", "fp_outside", "fn_outside")
 CLASSES = 3
+
+dice = DSC.of_counts
 
 
 def brute_force(prediction, label, classes, foreground):

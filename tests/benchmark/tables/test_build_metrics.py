@@ -6,52 +6,34 @@ import json
 import re
 from dataclasses import replace
 
-import numpy as np
-import pytest
-
 from ssdg.benchmark.comparisons.conventions import build_conventions
 from ssdg.benchmark.comparisons.conventions_text import render_conventions
-from ssdg.benchmark.errors import NotRescored, UsageError
-from ssdg.benchmark.outcomes.results import EvaluationFiles
-from ssdg.benchmark.outcomes.scores import metric_of
-from ssdg.benchmark.scoring.case_file import read_cases
-from ssdg.benchmark.scoring.metrics import MEASURES
-from ssdg.benchmark.scoring.shape_file import ADDED_COLUMNS, add_values, current_values, write_shapes
+from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.storage.run_folder import CASE_COLUMNS
 from ssdg.benchmark.suites.suite import Choice, Row
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
 
-from ..stored import INVENTORY, cases, results_of, stored_evaluation, write_run
+from ..metric_values import write_values
+from ..stored import INVENTORY, cases, results_of, write_run
 from .test_build import ERM, FETAL, LESAV, RAS4DG, SMALL, shown
 
 FEDDG = Row(id="feddg", method="feddg", label="FedDG")
-HD95, NSD, SENSITIVITY = MEASURES["hd95"], MEASURES["nsd"], MEASURES["sensitivity"]
+HD95, NSD, SENSITIVITY = METRICS["hd95"], METRICS["nsd"], METRICS["sensitivity"]
 NAN = float("nan")
 
 
-def measure_all(root, measure, values):
-    """Write ``shapes.csv`` beside every evaluation of a results folder; ``values(row, seed)`` has one a case."""
+def write_metric(root, metric, values):
+    """Write a metric of every evaluation of a results folder; ``values(row, seed)`` has one a case."""
     for run in scan(root)[0]:
         for evaluation in run.evaluations:
-            lines = read_cases(evaluation).lines
             found = values(run.spec.request.method, run.spec.request.seed)
             if found is not None:
-                columns = [f"{measure.name}_{region}" for region in ("foreground", "image")]
-                rows = [add_values({}, [measure.name], dict.fromkeys(columns, value), "def5678") for value in found]
-                write_shapes(evaluation.path, dict(zip(lines, rows, strict=True)))
+                write_values(evaluation, metric, found)
 
 
-def table_of(root, measure, suite=SMALL, **options):
-    return build_table(results_of(root, suite), TableOptions(measure=measure, **options))
-
-
-def mask_scores(evaluation, metric, region, rule):
-    """Return a metric of masks of one evaluation, (cases, classes)."""
-    file = read_cases(evaluation)
-    values = file.layout.arranged(EvaluationFiles().metric(evaluation, file, metric, region))
-    return metric_of(file.layout.arranged(file.counts)[None], metric, region, rule, values[None])[0][0]
+def table_of(root, metric, suite=SMALL, **options):
+    return build_table(results_of(root, suite), TableOptions(metric=metric, **options))
 
 
 def fill(root, *dice, suite=SMALL):
@@ -69,7 +51,7 @@ def test_the_lowest_distance_is_the_best_and_named_with_its_unit(tmp_path):
     suite = replace(SMALL, published="table1")
     fill(tmp_path, *[0.5] * 12)
     base = {"erm": 3.0, "ras4dg": 8.0}
-    measure_all(tmp_path, HD95, lambda row, seed: [base[row] + seed + case % 3 for case in range(12)])
+    write_metric(tmp_path, HD95, lambda row, seed: [base[row] + seed + case % 3 for case in range(12)])
     table = table_of(tmp_path, HD95, suite)
     assert shown(table) == {"w/o SSDG": ["**4.50 ± 0.71**"], "RAS4DG": ["9.50 ± 0.71"]}  # nothing published beside it
     text = render(table, "markdown")
@@ -84,14 +66,14 @@ def test_the_lowest_distance_is_the_best_and_named_with_its_unit(tmp_path):
 
 def test_units_and_counts_are_in_what_programs_read(tmp_path):
     fill(tmp_path, 0.5, 0.0)
-    measure_all(tmp_path, HD95, lambda row, seed: (DISTANCES[row, seed][0], NAN))
+    write_metric(tmp_path, HD95, lambda row, seed: (DISTANCES[row, seed][0], NAN))
     [first, _] = csv.DictReader(io.StringIO(render(table_of(tmp_path, HD95), "csv")))
     assert (first["metric"], first["unit"], first["ours_mean"]) == ("hd95", "px", "2.5")
     assert (first["undefined"], first["missed"], first["published_mean"]) == ("1", "1", "")
     data = json.loads(render(table_of(tmp_path, HD95), "json"))
     assert (data["metric"], data["better"]) == ("hd95", "lower")
     assert data["rows"][0]["cells"][0]["per_seed"] == [2.0, 3.0]
-    dice = next(csv.DictReader(io.StringIO(render(table_of(tmp_path, MEASURES["dsc"]), "csv"))))
+    dice = next(csv.DictReader(io.StringIO(render(table_of(tmp_path, METRICS["dsc"]), "csv"))))
     assert (dice["metric"], dice["unit"], dice["ours_mean"], dice["missed"]) == ("dsc", "%", "25", "1")
 
 
@@ -116,7 +98,7 @@ def test_misses_are_printed_and_no_way_to_win(tmp_path):
     fill(tmp_path, 0.5, 0.5, suite=replace(SMALL, rows=(ERM,)))
     fill(tmp_path, 0.5, 0.0, suite=replace(SMALL, rows=(RAS4DG,)))
     near = {"erm": (8.0, 9.0), "ras4dg": (1.0, NAN)}
-    measure_all(tmp_path, HD95, lambda row, _: near[row])
+    write_metric(tmp_path, HD95, lambda row, _: near[row])
     table = table_of(tmp_path, HD95)
     assert shown(table) == {"w/o SSDG": ["**8.50 ± 0.00**"], "RAS4DG": ["1.00 ± 0.00 (1 miss)"]}
     assert any(sentence.startswith("Misses, classes that a case's label has") for sentence in table.caption)
@@ -127,14 +109,14 @@ def test_misses_are_beside_every_mean_of_a_convention_and_no_way_to_a_rank(tmp_p
     fill(tmp_path, 0.5, 0.5, suite=replace(SMALL, rows=(ERM,)))
     fill(tmp_path, 0.5, 0.0, suite=replace(SMALL, rows=(RAS4DG,)))
     near = {"erm": (8.0, 9.0), "ras4dg": (1.0, NAN), "feddg": (7.0, 7.0)}
-    measure_all(tmp_path, HD95, lambda row, _: near[row])
+    write_metric(tmp_path, HD95, lambda row, _: near[row])
     suite = replace(SMALL, rows=(ERM, RAS4DG))
     text = render_conventions(build_conventions(results_of(tmp_path, suite), HD95), "markdown")
     assert re.search(r"RAS4DG +\| 1.00 \(1 miss\) +\|", text)
     assert re.search(r"w/o SSDG +\| 8.50 +\|", text)  # alone, it has no rank
     assert "and have the fewest misses, which are not in the mean" in text
     fill(tmp_path, 0.5, 0.5, suite=replace(SMALL, rows=(FEDDG,)))
-    measure_all(tmp_path, HD95, lambda row, _: near[row])
+    write_metric(tmp_path, HD95, lambda row, _: near[row])
     suite = replace(suite, rows=(*suite.rows, FEDDG))
     data = json.loads(render_conventions(build_conventions(results_of(tmp_path, suite), HD95), "json"))
     rows = data["targets"][0]["conventions"][0]["rows"]
@@ -145,27 +127,9 @@ def test_misses_are_beside_every_mean_of_a_convention_and_no_way_to_a_rank(tmp_p
     ]
 
 
-def test_a_file_that_cannot_be_opened_is_named(tmp_path):
-    fill(tmp_path, 0.5)
-    measure_all(tmp_path, HD95, lambda row, seed: (1.0,))
-    path = next(tmp_path.rglob("shapes.csv"))
-    path.unlink()
-    path.mkdir()
-    with pytest.raises(UsageError, match=r"shapes\.csv cannot be read: Is a directory"):
-        table_of(tmp_path, HD95)
-
-
-def test_what_is_no_number_is_computed_again(tmp_path):
-    evaluation = stored_evaluation(tmp_path, [dict.fromkeys(CASE_COLUMNS, 1)])
-    [line] = read_cases(evaluation).lines
-    row = add_values({}, ["hd95"], {"hd95_image": 1.0}, "abc")
-    write_shapes(tmp_path, {line: {**row, "hd95_image": "1.x"}})
-    assert current_values(tmp_path, [line])[line]["definitions"] == ""
-
-
 def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):
     fill(tmp_path, 0.0, 0.0)
-    measure_all(tmp_path, HD95, lambda *_: (NAN, NAN))
+    write_metric(tmp_path, HD95, lambda *_: (NAN, NAN))
     table = table_of(tmp_path, HD95)
     assert shown(table) == {row: ["nothing predicted (2 misses)"] for row in ("w/o SSDG", "RAS4DG")}
     assert {entry.cell.state for row in table.rows for entry in row.entries} == {"undefined"}
@@ -174,13 +138,13 @@ def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):
 
 def test_a_seed_that_predicts_nothing_makes_the_cell_partial(tmp_path):
     fill(tmp_path, 0.0, 0.0)
-    measure_all(tmp_path, HD95, lambda _, seed: (NAN, 4.0) if seed else (NAN, NAN))
+    write_metric(tmp_path, HD95, lambda _, seed: (NAN, 4.0) if seed else (NAN, NAN))
     assert shown(table_of(tmp_path, HD95))["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
 
 
 def test_misses_score_0_where_that_is_defined(tmp_path):
     fill(tmp_path, 0.5, 0.0)
-    measure_all(tmp_path, NSD, lambda *_: (0.5, 0.0))
+    write_metric(tmp_path, NSD, lambda *_: (0.5, 0.0))
     assert shown(table_of(tmp_path, NSD))["RAS4DG"] == ["**25.00 ± 0.00**"]
     assert shown(table_of(tmp_path, SENSITIVITY))["RAS4DG"] == ["**25.00 ± 0.00**"]
 
@@ -192,59 +156,7 @@ def test_what_was_not_computed_is_named_with_the_way_out(tmp_path):
     assert table.missing == tuple(f"{row} on LES-AV: 0 of 2 seeds (not rescored)" for row in ("w/o SSDG", "RAS4DG"))
     way_out = "bench rescore small --metrics hd95 does so from the stored predictions."
     assert table.caption[-1] == f"Note: HD95 is not computed yet for any evaluation: {way_out}"
-    measure_all(tmp_path, HD95, lambda row, seed: None if (row, seed) == ("erm", 1) else DISTANCES[row, seed])
+    write_metric(tmp_path, HD95, lambda row, seed: None if (row, seed) == ("erm", 1) else DISTANCES[row, seed])
     table = table_of(tmp_path, HD95)
     assert shown(table) == {"w/o SSDG": ["3.00 (1/2 seeds)"], "RAS4DG": ["7.50 ± 2.12"]}
     assert table.caption[-1] == f"Note: HD95 is not computed yet for w/o SSDG on LES-AV (seed 1): {way_out}"
-
-
-ROW = {"case": "a, b", "stratum": "all", "class_index": 1, "class_name": 'the "thing"'}
-
-
-def test_the_empty_rule_applies_to_shapes_of_classes_that_a_label_lacks(tmp_path):
-    absent = {**dict.fromkeys(CASE_COLUMNS[4:], 0), "fp": 9}
-    evaluation = stored_evaluation(tmp_path, [{**ROW, **absent}])
-    values = {"nsd_image": NAN, "hd95_image": NAN}
-    [line] = read_cases(evaluation).lines
-    write_shapes(tmp_path, {line: add_values({}, ["nsd", "hd95"], values, "c")})
-    found = [mask_scores(evaluation, NSD, "image", rule).item() for rule in ("skip", "one", "zero-fp")]
-    np.testing.assert_array_equal(found, [NAN, 0.0, 0.0])
-    found = [mask_scores(evaluation, HD95, "image", rule).item() for rule in ("skip", "one", "zero-fp")]
-    np.testing.assert_array_equal(found, [NAN] * 3)
-    with pytest.raises(NotRescored):  # the whole image was measured, the foreground was not
-        mask_scores(evaluation, HD95, "foreground", "one")
-
-
-@pytest.mark.parametrize(
-    "spoil",
-    [
-        lambda text: text.replace("hd95:1", "hd95:0"),
-        lambda text: text.replace("definitions", "definition"),
-        lambda text: text.replace(",500,", ",501,"),  # the counts have changed since
-        lambda text: text[: text.rindex(",")],
-        lambda text: text.replace(",2.5,", ",2.x,"),
-        lambda _: "",
-    ],
-)
-def test_values_of_another_definition_or_of_other_counts_are_not_taken(tmp_path, spoil):
-    evaluation = stored_evaluation(tmp_path, [{**ROW, **dict.fromkeys(CASE_COLUMNS[4:], 500)}])
-    [line] = read_cases(evaluation).lines
-    write_shapes(tmp_path, {line: add_values({}, ["hd95"], {"hd95_image": 2.5}, "abc+changes")})
-    assert mask_scores(evaluation, HD95, "image", "one").item() == 2.5
-    path = tmp_path / "shapes.csv"
-    path.write_text(spoil(path.read_text()))
-    with pytest.raises(NotRescored, match="has no HD95: `bench rescore SUITE` computes it"):
-        mask_scores(evaluation, HD95, "image", "one")
-
-
-def test_measures_are_added_to_what_is_there_and_old_ones_are_dropped(tmp_path):
-    row = add_values({}, ["hd95"], {"hd95_image": 2.5}, "old")
-    row = add_values(row, ["nsd"], {"nsd_image": 0.25}, "new")
-    write_shapes(tmp_path, {"line": row})
-    there = dict.fromkeys(ADDED_COLUMNS, "")
-    found = {"hd95_image": "2.5", "nsd_image": "0.25", "definitions": "hd95:1 nsd:1@1", "commit": "new"}
-    assert current_values(tmp_path, ["line", "other"]) == {"line": there | found}
-    path = tmp_path / "shapes.csv"
-    path.write_text(path.read_text().replace("nsd:1@1", "nsd:1@2"))
-    found |= {"nsd_image": "", "definitions": "hd95:1"}
-    assert current_values(tmp_path, ["line"]) == {"line": there | found}

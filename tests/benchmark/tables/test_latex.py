@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.scoring.metrics import MEASURES
+from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Choice, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
@@ -104,7 +104,7 @@ def test_table1_fits_a_page_beside_the_published_numbers(pages, tmp_path, seeds)
 def test_table1_of_another_measure(pages, tmp_path):
     suite = load_suite("table1")
     fill(tmp_path, suite, (0, 1, 2))
-    latex = latex_of(tmp_path, suite, measure=MEASURES["sensitivity"])
+    latex = latex_of(tmp_path, suite, metric=METRICS["sensitivity"])
     pages(latex)
     assert r"\label{tab:table1-sensitivity}" in latex
 

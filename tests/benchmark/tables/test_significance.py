@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.outcomes.paired_scores import pair
-from ssdg.benchmark.scoring.metrics import DSC, MEASURES
+from ssdg.benchmark.scoring.metrics import DSC, METRICS
 from ssdg.benchmark.statistics import holm, mean_difference
 from ssdg.benchmark.suites.suite import Column, Inventory, Row, Suite
 from ssdg.benchmark.tables.build import Heading
@@ -20,15 +20,15 @@ def rows(*ids, **settings):
     return [Row(id=name, method=name, label=name, **settings) for name in ids]
 
 
-def best(rows, scores, headings=(HERE,), seeds=1, measure=DSC):
+def best(rows, scores, headings=(HERE,), seeds=1, metric=DSC):
     """Return the tied best sets; ``scores[row id]`` holds the scores of each heading."""
     columns = tuple(dict.fromkeys(heading.column for heading in headings))
     suite = Suite(name="made", title="Made", columns=columns, rows=tuple(rows), seeds=tuple(range(seeds)))
     made = {(r.id, h.column): scores[r.id][position] for r in rows for position, h in enumerate(headings)}
     methods = {row.method: INVENTORY.methods["cutmix" if row.setting == "uda" else "erm"] for row in rows}
     results = MadeResults(suite, made, Inventory(methods, INVENTORY.tasks))
-    cells = [[results.cell(row, h.column, h.group, h.average, measure) for h in headings] for row in rows]
-    return best_sets(results, headings, cells, measure)
+    cells = [[results.cell(row, h.column, h.group, h.average, metric) for h in headings] for row in rows]
+    return best_sets(results, headings, cells, metric)
 
 
 def spread(mean, offsets=(0.0, 0.01, -0.01, 0.02, -0.02)):
@@ -90,13 +90,13 @@ def test_rows_that_saw_the_target_and_partial_cells_do_not_compete():
 
 def test_the_lowest_distance_wins_among_rows_with_the_fewest_misses():
     nan = np.nan
-    hd95 = MEASURES["hd95"]
+    hd95 = METRICS["hd95"]
     scores = {
         "short": [row_scores([2.0, 2.5, 2.2, 2.1])],
         "long": [row_scores([9.0, 9.5, 9.1, 9.4])],
         "misses": [row_scores([1.0, nan, 1.1, 1.2], missed=[False, True, False, False])],
     }
-    found = best(rows("long", "short", "misses"), scores, measure=hd95)
+    found = best(rows("long", "short", "misses"), scores, metric=hd95)
     assert found.rows == ({"short"},)
     assert "and have the fewest misses" in found.rule
 

@@ -1,7 +1,7 @@
-"""One case for `bench rescore`, in a process of its own: its prediction against its label, counted and measured."""
+"""One case for `bench rescore`, in a process of its own: its prediction against its label, counts and metrics."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from ssdg.datasets.base import Case, DataError
 
 from ..data.decode import read_volume
 from ..data.images import NativeImage, read_label, read_mask, read_prediction
+from .metrics import find_metric
 from .overlap import Counts, count
-from .shapes import measure_classes
+from .shapes import compute_classes
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,27 +27,27 @@ class CaseWork:
     label_map: Mapping[int, int]
     ndim: int
     classes: int
-    names: tuple[str, ...]  # of measures
+    names: tuple[str, ...]  # of metrics from masks
 
 
 @dataclass(frozen=True, slots=True)
-class CaseShapes:
-    """What was found, one entry a foreground class; or why nothing was."""
+class CaseValues:
+    """The results of a case, an entry for each foreground class; or why there are none."""
 
     counts: tuple[tuple[int, ...], ...] = ()  # as in cases.csv
-    values: tuple[Mapping[str, float], ...] = ()  # by column of shapes.csv
+    values: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)  # region -> class -> metric
     error: str = ""
 
 
-def measure_case(work: CaseWork) -> CaseShapes:
-    """Return the counts and measures of a case; files that cannot be used are told, not raised."""
+def compute_case(work: CaseWork) -> CaseValues:
+    """Return the counts and metrics of a case; files that cannot be used are told, not raised."""
     try:
-        return _measure(work)
+        return _compute(work)
     except (DataError, OSError, ValueError) as error:
-        return CaseShapes(error=f"case {work.case.id}: {error}")
+        return CaseValues(error=f"case {work.case.id}: {error}")
 
 
-def _measure(work: CaseWork) -> CaseShapes:
+def _compute(work: CaseWork) -> CaseValues:
     if work.case.label is None:
         raise DataError(f"{work.case.image} has no label")
     like = _as_image(work.prediction, work.ndim)
@@ -54,18 +55,15 @@ def _measure(work: CaseWork) -> CaseShapes:
     label = read_label(work.case.label, work.label_map, like)
     foreground = read_mask(work.case.foreground, like) if work.case.foreground is not None else None
     counts = count(prediction, label, work.classes, foreground)
+    metrics = [find_metric(name) for name in work.names]
 
-    def measured(where: Any) -> list[dict[str, float]]:
-        return measure_classes(prediction * where, label * where, work.classes, like.spacing, work.names)
+    def inside(region: Any) -> tuple[dict[str, float], ...]:
+        return tuple(compute_classes(prediction * region, label * region, work.classes, like.spacing, metrics))
 
-    regions = {"image": measured(np.uint8(1))}
+    values = {"image": inside(np.uint8(1))}
     if work.ndim == 2:
-        regions["foreground"] = regions["image"] if foreground is None else measured(foreground)
-    values = tuple(
-        {f"{name}_{region}": value for region, found in regions.items() for name, value in found[index].items()}
-        for index in range(work.classes - 1)
-    )
-    return CaseShapes(_by_class(counts), values)
+        values["foreground"] = values["image"] if foreground is None else inside(foreground)
+    return CaseValues(_by_class(counts), values)
 
 
 def _as_image(path: Path, ndim: int) -> NativeImage:

@@ -1,0 +1,145 @@
+"""Metric files: one version of a metric for an evaluation, in ``metrics/<name>-v<version>.csv`` beside ``cases.csv``.
+
+A row is a case, class and region. ``counts`` are the six of its row in ``cases.csv``: where these have changed since,
+the value is of another prediction and not taken. ``nan`` is not defined; a row that is not there was not computed.
+
+Before there were metric files, all metrics shared one ``shapes.csv``. Its values count for a metric without a file of
+its own, if its ``definitions`` name the metric's version. Files are read by the names of their columns, and nobody
+writes or removes a file that is not of the metric and version in hand.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import NotRescored, UsageError
+from ..storage.files import write_text
+from ..storage.run_folder import to_csv
+from .case_file import COUNTS, CaseFile, RowKey
+from .metrics import REGIONS, Metric, mask_metrics
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+FOLDER, OLD_FILE = "metrics", "shapes.csv"
+
+COLUMNS = ("case", "class_index", "class_name", "region", "value", "counts", "commit")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A value and the commit whose code computed it."""
+
+    value: float
+    commit: str
+
+
+Entries: TypeAlias = Mapping[tuple[RowKey, str], Stored]
+"""Values by row of ``cases.csv`` and region."""
+
+
+def mask_values(folder: Path, cases: CaseFile, metric: Metric, region: str) -> "NDArray[np.float64]":
+    """Return a metric from masks of each row of an evaluation's ``cases.csv``, (rows,); NaN where it is not defined.
+
+    Raises:
+        NotRescored: a row has no value of the metric's present version.
+        UsageError: a file that cannot be opened.
+    """
+    import numpy as np
+
+    entries = read_entries(folder, metric)
+    try:
+        return np.array([entries[row, region].value for row in cases.row_keys()])
+    except KeyError:
+        message = f"{folder} has no {metric.short}: `bench rescore SUITE` computes it from the predictions"
+        raise NotRescored(message) from None
+
+
+def stored_values(folder: Path, cases: CaseFile, region: str) -> dict[str, list[float | None]]:
+    """Return each metric from masks that has any value in a region, by row of ``cases.csv``; None: not computed."""
+    stored: dict[str, list[float | None]] = {}
+    for name, metric in mask_metrics().items() if has_any(folder) else ():
+        entries = read_entries(folder, metric)
+        found = [entries.get((row, region)) for row in cases.row_keys()]
+        if any(found):
+            stored[name] = [None if entry is None else entry.value for entry in found]
+    return stored
+
+
+def stored_commits(folder: Path, cases: CaseFile) -> set[str]:
+    """Return the commits that computed the values of an evaluation's metrics from masks."""
+    rows = set(cases.row_keys())
+    return {
+        entry.commit
+        for metric in (mask_metrics().values() if has_any(folder) else ())
+        for (row, _), entry in read_entries(folder, metric).items()
+        if row in rows
+    }
+
+
+def has_any(folder: Path) -> bool:
+    """Tell whether an evaluation was ever rescored; opens no file."""
+    return (folder / FOLDER).is_dir() or (folder / OLD_FILE).exists()
+
+
+def read_entries(folder: Path, metric: Metric) -> dict[tuple[RowKey, str], Stored]:
+    """Return the values of a metric's present version, whatever ``cases.csv`` says now; damaged rows are left out.
+
+    Raises:
+        UsageError: a file that cannot be opened.
+    """
+    own = path_of(folder, metric)
+    texts = _own_texts(own) if own.exists() else _old_texts(folder / OLD_FILE, metric)
+    entries = {}
+    for row, region, value, commit in texts:
+        try:
+            entries[row, region] = Stored(float(value), commit)
+        except ValueError:
+            continue
+    return entries
+
+
+def write_entries(folder: Path, metric: Metric, rows: Sequence[RowKey], entries: Entries) -> None:
+    """Write the file of a metric, atomically: its values in the order of the rows of ``cases.csv``."""
+    lines = [
+        (*row[:3], region, entry.value, row[3], entry.commit)
+        for row in rows
+        for region in REGIONS
+        if (entry := entries.get((row, region))) is not None
+    ]
+    write_text(path_of(folder, metric), to_csv(COLUMNS, [dict(zip(COLUMNS, line, strict=True)) for line in lines]))
+
+
+def path_of(folder: Path, metric: Metric) -> Path:
+    """Return the file of a metric's present version in an evaluation's folder."""
+    return folder / FOLDER / f"{metric.name}-v{metric.version}.csv"
+
+
+def _own_texts(path: Path) -> Iterator[tuple[RowKey, str, str, str]]:
+    for row in _rows(path, COLUMNS):
+        key = row["case"], row["class_index"], row["class_name"], row["counts"]
+        yield key, row["region"], row["value"], row["commit"]
+
+
+def _old_texts(path: Path, metric: Metric) -> Iterator[tuple[RowKey, str, str, str]]:
+    for row in _rows(path, ("case", "class_index", "class_name", *COUNTS, "definitions", "commit")):
+        if metric.token in row["definitions"].split():
+            key = row["case"], row["class_index"], row["class_name"], " ".join(row[name] for name in COUNTS)
+            for region in REGIONS:
+                yield key, region, row.get(f"{metric.name}_{region}", ""), row["commit"]
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Return the whole rows of a file that has these columns, perhaps among others; none of a damaged one."""
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            reader = csv.DictReader(stream)
+            rows = list(reader) if set(columns) <= set(reader.fieldnames or ()) else []
+    except (FileNotFoundError, UnicodeDecodeError, csv.Error):
+        return []
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror or error}") from None
+    return [row for row in rows if None not in row and None not in row.values()]
