@@ -132,7 +132,7 @@ def either(request):
 
 
 def test_every_part_is_there(page, volume_page):
-    shared = ["table", "differences", "ranks", "cases", "learning", "cost", "worst", "measures", "missing"]
+    shared = ["table", "differences", "ranks", "cases", "learning", "cost", "worst", "metrics", "missing"]
     assert page.sections == [*shared, "provenance"]
     assert volume_page.sections == [*shared[:4], "classes", *shared[4:], "provenance"]
     links = [one.attributes["href"] for one in page.root.find_all("nav")[0].find_all("a")]
@@ -208,8 +208,8 @@ def test_the_numbers_are_those_of_the_table(pictures, page):
 def test_other_measures_have_tables_of_their_own(pictures, page):
     bench, suite = pictures
     table = json.loads(bench("table", str(suite), "--format", "json", "--metric", "precision").output)
-    [place] = [i for i, one in enumerate(page.section("measures").find_all("h3")) if "Precision" in one.text]
-    shown = page.rows("measures", place)["FreeSDG"][1].attributes["data-value"]
+    [place] = [i for i, one in enumerate(page.section("metrics").find_all("h3")) if "Precision" in one.text]
+    shown = page.rows("metrics", place)["FreeSDG"][1].attributes["data-value"]
     [row] = [row for row in table["rows"] if row["row"] == "freesdg"]
     assert shown == f"{row['cells'][0]['ours_mean']:.4f}"
 
@@ -361,7 +361,7 @@ def test_measures_of_shapes_say_their_unit_once(pictures, tmp_path):
     copied = Bench(bench.data, tmp_path / "copied")
     copied("rescore", str(suite), "--metrics", "hd95", "--jobs", "1", "--methods", "erm")
     made = page_of((copied, suite), tmp_path / "report.html", "--no-images", "--methods", "erm")
-    [found] = [one for one in made.section("measures").find_all("div") if one.text.strip().startswith("HD95")]
+    [found] = [one for one in made.section("metrics").find_all("div") if one.text.strip().startswith("HD95")]
     assert [one.text for one in found.find_all("thead")[0].find_all("th")][2:] == ["camera b (px)", "camera c (px)"]
 
 
