@@ -150,11 +150,11 @@ def _prepared(task: Task, given: dict[str, Any]) -> Sequence[Any]:
     with observer(task.name) as watcher:
         for name in given["domains"] or (task.source, *task.targets):
             try:
-                one = find_domain(task, name, shelf, watcher.say)
+                one = find_domain(task, name, shelf, watcher.log)
             except DataError as error:
                 if given["domains"]:
                     raise
-                watcher.say(f"{name} is left out: {str(error).splitlines()[0]}")
+                watcher.log(f"{name} is left out: {str(error).splitlines()[0]}")
                 continue
             found.append(prepare_domain(one.domain, task, config, one.manifest.digest, cache, watcher.preparing))
     if not found:

@@ -33,9 +33,9 @@ def rescore(jobs: int | None, again: bool, **given: Any) -> None:
 
     Other conventions need no rescoring: see `bench table --help`.
     """
+    from .. import environment
     from ..data.run_data import Shelf
     from ..outcomes.rescore import Rescorer, find_subjects, workers
-    from ..storage import environment
     from ..training.progress import observer
 
     check_names("measure of shapes", given["metrics"] or (), list(SHAPES))

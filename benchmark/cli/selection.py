@@ -14,7 +14,7 @@ from ..spec import PROTOCOLS
 from ..storage.results_reader import StoredRun, scan
 from ..suites.suite import Choice, Inventory, Suite, check_column
 from ..suites.suite_file import load_suite
-from ..training.runtime import Place
+from ..training.runtime import Runtime
 from . import options
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -118,9 +118,9 @@ class Selection:
         ]
         return survey(self.suite.requests(self.choice, self.inventory), current)
 
-    def work(self, place: Place | None = None) -> list[Work]:
+    def work(self, place: Runtime | None = None) -> list[Work]:
         """Return the planned runs with their jobs; without a place, only to look at them."""
-        place = place or Place(data_root=Path(), results_root=self.results_root)
+        place = place or Runtime(data_root=Path(), results_root=self.results_root)
         return [Work(item, self.jobs_folder, place, self.task_files, self.plugins) for item in self.survey()]
 
     @property

@@ -1,4 +1,4 @@
-"""Verbs that look at a suite's runs: ``bench status`` and ``bench logs``."""
+"""Commands that show a suite's runs: ``bench status`` and ``bench logs``."""
 
 import json
 import sys
@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
+from .. import environment
 from ..errors import FAILED, INCOMPLETE, UsageError
-from ..launching.local import last_lines
-from ..launching.slurm.queue import Waiting, read_queue, require_slurm
-from ..launching.slurm.submissions import Ticket, read_tickets
+from ..launching.job_file import last_lines
+from ..launching.registry import find_scheduler
+from ..launching.scheduler import QueuedJob, Ticket
+from ..launching.submissions import read_tickets
 from ..outcomes.estimate import read_history
 from ..outcomes.plan import Item, Work, tally
-from ..storage import environment
 from ..storage.attempts import Start, last_start
 from ..storage.results_reader import scan
 from ..storage.run_folder import row_name
@@ -28,20 +29,20 @@ TAIL = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What is known of one run."""
+class RunStatus:
+    """A planned run: what is stored of it, and its place in a queue."""
 
     work: Work
     log: Path | None = None
     start: Start | None = None
     ticket: Ticket | None = None
-    waiting: Waiting | None = None  # in Slurm's queue
+    queued: QueuedJob | None = None  # in the scheduler's queue
     over: bool = False  # submitted, no longer in the queue, and not done
     cancelled: bool = False
 
     @property
     def item(self) -> Item:
-        """The run, as planned and as found."""
+        """The run, as planned and as stored."""
         return self.work.item
 
     @property
@@ -51,7 +52,7 @@ class Line:
 
     @property
     def progress(self) -> str:
-        """How far its training is, as "12/60 epochs"; "" where that is not known, or no longer of interest."""
+        """Epochs so far, as "12/60 epochs"; "" before the first and once it is trained."""
         run = self.item.run
         if run is None or self.item.trained:
             return ""
@@ -60,61 +61,57 @@ class Line:
 
     @property
     def notes(self) -> list[str]:
-        """Everything beside the states, in words."""
+        """Progress, place in the queue and warnings, in words."""
         notes = [self.progress] if self.progress else []
-        if self.ticket is not None and self.waiting is not None:
-            notes.append(f"Slurm {self.ticket.slurm} {self.waiting.described}")
+        if self.ticket is not None and self.queued is not None:
+            notes.append(f"{self.ticket.scheduler} {self.ticket.job_id} {self.queued.described}")
         if self.cancelled:
             notes.append("cancelled")
         elif self.ticket is not None and self.over:
-            notes.append(f"Slurm {self.ticket.slurm} is over: `bench sweep` submits it again")
+            notes.append(f"{self.ticket.scheduler} {self.ticket.job_id} is over: `bench sweep` submits it again")
         if self.start is not None and self.code_changed:
             notes.append(f"code changed since {self.start.commit or self.start.code}")
         return notes
 
 
 class Overview:
-    """A suite's runs, with what Slurm says of them.
-
-    Args:
-        selection: the suite, and the part of it that is meant.
-    """
+    """The states of a suite's runs, and of their jobs in the schedulers' queues."""
 
     def __init__(self, selection: Selection) -> None:
-        self.remark = ""  # why Slurm could not be asked
+        self.remarks: list[str] = []  # why a scheduler could not be asked
         self.tickets = read_tickets(selection.jobs_folder)
-        self.queue = self._queue() if self.tickets else None
+        self.queues = {name: self._queue(name) for name in {t.scheduler for t in self.tickets.values()}}
         self.lines = [self._line(work) for work in selection.work()]
 
-    def _queue(self) -> Mapping[str, Waiting] | None:
-        """Return what is in Slurm's queue; None where it does not tell, and then a remark says why."""
+    def _queue(self, scheduler: str) -> Mapping[str, QueuedJob] | None:
+        """Return a scheduler's queue; None where it does not answer, with a remark why."""
         try:
-            require_slurm()
-            return read_queue()
+            return find_scheduler(scheduler).queue()
         except UsageError as error:
-            self.remark = f"{error}. The states are from the results folder alone"
+            self.remarks.append(f"{error}. The states are from the results folder alone")
             return None
 
-    def _line(self, work: Work) -> Line:
+    def _line(self, work: Work) -> RunStatus:
         item = work.item
         start = last_start(item.run.path) if item.run is not None else None
         log = Path(start.log) if start is not None and start.log else None
         if item.state == "DONE":
-            return Line(work=work, log=log, start=start)
+            return RunStatus(work=work, log=log, start=start)
         file = work.file
         ticket = self.tickets.get(file.path.stem)
-        waiting = self.queue.get(ticket.slurm) if ticket is not None and self.queue is not None else None
+        queue = self.queues[ticket.scheduler] if ticket is not None else None
+        queued = queue.get(ticket.job_id) if ticket is not None and queue is not None else None
         # RUNNING by a lease whose allocation is gone: the node died with it.
-        elsewhere = item.state == "RUNNING" and (start is None or ticket is None or start.slurm != ticket.slurm)
+        elsewhere = item.state == "RUNNING" and (start is None or ticket is None or start.job_id != ticket.job_id)
         failed = work.state in ("FAILED", "DIVERGED")
-        known = (path for path in (log, file.log, ticket.log if ticket is not None else None) if path is not None)
-        return Line(
+        logs = (path for path in (log, file.log, ticket.log if ticket is not None else None) if path is not None)
+        return RunStatus(
             work=work,
-            log=next((path for path in known if path.exists()), None),
+            log=next((path for path in logs if path.exists()), None),
             start=start,
             ticket=ticket,
-            waiting=waiting,
-            over=ticket is not None and self.queue is not None and waiting is None and not (failed or elsewhere),
+            queued=queued,
+            over=queue is not None and queued is None and not (failed or elsewhere),
             cancelled=file.cancelled,
         )
 
@@ -139,7 +136,7 @@ def status(as_json: bool, watch: bool, **given: Any) -> None:
 
 
 def _watch(given: dict[str, Any], seconds: float = 5.0) -> None:
-    """Show the states again and again; return once all is done, or Ctrl-C is pressed."""
+    """Show the states every few seconds until all is done, or Ctrl-C is pressed."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -157,7 +154,7 @@ def _watch(given: dict[str, Any], seconds: float = 5.0) -> None:
 
 
 def _text(overview: Overview) -> list[str]:
-    """Return one line a run: its name, each target with its state, and notes; then what went wrong."""
+    """Return one line a run (name, each target's state, notes), then the failures with the tails of their logs."""
     lines = overview.lines
     width = max((len(line.item.name) for line in lines), default=0)
     text = []
@@ -169,14 +166,15 @@ def _text(overview: Overview) -> list[str]:
         if failed or (line.over and not line.cancelled):
             text += ["", f"{line.item.name}: {line.work.error if failed else 'ended without a result'}"]
             if line.log is not None:
-                text += [f"  {line.log}", *(f"  | {said}" for said in last_lines(line.log, TAIL))]
+                text += [f"  {line.log}", *(f"  | {printed}" for printed in last_lines(line.log, TAIL))]
     text.append(f"{len(lines)} run{'' if len(lines) == 1 else 's'}: {tally(line.work.state for line in lines)}")
-    return [*text, overview.remark] if overview.remark else text
+    return [*text, *overview.remarks]
 
 
-def _as_data(line: Line) -> dict[str, Any]:
+def _as_data(line: RunStatus) -> dict[str, Any]:
     item = line.item
     request = item.planned.request
+    job_id = line.ticket.job_id if line.ticket is not None else None
     return {
         "row": item.planned.row.id,
         "method": request.method,
@@ -187,8 +185,10 @@ def _as_data(line: Line) -> dict[str, Any]:
         "state": line.work.state,
         "targets": {target: line.work.state_of(target) for target in item.targets},
         "progress": line.progress,
-        "slurm": line.ticket.slurm if line.ticket is not None else None,
-        "queue": line.waiting.described if line.waiting is not None else None,
+        "scheduler": line.ticket.scheduler if line.ticket is not None else None,
+        "job_id": job_id,
+        "slurm": job_id,  # the name of job_id until version 0.2
+        "queue": line.queued.described if line.queued is not None else None,
         "code_changed": line.code_changed,
         "path": str(item.run.path) if item.run is not None else None,
         "log": str(line.log) if line.log is not None else None,
@@ -222,11 +222,11 @@ def logs(run: str, lines: int | None, results_root: Path) -> None:
 def _find_run(name: str, results_root: Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
-    found = [run.path for run in scan(results_root)[0] if run.spec.train_id.startswith(name)]
-    if len(found) != 1:
-        many = f"{len(found)} runs begin so" if found else f"no run under {results_root} begins so"
+    paths = [run.path for run in scan(results_root)[0] if run.spec.train_id.startswith(name)]
+    if len(paths) != 1:
+        many = f"{len(paths)} runs begin so" if paths else f"no run under {results_root} begins so"
         raise UsageError(f"{name!r} is neither a run's folder nor the beginning of one id: {many}")
-    return found[0]
+    return paths[0]
 
 
 commands = [status, logs]

@@ -10,7 +10,7 @@ from ..launching.job_file import Job, JobFile, job_file, job_name
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import HELD_OUT, RunFolder, State
 from ..suites.suite import Planned
-from ..training.runtime import Place
+from ..training.runtime import Runtime
 from .match import find_evaluation, match_runs
 
 AGAIN: tuple[State, ...] = ("QUEUED", "STALE", "RUNNING", "DONE")
@@ -81,7 +81,7 @@ class Work:
     """
 
     def __init__(
-        self, item: Item, folder: Path, place: Place, task_files: Mapping[str, Path], plugins: tuple[Path, ...]
+        self, item: Item, folder: Path, place: Runtime, task_files: Mapping[str, Path], plugins: tuple[Path, ...]
     ) -> None:
         self.item = item
         self._folder = folder
@@ -96,7 +96,7 @@ class Work:
         job = Job(
             request=request,
             targets=self.item.targets,
-            place=self._place,
+            runtime=self._place,
             task_file=self._task_files.get(request.task),
             plugins=self._plugins,
             row=self.item.planned.row.id,

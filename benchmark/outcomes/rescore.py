@@ -22,7 +22,7 @@ from ..data.preprocess import label_map_of
 from ..data.run_data import Shelf, find_domain
 from ..errors import UsageError
 from ..launching.job_file import job_name
-from ..launching.local import end_with_launcher
+from ..launching.worker import end_with_launcher
 from ..scoring.case_file import read_cases
 from ..scoring.case_shapes import CaseShapes, CaseWork, measure_case
 from ..scoring.shape_file import SHAPES, add_values, current_values, has_measure, write_shapes
@@ -184,7 +184,7 @@ class Rescorer:
         """Return the domain of an evaluation's cases; DataError where its files are not those that were scored."""
         key = subject.task.name, subject.domain
         if key not in self._domains:
-            found = find_domain(subject.task, subject.domain, self.shelf, watcher.say)
+            found = find_domain(subject.task, subject.domain, self.shelf, watcher.log)
             self._domains[key] = found.domain, found.manifest.digest
         domain, manifest = self._domains[key]
         scored_on = subject.evaluation.data.get("manifest")

@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import environment
 from ..comparisons.contrasts import find_baseline
 from ..errors import UsageError
 from ..outcomes.collect import Collected, collect
 from ..outcomes.plan import Work
 from ..scoring.metrics import DSC, MEASURES
 from ..scoring.shape_file import NAME as SHAPES
-from ..storage import environment
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..suites.suite import Column, Inventory, Row, Suite
 from ..tables.build import Heading, Table, TableOptions, TableRow, build_table, tabulate

@@ -4,12 +4,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from ssdg.benchmark.launching.slurm.cluster import Cluster, read_cluster
+from ssdg.benchmark.launching.slurm.submissions import read_tickets
 
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.launching.job_file import Job, job_file
 from ssdg.benchmark.launching.slurm import submit as slurm
-from ssdg.benchmark.launching.slurm.cluster import Cluster, read_cluster
-from ssdg.benchmark.launching.slurm.submissions import read_tickets
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.training.runtime import Place
 
