@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -77,19 +77,27 @@ class LocalLauncher:
     finished: Callable[[Finished], None] = lambda _finished: None
     tick: Callable[[Sequence[JobFile]], None] = lambda _running: None
     _running: list[_Running] = field(default_factory=list)
-    _restarts: Counter[Path] = field(default_factory=Counter)
 
     def run(self, files: Sequence[JobFile]) -> list[Finished]:
         """Run the jobs to their ends; Ctrl-C stops each after its step, with a checkpoint, and is raised again.
 
         A job that something kills is started again and continues from its checkpoint.
         """
-        waiting, ended = deque(files), list[Finished]()
+        waiting, restarts, ended = deque(files), Counter[Path](), list[Finished]()
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self.at_once:
-                    ended += self._start(waiting.popleft())
-                ended += self._collect()
+                    file = waiting.popleft()
+                    if file.cancelled:
+                        ended.append(self._end(Finished(file, INTERRUPTED)))
+                    else:
+                        self._start(file)
+                for file, code in self._collect():
+                    if code < 0 and restarts[file.path] < RESTARTS:
+                        restarts[file.path] += 1
+                        waiting.appendleft(file)
+                    else:
+                        ended.append(self._end(Finished(file, code)))
                 self.tick([running.file for running in self._running])
                 time.sleep(POLL)
         except KeyboardInterrupt:
@@ -110,10 +118,7 @@ class LocalLauncher:
             while any(is_running(pid, since) for pid, since in left) and time.monotonic() < deadline:
                 time.sleep(POLL)
 
-    def _start(self, file: JobFile) -> list[Finished]:
-        """Start a job; one that is cancelled has ended already."""
-        if file.cancelled:
-            return [self._end(Finished(file, INTERRUPTED))]
+    def _start(self, file: JobFile) -> None:
         threads = str(file.job.runtime.threads or max(1, environment.cores() // self.at_once))
         with file.log.open("ab") as stream:
             process = subprocess.Popen(
@@ -125,24 +130,15 @@ class LocalLauncher:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
         self._running.append(_Running(file, process, started(process.pid)))
-        return []
 
-    def _collect(self) -> list[Finished]:
-        """Return the jobs that ended; those that were killed are running again."""
-        ended = []
+    def _collect(self) -> Iterator[tuple[JobFile, int]]:
+        """Yield the jobs whose processes ended, and their exit codes."""
         for running in list(self._running):
             code = running.process.poll()
-            if code is None:
-                continue
-            self._running.remove(running)
-            if code == -signal.SIGTERM:  # asked to stop before it could listen
-                code = INTERRUPTED
-            if code < 0 and self._restarts[running.file.path] < RESTARTS:
-                self._restarts[running.file.path] += 1
-                ended += self._start(running.file)
-            else:
-                ended.append(self._end(Finished(running.file, code)))
-        return ended
+            if code is not None:
+                self._running.remove(running)
+                # SIGTERM: asked to stop before it could listen.
+                yield running.file, INTERRUPTED if code == -signal.SIGTERM else code
 
     def _end(self, finished: Finished) -> Finished:
         if finished.failed:

@@ -103,11 +103,11 @@ def read_tickets(folder: Path) -> dict[str, Ticket]:
                 Ticket(scheduler, a.get("job_id") or a["slurm"], Path(a["log"]), tuple(a["stems"]))
                 for a in data["allocations"]
             ]
-            records.append((data["submitted"], tickets))
+            records.append((data["submitted"], path.stat().st_mtime_ns, tickets))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is damaged ({error}); remove it: its jobs count as never submitted") from error
-    records.sort(key=lambda record: record[0])
-    return {stem: ticket for _, tickets in records for ticket in tickets for stem in ticket.stems}
+    records.sort(key=lambda record: record[:2])
+    return {stem: ticket for *_, tickets in records for ticket in tickets for stem in ticket.stems}
 
 
 def _tickets_of(scheduler: Scheduler, folder: Path) -> dict[str, Ticket]:

@@ -1,6 +1,6 @@
 """A run's progress for people: a bar in a terminal, plain lines elsewhere."""
 
-# ruff: noqa: D102 - both observers override methods that their base class documents
+# ruff: noqa: D102 - the bar overrides methods that its base class documents
 
 import time
 from typing import Any, Self
@@ -14,46 +14,6 @@ SCORES = {"held_out_dsc": "held-out DSC", "oracle_dsc": "target DSC †"}
 """Printed names of the columns of ``history.csv`` that are scores; the others are losses."""
 
 
-class RunObserver:
-    """Follows a run; a subclass shows what it overrides."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def log(self, message: str) -> None:
-        """Show a message."""
-
-    def preparing(self, domain: str, done: int, total: int) -> None:
-        """A case of a domain is preprocessed."""
-
-    def start(self, step: int, total_steps: int) -> None:
-        """Training begins or continues at a step."""
-
-    def step(self, step: int) -> None:
-        """``step`` steps are done in all."""
-
-    def epoch(self, row: Row, history: list[Row]) -> None:
-        """An epoch is done."""
-
-    def scoring(self, domain: str, cases: int) -> None:
-        """Scoring of a domain begins."""
-
-    def scored(self) -> None:
-        """A case is scored."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-
-def observer(name: str) -> RunObserver:
-    """Return a bar where standard error is a terminal, else plain lines."""
-    console = Console(stderr=True)
-    return BarObserver(name, console) if console.is_terminal else LineObserver(name)
-
-
 def summary(row: Row) -> str:
     """Return the losses of an epoch and, where it was validated, the DSC."""
     others = ("epoch", "step", "seconds", *SCORES)
@@ -62,29 +22,36 @@ def summary(row: Row) -> str:
     return ", ".join(parts)
 
 
-class LineObserver(RunObserver):
-    """Prints a line at most every ``interval`` seconds."""
+class RunObserver:
+    """Prints a run's progress, a line at most every ``interval`` seconds."""
 
     def __init__(self, name: str, interval: float = 10.0) -> None:
-        super().__init__(name)
+        self.name = name
         self.interval = interval
         self.total = 0
         self._printed = 0.0
         self._began = (0, 0.0)
 
     def log(self, message: str) -> None:
+        """Print a message."""
         print(f"{self.name}: {message}", flush=True)
 
     def preparing(self, domain: str, done: int, total: int) -> None:
+        """Report a preprocessed case of a domain."""
         if self._due() or done == total:
             self.log(f"preparing {domain} {done}/{total}")
 
     def start(self, step: int, total_steps: int) -> None:
+        """Report that training begins or continues at a step."""
         self.total = total_steps
         self._began = step, time.monotonic()
         self.log(f"training from step {step} of {total_steps}" if step else f"training, {total_steps} steps")
 
+    def step(self, step: int) -> None:
+        """Report that ``step`` steps are done in all."""
+
     def epoch(self, row: Row, history: list[Row]) -> None:
+        """Report an epoch, its losses and the time left."""
         step = int(row["step"])
         if step < self.total and not self._due():
             return
@@ -93,7 +60,11 @@ class LineObserver(RunObserver):
         self.log(f"step {step}/{self.total}, epoch {len(history)}, {summary(row)}, {left:.0f} s left")
 
     def scoring(self, domain: str, cases: int) -> None:
+        """Report that scoring of a domain begins."""
         self.log(f"scoring {domain}, {cases} cases")
+
+    def scored(self) -> None:
+        """Report a scored case."""
 
     def _due(self) -> bool:
         now = time.monotonic()
@@ -102,9 +73,15 @@ class LineObserver(RunObserver):
         self._printed = now
         return True
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
 
 class BarObserver(RunObserver):
-    """Draws one bar: the activity, losses, the newest DSC, and the time left."""
+    """Draws one bar instead of lines: the activity, losses, the newest DSC, and the time left."""
 
     def __init__(self, name: str, console: Console) -> None:
         super().__init__(name)
@@ -153,3 +130,9 @@ class BarObserver(RunObserver):
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
+
+
+def observer(name: str) -> RunObserver:
+    """Return a bar where standard error is a terminal, else plain lines."""
+    console = Console(stderr=True)
+    return BarObserver(name, console) if console.is_terminal else RunObserver(name)

@@ -11,7 +11,7 @@ from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.training.checkpoint import Checkpoints
-from ssdg.benchmark.training.progress import LineObserver
+from ssdg.benchmark.training.progress import RunObserver
 from ssdg.benchmark.training.run import run_one
 from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS
@@ -191,7 +191,7 @@ def test_preparing_a_domain_that_the_task_does_not_have(bench, own_task):
     refused(bench("data", "prepare", "tow", "--task", own_task(), *roots), "did you mean 'two'")
 
 
-class Stopping(LineObserver):
+class Stopping(RunObserver):
     """Asks the run to stop at the first case that is prepared, or scored."""
 
     stop = False
@@ -217,7 +217,7 @@ def test_ctrl_c_is_heard_while_preparing_and_scoring(bench, at):
     with pytest.raises(Interrupted):
         run_one(*arguments, observer, lambda: observer.stop)
     assert not list(bench.results.glob("runs/*/*/*/FAILED"))
-    folder = run_one(*arguments, LineObserver("test"))
+    folder = run_one(*arguments, RunObserver("test"))
     assert len(list(folder.glob("evaluations/*/DONE"))) == 2
 
 
