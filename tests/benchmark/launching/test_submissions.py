@@ -46,6 +46,7 @@ class Fake:
         self.paths: dict[str, Path] = {}
         self.here: str | None = None
         self.answers = True
+        self.cancelled: list[list[str]] = []
         self.resources = []
 
     def submit(self, files, name, cluster, folder):
@@ -61,7 +62,8 @@ class Fake:
         return dict(self.jobs)
 
     def cancel(self, job_ids):
-        for job_id in job_ids:
+        self.cancelled.append(list(job_ids))
+        for job_id in self.cancelled[-1]:
             self.jobs.pop(job_id, None)
 
     def limits(self):
@@ -124,6 +126,7 @@ def test_cancel_takes_what_waits_at_once_and_what_runs_after_its_grace(bench, su
     output = bench("cancel", suite).output
     assert "2 jobs asked to stop" in output
     assert "2 allocations ended, 1 of them by force" in output
+    assert fake.cancelled == [["f.0"], ["f.1"]]
     assert not fake.jobs
     assert bench("status", suite).output.count("cancelled") == 2
     assert "submitted" in bench("sweep", suite, "--launcher", "fake").output, "a sweep takes a cancelling back"
@@ -133,9 +136,9 @@ def test_cancel_takes_what_waits_at_once_and_what_runs_after_its_grace(bench, su
 def test_a_scheduler_that_does_not_answer_is_named(bench, suite, fake):
     bench("sweep", suite, "--launcher", "fake")
     fake.answers = False
-    assert (
-        "fakestat is not on the path. The states are from the results folder alone" in bench("status", suite).output
-    )
+    output = bench("status", suite).output
+    assert "fakestat is not on the path. The states are from the results folder alone" in output
+    assert "is over" not in output, "nobody knows that"
     cancelled = bench("cancel", suite)
     assert cancelled.exit_code == 2
     assert "some jobs were submitted to Fake: fakestat is not on the path" in cancelled.output
