@@ -14,7 +14,7 @@ from ssdg.benchmark.training.allocator import keep_freed_memory
 from ssdg.benchmark.training.build import build_method, resolve
 from ssdg.benchmark.training.checkpoint import Checkpoints
 from ssdg.benchmark.training.evaluate import Predictor
-from ssdg.benchmark.training.progress import LineObserver
+from ssdg.benchmark.training.progress import RunObserver
 from ssdg.benchmark.training.train import fit
 from ssdg.benchmark.training.validation import grid_dsc
 from ssdg.datasets import TASKS
@@ -66,7 +66,7 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     return peaks
 
 
-class Counter(LineObserver):
+class Counter(RunObserver):
     """Counts the steps and prints nothing."""
 
     steps = 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from sampling import Estimate
 
-from ssdg.benchmark.storage import environment
+from ssdg.benchmark import environment
 from ssdg.benchmark.storage.files import write_text
 from ssdg.benchmark.storage.run_folder import to_csv
 

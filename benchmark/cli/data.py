@@ -100,7 +100,7 @@ def prepare(names: tuple[str, ...], task: str | None, protocol: str, **given: An
     for name in names:
         chosen = options.find_task(task).task if task else _task_of(name)
         with observer(name) as watcher:
-            found = find_domain(chosen, name, Shelf(given["data_root"], cache), watcher.say)
+            found = find_domain(chosen, name, Shelf(given["data_root"], cache), watcher.log)
             config = sections["preprocess"]
             prepared = prepare_domain(
                 found.domain, chosen, config, found.manifest.digest, cache, progress=watcher.preparing

@@ -1,8 +1,6 @@
-"""``bench doctor``: what this machine has for a benchmark, and what to do about what it has not."""
+"""``bench doctor``: what this machine lacks for a benchmark, and how to mend it."""
 
 import os
-import shutil
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +8,10 @@ from pathlib import Path
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError
 
-from ..storage import environment
+from .. import environment
+from ..errors import UsageError
+from ..launching.registry import SCHEDULERS
+from ..launching.scheduler import Scheduler
 from ..storage.files import free_bytes
 
 
@@ -24,7 +25,7 @@ class Finding:
 
 
 def examine(data_root: Path, results_root: Path) -> list[Finding]:
-    """Return what was found, worst things included; nothing here raises."""
+    """Return the findings, bad ones included; nothing here raises."""
     versions = ", ".join(f"{name} {value}" for name, value in environment.package_versions().items())
     return [
         Finding("versions", "not installed" not in versions, versions),
@@ -32,7 +33,7 @@ def examine(data_root: Path, results_root: Path) -> list[Finding]:
         *_devices(),
         _writable("results", results_root),
         *_data(data_root),
-        _slurm(),
+        *(_scheduler(name, scheduler) for name, scheduler in SCHEDULERS.items()),
     ]
 
 
@@ -53,15 +54,15 @@ def _devices() -> list[Finding]:
 
 
 def _writable(name: str, folder: Path) -> Finding:
-    place = folder
-    while not place.exists():
-        place = place.parent
+    existing = folder
+    while not existing.exists():
+        existing = existing.parent
     try:
-        with tempfile.TemporaryFile(dir=place):
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         return Finding(name, False, f"{folder} cannot be written ({error.strerror}): choose another --results-root")
-    return Finding(name, True, f"{folder} is writable, {free_bytes(place) / 2**30:.0f} GiB free")
+    return Finding(name, True, f"{folder} is writable, {free_bytes(existing) / 2**30:.0f} GiB free")
 
 
 def _data(root: Path) -> list[Finding]:
@@ -79,11 +80,10 @@ def _data(root: Path) -> list[Finding]:
     return findings
 
 
-def _slurm() -> Finding:
-    if shutil.which("sbatch") is None:
-        return Finding("slurm", False, "sbatch is not on the path: sweeps run on this machine")
+def _scheduler(name: str, scheduler: Scheduler) -> Finding:
     try:
-        answer = subprocess.run(["sinfo", "--version"], capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        return Finding("slurm", False, f"sbatch is there and sinfo fails: {error}")
-    return Finding("slurm", True, f"{answer.stdout.strip()}, user {os.environ.get('USER', '?')}")
+        limits = scheduler.limits()
+    except UsageError as error:
+        return Finding(name, False, str(error))
+    user = os.environ.get("USER", "?")
+    return Finding(name, True, f"{limits.version}, user {user}, arrays of up to {limits.array_length}")

@@ -142,11 +142,11 @@ def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
     with observer(task.name) as watcher:
         for name in given["domains"] or (task.source, *task.targets):
             try:
-                located = find_domain(task, name, shelf, watcher.say)
+                located = find_domain(task, name, shelf, watcher.log)
             except DataError as error:
                 if given["domains"]:
                     raise
-                watcher.say(f"{name} is left out: {str(error).splitlines()[0]}")
+                watcher.log(f"{name} is left out: {str(error).splitlines()[0]}")
                 continue
             digest = located.manifest.digest
             prepared.append(prepare_domain(located.domain, task, config, digest, cache, watcher.preparing))

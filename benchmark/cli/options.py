@@ -1,10 +1,9 @@
-"""Options that several verbs share, and what they mean."""
+"""Options that several commands share, and the tasks they name."""
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -13,11 +12,9 @@ from ssdg.datasets.base import Task
 
 from ..errors import UsageError, unknown
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 class OutputFile(click.Path):
-    """A file to write. A place where that cannot be is refused before anything is computed for it."""
+    """A file to write; one that cannot be written is refused before anything is computed for it."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path, dir_okay=False, writable=True)
@@ -33,50 +30,50 @@ class OutputFile(click.Path):
         return path
 
 
-def data_root(function: F) -> F:
-    """Add --data-root."""
-    return click.option(
-        "--data-root",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=lambda: Path(os.environ.get("BENCH_DATA", "data")),
-        show_default="$BENCH_DATA, else data",
-        help="Folder that holds the data sets; never written.",
-    )(function)
-
-
-def results_root(function: F) -> F:
-    """Add --results-root."""
-    return click.option(
-        "--results-root",
-        type=click.Path(path_type=Path, file_okay=False),
-        default=lambda: Path(os.environ.get("BENCH_RESULTS", "results")),
-        show_default="$BENCH_RESULTS, else results",
-        help="Folder for runs and prepared data.",
-    )(function)
-
-
-def checkpoint_interval(function: F) -> F:
-    """Add --checkpoint-interval."""
-    return click.option(
-        "--checkpoint-interval",
-        type=click.FloatRange(0),
-        default=60.0,
-        show_default=True,
-        help="Seconds between two checkpoints: what a killed run loses at most.",
-    )(function)
-
-
-def plugins(function: F) -> F:
-    """Add --plugin; the files are registered before the verb runs."""
-    return click.option(
-        "--plugin",
-        "plugins",
-        multiple=True,
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        callback=lambda _context, _parameter, files: register(files),
-        is_eager=True,
-        help="Python file that defines methods of your own.",
-    )(function)
+data_root = click.option(
+    "--data-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: Path(os.environ.get("BENCH_DATA", "data")),
+    show_default="$BENCH_DATA, else data",
+    help="Folder that holds the data sets; never written.",
+)
+results_root = click.option(
+    "--results-root",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: Path(os.environ.get("BENCH_RESULTS", "results")),
+    show_default="$BENCH_RESULTS, else results",
+    help="Folder for runs and prepared data.",
+)
+checkpoint_interval = click.option(
+    "--checkpoint-interval",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    help="Seconds between two checkpoints: what a killed run loses at most.",
+)
+plugins = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    callback=lambda _context, _parameter, files: register(files),
+    is_eager=True,  # registered before the other options are read
+    help="Python file that defines methods of your own.",
+)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+baseline = click.option(
+    "--baseline", help="Row that every other one is compared with.  [default: the source-only row]"
+)
+no_published = click.option(
+    "--no-published", is_flag=True, help="Leave out the paper's numbers and the differences to them."
+)
+settings = click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="SECTION.KEY=VALUE",
+    help="Change a setting: training.*, optimizer.*, network.*, preprocess.*, method.*, evaluation.*.",
+)
 
 
 def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
@@ -87,34 +84,6 @@ def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
         for file in files:
             register_plugin(file.resolve())
     return files
-
-
-def as_json(function: F) -> F:
-    """Add --json."""
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(function)
-
-
-def baseline(function: F) -> F:
-    """Add --baseline."""
-    text = "Row that every other one is compared with.  [default: the source-only row]"
-    return click.option("--baseline", help=text)(function)
-
-
-def no_published(function: F) -> F:
-    """Add --no-published."""
-    text = "Leave out the paper's numbers and the differences to them."
-    return click.option("--no-published", is_flag=True, help=text)(function)
-
-
-def settings(function: F) -> F:
-    """Add --set."""
-    return click.option(
-        "--set",
-        "assignments",
-        multiple=True,
-        metavar="SECTION.KEY=VALUE",
-        help="Change a setting: training.*, optimizer.*, network.*, preprocess.*, method.*, evaluation.*.",
-    )(function)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..errors import FAILED, INCOMPLETE, INTERRUPTED, unknown
-from ..launching.local import end_with_launcher
+from ..launching.worker import end_with_launcher
 from ..outcomes.planned_run import match_plan
 from ..scoring.metrics import METRICS, Metric, mask_metrics
 from ..storage.run_folder import HELD_OUT
@@ -56,9 +56,9 @@ def rescore(jobs: int | None, again: bool, **given: Any) -> None:
 
     Other conventions need no rescoring: see `bench table --help`.
     """
+    from .. import environment
     from ..data.run_data import Shelf
     from ..scoring.rescore import Rescorer, workers
-    from ..storage import environment
     from ..training.progress import observer
 
     selection = Selection(given)

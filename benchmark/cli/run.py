@@ -1,9 +1,5 @@
-"""Verbs that work on one run: ``bench run`` and ``bench predict``."""
+"""Commands on a single run: ``bench run`` and ``bench predict``."""
 
-import signal
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,15 +8,13 @@ import click
 from click.core import ParameterSource
 
 from ..errors import UsageError, unknown
-from ..launching.job_file import Job, cancel_mark, read_job
-from ..launching.local import end_with_launcher
+from ..launching.job_file import Job, read_job
+from ..launching.registry import current_job
+from ..launching.worker import end_with_launcher, stop_on_request
 from ..settings import parse_assignments, resolve_sections
 from ..spec import PROTOCOLS, RunRequest
-from ..training.runtime import Place
+from ..training.runtime import Runtime
 from . import options
-
-CANCEL_INTERVAL = 2.0
-"""Seconds between two looks whether a job was cancelled."""
 
 
 @click.command()
@@ -57,7 +51,7 @@ def run(job: Path | None, **given: Any) -> None:
     bench run --method ras4dg --target lesav
     bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
     """  # noqa: D301 - click wants a backspace character there
-    place = Place(
+    runtime = Runtime(
         data_root=given["data_root"],
         results_root=given["results_root"],
         device=given["device"],
@@ -65,14 +59,16 @@ def run(job: Path | None, **given: Any) -> None:
         wait=float("inf") if given["wait"] else 0.0,
         threads=given["threads"],
         checkpoint_interval=given["checkpoint_interval"],
+        log=given["log"],
+        job_id=current_job(),
     )
     if job is not None:
         if given["log"] is not None:
             end_with_launcher()
         refuse_beside_a_job(("method", "source", "seed", "protocol", "selection", "assignments"))
-        execute(job_from_file(job, replace(place, log=given["log"]), given["targets"], given["task"]), job)
+        execute(job_from_file(job, runtime, given["targets"], given["task"]), job)
     else:
-        execute(job_from_options(place, given))
+        execute(job_from_options(runtime, given))
 
 
 def refuse_beside_a_job(names: tuple[str, ...]) -> None:
@@ -83,21 +79,18 @@ def refuse_beside_a_job(names: tuple[str, ...]) -> None:
             raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
 
 
-def job_from_file(path: Path, place: Place, targets: tuple[str, ...], task: str | None) -> Job:
+def job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: str | None) -> Job:
     """Return the job of a file; a spec.json names neither targets nor a task's own file: --target and --task do."""
-    fields = {name: getattr(place, name) for name in Place.__dataclass_fields__}
-    job = read_job(path, fields)
-    return Job(
-        request=job.request,
+    job = read_job(path, {name: getattr(runtime, name) for name in Runtime.__dataclass_fields__})
+    return replace(
+        job,
         targets=job.targets or targets or ((job.request.target,) if job.request.target else ()),
-        place=replace(job.place, log=place.log),
+        runtime=replace(job.runtime, log=runtime.log, job_id=runtime.job_id),
         task_file=job.task_file or (options.find_task(task).file if task else None),
-        plugins=job.plugins,
-        row=job.row,
     )
 
 
-def job_from_options(place: Place, given: dict[str, Any]) -> Job:
+def job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
     """Return the job that the options of `bench run` describe."""
     if given["method"] is None:
         raise UsageError("name a --method (see `bench list methods`)")
@@ -119,68 +112,39 @@ def job_from_options(place: Place, given: dict[str, Any]) -> Job:
         target=targets[0] if uda or oracle else None,
         **sections,
     )
-    return Job(request=request, targets=targets, place=place, task_file=choice.file, plugins=given["plugins"])
+    return Job(request=request, targets=targets, runtime=runtime, task_file=choice.file, plugins=given["plugins"])
 
 
 def method_setting(method: str) -> str:
     """Return "ssdg" or "uda" for a method id or module:Class."""
     from ssdg.methods import load_method, registry
 
-    known = registry()
-    if method in known:
-        return known[method].setting
+    methods = registry()
+    if method in methods:
+        return methods[method].setting
     if ":" in method:
         return load_method(method).setting
-    raise unknown("method", method, known)
+    raise unknown("method", method, methods)
 
 
 def execute(job: Job, file: Path | None = None) -> None:
     """Do a job in this process, with a progress display; Ctrl-C stops after the step and saves a checkpoint.
 
     Args:
-        job: what to do.
-        file: the job's file, which a launcher may ask to stop; see `bench cancel`.
+        job: the job.
+        file: its file, which `bench cancel` marks.
     """
-    from ..training.progress import observer
+    from ..training import progress
     from ..training.run import run_one
 
     options.register(job.plugins)
     task = options.find_task(str(job.task_file) if job.task_file else job.request.task).task
-    with observer(job.name) as watcher:
-        folder = run_one(job.request, task, job.targets, job.place, watcher, stop_on_request(file))
+    with progress.observer(job.name) as observer:
+        folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
     from ..tables.run_summary import describe
 
     for line in describe(folder, task.ndim):
         click.echo(line)
-
-
-def stop_on_request(file: Path | None) -> Callable[[], bool]:
-    """Return a function that tells whether a signal, or the cancelling of the job's file, asked to stop.
-
-    Ctrl-C, SIGTERM (kill, a scheduler that preempts) and SIGUSR2 (a scheduler near the time limit) do; a second
-    Ctrl-C ends the process at once. Schedulers send several signals, so the others may come as often as they like.
-    """
-    asked: list[int] = []
-    looked = time.monotonic()
-
-    def handle(number: int, _frame: object) -> None:
-        if asked and number == signal.SIGINT:
-            sys.exit(128 + number)
-        if not asked:
-            click.echo("bench: stopping after this step; Ctrl-C again stops at once", err=True)
-        asked.append(number)
-
-    def requested() -> bool:
-        nonlocal looked
-        if file is not None and not asked and time.monotonic() - looked > CANCEL_INTERVAL:
-            looked = time.monotonic()
-            if cancel_mark(file).exists():
-                asked.append(0)
-        return bool(asked)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
-        signal.signal(number, handle)
-    return requested
 
 
 @click.command()
@@ -198,13 +162,13 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
     RUN is the run's folder. Pixel values are class indices in the task's order.
     """
     from ..storage.results_reader import read_run
+    from ..training import progress
     from ..training.predict import predict_images
-    from ..training.progress import observer
 
     stored = read_run(run)
     choice = options.find_task(task or stored.spec.request.task)
-    with observer("predict") as watcher:
-        written = predict_images(stored, choice.task, images, output, device, watcher)
+    with progress.observer("predict") as observer:
+        written = predict_images(stored, choice.task, images, output, device, observer)
     click.echo(f"{len(written)} predictions in {output}")
 
 

@@ -17,7 +17,7 @@ from ..spec import PROTOCOLS
 from ..storage.results_reader import StoredRun, scan
 from ..suites.suite import Choice, Inventory, Plan, Planned, Row, Suite, check_column
 from ..suites.suite_file import load_suite
-from ..training.runtime import Place
+from ..training.runtime import Runtime
 from . import options
 
 if TYPE_CHECKING:
@@ -127,11 +127,11 @@ class Selection:
             plan = replace(plan.suite, rows=rows).plan(Choice(), self.inventory)
         return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job_of(self._to_look_at))
 
-    def planned_runs(self, place: Place | None = None) -> list[PlannedRun]:
+    def planned_runs(self, runtime: Runtime | None = None) -> list[PlannedRun]:
         """Return the planned runs; those of an older version of a method do not count as done.
 
         Args:
-            place: where and how their jobs are to run; None: only to look at them.
+            runtime: where and how their jobs are to run; None: only to look at them.
         """
         methods = self.inventory.methods
         current = [
@@ -140,18 +140,18 @@ class Selection:
             if run.spec.request.method not in methods
             or run.spec.method_version == methods[run.spec.request.method].version
         ]
-        return match_plan(self.plan.runs, current, self._job_of(place or self._to_look_at))[0]
+        return match_plan(self.plan.runs, current, self._job_of(runtime or self._to_look_at))[0]
 
     @property
-    def _to_look_at(self) -> Place:
-        return Place(data_root=Path(), results_root=self.results_root)
+    def _to_look_at(self) -> Runtime:
+        return Runtime(data_root=Path(), results_root=self.results_root)
 
-    def _job_of(self, place: Place) -> Callable[[Planned], JobFile]:
+    def _job_of(self, runtime: Runtime) -> Callable[[Planned], JobFile]:
         def job_of(planned: Planned) -> JobFile:
             job = Job(
                 request=planned.request,
                 targets=tuple(column.target for column in planned.columns),
-                place=place,
+                runtime=runtime,
                 task_file=self.task_files.get(planned.request.task),
                 plugins=self.plugins,
                 row=planned.row.id,

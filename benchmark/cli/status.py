@@ -1,4 +1,4 @@
-"""Verbs that look at a suite's runs: ``bench status`` and ``bench logs``."""
+"""Commands that show a suite's runs: ``bench status`` and ``bench logs``."""
 
 import json
 import sys
@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
+from .. import environment
 from ..errors import FAILED, INCOMPLETE, UsageError
-from ..launching.local import last_lines
-from ..launching.slurm.queue import Waiting, read_queue, require_slurm
-from ..launching.slurm.submissions import Ticket, read_tickets
+from ..launching.job_file import last_lines
+from ..launching.registry import find_scheduler
+from ..launching.scheduler import QueuedJob, Ticket
+from ..launching.submissions import read_tickets
 from ..outcomes.planned_run import PlannedRun, tally
-from ..storage import environment
 from ..storage.attempts import Start, last_start
 from ..storage.results_reader import scan
 from ..storage.run_folder import row_name
@@ -27,14 +28,14 @@ TAIL = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What is known of one run."""
+class RunStatus:
+    """A planned run: what is stored of it, and its place in a queue."""
 
     run: PlannedRun
     log: Path | None = None
     start: Start | None = None
     ticket: Ticket | None = None
-    waiting: Waiting | None = None  # in Slurm's queue
+    queued: QueuedJob | None = None  # in the scheduler's queue
     over: bool = False  # submitted, no longer in the queue, and not done
     cancelled: bool = False
 
@@ -45,7 +46,7 @@ class Line:
 
     @property
     def progress(self) -> str:
-        """How far its training is, as "12/60 epochs"; "" where that is not known, or no longer of interest."""
+        """Epochs so far, as "12/60 epochs"; "" before the first and once it is trained."""
         if self.run.stored is None or self.run.trained:
             return ""
         epochs = len(self.run.stored.history)
@@ -53,60 +54,56 @@ class Line:
 
     @property
     def notes(self) -> list[str]:
-        """Everything beside the states, in words."""
+        """Progress, place in the queue and warnings, in words."""
         notes = [self.progress] if self.progress else []
-        if self.ticket is not None and self.waiting is not None:
-            notes.append(f"Slurm {self.ticket.slurm} {self.waiting.described}")
+        if self.ticket is not None and self.queued is not None:
+            notes.append(f"{self.ticket.scheduler} {self.ticket.job_id} {self.queued.described}")
         if self.cancelled:
             notes.append("cancelled")
         elif self.ticket is not None and self.over:
-            notes.append(f"Slurm {self.ticket.slurm} is over: `bench sweep` submits it again")
+            notes.append(f"{self.ticket.scheduler} {self.ticket.job_id} is over: `bench sweep` submits it again")
         if self.start is not None and self.code_changed:
             notes.append(f"code changed since {self.start.commit or self.start.code}")
         return notes
 
 
 class Overview:
-    """A suite's runs, with what Slurm says of them.
-
-    Args:
-        selection: the suite, and the part of it that is meant.
-    """
+    """The states of a suite's runs, and of their jobs in the schedulers' queues."""
 
     def __init__(self, selection: Selection) -> None:
-        self.remark = ""  # why Slurm could not be asked
+        self.remarks: list[str] = []  # why a scheduler could not be asked
         self.tickets = read_tickets(selection.jobs_folder)
-        self.queue = self._queue() if self.tickets else None
+        self.queues = {name: self._queue(name) for name in {t.scheduler for t in self.tickets.values()}}
         self.lines = [self._line(run) for run in selection.planned_runs()]
 
-    def _queue(self) -> Mapping[str, Waiting] | None:
-        """Return what is in Slurm's queue; None where it does not tell, and then a remark says why."""
+    def _queue(self, scheduler: str) -> Mapping[str, QueuedJob] | None:
+        """Return a scheduler's queue; None where it does not answer, with a remark why."""
         try:
-            require_slurm()
-            return read_queue()
+            return find_scheduler(scheduler).queue()
         except UsageError as error:
-            self.remark = f"{error}. The states are from the results folder alone"
+            self.remarks.append(f"{error}. The states are from the results folder alone")
             return None
 
-    def _line(self, run: PlannedRun) -> Line:
+    def _line(self, run: PlannedRun) -> RunStatus:
         start = last_start(run.stored.path) if run.stored is not None else None
         log = Path(start.log) if start is not None and start.log else None
         if run.state == "DONE":
-            return Line(run=run, log=log, start=start)
+            return RunStatus(run=run, log=log, start=start)
         file = run.job
         ticket = self.tickets.get(file.path.stem)
-        waiting = self.queue.get(ticket.slurm) if ticket is not None and self.queue is not None else None
+        queue = self.queues[ticket.scheduler] if ticket is not None else None
+        queued = queue.get(ticket.job_id) if ticket is not None and queue is not None else None
         # RUNNING by a lease whose allocation is gone: the node died with it.
-        elsewhere = run.state == "RUNNING" and (start is None or ticket is None or start.slurm != ticket.slurm)
+        elsewhere = run.state == "RUNNING" and (start is None or ticket is None or start.job_id != ticket.job_id)
         failed = run.state in ("FAILED", "DIVERGED")
-        known = (path for path in (log, file.log, ticket.log if ticket is not None else None) if path is not None)
-        return Line(
+        logs = (path for path in (log, file.log, ticket.log if ticket is not None else None) if path is not None)
+        return RunStatus(
             run=run,
-            log=next((path for path in known if path.exists()), None),
+            log=next((path for path in logs if path.exists()), None),
             start=start,
             ticket=ticket,
-            waiting=waiting,
-            over=ticket is not None and self.queue is not None and waiting is None and not (failed or elsewhere),
+            queued=queued,
+            over=queue is not None and queued is None and not (failed or elsewhere),
             cancelled=file.cancelled,
         )
 
@@ -131,7 +128,7 @@ def status(as_json: bool, watch: bool, **given: Any) -> None:
 
 
 def _watch(given: dict[str, Any], seconds: float = 5.0) -> None:
-    """Show the states again and again; return once all is done, or Ctrl-C is pressed."""
+    """Show the states every few seconds until all is done, or Ctrl-C is pressed."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -149,7 +146,7 @@ def _watch(given: dict[str, Any], seconds: float = 5.0) -> None:
 
 
 def _text(overview: Overview) -> list[str]:
-    """Return one line a run: its name, each target with its state, and notes; then what went wrong."""
+    """Return one line a run (name, each target's state, notes), then the failures with the tails of their logs."""
     lines = overview.lines
     width = max((len(line.run.name) for line in lines), default=0)
     text = []
@@ -161,13 +158,14 @@ def _text(overview: Overview) -> list[str]:
         if failed or (line.over and not line.cancelled):
             text += ["", f"{line.run.name}: {line.run.error if failed else 'ended without a result'}"]
             if line.log is not None:
-                text += [f"  {line.log}", *(f"  | {said}" for said in last_lines(line.log, TAIL))]
+                text += [f"  {line.log}", *(f"  | {printed}" for printed in last_lines(line.log, TAIL))]
     text.append(f"{len(lines)} run{'' if len(lines) == 1 else 's'}: {tally(line.run.state for line in lines)}")
-    return [*text, overview.remark] if overview.remark else text
+    return [*text, *overview.remarks]
 
 
-def _as_data(line: Line) -> dict[str, Any]:
+def _as_data(line: RunStatus) -> dict[str, Any]:
     run, request = line.run, line.run.request
+    job_id = line.ticket.job_id if line.ticket is not None else None
     return {
         "row": run.row.id,
         "method": request.method,
@@ -178,8 +176,10 @@ def _as_data(line: Line) -> dict[str, Any]:
         "state": run.state,
         "targets": {target: run.state_of(target) for target in run.targets},
         "progress": line.progress,
-        "slurm": line.ticket.slurm if line.ticket is not None else None,
-        "queue": line.waiting.described if line.waiting is not None else None,
+        "scheduler": line.ticket.scheduler if line.ticket is not None else None,
+        "job_id": job_id,
+        "slurm": job_id,  # the name of job_id until version 0.2
+        "queue": line.queued.described if line.queued is not None else None,
         "code_changed": line.code_changed,
         "path": str(run.stored.path) if run.stored is not None else None,
         "log": str(line.log) if line.log is not None else None,
@@ -213,11 +213,11 @@ def logs(run: str, lines: int | None, results_root: Path) -> None:
 def _find_run(name: str, results_root: Path) -> Path:
     if Path(name).is_dir():
         return Path(name)
-    found = [run.path for run in scan(results_root)[0] if run.spec.train_id.startswith(name)]
-    if len(found) != 1:
-        many = f"{len(found)} runs begin so" if found else f"no run under {results_root} begins so"
+    paths = [run.path for run in scan(results_root)[0] if run.spec.train_id.startswith(name)]
+    if len(paths) != 1:
+        many = f"{len(paths)} runs begin so" if paths else f"no run under {results_root} begins so"
         raise UsageError(f"{name!r} is neither a run's folder nor the beginning of one id: {many}")
-    return found[0]
+    return paths[0]
 
 
 commands = [status, logs]

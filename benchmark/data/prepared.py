@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 
 from ssdg.datasets.base import Case, DataError, Domain, Task
 
+from ..environment import cores
 from ..errors import LeaseLost, UsageError
 from ..settings import grid_shape
 from ..spec import JSON, PreprocessConfig, digest, to_json
-from ..storage.environment import cores
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
 from ..storage.lease import Lease
 from .geometry import Geometry

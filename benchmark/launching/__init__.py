@@ -1,1 +1,1 @@
-"""Jobs, here or on a cluster: what is to do, who does it, what became of it."""
+"""Jobs and who runs them: processes of this machine, or a cluster's scheduler."""

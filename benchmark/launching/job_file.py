@@ -1,8 +1,8 @@
-"""A job as plain data: what to train, what to score, where. A launcher hands the file to ``bench run FILE``."""
+"""A job as plain data; a launcher hands its file to ``bench run FILE``."""
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..settings import request_from_json
 from ..spec import RunRequest, digest, to_json
 from ..storage.files import read_json, write_json, write_text
 from ..storage.run_folder import row_name
-from ..training.runtime import Place
+from ..training.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,7 +20,7 @@ class Job:
 
     request: RunRequest
     targets: tuple[str, ...]
-    place: Place
+    runtime: Runtime
     task_file: Path | None = None  # a user's own task
     plugins: tuple[Path, ...] = ()
     row: str = ""  # of the suite it is for; several rows may have one method
@@ -38,13 +38,13 @@ class Job:
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
-        place = {name: getattr(self.place, name) for name in self.place.__dataclass_fields__}
+        runtime = asdict(self.runtime).items()
         write_json(
             path,
             {
                 "request": to_json(self.request),
                 "targets": list(self.targets),
-                "place": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in place.items()},
+                "runtime": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in runtime},
                 "task_file": str(self.task_file.resolve()) if self.task_file else None,
                 "plugins": [str(plugin.resolve()) for plugin in self.plugins],
                 "row": self.row,
@@ -63,26 +63,29 @@ def job_name(request: RunRequest, row: str = "") -> str:
     return " ".join(parts)
 
 
-def read_job(path: Path, place: Mapping[str, Any]) -> Job:
+def read_job(path: Path, runtime: Mapping[str, Any]) -> Job:
     """Return the job of a file that :meth:`Job.write` or a run's ``spec.json`` holds.
 
     Args:
         path: the file.
-        place: fields of :class:`Place` for a ``spec.json``, which has none.
+        runtime: fields of :class:`Runtime` for a ``spec.json``, which has none.
     """
     try:
         data = read_json(path)
         request = request_from_json(data["request"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is neither a job nor a run's spec.json: {error}") from error
-    there = {**place, **(data.get("place") or {})}
+    stored = dict(data.get("runtime") or data.get("place") or {})  # "place", "starts": in earlier files
+    if "starts" in stored:
+        stored["max_attempts"] = stored.pop("starts")
+    fields = {**runtime, **stored}
     for name in ("data_root", "results_root", "log"):
-        there[name] = Path(there[name]) if there.get(name) else None
+        fields[name] = Path(fields[name]) if fields.get(name) else None
     task_file = data.get("task_file")
     return Job(
         request=request,
         targets=tuple(data.get("targets", ())),
-        place=Place(**there),
+        runtime=Runtime(**fields),
         task_file=Path(task_file) if task_file else None,
         plugins=tuple(map(Path, data.get("plugins", ()))),
         row=data.get("row", ""),
@@ -91,7 +94,7 @@ def read_job(path: Path, place: Mapping[str, Any]) -> Job:
 
 @dataclass(frozen=True, slots=True)
 class JobFile:
-    """A job on disk, with what its launcher keeps beside it."""
+    """A job on disk, with its launcher's files next to it."""
 
     job: Job
     path: Path
@@ -102,13 +105,18 @@ class JobFile:
         return self.path.with_suffix(".log")
 
     @property
+    def last_line(self) -> str:
+        """The last line of its log, "" if there is none yet."""
+        return "".join(last_lines(self.log, 1))
+
+    @property
     def failure(self) -> Path:
         """Exists where its process ended with an error, perhaps before there was a run that could say so."""
         return self.path.with_suffix(".failed")
 
     @property
     def failed_with(self) -> str:
-        """The last thing its process said before it failed; "" if it did not."""
+        """The last line its process printed before it failed; "" if it did not."""
         try:
             return self.failure.read_text()
         except OSError:
@@ -120,11 +128,11 @@ class JobFile:
         return cancel_mark(self.path).exists()
 
     def cancel(self) -> None:
-        """Ask it, wherever it runs or waits, to stop with a checkpoint; it looks every few seconds."""
+        """Ask it, wherever it runs or waits, to stop with a checkpoint."""
         write_text(cancel_mark(self.path), "")
 
     def write(self) -> None:
-        """Write the job for a launcher; what became of it before is forgotten, an earlier :meth:`cancel` included."""
+        """Write the job for a launcher, and remove its earlier :meth:`cancel` and failure."""
         self.job.write(self.path)
         cancel_mark(self.path).unlink(missing_ok=True)
         self.failure.unlink(missing_ok=True)
@@ -135,8 +143,19 @@ def cancel_mark(path: Path) -> Path:
     return path.with_suffix(".cancel")
 
 
+def last_lines(log: Path, count: int) -> list[str]:
+    """Return the last lines of a log that are not empty; none where it cannot be read."""
+    try:
+        with log.open("rb") as stream:
+            stream.seek(max(0, log.stat().st_size - 500 * (count + 3)))
+            lines = stream.read().decode(errors="replace").split("\n")
+    except OSError:
+        return []
+    return [line.rstrip() for line in lines if line.strip()][-count:]
+
+
 def job_file(folder: Path, job: Job) -> JobFile:
-    """Return where a job is kept among a suite's."""
+    """Return a job's file among a suite's."""
     return JobFile(job, folder / f"{job.stem}.json")
 
 

@@ -1,19 +1,24 @@
-"""Running jobs on this machine: a process each, so many at once; one that dies stops none of the others."""
+"""Jobs as processes of this machine, several at once; one that dies stops none of the others."""
 
 import contextlib
-import ctypes
+import itertools
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from .. import environment
 from ..errors import INCOMPLETE, INTERRUPTED, StorageError
-from ..storage import environment
 from ..storage.files import write_text
 from ..storage.lease import is_running, started
 from .job_file import JobFile
@@ -22,7 +27,7 @@ from .job_file import JobFile
 BENCH = [sys.executable, "-P", "-c", "from ssdg.benchmark.cli import main; main()"]
 
 POLL = 0.1
-"""Seconds between two looks at the running processes."""
+"""Seconds between two polls of the running processes."""
 
 RESTARTS = 20
 """How often a job that is killed is started again. The run itself gives up earlier where it makes no progress."""
@@ -44,11 +49,11 @@ class Finished:
     def outcome(self) -> str:
         """How it ended, in words."""
         if self.code == 0:
-            return last_line(self.file.log) or "done"
+            return self.file.last_line or "done"
         if self.code == INTERRUPTED:
             return "cancelled" if self.file.cancelled else "stopped; the same command continues it"
         verdict = "failed" if self.failed else "left undone"
-        return f"{verdict} ({last_line(self.file.log)}); log {self.file.log}"
+        return f"{verdict} ({self.file.last_line}); log {self.file.log}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,28 +69,36 @@ class LocalLauncher:
 
     Args:
         at_once: processes at the same time; the cores are divided among them.
-        finished: told when a job ends.
-        tick: called between looks at the processes, with the logs of the running jobs.
+        finished: called when a job ends.
+        tick: called between polls of the processes, with the running jobs.
     """
 
     at_once: int
     finished: Callable[[Finished], None] = lambda _finished: None
-    tick: Callable[[Sequence[Path]], None] = lambda _logs: None
+    tick: Callable[[Sequence[JobFile]], None] = lambda _running: None
     _running: list[_Running] = field(default_factory=list)
-    _restarts: Counter[Path] = field(default_factory=Counter)
 
     def run(self, files: Sequence[JobFile]) -> list[Finished]:
         """Run the jobs to their ends; Ctrl-C stops each after its step, with a checkpoint, and is raised again.
 
         A job that something kills is started again and continues from its checkpoint.
         """
-        waiting, ended = deque(files), list[Finished]()
+        waiting, restarts, ended = deque(files), Counter[Path](), list[Finished]()
         try:
             while waiting or self._running:
                 while waiting and len(self._running) < self.at_once:
-                    ended += self._start(waiting.popleft())
-                ended += self._collect()
-                self.tick([running.file.log for running in self._running])
+                    file = waiting.popleft()
+                    if file.cancelled:
+                        ended.append(self._end(Finished(file, INTERRUPTED)))
+                    else:
+                        self._start(file)
+                for file, code in self._collect():
+                    if code < 0 and restarts[file.path] < RESTARTS:
+                        restarts[file.path] += 1
+                        waiting.appendleft(file)
+                    else:
+                        ended.append(self._end(Finished(file, code)))
+                self.tick([running.file for running in self._running])
                 time.sleep(POLL)
         except KeyboardInterrupt:
             self._interrupt()
@@ -105,11 +118,8 @@ class LocalLauncher:
             while any(is_running(pid, since) for pid, since in left) and time.monotonic() < deadline:
                 time.sleep(POLL)
 
-    def _start(self, file: JobFile) -> list[Finished]:
-        """Start a job; one that is cancelled has ended already."""
-        if file.cancelled:
-            return [self._end(Finished(file, INTERRUPTED))]
-        threads = str(file.job.place.threads or max(1, environment.cores() // self.at_once))
+    def _start(self, file: JobFile) -> None:
+        threads = str(file.job.runtime.threads or max(1, environment.cores() // self.at_once))
         with file.log.open("ab") as stream:
             process = subprocess.Popen(
                 [*BENCH, "run", str(file.path), "--log", str(file.log)],
@@ -120,29 +130,20 @@ class LocalLauncher:
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
         self._running.append(_Running(file, process, started(process.pid)))
-        return []
 
-    def _collect(self) -> list[Finished]:
-        """Return the jobs that ended; those that were killed are running again."""
-        ended = []
+    def _collect(self) -> Iterator[tuple[JobFile, int]]:
+        """Yield the jobs whose processes ended, and their exit codes."""
         for running in list(self._running):
             code = running.process.poll()
-            if code is None:
-                continue
-            self._running.remove(running)
-            if code == -signal.SIGTERM:  # asked to stop before it could listen
-                code = INTERRUPTED
-            if code < 0 and self._restarts[running.file.path] < RESTARTS:
-                self._restarts[running.file.path] += 1
-                ended += self._start(running.file)
-            else:
-                ended.append(self._end(Finished(running.file, code)))
-        return ended
+            if code is not None:
+                self._running.remove(running)
+                # SIGTERM: asked to stop before it could listen.
+                yield running.file, INTERRUPTED if code == -signal.SIGTERM else code
 
     def _end(self, finished: Finished) -> Finished:
         if finished.failed:
             with contextlib.suppress(StorageError):  # a full disk may be why it failed
-                write_text(finished.file.failure, last_line(finished.file.log))
+                write_text(finished.file.failure, finished.file.last_line)
         self.finished(finished)
         return finished
 
@@ -158,24 +159,31 @@ class LocalLauncher:
                 running.process.kill()
 
 
-def last_line(log: Path) -> str:
-    """Return the last line of a log, "" if there is none yet."""
-    lines = last_lines(log, 1)
-    return lines[0] if lines else ""
+def run_jobs(files: Sequence[JobFile], at_once: int) -> list[Finished]:
+    """Run jobs with a line for each that ends and, in a terminal, each running one's last; return those undone.
 
+    Raises:
+        KeyboardInterrupt: Ctrl-C or SIGTERM; every job has stopped with a checkpoint.
+    """
+    console = Console(stderr=True)
+    live = Live(console=console, refresh_per_second=2, transient=True)
+    numbers = itertools.count(1)
 
-def last_lines(log: Path, count: int) -> list[str]:
-    """Return the last lines of a log that are not empty; none where it cannot be read."""
+    def finished(job: Finished) -> None:
+        click.echo(f"[{next(numbers)}/{len(files)}] {job.file.job.name}: {job.outcome}")
+
+    def tick(running: Sequence[JobFile]) -> None:
+        if console.is_terminal:
+            table = Table.grid(padding=(0, 2))
+            for file in running:
+                table.add_row(file.last_line)
+            live.update(table)
+
+    # A sweep that a scheduler or `kill` ends must not leave its jobs behind.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with log.open("rb") as stream:
-            stream.seek(max(0, log.stat().st_size - 500 * (count + 3)))
-            lines = stream.read().decode(errors="replace").split("\n")
-    except OSError:
-        return []
-    return [line.rstrip() for line in lines if line.strip()][-count:]
-
-
-def end_with_launcher() -> None:
-    """Ask for SIGTERM when the process that started this one dies: a launcher that is killed leaves no orphans."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+        with live:
+            ended = LocalLauncher(at_once, finished, tick).run(files)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return [job for job in ended if job.code != 0]

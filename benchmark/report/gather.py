@@ -5,12 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .. import environment
 from ..comparisons.contrasts import find_baseline
 from ..errors import UsageError
 from ..outcomes.results import SuiteResults
 from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, metrics
-from ..storage import environment
 from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Row
 from ..tables.build import Heading, Table, TableOptions, build_table

@@ -41,7 +41,7 @@ REMEDY = "; remove that evaluation's folder and score the run again"
 class Observer(Protocol):
     """Progress of rescoring, for people."""
 
-    def say(self, message: str) -> None:
+    def log(self, message: str) -> None:
         """Something worth a line of its own."""
 
     def scoring(self, domain: str, cases: int) -> None:
@@ -169,7 +169,7 @@ class Rescorer:
         """Return the domain of an evaluation's cases; DataError where its files are not those that were scored."""
         key = item.task.name, item.domain
         if key not in self._domains:
-            located = find_domain(item.task, item.domain, self.shelf, observer.say)
+            located = find_domain(item.task, item.domain, self.shelf, observer.log)
             self._domains[key] = located.domain, located.manifest.digest
         domain, manifest = self._domains[key]
         scored_on = item.evaluation.data.get("manifest")

@@ -1,9 +1,11 @@
-"""When and where a run was started, and whether that came to anything: ``starts.json`` in its folder."""
+"""Starts of a run, and how many of them in a row made no progress: ``starts.json`` in its folder."""
 
+import socket
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .. import environment
 from ..errors import NoProgress
 from .files import Guard, no_guard, read_mapping, write_json
 
@@ -19,7 +21,24 @@ class Start:
     commit: str
     code: str  # digest of the sources
     log: str | None = None  # None: a person's terminal
-    slurm: str | None = None  # "12_3", where Slurm started it
+    job_id: str | None = None  # the scheduler's id of the allocation it ran in, such as "12_3"
+
+
+def start_here(log: Path | None = None, job_id: str | None = None) -> Start:
+    """Return the start of a run in this process.
+
+    Args:
+        log: the file that takes what the run prints, if one does.
+        job_id: the scheduler's id of the allocation this process runs in, if any.
+    """
+    return Start(
+        time=environment.now(),
+        host=socket.gethostname(),
+        commit=environment.commit(),
+        code=environment.code_digest(),
+        log=str(log) if log else None,
+        job_id=job_id,
+    )
 
 
 @dataclass(slots=True)
@@ -28,48 +47,50 @@ class Attempts:
 
     Args:
         folder: of the run, owned by this process.
-        guard: called before every rename.
-        limit: starts in a row without progress, after which another one raises; None: no limit.
+        check_lease: called before every rename.
+        limit: attempts in a row without progress, after which another one raises; None: no limit.
     """
 
     folder: Path
-    guard: Guard = no_guard
+    check_lease: Guard = no_guard
     limit: int | None = None
-    idle: int = 0
+    attempts_without_progress: int = 0
     starts: list[dict[str, Any]] = field(default_factory=list)
 
-    def begin(self, start: Start, forgive: bool) -> None:
+    def begin(self, start: Start, reset: bool) -> None:
         """Record a start.
 
         Args:
-            start: this one.
-            forgive: whether those before it do not count, because somebody asked to try again.
+            start: of this attempt.
+            reset: ignore the attempts before it (`bench retry`).
 
         Raises:
-            NoProgress: the run has had all the starts it may have.
+            NoProgress: the limit of attempts without progress is reached.
         """
         record = read_record(self.folder)
-        self.idle = 0 if forgive else int(record.get("without_progress", 0))
+        self.attempts_without_progress = 0 if reset else int(record.get("without_progress", 0))
         self.starts = [*record.get("starts", []), asdict(start)]
-        if self.limit is not None and self.idle >= self.limit:
+        if self.limit is not None and self.attempts_without_progress >= self.limit:
             raise NoProgress(
-                f"started {self.idle} times in a row without reaching a checkpoint: stopped, killed or timed out "
-                "each time before it got anywhere; give it more time or memory, then `bench retry`"
+                f"started {self.attempts_without_progress} times in a row without reaching a checkpoint: "
+                "stopped, killed or timed out each time before it got anywhere; give it more time or memory, "
+                "then `bench retry`"
             )
-        self._write(self.idle + 1)
+        self._write(self.attempts_without_progress + 1)
 
     def progressed(self) -> None:
-        """Note that this start has come to something."""
-        if self.idle:
+        """Reset the count of attempts without progress."""
+        if self.attempts_without_progress:
             self._write(0)
 
-    def _write(self, idle: int) -> None:
-        self.idle = idle
-        write_json(self.folder / FILE, {"without_progress": idle, "starts": self.starts}, self.guard)
+    def _write(self, attempts_without_progress: int) -> None:
+        self.attempts_without_progress = attempts_without_progress
+        record = {"without_progress": attempts_without_progress, "starts": self.starts}
+        write_json(self.folder / FILE, record, self.check_lease)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Return what ``starts.json`` holds; empty where there is none, or it cannot be read."""
+    """Return the content of ``starts.json``; empty where it is missing or unreadable."""
     return read_mapping(folder / FILE)
 
 
@@ -77,6 +98,7 @@ def last_start(folder: Path) -> Start | None:
     """Return the newest start of a run, None before the first."""
     starts = read_record(folder).get("starts") or []
     try:
-        return Start(**starts[-1])
-    except (IndexError, TypeError):
+        newest = dict(starts[-1])
+        return Start(**{"job_id": newest.pop("slurm", None), **newest})  # "slurm": in earlier files
+    except (IndexError, TypeError, ValueError):
         return None

@@ -1,7 +1,7 @@
 """One run from request to results: the job of every launcher.
 
-Data are found, checked and prepared first, so that a corrupt file of the last target is named before the first step;
-then the run is trained, if it is not yet, from the source alone; then its targets are scored.
+Data are located, checked and prepared first, so that a corrupt file of the last target is named before the first
+step; then the run is trained from the source alone, unless it is already; then its targets are scored.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,13 +11,13 @@ from pathlib import Path
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 
+from .. import environment
 from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import Material, Shelf, find_material
 from ..errors import Diverged, Interrupted
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
-from ..storage import environment
-from ..storage.attempts import Attempts
+from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
 from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path
 from .allocator import keep_freed_memory
@@ -25,7 +25,7 @@ from .build import build_method, device_name, find_device, load_run_method, reso
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, Subject, evaluate
 from .progress import RunObserver
-from .runtime import Place
+from .runtime import Runtime
 from .train import Row, fit
 from .validation import autocast
 
@@ -34,7 +34,7 @@ def run_one(
     request: RunRequest,
     task: Task,
     targets: Sequence[str],
-    place: Place,
+    runtime: Runtime,
     observer: RunObserver,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Path:
@@ -46,9 +46,9 @@ def run_one(
         request: what to train.
         task: the task the request names.
         targets: domains of the task to score; for an intra-domain request, its own target.
-        place: where the data are and the results go.
-        observer: told what happens.
-        should_stop: looked at after each step, after each case that is prepared or scored, and while waiting.
+        runtime: execution settings.
+        observer: follows the run.
+        should_stop: called after each step, after each case that is prepared or scored, and while waiting.
 
     Raises:
         UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.
@@ -56,41 +56,41 @@ def run_one(
         Interrupted: ``should_stop`` said so; the run can be continued.
     """
     # A device that is not there is the command's fault, not the run's: nothing is recorded.
-    device = find_device(place.device)
+    device = find_device(runtime.device)
     autocast(device, request.training.precision)
     keep_freed_memory(device)
 
-    def look() -> None:
+    def check_cancelled() -> None:
         if should_stop():
             raise Interrupted("stopped before it was done; the same command continues it")
 
     material = find_material(
-        request, task, targets, Shelf(place.data_root, place.prepared, place.strict), observer.say
+        request, task, targets, Shelf(runtime.data_root, runtime.prepared, runtime.strict), observer.log
     )
     spec = resolve(request, task, load_method(request.method), material)
-    folder = run_path(place.results_root, spec)
-    with Lease(folder, wait=place.wait, look=look) as lease:
+    folder = run_path(runtime.results_root, spec)
+    with Lease(folder, wait=runtime.wait, look=check_cancelled) as lease:
         store = RunFolder(folder, lease.check)
         store.begin(spec)
-        attempts = Attempts(folder, lease.check, place.starts)
-        job = _Job(spec, task, material, store, attempts, place, observer, look)
-        todo = job.unscored()
-        if store.trained and not todo:
-            observer.say(f"already done: {folder}")
+        attempts = Attempts(folder, lease.check, runtime.max_attempts)
+        run = _RunInProgress(spec, task, material, store, attempts, runtime, observer, check_cancelled)
+        unscored = run.unscored()
+        if store.trained and not unscored:
+            observer.log(f"already done: {folder}")
             return folder
         failed = store.clear_failure()
         try:
-            attempts.begin(environment.start(place.log), forgive=failed)
-            prepared = material.prepare(task, request.preprocess, place.prepared, job.preparing)
+            attempts.begin(start_here(runtime.log, runtime.job_id), reset=failed)
+            prepared = material.prepare(task, request.preprocess, runtime.prepared, run.preparing)
             if not store.trained:
                 # Of the targets, training is handed the one that its method or its selection may see, or none.
                 target = material.target
-                job.train(
+                run.train(
                     prepared[material.source.domain.name],
                     prepared[target.domain.name] if target is not None else None,
                     should_stop,
                 )
-            job.score(prepared, todo)
+            run.score(prepared, unscored)
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
             raise
@@ -103,30 +103,28 @@ def run_one(
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """A run with its lease held: what is left to do, and the doing of it."""
+class _RunInProgress:
+    """A run whose lease this process holds."""
 
     spec: RunSpec
     task: Task
     material: Material
     store: RunFolder
     attempts: Attempts
-    place: Place
+    runtime: Runtime
     observer: RunObserver
-    look: Callable[[], None]  # raises Interrupted where the run is asked to stop
+    check_cancelled: Callable[[], None]  # raises Interrupted
 
     def preparing(self, domain: str, done: int, total: int) -> None:
-        """Tell that a case is prepared, and stop here if asked to."""
         self.observer.preparing(domain, done, total)
-        self.look()
+        self.check_cancelled()
 
     def scored(self) -> None:
-        """Tell that a case is scored, and stop here if asked to."""
         self.observer.scored()
-        self.look()
+        self.check_cancelled()
 
     def unscored(self) -> dict[str, EvaluationSpec]:
-        """Return the evaluations that are not done, by the name of what they score."""
+        """Return the evaluations that are not done, by domain."""
         specs = {name: self._evaluation(name) for name in self.material.scored}
         return {
             name: spec
@@ -138,34 +136,34 @@ class _Job:
         """Train and mark the run DONE.
 
         Args:
-            source: trains; its held-out cases are looked at.
+            source: its training cases train, its held-out cases validate.
             target: gives unlabelled images to a method that adapts, labelled cases to oracle selection; else None.
             should_stop: see :func:`run_one`.
         """
         request, material = self.spec.request, self.material
-        device = find_device(self.place.device)
-        threads = use_threads(device, self.store.environment().get("threads"), self.place.threads)
+        device = find_device(self.runtime.device)
+        threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         if not self.store.environment():
             self.store.write_environment(environment.record(device_name(device), threads))
         cls, unlabelled = load_method(request.method), None
-        looked_at = {"held_out_dsc": pool(source, material.held_out, device)}
+        validation = {"held_out_dsc": pool(source, material.held_out, device)}
         if target is not None and cls.setting == "uda":
             unlabelled = pool(target, target.ids, device, labelled=False)
         if target is not None and request.training.selection == "oracle":
-            looked_at["oracle_dsc"] = pool(target, target.ids, device)
+            validation["oracle_dsc"] = pool(target, target.ids, device)
         training = pool(source, material.training, device)
         batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
         method = build_method(cls, self.spec, self.task, device)
         checkpoints = Checkpoints(
             self.store.checkpoints,
             {"train_id": self.spec.train_id, "device": device.type, "threads": threads},
-            interval=self.place.checkpoint_interval,
+            interval=self.runtime.checkpoint_interval,
             guard=self.store.guard,
-            warn=self.observer.say,
+            warn=self.observer.log,
             saved=self._saved,
         )
         recorder = _Recorder(self.observer, self.store)
-        progress = fit(method, batches, looked_at, request, checkpoints, recorder, should_stop)
+        progress = fit(method, batches, validation, request, checkpoints, recorder, should_stop)
         checkpoints.finish(method.state_dict())
         self.attempts.progressed()
         self.store.write_history(progress.history, final=True)
@@ -173,15 +171,15 @@ class _Job:
         self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
         checkpoints.clear()  # not before DONE: a run killed in between would train again
 
-    def score(self, prepared: Mapping[str, PreparedDomain], todo: Mapping[str, EvaluationSpec]) -> None:
+    def score(self, prepared: Mapping[str, PreparedDomain], unscored: Mapping[str, EvaluationSpec]) -> None:
         """Evaluate the finished run on some domains; its weights are loaded once."""
-        if not todo:
+        if not unscored:
             return
         request, commit = self.spec.request, environment.commit()
-        device = find_device(self.place.device)
+        device = find_device(self.runtime.device)
         method = load_run_method(self.store.path, self.spec, self.task, device)
         predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
-        for name, evaluation in todo.items():
+        for name, evaluation in unscored.items():
             scored = self.material.scored[name]
             domain = scored.found.domain
             images = prepared[domain.name]

@@ -1,1 +1,1 @@
-"""Slurm: what is submitted, what waits there, how it is stopped."""
+"""Slurm behind the scheduler protocol."""

@@ -1,4 +1,4 @@
-"""What Slurm runs: some jobs side by side, each a process with a run folder, a state and a log of its own."""
+"""An allocation of Slurm: jobs side by side, each a process of its own. Queued allocations name this module."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ SAVING = 60.0
 
 
 class Allocation:
-    """The callable that submitit pickles, by reference: it holds the time that jobs get to stop, and nothing else.
+    """The callable that submitit pickles by reference; its only state is the time that jobs get to stop.
 
     Args:
         saving: seconds that the jobs get to stop before the allocation is put back into the queue.
@@ -32,11 +32,8 @@ class Allocation:
         jobs = [JobFile(read_job(Path(file), {}), Path(file)) for file in files]
         self._launcher = LocalLauncher(len(jobs), finished=_report)
         ended = self._launcher.run(jobs)
-        failed = [one for one in ended if one.failed]
-        if failed:
-            raise RuntimeError(
-                f"{len(failed)} of {len(jobs)} runs failed: {', '.join(o.file.job.name for o in failed)}"
-            )
+        if failed := [finished.file.job.name for finished in ended if finished.failed]:
+            raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed: {', '.join(failed)}")
 
     def checkpoint(self, files: Sequence[str]) -> DelayedSubmission:
         """Return what is to be run again, once the jobs have stopped; submitit calls this in its signal handler."""
@@ -45,5 +42,5 @@ class Allocation:
         return DelayedSubmission(Allocation(self.saving), files)
 
 
-def _report(one: Finished) -> None:
-    print(f"{one.file.job.name}: {one.outcome}", flush=True)
+def _report(finished: Finished) -> None:
+    print(f"{finished.file.job.name}: {finished.outcome}", flush=True)

@@ -1,10 +1,6 @@
-"""Submitting a sweep's jobs to Slurm through submitit.
+"""Submission to Slurm through submitit: an element of an array is an allocation, with one run or several."""
 
-One element of an array is one allocation, with one training run or several side by side. Nothing here waits: what
-happened to a run is read from its folder, and Slurm is only asked what still waits or runs.
-"""
-
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,11 +8,10 @@ from typing import Any
 import submitit
 
 from ...errors import UsageError
+from ..cluster import Cluster
 from ..job_file import JobFile
+from ..scheduler import Ticket
 from .allocation import SAVING, Allocation
-from .cluster import Cluster
-from .queue import array_limit
-from .submissions import Ticket, record_submission
 
 SETUP = (
     "export PYTHONSAFEPATH=1",  # the folder one submits from must not be imported from
@@ -24,50 +19,31 @@ SETUP = (
 )
 
 UNLIMITED = 1_000_000
-"""Time-outs after which submitit gives a job up: never. What makes no progress ends itself."""
+"""Time-outs after which submitit gives a job up: never. A run without progress ends itself."""
 
 
 def submit(
-    files: Sequence[JobFile], name: str, cluster: Cluster, further: Mapping[str, Any], folder: Path
+    files: Sequence[JobFile], name: str, cluster: Cluster, folder: Path, array_length: int
 ) -> Iterator[list[Ticket]]:
-    """Submit jobs, array by array; yield the tickets of each, already recorded.
-
-    Args:
-        files: written job files, visible from the nodes.
-        name: of the suite, for the queue.
-        cluster: what to ask for.
-        further: options of ``sbatch`` beyond it.
-        folder: where the suite's jobs are kept; logs and submitit's own files go to ``slurm/`` in it.
-
-    Raises:
-        UsageError: Slurm refused an array; those yielded before it stand.
-    """
+    """Submit jobs in arrays of at most ``array_length``, yield the tickets of each; see :meth:`Scheduler.submit`."""
     groups = [tuple(files[i : i + cluster.pack]) for i in range(0, len(files), cluster.pack)]
-    arrays = _cut(groups, array_limit())
+    arrays = _cut(groups, array_length)
     shares = _shares(len(arrays), cluster.max_parallel)
     submitted: list[str] = []
     for index, (array, share) in enumerate(zip(arrays, shares, strict=True)):
-        # With more arrays than allocations at the same time, each follows the one so many before it.
+        # With more arrays than --max-parallel, each starts after the array --max-parallel places before it.
         after = index - cluster.max_parallel if cluster.max_parallel is not None else -1
         dependency = f"afterany:{submitted[after]}" if after >= 0 else None
-        executor = make_executor(name, cluster, further, folder / "slurm", share, dependency)
+        executor = make_executor(name, cluster, folder, share, dependency)
         tickets = _submit_array(executor, cluster, array)
-        record_submission(folder, tickets)
-        submitted.append(tickets[0].slurm.partition("_")[0])
+        submitted.append(tickets[0].job_id.partition("_")[0])
         yield tickets
 
 
-def make_executor(
-    name: str,
-    cluster: Cluster,
-    further: Mapping[str, Any],
-    folder: Path,
-    parallel: int | None,
-    dependency: str | None,
-) -> Any:
+def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | None, dependency: str | None) -> Any:
     """Return submitit's executor for allocations of a cluster."""
     executor = submitit.AutoExecutor(folder=folder.resolve(), cluster="slurm", slurm_max_num_timeout=UNLIMITED)
-    asked = {
+    options = {
         "slurm_partition": cluster.partition,
         "slurm_gres": cluster.gres,
         "slurm_account": cluster.account,
@@ -76,7 +52,7 @@ def make_executor(
         "slurm_array_parallelism": parallel,
         "slurm_dependency": dependency,
         "mem_gb": cluster.memory,
-        "slurm_additional_parameters": {"requeue": True, **further},
+        "slurm_additional_parameters": {"requeue": True, **cluster.sbatch},
     }
     executor.update_parameters(
         name=f"bench-{name}",
@@ -84,7 +60,7 @@ def make_executor(
         cpus_per_task=cluster.cpus * cluster.pack,
         slurm_setup=[*SETUP, *cluster.setup],
         slurm_signal_delay_s=cluster.delay,
-        **{key: value for key, value in asked.items() if value is not None},
+        **{key: value for key, value in options.items() if value is not None},
     )
     return executor
 
@@ -95,23 +71,25 @@ def _submit_array(executor: Any, cluster: Cluster, groups: Sequence[Sequence[Job
     try:
         jobs = executor.map_array(allocation, paths)
     except submitit.core.utils.FailedJobError as error:
-        said = str(error).strip().splitlines()[-1]
-        raise UsageError(f"Slurm refused the allocations: {said}; the same command submits what is left") from error
+        message = str(error).strip().splitlines()[-1]
+        raise UsageError(
+            f"Slurm refused the allocations: {message}; the same command submits what is left"
+        ) from error
     return [
-        Ticket(job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
+        Ticket("Slurm", job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
         for job, group in zip(jobs, groups, strict=True)
     ]
 
 
 def _cut(groups: Sequence[Sequence[JobFile]], limit: int) -> list[Sequence[Sequence[JobFile]]]:
-    """Return the allocations in arrays of nearly equal length, none above the cluster's limit."""
+    """Return arrays of nearly equal length, none above the limit."""
     count = -(-len(groups) // limit)
     bounds = [round(i * len(groups) / count) for i in range(count + 1)] if count else []
     return [groups[low:high] for low, high in pairwise(bounds)]
 
 
 def _shares(arrays: int, parallel: int | None) -> list[int | None]:
-    """Return how many elements of each array may run at the same time, so that all arrays together keep the limit."""
+    """Return how many elements of each array may run at the same time, for ``parallel`` in all."""
     if parallel is None:
         return [None] * arrays
     return [max(1, (parallel + i) // max(arrays, 1)) for i in range(arrays)]

@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from ssdg.benchmark import environment
 from ssdg.benchmark.errors import Interrupted
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.storage import environment
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.training.checkpoint import Checkpoints
-from ssdg.benchmark.training.progress import LineObserver
+from ssdg.benchmark.training.progress import RunObserver
 from ssdg.benchmark.training.run import run_one
-from ssdg.benchmark.training.runtime import Place
+from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY
@@ -191,7 +191,7 @@ def test_preparing_a_domain_that_the_task_does_not_have(bench, own_task):
     refused(bench("data", "prepare", "tow", "--task", own_task(), *roots), "did you mean 'two'")
 
 
-class Stopping(LineObserver):
+class Stopping(RunObserver):
     """Asks the run to stop at the first case that is prepared, or scored."""
 
     stop = False
@@ -211,13 +211,13 @@ class Stopping(LineObserver):
 def test_ctrl_c_is_heard_while_preparing_and_scoring(bench, at):
     sections, _ = resolve_sections("clean", dict(text[6:].split("=") for text in TINY))
     request = RunRequest(task="phantom2d", source="phantom2d-a", method="erm", **sections)
-    place = Place(data_root=bench.data, results_root=bench.results, device="cpu")
+    place = Runtime(data_root=bench.data, results_root=bench.results, device="cpu")
     observer = Stopping(at)
     arguments = (request, TASKS["phantom2d"], ["phantom2d-b"], place)
     with pytest.raises(Interrupted):
         run_one(*arguments, observer, lambda: observer.stop)
     assert not list(bench.results.glob("runs/*/*/*/FAILED"))
-    folder = run_one(*arguments, LineObserver("test"))
+    folder = run_one(*arguments, RunObserver("test"))
     assert len(list(folder.glob("evaluations/*/DONE"))) == 2
 
 

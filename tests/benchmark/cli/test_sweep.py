@@ -233,7 +233,7 @@ def test_a_run_by_hand_has_no_log_and_says_so(bench):
 def test_code_that_changed_since_is_flagged_and_invalidates_nothing(bench, suite, monkeypatch):
     name = suite()
     assert bench("sweep", name, "--methods", "erm").exit_code == 0
-    monkeypatch.setattr("ssdg.benchmark.storage.environment.code_digest", lambda: "another")
+    monkeypatch.setattr("ssdg.benchmark.environment.code_digest", lambda: "another")
     result = bench("status", name, "--methods", "erm")
     assert result.exit_code == 0, result.output
     assert result.output.count("code changed since") == 2

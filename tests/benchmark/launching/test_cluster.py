@@ -1,17 +1,17 @@
-"""Options for Slurm, and how a sweep's jobs become arrays."""
+"""Resources of allocations, and how a sweep's jobs become arrays of Slurm."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.launching.cluster import Cluster, read_cluster
 from ssdg.benchmark.launching.job_file import Job, job_file
 from ssdg.benchmark.launching.slurm import submit as slurm
-from ssdg.benchmark.launching.slurm.cluster import Cluster, read_cluster
-from ssdg.benchmark.launching.slurm.submissions import read_tickets
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.training.runtime import Place
+from ssdg.benchmark.training.runtime import Runtime
 
 PROFILE = """
 partition = "gpu"
@@ -28,10 +28,10 @@ nice = 100
 def test_a_profile_is_read_and_the_command_line_comes_on_top(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text(PROFILE)
-    cluster, further = read_cluster(path, {"time": 30, "partition": None, "setup": ()})
-    assert cluster == Cluster(partition="gpu", time=30, gres="gpu:1", max_parallel=4, setup=("module load cuda",))
-    assert further == {"nice": 100}
-    assert read_cluster(None, {}) == (Cluster(), {})
+    cluster = read_cluster(path, {"time": 30, "partition": None, "setup": ()})
+    expected = Cluster(partition="gpu", time=30, gres="gpu:1", max_parallel=4, setup=("module load cuda",))
+    assert cluster == replace(expected, sbatch={"nice": 100})
+    assert read_cluster(None, {}) == Cluster()
 
 
 @pytest.mark.parametrize(
@@ -74,15 +74,14 @@ def submitted(monkeypatch):
         made.append(arguments[-2:])  # parallel, dependency
         return Executor()
 
-    monkeypatch.setattr(slurm, "array_limit", lambda: 6)
     monkeypatch.setattr(slurm, "make_executor", make)
     return SimpleNamespace(arrays=arrays, made=made)
 
 
 def files(folder, count):
-    place = Place(data_root=Path("/d"), results_root=Path("/r"))
+    runtime = Runtime(data_root=Path("/d"), results_root=Path("/r"))
     requests = [RunRequest(task="t", source="s", method="erm", seed=seed) for seed in range(count)]
-    return [job_file(folder, Job(request=request, targets=("x",), place=place)) for request in requests]
+    return [job_file(folder, Job(request=request, targets=("x",), runtime=runtime)) for request in requests]
 
 
 @pytest.mark.parametrize(
@@ -90,14 +89,12 @@ def files(folder, count):
 )
 def test_jobs_are_packed_and_arrays_are_cut(tmp_path, submitted, runs, pack, lengths):
     jobs = files(tmp_path, runs)
-    tickets = [one for array in slurm.submit(jobs, "suite", Cluster(pack=pack), {}, tmp_path) for one in array]
+    tickets = [ticket for array in slurm.submit(jobs, "suite", Cluster(pack=pack), tmp_path, 6) for ticket in array]
     assert sorted(map(len, submitted.arrays)) == sorted(lengths)
     assert [path for array in submitted.arrays for group in array for path in group] == [
         str(file.path) for file in jobs
     ]
-    found = read_tickets(tmp_path)
-    assert found == {stem: ticket for ticket in tickets for stem in ticket.stems}
-    assert found.keys() == {file.path.stem for file in jobs}
+    assert [stem for ticket in tickets for stem in ticket.stems] == [file.path.stem for file in jobs]
 
 
 @pytest.mark.parametrize(
@@ -109,12 +106,5 @@ def test_jobs_are_packed_and_arrays_are_cut(tmp_path, submitted, runs, pack, len
     ],
 )
 def test_all_arrays_together_keep_the_number_of_allocations(tmp_path, submitted, parallel, expected):
-    list(slurm.submit(files(tmp_path, 13), "suite", Cluster(max_parallel=parallel), {}, tmp_path))
+    list(slurm.submit(files(tmp_path, 13), "suite", Cluster(max_parallel=parallel), tmp_path, 6))
     assert submitted.made == expected
-
-
-def test_a_damaged_record_of_a_submission_is_named(tmp_path):
-    (tmp_path / "submissions").mkdir()
-    (tmp_path / "submissions" / "12.json").write_text("{")
-    with pytest.raises(UsageError, match=r"12\.json is damaged"):
-        read_tickets(tmp_path)

@@ -1,15 +1,16 @@
 """Jobs: their files never collide, and a file gives the job back."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
-from ssdg.benchmark.launching.job_file import Job, job_file, read_job, write_jobs
+from ssdg.benchmark.launching.job_file import Job, job_file, last_lines, read_job, write_jobs
 from ssdg.benchmark.launching.local import LocalLauncher
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.training.runtime import Place
+from ssdg.benchmark.training.runtime import Runtime
 
 REQUEST = RunRequest(task="phantom2d", source="phantom2d-a", method="ras4dg", method_settings={"rass": False})
-JOB = Job(request=REQUEST, targets=("phantom2d-b",), place=Place(data_root=Path("/d"), results_root=Path("/r")))
+JOB = Job(request=REQUEST, targets=("phantom2d-b",), runtime=Runtime(data_root=Path("/d"), results_root=Path("/r")))
 
 
 def test_rows_of_one_method_have_files_of_their_own():
@@ -45,3 +46,21 @@ def test_a_job_is_named_by_its_row_and_survives_its_file(tmp_path):
     assert job.name == "without_rass s0"
     job.write(tmp_path / "job.json")
     assert read_job(tmp_path / "job.json", {}) == job
+
+
+def test_a_file_of_an_earlier_version_gives_the_same_job(tmp_path):
+    job = replace(JOB, runtime=replace(JOB.runtime, threads=2, max_attempts=3))
+    job.write(tmp_path / "job.json")
+    data = json.loads((tmp_path / "job.json").read_text())
+    place = data.pop("runtime")
+    place["starts"] = place.pop("max_attempts")
+    del place["job_id"]
+    (tmp_path / "old.json").write_text(json.dumps({**data, "place": place}))
+    assert read_job(tmp_path / "old.json", {}) == job
+
+
+def test_the_last_lines_of_a_log(tmp_path):
+    log = tmp_path / "a.log"
+    assert last_lines(log, 2) == []
+    log.write_text("one\n\ntwo  \nthree\n\n")
+    assert last_lines(log, 2) == ["two", "three"]

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, commit, device, threads. Recorded beside results, never part of an identity."""
+"""Versions, commit, device and threads: recorded next to results, never part of an identity."""
 
 import functools
 import hashlib
@@ -10,8 +10,6 @@ import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-
-from .attempts import Start
 
 PACKAGES = ("torch", "monai", "numpy", "pandas", "nibabel", "scikit-image", "scipy", "submitit", "click")
 
@@ -27,7 +25,7 @@ def version() -> str:
 @functools.cache
 def commit() -> str:
     """Return the commit of the checkout this code runs from, with "+changes" if it differs; "" outside a checkout."""
-    # Installed into an environment that lies in somebody else's checkout, git would answer with that one's commit.
+    # Without this check git reports the commit of an enclosing repository (a venv inside another project).
     if not (_root() / ".git").exists():
         return ""
     try:
@@ -53,29 +51,7 @@ def code_digest() -> str:
 
 def _root() -> Path:
     """Return the folder that holds ``benchmark/``: the checkout, or ``ssdg/`` where the package is installed."""
-    return Path(__file__).resolve().parents[2]
-
-
-def slurm_job() -> str | None:
-    """Return the job of Slurm that this process is part of, as ``squeue`` names it; None outside of one."""
-    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID")
-
-
-def start(log: Path | None) -> Start:
-    """Return what is worth knowing about the start of a run here and now.
-
-    Args:
-        log: the file that takes what it prints, if one does.
-    """
-    return Start(
-        time=now(),
-        host=socket.gethostname(),
-        commit=commit(),
-        code=code_digest(),
-        log=str(log) if log else None,
-        slurm=slurm_job(),
-    )
+    return Path(__file__).resolve().parents[1]
 
 
 def package_versions() -> dict[str, str]:

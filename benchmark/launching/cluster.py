@@ -1,18 +1,18 @@
-"""What a sweep asks of a Slurm cluster: options of the command line, and of a profile that a lab writes once."""
+"""Resources of a sweep's allocations: command-line options, or a profile that a lab writes once."""
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from ...errors import UsageError
-from ...settings import build
+from ..errors import UsageError
+from ..settings import build
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cluster:
-    """Options of the allocations a sweep submits, each a command-line option and a key of a profile."""
+    """Resources of an allocation; a field with a ``help`` is a command-line option, each is a key of a profile."""
 
     partition: str | None = field(default=None, metadata={"help": "Partition; the cluster's own by default."})
     time: int = field(default=240, metadata={"help": "Minutes of an allocation; a run that needs more is resumed."})
@@ -28,6 +28,7 @@ class Cluster:
         default=120, metadata={"help": "Seconds before the end at which a run is told to save."}
     )
     setup: tuple[str, ...] = field(default=(), metadata={"help": "Shell line before the run; may be repeated."})
+    sbatch: Mapping[str, Any] = field(default_factory=dict)  # further options, passed on as they are
 
     def __post_init__(self) -> None:
         for name in ("time", "cpus", "pack", "memory", "max_parallel", "signal_delay"):
@@ -41,12 +42,16 @@ class Cluster:
         return min(self.signal_delay, 15 * self.time)
 
 
-def read_cluster(profile: Path | None, given: Mapping[str, Any]) -> tuple[Cluster, dict[str, Any]]:
-    """Return the options, and further ones for ``sbatch`` as they are.
+OPTIONS = tuple(option for option in fields(Cluster) if option.metadata)
+"""The fields that are command-line options."""
+
+
+def read_cluster(profile: Path | None, options: Mapping[str, Any]) -> Cluster:
+    """Return the resources of a profile and the command line.
 
     Args:
-        profile: TOML file with some of the fields of :class:`Cluster` and a table ``sbatch``; None: defaults.
-        given: fields on top of it; None leaves the profile's.
+        profile: TOML file with some of the fields of :class:`Cluster`; None: defaults.
+        options: fields that override the profile's, where neither None nor empty.
 
     Raises:
         UsageError: the profile cannot be read, or a name or value in it is wrong.
@@ -57,10 +62,10 @@ def read_cluster(profile: Path | None, given: Mapping[str, Any]) -> tuple[Cluste
             values = tomllib.loads(profile.read_text())
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise UsageError(f"{profile} is not a cluster profile: {error}") from error
-    further = values.pop("sbatch", {})
-    if not isinstance(further, dict):
+    sbatch = values.pop("sbatch", {})
+    if not isinstance(sbatch, dict):
         raise UsageError(f'{profile}: sbatch must be a table of options, such as [sbatch] and nice = "100"')
     if isinstance(values.get("setup"), str):
         values["setup"] = [values["setup"]]
-    chosen = {name: value for name, value in given.items() if value is not None and value != ()}
-    return build(Cluster, {**values, **chosen}, str(profile or "cluster")), further
+    overrides = {name: value for name, value in options.items() if value is not None and value != ()}
+    return replace(build(Cluster, {**values, **overrides}, str(profile or "cluster")), sbatch=sbatch)

@@ -1,0 +1,126 @@
+"""Submissions of a suite's jobs: recorded next to the job files, so that no job is in a queue twice."""
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from .. import environment
+from ..errors import UsageError
+from ..storage.files import read_json, write_json
+from ..storage.lease import Lease
+from .cluster import Cluster
+from .job_file import JobFile, write_jobs
+from .registry import find_scheduler
+from .scheduler import Scheduler, Ticket
+
+GRACE = 60.0
+"""Seconds that jobs in an allocation get to stop by themselves before the allocation is ended."""
+
+CANCEL_POLL, WAIT_POLL = 1.0, 10.0
+"""Seconds between two requests for the queue: while allocations end, and under --wait."""
+
+
+def submit_missing(
+    scheduler: Scheduler, files: Sequence[JobFile], suite: str, cluster: Cluster, folder: Path
+) -> Iterator[str]:
+    """Submit the jobs that are not in the queue; yield messages.
+
+    Args:
+        scheduler: takes the jobs.
+        files: job files, not yet written.
+        suite: its name, for the queue.
+        cluster: resources of each allocation.
+        folder: of the suite's jobs; one process at a time submits from it.
+    """
+    with Lease(_records(folder), wait=float("inf")):
+        queue, tickets = scheduler.queue(), _tickets_of(scheduler, folder)
+        queued = {stem for stem, ticket in tickets.items() if ticket.job_id in queue}
+        missing = [file for file in files if file.path.stem not in queued or file.cancelled]
+        if len(missing) < len(files):
+            yield f"{len(files) - len(missing)} are in the queue already"
+        if not missing:
+            return
+        for array in scheduler.submit(write_jobs(missing), suite, cluster, folder / scheduler.name.lower()):
+            _record(folder, array)
+            runs, last = sum(len(ticket.stems) for ticket in array), array[-1].job_id
+            yield f"submitted {runs} runs as {array[0].job_id}{f' to {last}' if len(array) > 1 else ''}"
+
+
+def wait_until_over(scheduler: Scheduler, files: Sequence[JobFile], folder: Path) -> None:
+    """Return once no job is in the scheduler's queue."""
+    tickets = _tickets_of(scheduler, folder)
+    job_ids = {tickets[file.path.stem].job_id for file in files if file.path.stem in tickets}
+    while job_ids & scheduler.queue().keys():
+        time.sleep(WAIT_POLL)
+
+
+def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
+    """Ask jobs to stop, and end the allocations that hold no other jobs; yield messages.
+
+    Args:
+        files: the jobs, some of which may not wait or run at all.
+        folder: of the suite's jobs.
+    """
+    for file in files:
+        file.cancel()
+    yield f"{len(files)} jobs asked to stop; those that run save a checkpoint first"
+    stems = {file.path.stem for file in files}
+    tickets = [ticket for stem, ticket in read_tickets(folder).items() if stem in stems]
+    whole = [ticket for ticket in tickets if stems.issuperset(ticket.stems)]
+    for name in sorted({ticket.scheduler for ticket in whole}):
+        scheduler = find_scheduler(name)
+        try:
+            queue = scheduler.queue()
+        except UsageError as error:
+            raise UsageError(f"some jobs were submitted to {name}: {error}") from error
+        left = {ticket.job_id for ticket in whole if ticket.scheduler == name} & queue.keys()
+        ended = len(left)
+        scheduler.cancel(job_id for job_id in left if queue[job_id].pending)
+        deadline = time.monotonic() + GRACE
+        while left and time.monotonic() < deadline:
+            time.sleep(CANCEL_POLL)
+            left &= scheduler.queue().keys()
+        scheduler.cancel(left)
+        if ended:
+            yield f"{ended} allocations ended" + (f", {len(left)} of them by force" if left else "")
+
+
+def read_tickets(folder: Path) -> dict[str, Ticket]:
+    """Return the newest ticket of each job, by the stem of its file.
+
+    Raises:
+        UsageError: a record is damaged.
+    """
+    records = []
+    for path in _records(folder).glob("*.json"):
+        if path.name.startswith("lease."):
+            continue
+        try:
+            data = read_json(path)
+            scheduler = data.get("scheduler", "Slurm")  # earlier records lack it, and their key for job_id is "slurm"
+            tickets = [
+                Ticket(scheduler, a.get("job_id") or a["slurm"], Path(a["log"]), tuple(a["stems"]))
+                for a in data["allocations"]
+            ]
+            records.append((data["submitted"], path.stat().st_mtime_ns, tickets))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{path} is damaged ({error}); remove it: its jobs count as never submitted") from error
+    records.sort(key=lambda record: record[:2])
+    return {stem: ticket for *_, tickets in records for ticket in tickets for stem in ticket.stems}
+
+
+def _tickets_of(scheduler: Scheduler, folder: Path) -> dict[str, Ticket]:
+    return {stem: t for stem, t in read_tickets(folder).items() if t.scheduler == scheduler.name}
+
+
+def _record(folder: Path, tickets: Sequence[Ticket]) -> None:
+    """Record allocations that were submitted together."""
+    name = re.sub(r"[^\w-]", "-", f"{tickets[0].scheduler.lower()}-{tickets[0].job_id}")
+    allocations = [{"job_id": t.job_id, "log": str(t.log), "stems": t.stems} for t in tickets]
+    data = {"submitted": environment.now(), "scheduler": tickets[0].scheduler, "allocations": allocations}
+    write_json(_records(folder) / f"{name}.json", data)
+
+
+def _records(folder: Path) -> Path:
+    return folder / "submissions"

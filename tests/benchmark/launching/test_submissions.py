@@ -1,0 +1,194 @@
+"""Sweeps on a cluster whose scheduler is a stand-in: submitted, watched, cancelled, and done by ``bench run``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.launching import submissions
+from ssdg.benchmark.launching.registry import SCHEDULERS, current_job
+from ssdg.benchmark.launching.scheduler import Limits, QueuedJob, Scheduler, Ticket
+from ssdg.benchmark.launching.slurm.scheduler import Slurm
+from ssdg.benchmark.launching.submissions import read_tickets
+from ssdg.benchmark.storage.attempts import last_start
+
+SUITE = """
+title = "One method, two seeds"
+protocol = "clean"
+seeds = [0, 1]
+
+[settings]
+training.epochs = 1
+training.batch_size = 4
+network.init_filters = 8
+preprocess.shape = [32, 32]
+
+[[columns]]
+task = "phantom2d"
+source = "phantom2d-a"
+target = "phantom2d-b"
+
+[[rows]]
+id = "erm"
+method = "erm"
+setting = "source-only"
+"""
+
+
+class Fake:
+    """A queue in memory, whose allocations do nothing by themselves."""
+
+    name = "Fake"
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, QueuedJob] = {}
+        self.paths: dict[str, Path] = {}
+        self.here: str | None = None
+        self.answers = True
+        self.cancelled: list[list[str]] = []
+        self.resources = []
+
+    def submit(self, files, name, cluster, folder):
+        self.resources.append((name, cluster.cpus, folder.name))
+        for file in files:
+            job_id = f"f.{len(self.paths)}"
+            self.paths[job_id], self.jobs[job_id] = file.path, QueuedJob("HELD", True, "slow")
+            yield [Ticket(self.name, job_id, folder / f"{job_id}.log", (file.path.stem,))]
+
+    def queue(self):
+        if not self.answers:
+            raise UsageError("fakestat is not on the path")
+        return dict(self.jobs)
+
+    def cancel(self, job_ids):
+        self.cancelled.append(list(job_ids))
+        for job_id in self.cancelled[-1]:
+            self.jobs.pop(job_id, None)
+
+    def limits(self):
+        return Limits("fake 1", 7)
+
+    def current_job(self):
+        return self.here
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    scheduler: Scheduler = Fake()
+    monkeypatch.setitem(SCHEDULERS, "fake", scheduler)
+    monkeypatch.setattr(submissions, "CANCEL_POLL", 0.01)
+    monkeypatch.setattr(submissions, "GRACE", 0.05)
+    return scheduler
+
+
+@pytest.fixture
+def suite(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text(SUITE)
+    return str(path)
+
+
+def lines(bench, suite):
+    return json.loads(bench("status", suite, "--json").stdout)
+
+
+def test_a_sweep_is_submitted_once_and_seen_in_the_queue(bench, suite, fake):
+    first = bench("sweep", suite, "--launcher", "fake", "--cpus", "3")
+    assert first.exit_code == 0, first.output
+    assert "submitted 1 runs as f.0\nsubmitted 1 runs as f.1\n" in first.output
+    assert fake.resources == [("mine", 3, "fake")]
+    assert "2 are in the queue already" in bench("sweep", suite, "--launcher", "fake").output
+    assert len(fake.paths) == 2
+    assert "Fake f.1 HELD (slow)" in bench("status", suite).output
+    described = [(line["scheduler"], line["job_id"], line["slurm"], line["queue"]) for line in lines(bench, suite)]
+    assert described == [("Fake", f"f.{i}", f"f.{i}", "HELD (slow)") for i in range(2)]
+    assert ("fake", True, "fake 1, user ") in [(n, good, text[:13]) for n, good, text in findings(bench)]
+
+
+def findings(bench):
+    return [(found["name"], found["good"], found["text"]) for found in json.loads(bench("doctor", "--json").stdout)]
+
+
+def test_what_leaves_the_queue_without_a_result_is_over_and_is_submitted_again(bench, suite, fake):
+    bench("sweep", suite, "--launcher", "fake")
+    del fake.jobs["f.0"]
+    assert bench("status", suite).output.count("is over") == 1
+    again = bench("sweep", suite, "--launcher", "fake")
+    assert "1 are in the queue already" in again.output
+    assert "submitted 1 runs as f.2" in again.output
+    assert "is over" not in bench("status", suite).output
+
+
+def test_cancel_takes_what_waits_at_once_and_what_runs_after_its_grace(bench, suite, fake):
+    bench("sweep", suite, "--launcher", "fake")
+    fake.jobs["f.1"] = QueuedJob("RUNNING", False)
+    output = bench("cancel", suite).output
+    assert "2 jobs asked to stop" in output
+    assert "2 allocations ended, 1 of them by force" in output
+    assert fake.cancelled == [["f.0"], ["f.1"]]
+    assert not fake.jobs
+    assert bench("status", suite).output.count("cancelled") == 2
+    assert "submitted" in bench("sweep", suite, "--launcher", "fake").output, "a sweep takes a cancelling back"
+    assert "cancelled" not in bench("status", suite).output
+
+
+def test_a_scheduler_that_does_not_answer_is_named(bench, suite, fake):
+    bench("sweep", suite, "--launcher", "fake")
+    fake.answers = False
+    output = bench("status", suite).output
+    assert "fakestat is not on the path. The states are from the results folder alone" in output
+    assert "is over" not in output, "nobody knows that"
+    cancelled = bench("cancel", suite)
+    assert cancelled.exit_code == 2
+    assert "some jobs were submitted to Fake: fakestat is not on the path" in cancelled.output
+    sweep = bench("sweep", suite, "--launcher", "fake")
+    assert sweep.exit_code == 2
+    assert "fakestat is not on the path" in sweep.output
+
+
+def test_a_job_file_is_done_by_the_allocation_and_names_it(bench, suite, fake):
+    bench("sweep", suite, "--launcher", "fake")
+    fake.here = "f.0"
+    done = bench("run", str(fake.paths["f.0"]))
+    assert done.exit_code == 0, done.output
+    [run] = bench.results.glob("runs/*/erm/*")
+    start = last_start(run)
+    assert start is not None
+    assert start.job_id == "f.0"
+    assert sorted(line["state"] for line in lines(bench, suite)) == ["DONE", "QUEUED"]
+
+
+def test_a_launcher_that_does_not_exist_is_refused(bench, suite):
+    result = bench("sweep", suite, "--launcher", "slrum")
+    assert result.exit_code == 2
+    assert "did you mean 'slurm'" in result.output
+
+
+def test_the_allocation_of_a_process(monkeypatch):
+    for name in ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    assert current_job() is None
+    monkeypatch.setenv("SLURM_JOB_ID", "17")
+    assert Slurm().current_job() == current_job() == "17"
+    monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "12")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
+    assert current_job() == "12_3"
+
+
+def test_a_record_of_an_earlier_version_is_read(tmp_path):
+    (tmp_path / "submissions").mkdir()
+    allocations = [{"slurm": "12_0", "log": "/logs/a.out", "stems": ["a", "b"]}]
+    old = {"submitted": "2025-01-01T00:00:00+00:00", "allocations": allocations}
+    (tmp_path / "submissions" / "12.json").write_text(json.dumps(old))
+    (tmp_path / "submissions" / "lease.1.json").write_text("{}")
+    ticket = Ticket("Slurm", "12_0", Path("/logs/a.out"), ("a", "b"))
+    assert read_tickets(tmp_path) == {"a": ticket, "b": ticket}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"submitted": "x", "allocations": [{"log": "a"}]}'])
+def test_a_damaged_record_of_a_submission_is_named(tmp_path, text):
+    (tmp_path / "submissions").mkdir()
+    (tmp_path / "submissions" / "12.json").write_text(text)
+    with pytest.raises(UsageError, match=r"12\.json is damaged"):
+        read_tickets(tmp_path)
