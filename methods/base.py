@@ -144,3 +144,9 @@ def standardise(image: Tensor, region: Tensor | None, epsilon: float = 1e-6) -> 
     centred = image - (image * weight).sum(dim=axes, keepdim=True) / count
     variance = (centred.square() * weight).sum(dim=axes, keepdim=True) / count
     return centred / (variance.sqrt() + epsilon)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError(message) unless a condition on hyper-parameters holds."""
+    if not condition:
+        raise ValueError(message)

@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Method, StepContext, Terms
-from .host import host_generator
 from .losses import cross_entropy, one_hot, reversed_jensen_shannon, soft_dice
-from .splines import bspline_field, rescale_per_sample
+from .parts.host import host_generator
+from .parts.splines import bspline_field, rescale_per_sample
 
 SLOPE = 0.01
 """Of the random networks' leaky rectifiers. Source: authors' code."""
@@ -68,6 +68,7 @@ class CSDG(Method):
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term of view 1 and the weighted divergence of all predictions from their mean."""
+        batch = self.augment(batch, context.rng)
         views = self.views(self.prepare(batch.image, batch.foreground), context.rng)
         together: Tensor = self.network(torch.cat(views)).logits
         logits = together.chunk(len(views))
@@ -80,6 +81,7 @@ class CSDG(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the supervised view of the normalised images."""
+        batch = self.augment(batch, rng)
         return self.views(self.prepare(batch.image, batch.foreground), rng)[0]
 
     def views(self, image: Tensor, rng: torch.Generator) -> list[Tensor]:

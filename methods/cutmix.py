@@ -87,6 +87,7 @@ class CutMix(Method):
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term of the source and the weighted disagreement on mixed target images."""
         self.update_teacher(context.step)
+        batch = self.augment(batch, context.rng)
         first, second = self.target_pairs(batch)
         boxes = self.boxes(first, context.rng)
         source = self.prepare(batch.image, batch.foreground)
@@ -113,6 +114,7 @@ class CutMix(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the normalised target images, each with a box of another one; source images where there are none."""
+        batch = self.augment(batch, rng)
         if batch.target is None or batch.target_foreground is None:
             images = self.prepare(batch.image, batch.foreground)
         else:

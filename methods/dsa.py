@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from .base import Batch, Method, StepContext, Terms
 from .losses import soft_dice
 from .network import Features, SegmentationNetwork
-from .translation import Critic, Decoder
+from .parts.translation import Critic, Decoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +109,7 @@ class DSA(Method):
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the terms of network and decoders; the critics are only asked, not changed."""
         config, rng, critics = self.config, context.rng, self.adversary
+        batch = self.augment(batch, rng)
         styles = self.styles(batch)
         source, target = styles.source, styles.target
         image = judge(critics.target(styles.source_to_target.images, rng), real=True)
@@ -130,9 +131,9 @@ class DSA(Method):
 
     def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the terms of the critics, on what the weights just updated make of the same batch."""
-        with torch.no_grad():
-            source, target, source_to_target, target_to_source = self.styles(batch)
         critics, rng = self.adversary, context.rng
+        with torch.no_grad():
+            source, target, source_to_target, target_to_source = self.styles(self.augment(batch, rng))
         originals = tell_apart(critics.prediction, source.probabilities, target.probabilities, rng)
         translated = tell_apart(
             critics.prediction, source_to_target.probabilities, target_to_source.probabilities, rng

@@ -15,9 +15,9 @@ from torch.func import functional_call
 
 from . import MethodError
 from .base import Batch, Method, StepContext, Terms
-from .boundary import boundary_contrast, boundary_regions
 from .losses import one_hot, soft_dice
 from .network import Features
+from .parts.boundary import boundary_contrast, boundary_regions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +80,7 @@ class FedDG(Method):
             ValueError: the batch holds a single image, which has no donor.
         """
         config = self.config
+        batch = self.augment(batch, context.rng)
         view = self.view(batch, context.rng)
         inner: Features = self.network(self.prepare(batch.image, batch.foreground))
         inner_loss = self.supervise(inner.logits, batch.label)
@@ -95,6 +96,7 @@ class FedDG(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the transformed views as the network sees them."""
+        batch = self.augment(batch, rng)
         return self.prepare(self.view(batch, rng), batch.foreground)
 
     def view(self, batch: Batch, rng: torch.Generator) -> Tensor:

@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Batch, Method, StepContext, Terms
-from .cbam import BlockAttention
-from .highpass import Gaussian, high_pass, median, scale_gaussian, stretch
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import cross_entropy, soft_dice
 from .network import SegmentationNetwork
+from .parts.cbam import BlockAttention
+from .parts.highpass import high_pass, median, scale_gaussian, stretch
+from .transforms.blur import Gaussian
 
 Region: TypeAlias = Literal["grid", "foreground"]
 
@@ -70,16 +71,16 @@ class FreeSDGConfig:
 
     def __post_init__(self) -> None:
         some = len(self.bank_sigmas) > 0 and min(self.bank_sigmas) > 0
-        _require(some, "method.bank_sigmas must be one number or more, all above 0")
-        _require(self.fixed_width % 2 == 1 and self.fixed_width > 1, "method.fixed_width must be odd and above 1")
+        require(some, "method.bank_sigmas must be one number or more, all above 0")
+        require(self.fixed_width % 2 == 1 and self.fixed_width > 1, "method.fixed_width must be odd and above 1")
         for name in ("fixed_sigma", "gain", "smallest_sigma"):
-            _require(getattr(self, name) > 0, f"method.{name} must be above 0")
+            require(getattr(self, name) > 0, f"method.{name} must be above 0")
         for name in ("reference_side", "patch_side", "reconstruction", "segmentation"):
-            _require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
         low_to_high = len(self.range_3d) == 2 and 0 <= self.range_3d[0] < self.range_3d[1] <= 1
-        _require(low_to_high, "method.range_3d: two fractions between 0 and 1, smaller first")
-        _require(self.attention_reduction >= 1, "method.attention_reduction must be at least 1")
-        _require(self.attention_kernel % 2 == 1, "method.attention_kernel must be odd")
+        require(low_to_high, "method.range_3d: two fractions between 0 and 1, smaller first")
+        require(self.attention_reduction >= 1, "method.attention_reduction must be at least 1")
+        require(self.attention_kernel % 2 == 1, "method.attention_kernel must be odd")
 
 
 class FreeSDG(Method):
@@ -272,8 +273,3 @@ def whole_if_empty(foreground: Tensor) -> Tensor:
     """Return the foreground (B, 1, *S), or the whole grid for an image that has none."""
     empty = ~foreground.flatten(1).any(dim=1)
     return foreground | empty.view(-1, *[1] * (foreground.ndim - 1))
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

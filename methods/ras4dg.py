@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Batch, Method
-from .host import host_generator
+from .base import Batch, Method, require
 from .network import SegmentationNetwork
-from .spectrum import randomise_amplitude
+from .parts.host import host_generator
+from .parts.spectrum import randomise_amplitude
 
 SCCONV = "SCConv (CVPR 2023), unofficial code; the RAS4DG paper does not say"
 
@@ -56,19 +56,17 @@ class RAS4DGConfig:
 
     def __post_init__(self) -> None:
         for name in ("probability", "rms_probability"):
-            _require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
-        _require(
+            require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
+        require(
             self.alpha >= 0 and self.beta >= 0 and self.gamma > 0, "method.alpha, beta, gamma must not be negative"
         )
-        _require(self.rms_regions >= 1, "method.rms_regions must be at least 1; method.rms=false turns RMS off")
+        require(self.rms_regions >= 1, "method.rms_regions must be at least 1; method.rms=false turns RMS off")
         for name in ("rms_sides_2d", "rms_sides_3d"):
             sides = getattr(self, name)
-            _require(
-                len(sides) == 2 and 0 < sides[0] <= sides[1] <= 1, f"method.{name}: two fractions, smaller first"
-            )
-        _require(0 < self.rsd_ratio < 1, "method.rsd_ratio must lie between 0 and 1")
-        _require(self.rsd_kernel % 2 == 1, "method.rsd_kernel must be odd")
-        _require(
+            require(len(sides) == 2 and 0 < sides[0] <= sides[1] <= 1, f"method.{name}: two fractions, smaller first")
+        require(0 < self.rsd_ratio < 1, "method.rsd_ratio must lie between 0 and 1")
+        require(self.rsd_kernel % 2 == 1, "method.rsd_kernel must be odd")
+        require(
             self.rsd_squeeze >= 1 and self.rsd_groups >= 1, "method.rsd_squeeze and rsd_groups must be at least 1"
         )
 
@@ -147,7 +145,7 @@ class Reconstruction(nn.Module):
 
     def __init__(self, ndim: int, channels: int, config: RAS4DGConfig) -> None:
         super().__init__()
-        _require(
+        require(
             channels % config.rsd_groups == 0 and channels % 2 == 0,
             f"method.rsd_groups must divide the bottleneck's {channels} channels, {config.rsd_groups} does not",
         )
@@ -202,7 +200,7 @@ class ChannelReconstruction(nn.Module):
         upper = round(config.rsd_ratio * channels)
         lower = channels - upper
         wide, narrow = upper // config.rsd_squeeze, lower // config.rsd_squeeze
-        _require(min(wide, narrow) >= 1, f"method.rsd_squeeze is too large for {channels} channels")
+        require(min(wide, narrow) >= 1, f"method.rsd_squeeze is too large for {channels} channels")
         self.split = [upper, lower]
         self.squeeze_upper = convolution(upper, wide, 1, bias=False)
         self.squeeze_lower = convolution(lower, narrow, 1, bias=False)
@@ -232,8 +230,3 @@ def channel_shares(first: Tensor, second: Tensor) -> Tensor:
     # this is the pair-wise softmax of SKNet, which the paper names.
     means = torch.stack([first.float().mean(axes, keepdim=True), second.float().mean(axes, keepdim=True)])
     return F.softmax(means, dim=0)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

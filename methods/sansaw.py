@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from .base import Batch, Method, StepContext, Terms
 from .losses import one_hot, soft_dice
 from .network import SegmentationNetwork
-from .semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
+from .parts.semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
 
 STAGES = (1, 2)
 """Encoder stages that a block follows: half and a quarter of the grid, for the authors' first two of a ResNet."""

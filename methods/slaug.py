@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Method, StepContext, Terms
-from .location_scale import curves, describe, draw, first_rows, parts, transform
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import cross_entropy, one_hot, soft_dice
-from .splines import bspline_field, rescale_per_sample
+from .parts.location_scale import curves, describe, draw, first_rows, parts, transform
+from .parts.splines import bspline_field, rescale_per_sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,16 +52,16 @@ class SLAugConfig:
 
     def __post_init__(self) -> None:
         for name in ("inversion_probability", "background_inversion_probability"):
-            _require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
+            require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
         for name in ("scale_deviation", "location_deviation"):
-            _require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
         limits = self.scale_limits
-        _require(
+        require(
             len(limits) == 2 and 0 < limits[0] <= 1 <= limits[1],
             f"method.scale_limits must be two positive factors around 1, not {limits}",
         )
-        _require(0 <= self.location_percentile <= 50, "method.location_percentile must lie between 0 and 50")
-        _require(self.saliency_cells >= 2, "method.saliency_cells must be at least 2: one cell has no saliency")
+        require(0 <= self.location_percentile <= 50, "method.location_percentile must lie between 0 and 50")
+        require(self.saliency_cells >= 2, "method.saliency_cells must be at least 2: one cell has no saliency")
 
 
 class SLAug(Method):
@@ -77,6 +77,7 @@ class SLAug(Method):
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised terms of the global view and of the fused one."""
+        batch = self.augment(batch, context.rng)
         overall, local = self.views(batch, context.rng)
         first, gradient = self.first_pass(overall, batch.label)
         fused = self.fuse(overall, local, gradient)
@@ -84,6 +85,7 @@ class SLAug(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the fused view of the normalised images, under the network as it is."""
+        batch = self.augment(batch, rng)
         with torch.inference_mode(False), torch.enable_grad():
             overall, local = (view.clone() for view in self.views(batch, rng))
             return self.fuse(overall, local, self.first_pass(overall, batch.label.clone())[1])
@@ -201,8 +203,3 @@ def _moments(image: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
     count = weight.sum(dim=axes, keepdim=True) * image.shape[1]
     mean = (image * weight).sum(dim=axes, keepdim=True) / count
     return mean, (((image - mean).square() * weight).sum(dim=axes, keepdim=True) / count).sqrt()
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from ssdg.methods.base import Batch, StepContext
-from ssdg.methods.filters import choose, random_convolution
 from ssdg.methods.losses import cross_entropy, jensen_shannon, soft_dice
 from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.parts.filters import choose, random_convolution
 from ssdg.methods.randconv import RandConv, RandConvConfig
 
 

@@ -6,11 +6,12 @@ import torch
 import torch.nn.functional as F
 from scipy import ndimage
 
-from ssdg.benchmark.data import intensity as intensity_module
-from ssdg.benchmark.data.intensity import (
+from ssdg.methods.base import Batch
+from ssdg.methods.transforms import intensity as intensity_module
+from ssdg.methods.transforms.intensity import (
     Chance,
     Intensity,
-    blur,
+    blur_axes,
     brighten,
     change_contrast,
     change_gamma,
@@ -19,7 +20,6 @@ from ssdg.benchmark.data.intensity import (
     moments,
     perturb,
 )
-from ssdg.methods.base import Batch
 
 SHAPES = {"2d": (3, 3, 21, 34), "3d": (2, 1, 17, 12, 19)}
 
@@ -129,12 +129,12 @@ def test_noise_is_shared_by_channels_and_scaled_by_their_deviation():
 def test_blur_is_a_gaussian_filter(ndim):
     maps, region = reference_maps(ndim)
     sigma = torch.rand(3, ndim, generator=generator()) * 0.5 + 0.5
-    out = blur(maps, sigma, region)
+    out = blur_axes(maps, sigma, region)
     interior = (slice(4, -4),) * ndim
     for index in range(3):
         expected = ndimage.gaussian_filter(maps[index, 0].numpy(), sigma[index].tolist(), radius=4)
         np.testing.assert_allclose(out[index, 0].numpy()[interior], expected[interior], atol=1e-5)
-    torch.testing.assert_close(blur(torch.ones_like(maps), sigma, region), torch.ones_like(maps))
+    torch.testing.assert_close(blur_axes(torch.ones_like(maps), sigma, region), torch.ones_like(maps))
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

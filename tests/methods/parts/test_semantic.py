@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssdg.methods.semantic import (
+from ssdg.methods.parts.semantic import (
     SemanticNormalisation,
     above_lowest_cluster,
     normalise_parts,

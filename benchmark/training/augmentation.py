@@ -1,10 +1,10 @@
-"""The shared augmentations, applied to the source batch of every method alike, on the batch's device.
+"""Shared augmentations by name, applied to the source batch of every method alike, on the batch's device.
 
 ``none``: nothing. ``geometric``: moderate flips, rotations and scalings; intensities stay as they are. ``nnunet``:
 the default training augmentation of nnU-Net v2, the strong baseline that any generalisation method should beat.
 
-Label and foreground follow the image. Unlabelled target images (``Batch.target``) are left untouched: what happens to
-them is the business of the method that asked for them.
+Label and foreground follow the image. Unlabelled target images (``Batch.target``) are left untouched: their
+augmentation is the business of the method that asked for them.
 """
 
 import dataclasses
@@ -14,10 +14,10 @@ from typing import TypeAlias
 import torch
 
 from ssdg.methods.base import Batch
+from ssdg.methods.transforms.affine import AffineRange, deform
+from ssdg.methods.transforms.intensity import Intensity, perturb
 
-from ..data.intensity import Intensity, perturb
 from ..errors import unknown
-from .spatial import Geometry, deform
 
 Augmentation: TypeAlias = Callable[[Batch, torch.Generator], Batch]
 """Returns a new batch; draws from the generator alone (on the batch's device) and leaves its input as it was."""
@@ -34,25 +34,25 @@ def augmentation(name: str) -> Augmentation:
     return AUGMENTATIONS[name]
 
 
-def compose(geometry: Geometry, intensity: Intensity | None, batch: Batch, rng: torch.Generator) -> Batch:
-    """Return the batch moved by ``geometry``, then changed by ``intensity`` if given; in float32, no gradient."""
+def compose(affine: AffineRange, intensity: Intensity | None, batch: Batch, rng: torch.Generator) -> Batch:
+    """Move the batch by affine maps, then change its intensities; in float32, without gradients."""
     with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
-        batch = deform(batch, geometry, rng)
+        batch = deform(batch, affine, rng)
         if intensity is None:
             return batch
         return dataclasses.replace(batch, image=perturb(batch.image, batch.foreground, intensity, rng))
 
 
-def moderate_geometry(shape: tuple[int, ...]) -> Geometry:
-    """Return the geometry of ``geometric`` for a grid: every map it can draw looks like another case of the domain.
+def moderate_geometry(shape: tuple[int, ...]) -> AffineRange:
+    """Return the affine maps of ``geometric`` for a grid: each gives another plausible case of the domain.
 
-    Flips: both axes in 2D (left and right eyes; a photograph upside down is none that occurs, but vessels have no
-    up), the first axis alone in 3D (left-right in the atlases' common orientation: brains are symmetric that way
-    only), each with probability 1/2. Rotation up to 15° about each axis, nnU-Net's range for oblong images, and
-    scaling of 0.9 to 1.1, TorchIO's default; each with probability 1/2, so that a quarter of the images are not
-    interpolated, as test images are not.
+    Flips: both axes in 2D (left and right eyes; photographs are never upside down, but vessels have no up), the first
+    axis alone in 3D (left-right in the atlases' common orientation: brains are symmetric that way only), each with
+    probability 1/2. Rotation up to 15° about each axis, nnU-Net's range for oblong images, and scaling of 0.9 to 1.1,
+    TorchIO's default; each with probability 1/2, so that a quarter of the images are not interpolated, as test images
+    are not.
     """
-    return Geometry(
+    return AffineRange(
         flip_axes=(0, 1) if len(shape) == 2 else (0,),
         rotation_probability=0.5,
         rotation=15.0,
@@ -61,8 +61,8 @@ def moderate_geometry(shape: tuple[int, ...]) -> Geometry:
     )
 
 
-def nnunet_geometry(shape: tuple[int, ...]) -> Geometry:
-    """Return the geometry of nnU-Net v2's defaults for a grid: no elastic deformation, mirroring along all axes.
+def nnunet_geometry(shape: tuple[int, ...]) -> AffineRange:
+    """Return the affine maps of nnU-Net v2's defaults: no elastic deformation, mirroring along all axes.
 
     Source: code of ``nnUNetTrainer``: 180° in the plane (15° if a side exceeds 1.5 times the other), 30° about each
     axis of a volume.
@@ -72,7 +72,7 @@ def nnunet_geometry(shape: tuple[int, ...]) -> Geometry:
     # same distribution, except for where the samples of the low-resolution change lie.
     oblong = max(shape) > 1.5 * min(shape)
     in_plane = 15.0 if oblong else 180.0
-    return Geometry(
+    return AffineRange(
         flip_axes=tuple(range(len(shape))),
         rotation_probability=0.2,
         rotation=in_plane if len(shape) == 2 else 30.0,

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.interpolate import BSpline
 
-from ssdg.methods.splines import bspline_field, quadratic_bspline, rescale_per_sample
+from ssdg.methods.parts.splines import bspline_field, quadratic_bspline, rescale_per_sample
 
 
 def rng(seed: int = 0) -> torch.Generator:

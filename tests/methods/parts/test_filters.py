@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from ssdg.methods.filters import choose, convolve, random_convolution, random_kernel
+from ssdg.methods.parts.filters import choose, convolve, random_convolution, random_kernel
 
 
 def rng(seed: int = 0) -> torch.Generator:

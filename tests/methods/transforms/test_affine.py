@@ -4,9 +4,9 @@ import math
 import pytest
 import torch
 
-from ssdg.benchmark.training.augment import moderate_geometry, nnunet_geometry
-from ssdg.benchmark.training.spatial import Geometry, deform, draw_affine
+from ssdg.benchmark.training.augmentation import moderate_geometry, nnunet_geometry
 from ssdg.methods.base import Batch
+from ssdg.methods.transforms.affine import AffineRange, deform, draw_affine, rotation
 
 SHAPES = {"2d": (3, 3, 21, 34), "3d": (2, 1, 17, 12, 19)}
 FIELDS = ("image", "label", "foreground")
@@ -28,7 +28,7 @@ def batch(request):
 
 
 def test_identity_with_probability_one_and_no_magnitude(batch):
-    geometry = Geometry(
+    geometry = AffineRange(
         flip_axes=(0, 1), flip_probability=0.0, rotation_probability=1.0, scaling_probability=1.0, scaling=(1.0, 1.0)
     )
     out = deform(batch, geometry, generator())
@@ -40,7 +40,7 @@ def test_identity_with_probability_one_and_no_magnitude(batch):
 def test_flips_reverse_exactly_their_axes(shape):
     batch = make_batch(shape)
     for axis in range(len(shape) - 2):
-        out = deform(batch, Geometry(flip_axes=(axis,), flip_probability=1.0), generator())
+        out = deform(batch, AffineRange(flip_axes=(axis,), flip_probability=1.0), generator())
         torch.testing.assert_close(out.image, batch.image.flip(axis + 2), atol=1e-5, rtol=0)
         assert torch.equal(out.label, batch.label.flip(axis + 2))
         assert torch.equal(out.foreground, batch.foreground.flip(axis + 2))
@@ -66,7 +66,7 @@ def test_label_and_foreground_stay_aligned_with_the_image(make, shape):
 
 def test_what_comes_from_outside_is_black_background():
     ones = torch.ones(4, 1, 16, 16)
-    geometry = Geometry(scaling_probability=1.0, scaling=(1.4, 1.4))
+    geometry = AffineRange(scaling_probability=1.0, scaling=(1.4, 1.4))
     out = deform(Batch(ones, ones.long(), ones.bool()), geometry, generator())
     for name in FIELDS:
         assert not getattr(out, name)[..., 0, :].any()
@@ -79,7 +79,7 @@ def test_rotation_keeps_shape_and_area_on_oblong_grids():
     label = torch.zeros(1, 1, 32, 64, dtype=torch.long)
     label[..., 12:20, 24:40] = 1
     batch = Batch(label.float(), label, label.bool())
-    geometry = Geometry(rotation_probability=1.0, rotation=180.0)
+    geometry = AffineRange(rotation_probability=1.0, rotation=180.0)
     for seed in range(6):
         where = deform(batch, geometry, generator(seed)).label[0, 0].nonzero().double()
         assert len(where) == pytest.approx(128, rel=0.1)
@@ -122,3 +122,23 @@ def test_geometry_gates_have_their_probabilities():
     assert (theta[:, 0, 0] > 0).all()
     assert (theta[:, 1, 1] > 0).all()
     assert (theta[:, 0, 1].abs() > 1e-6).float().mean() == pytest.approx(0.5, abs=0.03)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_rotations_are_orthogonal_and_zero_is_exactly_the_identity(ndim):
+    planes = ndim * (ndim - 1) // 2
+    matrix = rotation(torch.rand((4, planes), generator=generator()), ndim)
+    torch.testing.assert_close(matrix @ matrix.mT, torch.eye(ndim).repeat(4, 1, 1))
+    torch.testing.assert_close(torch.linalg.det(matrix), torch.ones(4))
+    assert torch.equal(rotation(torch.zeros(4, planes), ndim), torch.eye(ndim).repeat(4, 1, 1))
+
+
+def test_rotations_are_the_product_of_their_planes_in_order():
+    angles, planes = torch.tensor([[0.3, -0.7, 1.1]]), ((0, 1), (2, 0), (1, 2))
+    product = torch.eye(3)
+    for angle, (i, j) in zip(angles[0].tolist(), planes, strict=True):
+        turn = torch.eye(3)
+        turn[i, i] = turn[j, j] = math.cos(angle)
+        turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
+        product = product @ turn
+    torch.testing.assert_close(rotation(angles, 3, planes)[0], product)

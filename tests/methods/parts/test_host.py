@@ -2,7 +2,7 @@
 
 import torch
 
-from ssdg.methods.host import host_generator, offspring
+from ssdg.methods.parts.host import host_generator, offspring
 
 
 def generator(seed=0):

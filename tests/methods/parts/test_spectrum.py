@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssdg.methods.spectrum import amplitude_deviation, radius, randomise_amplitude
+from ssdg.methods.parts.spectrum import amplitude_deviation, radius, randomise_amplitude
 
 PAPER = (3.0, 0.25, 2.0)
 GRIDS = [(8, 6), (7, 5), (6, 7), (4, 6, 4), (5, 4, 3)]

@@ -1,11 +1,11 @@
-"""Blur, sharpening, contrast: against scipy, their fixed points, and one magnitude an image."""
+"""Blur and sharpening: against scipy, their fixed points, and one magnitude an image."""
 
 import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
 
-from ssdg.methods.quality import blur, change_contrast, extremes, sharpen
+from ssdg.methods.transforms.blur import blur, blur_by_shifts, replicated, sharpen
 
 SHAPES = {2: (2, 3, 20, 17), 3: (2, 1, 12, 9, 10)}
 
@@ -22,7 +22,7 @@ def reference(image, sigma, radius):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_blur_is_a_gaussian_filter_with_replicated_borders(ndim):
     image, sigma = images(ndim), torch.tensor([0.4, 1.5])
-    out = blur(image, sigma, widest=1.5)
+    out = blur_by_shifts(image, sigma, widest=1.5)
     for sample, filtered, width in zip(image, out, sigma, strict=True):
         np.testing.assert_allclose(filtered, reference(sample, float(width), 6), atol=1e-5)
 
@@ -42,31 +42,18 @@ def test_sharpening_adds_the_detail_of_the_first_blur(ndim):
 
 def test_sharpening_of_strength_zero_is_the_blur():
     image, sigma = images(2), torch.tensor([0.5, 0.9])
-    assert torch.equal(sharpen(image, torch.zeros(2), sigma, sigma, 1.0), blur(image, sigma, 1.0))
+    assert torch.equal(sharpen(image, torch.zeros(2), sigma, sigma, 1.0), blur_by_shifts(image, sigma, 1.0))
 
 
 def test_a_constant_image_stays_constant():
     image, sigma = torch.full((2, 1, 9, 9, 9), 0.7), torch.tensor([0.5, 1.0])
-    torch.testing.assert_close(blur(image, sigma, 1.0), image)
+    torch.testing.assert_close(blur_by_shifts(image, sigma, 1.0), image)
     torch.testing.assert_close(sharpen(image, torch.full((2,), 30.0), sigma, sigma, 1.0), image, atol=1e-4, rtol=0)
-    assert torch.equal(change_contrast(image, torch.full((2,), 4.5), extremes(image)), image)
 
 
-def test_contrast_keeps_the_extremes_and_follows_the_power():
-    image = images(2)
-    out = change_contrast(image, torch.tensor([0.5, 4.5]), extremes(image))
-    torch.testing.assert_close(out.amin((1, 2, 3)), image.amin((1, 2, 3)))
-    torch.testing.assert_close(out.amax((1, 2, 3)), image.amax((1, 2, 3)))
-    low, high = image[1].min(), image[1].max()
-    torch.testing.assert_close(out[1], ((image[1] - low) / (high - low)) ** 4.5 * (high - low) + low)
-
-
-def test_a_power_of_one_is_the_identity():
-    image = images(3)
-    torch.testing.assert_close(change_contrast(image, torch.ones(2), extremes(image)), image)
-
-
-def test_values_below_the_bounds_take_the_lower_one():
-    bounds = torch.full((2, 1, 1, 1), -1.0), torch.full((2, 1, 1, 1), 1.0)
-    out = change_contrast(torch.full((2, 1, 1, 1), -3.0), torch.tensor([0.5, 2.5]), bounds)
-    assert (out == -1).all()
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_matrices_and_shifts_are_one_filter(ndim):
+    image = images(ndim)
+    matrices = [replicated(side, ((9, 0.9),), image.device) for side in image.shape[2:]]
+    out = blur(image.flatten(0, 1).unsqueeze(0), matrices).view(image.shape)
+    torch.testing.assert_close(out, blur_by_shifts(image, torch.full((2,), 0.9), 1.0), atol=1e-5, rtol=0)

@@ -7,12 +7,18 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from ssdg.benchmark.data import intensity as intensity_module
-from ssdg.benchmark.data.intensity import Intensity
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.training.augment import AUGMENTATIONS, augmentation, compose, moderate_geometry, nnunet_geometry
-from ssdg.benchmark.training.spatial import Geometry
+from ssdg.benchmark.training.augmentation import (
+    AUGMENTATIONS,
+    augmentation,
+    compose,
+    moderate_geometry,
+    nnunet_geometry,
+)
 from ssdg.methods.base import Batch
+from ssdg.methods.transforms import intensity as intensity_module
+from ssdg.methods.transforms.affine import AffineRange
+from ssdg.methods.transforms.intensity import Intensity
 
 SHAPES = {"2d": (3, 3, 21, 34), "3d": (2, 1, 17, 12, 19)}
 CLASSES = 4
@@ -140,7 +146,7 @@ def test_the_host_never_asks_for_a_value(batch, augment, monkeypatch, dense):
 
 
 def test_identity_without_probabilities(batch):
-    out = compose(Geometry(), QUIET, batch, generator())
+    out = compose(AffineRange(), QUIET, batch, generator())
     torch.testing.assert_close(out.image, batch.image, atol=1e-5, rtol=0)
     assert torch.equal(out.label, batch.label)
     assert torch.equal(out.foreground, batch.foreground)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssdg.methods.translation import Critic, Decoder, ResidualBlock, drop_channels
+from ssdg.methods.parts.translation import Critic, Decoder, ResidualBlock, drop_channels
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from ssdg.methods.boundary import boundary_contrast, boundary_regions, separation
+from ssdg.methods.parts.boundary import boundary_contrast, boundary_regions, separation
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -1,8 +1,8 @@
 """Random intensity changes of a batch: noise, blur, brightness, contrast, low resolution, gamma.
 
 Each is drawn per image and, where it says so, per channel. Every channel of every image is treated as one map, so
-that images, channels and their parameters go through one batched operation. Nothing here looks at a tensor's value
-from the host on CUDA, where all maps are computed and the drawn ones selected; on the CPU only the drawn ones are.
+that images, channels and their parameters go through one batched operation. On CUDA the host reads no tensor's value:
+all maps are computed and the drawn ones selected; on the CPU only the drawn ones are computed.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from .blur import along, blur, edge_normalised
+from .contrast import extremes, gamma_curve, per_image
+
 Change: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(maps (M, c, *S), parameters (M, k), region (M, 1, *S) bool) -> changed maps."""
 
@@ -22,7 +25,7 @@ BLUR_RADIUS = 4
 
 @dataclass(frozen=True, slots=True)
 class Chance:
-    """How often one change happens, and the range of its parameter."""
+    """Probability of a change, and the range of its parameter."""
 
     probability: float  # per image
     low: float
@@ -33,7 +36,7 @@ class Chance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Intensity:
-    """The changes in the order of their application.
+    """Changes in the order of their application.
 
     Source: the default training transforms of nnU-Net v2 (code of ``nnUNetTrainer`` and of batchgeneratorsv2), with
     its ranges, probabilities and order.
@@ -50,12 +53,12 @@ class Intensity:
 
 
 def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.Generator) -> Tensor:
-    """Return images with randomly changed intensities, in [0, 1].
+    """Change the intensities of images at random, within [0, 1].
 
     Args:
         image: (B, C, *S) in [0, 1].
         foreground: (B, 1, *S) bool; where it is empty, the whole grid counts.
-        intensity: what may be drawn.
+        intensity: distribution of the changes.
         rng: on the images' device.
     """
     batch, channels = image.shape[:2]
@@ -68,7 +71,7 @@ def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.
     maps = image.flatten(0, 1).unsqueeze(1)
     region = region.expand_as(image).flatten(0, 1).unsqueeze(1)
     steps: list[tuple[Chance, int, Change]] = [
-        (intensity.blur, ndim, blur),
+        (intensity.blur, ndim, blur_axes),
         (intensity.brightness, 1, brighten),
         (intensity.contrast, 1, change_contrast),
         (intensity.resolution, 1, lower_resolution),
@@ -96,18 +99,18 @@ def draw(chance: Chance, shape: tuple[int, int, int], rng: torch.Generator) -> t
 
 
 def apply(maps: Tensor, region: Tensor, gate: Tensor, value: Tensor, change: Change) -> Tensor:
-    """Return ``maps`` (M, c, *S) with the gated ones changed inside their region; the input is left as it is."""
+    """Change the gated maps (M, c, *S) inside their region, in a new tensor."""
     if selects(maps):
-        chosen = gate.nonzero().squeeze(1)
-        if not len(chosen):
+        drawn = gate.nonzero().squeeze(1)
+        if not len(drawn):
             return maps
-        part, inside = maps[chosen], region[chosen]
-        return maps.index_copy(0, chosen, torch.where(inside, change(part, value[chosen], inside), part))
-    return torch.where(spread(gate, maps) & region, change(maps, value, region), maps)
+        part, inside = maps[drawn], region[drawn]
+        return maps.index_copy(0, drawn, torch.where(inside, change(part, value[drawn], inside), part))
+    return torch.where(per_image(gate, maps) & region, change(maps, value, region), maps)
 
 
 def selects(maps: Tensor) -> bool:
-    """Whether to compute drawn maps only: their number is known to the host at no cost on the CPU alone."""
+    """Return whether to compute drawn maps only: on the CPU alone their number costs the host nothing."""
     return maps.device.type == "cpu"
 
 
@@ -115,29 +118,25 @@ def add_noise(maps: Tensor, level: Tensor, region: Tensor, *, rng: torch.Generat
     """Add one Gaussian noise map (M, 1, *S) to all channels, ``level`` times each channel's standard deviation."""
     shape = (len(maps), 1, *maps.shape[2:])
     noise = torch.randn(shape, generator=rng, device=rng.device, dtype=maps.dtype)
-    return maps + noise * (moments(maps, region)[1] * spread(level, maps))
+    return maps + noise * (moments(maps, region)[1] * per_image(level, maps))
 
 
-def blur(maps: Tensor, sigma: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
+def blur_axes(maps: Tensor, sigma: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
     """Convolve with Gaussians of standard deviation ``sigma`` (M, n) voxels, one an axis, renormalised at edges."""
-    for axis, side in enumerate(maps.shape[2:]):
-        position = torch.arange(side, device=maps.device, dtype=maps.dtype)
-        distance = (position[:, None] - position).abs()
-        weight = torch.exp(-0.5 * (distance / sigma[:, axis, None, None]).square()) * (distance <= BLUR_RADIUS)
-        maps = along(maps, axis, weight / weight.sum(dim=-1, keepdim=True))
-    return maps
+    sides = maps.shape[2:]
+    return blur(maps, [edge_normalised(sigma[:, axis], side, BLUR_RADIUS) for axis, side in enumerate(sides)])
 
 
 def brighten(maps: Tensor, factor: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
     """Multiply intensities by ``factor`` (M, 1)."""
-    return maps * spread(factor, maps)
+    return maps * per_image(factor, maps)
 
 
 def change_contrast(maps: Tensor, factor: Tensor, region: Tensor) -> Tensor:
     """Multiply distances from the region's mean by ``factor`` (M, 1), clipped to the region's range."""
     mean, _ = moments(maps, region)
     low, high = extremes(maps, region)
-    return (mean + (maps - mean) * spread(factor, maps)).clamp(low, high)
+    return (mean + (maps - mean) * per_image(factor, maps)).clamp(low, high)
 
 
 def lower_resolution(maps: Tensor, share: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
@@ -145,12 +144,12 @@ def lower_resolution(maps: Tensor, share: Tensor, region: Tensor) -> Tensor:  # 
     for axis, side in enumerate(maps.shape[2:]):
         kept = (share * side).round().clamp(min=1)
         position = torch.arange(side, device=maps.device, dtype=maps.dtype)
-        where = ((position + 0.5) * kept / side - 0.5).clamp(min=0)
-        left = where.floor()
-        fraction = (where - left).unsqueeze(2)
+        source = ((position + 0.5) * kept / side - 0.5).clamp(min=0)
+        left = source.floor()
+        fraction = (source - left).unsqueeze(2)
         # The sample of index j lies at the voxel under its centre, (j + 1/2) side / kept.
         first, second = (((torch.minimum(j, kept - 1) + 0.5) * side / kept).floor() for j in (left, left + 1))
-        hits = [(source.unsqueeze(2) == position).to(maps.dtype) for source in (first, second)]
+        hits = [(sample.unsqueeze(2) == position).to(maps.dtype) for sample in (first, second)]
         maps = along(maps, axis, (1 - fraction) * hits[0] + fraction * hits[1])
     return maps
 
@@ -163,22 +162,10 @@ def change_gamma(maps: Tensor, exponent: Tensor, region: Tensor, *, invert: bool
     """
     if invert:
         maps = -maps
-    low, high = extremes(maps, region)
-    span = (high - low).clamp(min=1e-7)
-    # The clamp is for voxels outside the region: a negative base has no real power.
-    curved = ((maps - low) / span).clamp(0, 1).pow(spread(exponent, maps)) * span + low
+    curved = gamma_curve(maps, exponent, extremes(maps, region), smallest_span=1e-7)
     (mean, deviation), (curved_mean, curved_deviation) = moments(maps, region), moments(curved, region)
     curved = (curved - curved_mean) * (deviation / curved_deviation.clamp(min=1e-7)) + mean
     return -curved if invert else curved
-
-
-def along(maps: Tensor, axis: int, operator: Tensor) -> Tensor:
-    """Apply linear operators (M, n, n), one a map, along a spatial axis of length n of maps (M, c, *S)."""
-    shape = maps.shape
-    if axis == len(shape) - 3:
-        return (maps.reshape(len(maps), -1, shape[-1]) @ operator.mT).reshape(shape)
-    rows = maps.reshape(len(maps), shape[: axis + 2].numel() // len(maps), shape[axis + 2], -1)
-    return (operator.unsqueeze(1) @ rows).reshape(shape)
 
 
 def moments(maps: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
@@ -189,15 +176,3 @@ def moments(maps: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
     mean = (maps * weight).sum(dim=axes, keepdim=True) / count
     variance = ((maps - mean).square() * weight).sum(dim=axes, keepdim=True) / count
     return mean, variance.sqrt()
-
-
-def extremes(maps: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
-    """Return minimum and maximum (M, c, 1, ...) of each channel over its region, which is not empty."""
-    axes = tuple(range(2, maps.ndim))
-    low = torch.where(region, maps, torch.inf).amin(dim=axes, keepdim=True)
-    return low, torch.where(region, maps, -torch.inf).amax(dim=axes, keepdim=True)
-
-
-def spread(value: Tensor, maps: Tensor) -> Tensor:
-    """Return one value a map, (M,) or (M, 1), shaped to broadcast over maps (M, c, *S)."""
-    return value.view(-1, *[1] * (maps.ndim - 1))

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ssdg.methods import location_scale
-from ssdg.methods.location_scale import (
+from ssdg.methods.parts import location_scale
+from ssdg.methods.parts.location_scale import (
     KNOTS,
     Draws,
     bezier_tables,
