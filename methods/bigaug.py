@@ -107,7 +107,7 @@ class BigAugConfig:
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What is done to each image of a batch; magnitudes are drawn whether or not the transform is active."""
+    """Gates and magnitudes of each image of a batch; magnitudes are drawn for inactive transforms too."""
 
     active: dict[str, Tensor]  # transform -> (B,) bool
     sharpness: Tensor  # (B,), as all others but the last two
@@ -173,7 +173,7 @@ class BigAug(Method):
         return self.transform(self.augment(batch, rng), rng)[0]
 
     def transform(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return images as the network sees them (B, C, *S) and their labels (B, 1, *S), after the nine transforms.
+        """Return normalised images (B, C, *S) and labels (B, 1, *S) after the nine transforms.
 
         They act on normalised images, which noise of deviation 1 is meant for: it would leave nothing of an image in
         [0, 1]. Nothing is clamped, and by default nothing is normalised again.
@@ -191,7 +191,7 @@ class BigAug(Method):
             return image, label
 
     def degrade(self, image: Tensor, darkest: Tensor, drawn: Draw, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the normalised images, and what their darkest value has become, after quality and appearance."""
+        """Change quality and appearance of normalised images, and of their darkest values alike."""
         config, widest = self.config, self.config.sharpness_sigma[1]
 
         def choose(name: Transform, before: Tensor, after: Tensor) -> Tensor:
@@ -201,18 +201,18 @@ class BigAug(Method):
         image = choose("blur", image, blur_by_shifts(image, drawn.blur, config.blur[1]))
         noise = torch.randn(image.shape, generator=rng, device=image.device)
         image = choose("noise", image, noise.mul_(per_image(drawn.noise, image)).add_(image))
-        both = [image, darkest]
-        both = [choose("brightness", v, v + per_image(drawn.brightness, v)) for v in both]
-        bounds = extremes(both[0])
-        both = [choose("contrast", v, gamma_curve(v, drawn.gamma, bounds, SMALLEST_SPAN)) for v in both]
+        values = [image, darkest]
+        values = [choose("brightness", v, v + per_image(drawn.brightness, v)) for v in values]
+        bounds = extremes(values[0])
+        values = [choose("contrast", v, gamma_curve(v, drawn.gamma, bounds, SMALLEST_SPAN)) for v in values]
         gain, offset = per_image(drawn.gain, image), per_image(drawn.offset, image)
-        image, darkest = (choose("perturbation", v, v * gain + offset) for v in both)
+        image, darkest = (choose("perturbation", v, v * gain + offset) for v in values)
         return image, darkest
 
     def move(
         self, image: Tensor, batch: Batch, darkest: Tensor, drawn: Draw, rng: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return image, label and foreground after rotation, scaling and elastic deformation by one resampling."""
+        """Rotate, scale and deform image, label and foreground by one resampling."""
         grid = self.draw_grid(tuple(image.shape[2:]), drawn, rng)
         # Departure: one interpolation instead of three, at the positions that the three in turn would have read.
         moved = resample(image, grid, "bilinear", darkest if self.config.padding == "minimum" else "border")

@@ -42,7 +42,7 @@ class RandConvConfig:
 
 
 class RandConv(Method):
-    """Supervise one randomly filtered view of the normalised batch; make the predictions on three views agree."""
+    """Supervise one randomly filtered view of the normalised batch; align predictions on three views."""
 
     # Departure: the protocol selects checkpoints on plain source images; the authors' code validates under ten random
     # convolutions of each.

@@ -1,4 +1,4 @@
-"""Shared augmentations by name, applied to the source batch of every method alike, on the batch's device.
+"""Shared augmentations by name, applied to every method's source batch on its device.
 
 ``none``: nothing. ``geometric``: moderate flips, rotations and scalings; intensities stay as they are. ``nnunet``:
 the default training augmentation of nnU-Net v2, the strong baseline that any generalisation method should beat.

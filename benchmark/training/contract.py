@@ -44,7 +44,7 @@ class CheckFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Outcome of one check; the message is empty where it passed."""
+    """Outcome of one check; the message is empty if it passed."""
 
     name: str  # "2D: finite terms"
     passed: bool
@@ -63,7 +63,7 @@ def check_method(cls: type[Method], ndims: Iterable[int] | None = None) -> list[
 
 
 def run_check(name: str, subject: Subject) -> CheckResult:
-    """Run one check of :data:`CHECKS`; an exception of the method is a failure that names it."""
+    """Run one check of :data:`CHECKS`; an exception of the method is a failure."""
     title = f"{subject.ndim}D: {name}"
     try:
         CHECKS[name](subject)
@@ -185,7 +185,7 @@ def _resume(subject: Subject) -> None:
 
 
 def _augment(subject: Subject) -> None:
-    """Check that another augmentation can be put in front of the method, as a subclass would do it."""
+    # As a subclass would put another augmentation in front of the method.
     plain = replace(subject, cls=with_augment(subject.cls, lambda batch: batch))
     for name, outputs in _AUGMENTED.items():
         if name == "adversary_step" and subject.method().adversary is None:

@@ -37,7 +37,7 @@ class Subject:
             return self.cls(network, self.cls.Config()).train()
 
     def batch(self) -> Batch:
-        """Return two smooth random images with labels that follow intensity, and targets for a "uda" method."""
+        """Return two random images with labels by intensity, and targets for a "uda" method."""
         generator = torch.Generator().manual_seed(1)
         image, foreground = _images(self.ndim, generator)
         label = torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6]))
@@ -76,7 +76,7 @@ def take_steps(method: Method, players: list[Player], batch: Batch, steps: Itera
 
 
 def players_of(method: Method) -> list[Player]:
-    """Return the loop's optimisers for a method, at a rate that moves every weight."""
+    """Return the loop's optimisers for a method, at a rate large enough to move every weight."""
     return make_players(method, OptimizerConfig(lr=1e-3))
 
 

@@ -1,1 +1,1 @@
-"""Parts of methods: modules, losses and random fields that a method file builds on."""
+"""Parts of methods: modules, losses and random fields used by the method files."""

@@ -1,4 +1,4 @@
-"""Regions along the boundary of structures in 2D labels, and the contrast of features across it: a part of FedDG."""
+"""Regions along the boundary of structures in 2D labels, and contrast of features across it (FedDG)."""
 
 from collections.abc import Sequence
 
@@ -45,7 +45,7 @@ def dilate(mask: Tensor) -> Tensor:
 
 
 def boundary_contrast(views: Sequence[Tensor], regions: Tensor, temperature: float) -> Tensor:
-    """Pull together the contours' features over images and views, likewise the rings', and push the two apart.
+    """Pull contours' features together over images and views, likewise rings', and push the two apart.
 
     A region's embedding is the mean of the features over it; each structure has its own contrast, and they are
     summed. Regions that are empty in an image take no part. Source: authors' code.
@@ -86,9 +86,9 @@ def separation(embedding: Tensor, present: Tensor, temperature: float) -> Tensor
     index = torch.arange(embedding.shape[1], device=embedding.device)
     group = index < len(index) // 2
     same = group[:, None] == group
-    both = present[:, :, None] & present[:, None, :]
-    negatives = similarity.masked_fill(~both | same, ABSENT).logsumexp(dim=-1, keepdim=True)
-    pairs = both & same & (index[:, None] != index)
+    valid = present[:, :, None] & present[:, None, :]
+    negatives = similarity.masked_fill(~valid | same, ABSENT).logsumexp(dim=-1, keepdim=True)
+    pairs = valid & same & (index[:, None] != index)
     # Departure: theirs adds 1e-7 to the fraction, which caps a pair's loss at 16 and takes away its gradient there.
     loss = F.softplus(negatives - similarity)
     return (loss * pairs).sum(dim=(1, 2)) / pairs.sum(dim=(1, 2)).clamp(min=1)

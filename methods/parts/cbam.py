@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class BlockAttention(nn.Module):
-    """Weigh the channels by their means and maxima over the voxels, then the voxels by theirs over the channels.
+    """Weigh channels by their mean and maximum over voxels, then voxels by theirs over channels.
 
     Source: Woo, Park, Lee, Kweon: CBAM, Convolutional Block Attention Module, ECCV 2018; no biases and no
     normalisation, as in the code of FreeSDG.
@@ -28,7 +28,7 @@ class BlockAttention(nn.Module):
         self.locate = convolution(2, 1, kernel, padding=kernel // 2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x (B, channels, *S) times both weights, which lie in (0, 1)."""
+        """Return x (B, channels, *S) times both weights, each in (0, 1)."""
         axes = tuple(range(2, x.ndim))
         pooled = torch.stack([x.mean(dim=axes), x.amax(dim=axes)])
         channel = self.expand(self.squeeze(pooled).relu()).sum(dim=0).sigmoid()

@@ -1,4 +1,4 @@
-"""Elastic displacement fields: smooth random fields, and the amplitude of the usual A · (G_σ * U(-1, 1))."""
+"""Elastic displacement fields: smooth random fields, and the deviation of A · (G_σ * U(-1, 1))."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Random filters: convolutions with kernels drawn for the occasion."""
+"""Random convolutions."""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ def choose(options: Sequence[int], rng: torch.Generator) -> int:
 
 
 def random_kernel(channels: int, size: int, ndim: int, rng: torch.Generator) -> Tensor:
-    """Return a kernel (C, C, *[size] * ndim) with entries from N(0, 1 / (C · size^ndim)): He's fan-in law, gain 1.
+    """Draw a kernel (C, C, *[size] * ndim) from N(0, 1 / (C · size^ndim)): He's fan-in law, gain 1.
 
     Source: RandConv, authors' code; the variance keeps the expected energy of a zero-mean image.
     """
@@ -43,5 +43,5 @@ def convolve(image: Tensor, kernel: Tensor) -> Tensor:
 
 
 def random_convolution(image: Tensor, size: int, rng: torch.Generator) -> Tensor:
-    """Return the image (B, C, *S) under one random convolution of odd side ``size``, the same for the whole batch."""
+    """Filter images (B, C, *S) by one random convolution of odd side ``size``, shared by the batch."""
     return convolve(image, random_kernel(image.shape[1], size, image.ndim - 2, rng))

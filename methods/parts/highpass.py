@@ -1,4 +1,4 @@
-"""High-pass filters that subtract a truncated Gaussian blur, several at once, and the levels they start from.
+"""High-pass filters (image minus truncated Gaussian blur), several at once, and intensity levels.
 
 Blurs are matrices: filters of all widths have one shape, and the device can take some of many by their indices.
 """
@@ -46,7 +46,7 @@ def blur_bank(image: Tensor, gaussians: tuple[Gaussian, ...], indices: Tensor | 
 def high_pass(
     image: Tensor, region: Tensor, gaussians: tuple[Gaussian, ...], gain: float, indices: Tensor | None = None
 ) -> Tensor:
-    """Return the amplified difference of an image and its blurs, clipped to [-1, 1], and -1 outside a region.
+    """Return the amplified difference of an image and its blurs in [-1, 1]; -1 outside a region.
 
     Source: FreeSDG, authors' code.
 
@@ -65,7 +65,7 @@ def high_pass(
 
 
 def stretch(image: Tensor, region: Tensor, fractions: Sequence[float]) -> Tensor:
-    """Return each image and channel (B, C, *S) mapped so that two quantiles become 0 and 1, clipped to [0, 1].
+    """Stretch each image and channel between two quantiles, clipped to [0, 1].
 
     Args:
         image: (B, C, *S).
@@ -82,6 +82,6 @@ def stretch(image: Tensor, region: Tensor, fractions: Sequence[float]) -> Tensor
 
 
 def median(image: Tensor, region: Tensor | None = None) -> Tensor:
-    """Return the lower median of each image and channel, as (B, C, *ones), over a region or the whole grid."""
+    """Return the lower median (B, C, *ones) of each image and channel, in a region or the whole grid."""
     values = image if region is None else torch.where(region, image, torch.nan)
     return values.flatten(2).nanmedian(dim=2).values.view(*image.shape[:2], *[1] * (image.ndim - 2))

@@ -1,4 +1,4 @@
-"""Random intensity curves per image and per class region: monotone Bézier curves, then scaling and shifting.
+"""Random intensity curves per image and class region: monotone Bézier curves, scaled and shifted.
 
 The primitives of SLAug (AAAI 2023), after the authors' code. Every curve is a function of one number, so it becomes a
 table that all voxels of its region look up: the cost is a few passes over the voxels, whatever the number of classes,
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 Law: TypeAlias = Literal["clipped", "truncated"]
-"""What becomes of a normal variable outside its limits: moved to the limit, or never drawn."""
+"""Treatment of a normal variable outside its limits: moved to the limit, or never drawn."""
 
 BINS = 65536
 """Intensities told apart by quantiles: 8- and 16-bit images are exact, others to 8e-6."""
@@ -30,7 +30,7 @@ KNOTS = 16384
 
 
 class Regions(NamedTuple):
-    """What the law of a region's curve depends on; values of absent regions are arbitrary but finite."""
+    """Statistics of regions for the law of their curves; arbitrary but finite for absent regions."""
 
     low: Tensor  # (M, R), smallest intensity
     extent: Tensor  # (M, R), largest minus smallest
@@ -48,13 +48,13 @@ class Draws(NamedTuple):
 
 
 def draw(inversion: Tensor, maps: int, rng: torch.Generator) -> Draws:
-    """Return the draws for a number of maps; ``inversion`` (R,) is each row's probability of a decreasing curve."""
+    """Draw the curves of ``maps`` maps; ``inversion`` (R,): probability of a decreasing curve per row."""
     uniform = torch.rand((7, maps, len(inversion)), generator=rng, device=rng.device, dtype=torch.float64)
     return Draws(uniform[:4], uniform[4] < inversion, uniform[5], uniform[6])
 
 
 def parts(values: Tensor) -> list[slice]:
-    """Return slices of the voxels of maps (M, N): on CPUs pieces that stay in its cache, elsewhere one."""
+    """Return slices of the voxels of maps (M, N): cache-sized pieces on CPUs, else a single slice."""
     maps, voxels = values.shape
     length = max(PIECE // maps, 1) if values.device.type == "cpu" else max(voxels, 1)
     return [slice(start, start + length) for start in range(0, voxels, length)]
@@ -97,7 +97,7 @@ def describe(values: Tensor, region: Tensor, classes: int, quantile: float) -> R
 
 
 def _quantiles(below: Tensor, quantile: float) -> tuple[Tensor, Tensor]:
-    """Return the order statistics around two mirrored quantiles, and the weight of the second, from (M, R, BINS)."""
+    """Return order statistics around two mirrored quantiles and the second's weight, from (M, R, BINS)."""
     last = (below[..., -1] - 1).clamp_(min=0)
     at = torch.stack([last.double() * quantile, last.double() * (1 - quantile)], dim=-1)
     first = at.floor()
@@ -145,7 +145,7 @@ def look_up(tables: Tensor, rows: Tensor, position: Tensor) -> Tensor:
 
 
 def curves(regions: Regions, draws: Draws, scale: tuple[float, float, float], deviation: float, law: Law) -> Tensor:
-    """Return each row's whole transform but its last clip, as tables (M, R, KNOTS) over the region's own range.
+    """Return each row's transform without its last clip, as tables (M, R, KNOTS) over its own range.
 
     s · T(v) + ℓ with T the Bézier curve on the region's range, s ~ N(1, σ²) within limits, ℓ ~ N(0, σ²) within what
     keeps the inner quantiles of T(v) inside [0, 1]. Source: SLAug, authors' code.

@@ -23,7 +23,7 @@ BINS = 256
 
 
 class SideOutputs(NamedTuple):
-    """What a block computes on its way, for the loss."""
+    """Intermediate outputs of a block, for the loss."""
 
     features: Tensor  # (B, channels, *S), what came in
     logits: Tensor  # (B, classes, *S), the side classifier's; no gradient to the features
@@ -41,7 +41,7 @@ class SemanticNormalisation(nn.Module):
         ndim: 2 or 3.
         channels: of the feature map.
         classes: background included.
-        branches: attention kernels in use, ``classes`` or 1; there are always as many as classes.
+        branches: attention kernels in use, ``classes`` or 1; parameters exist for all classes.
         clusters: of the map of each class, the lowest of which is cut off; None keeps all voxels.
     """
 
@@ -75,9 +75,9 @@ class SemanticNormalisation(nn.Module):
         # Dense, with zeros between the classes: measured with 8 of them in 3D, as fast as a grouped convolution with
         # channels last and five times faster without.
         kernel = self.attention[: self.branches].expand_as(self.attention)
-        own = torch.eye(len(kernel), device=x.device).view(len(kernel), 1, -1, *[1] * (x.ndim - 2))
+        diagonal = torch.eye(len(kernel), device=x.device).view(len(kernel), 1, -1, *[1] * (x.ndim - 2))
         operation: Any = {2: F.conv2d, 3: F.conv3d}[x.ndim - 2]
-        response = operation(cues, (kernel[:, :, None] * own).flatten(1, 2), padding=WINDOW // 2)
+        response = operation(cues, (kernel[:, :, None] * diagonal).flatten(1, 2), padding=WINDOW // 2)
         attention = response.float().sigmoid()
         share: Tensor = attention * probability
         if self.clusters is None:
@@ -92,7 +92,7 @@ class SemanticNormalisation(nn.Module):
 
 @contextmanager
 def side_outputs(blocks: Iterable[SemanticNormalisation]) -> Iterator[list[SideOutputs]]:
-    """Give a list to which each block adds its side outputs in a forward pass; afterwards the blocks know nothing."""
+    """Collect the blocks' side outputs of a forward pass in a list, inside a ``with`` block."""
     collected: list[SideOutputs] = []
     blocks = tuple(blocks)
     for block in blocks:
@@ -134,7 +134,7 @@ def normalise_parts(x: Tensor, share: Tensor, scale: Tensor, shift: Tensor, epsi
 
 
 def whitening_loss(x: Tensor, weight: Tensor, relaxation: int) -> Tensor:
-    """Return the SAW loss: mean absolute correlation, above a margin, of channels that stand for different classes.
+    """Return the SAW loss: mean absolute correlation above a margin of channels of different classes.
 
     Group k holds the channel with the k-th largest |weight| of each class c, times σ(|weight|): z_c, in all
     ⌊channels / classes⌋ groups. Its loss is max(0, (Σ_{i<j} |z_i · z_j| / (P - 1) - m) / n) over the n pairs of
@@ -164,7 +164,7 @@ def whitening_loss(x: Tensor, weight: Tensor, relaxation: int) -> Tensor:
 
 
 def above_lowest_cluster(values: Tensor, clusters: int) -> Tensor:
-    """Return 1 where a map lies above the lowest of its k-means clusters, else 0; a constant map is 1 throughout.
+    """Return the mask of values above the lowest k-means cluster of each map; 1 for constant maps.
 
     The optimal one-dimensional k-means of a histogram of each map, by dynamic programming over where clusters end.
 
@@ -196,7 +196,7 @@ def above_lowest_cluster(values: Tensor, clusters: int) -> Tensor:
 
 
 def _interval_costs(counts: Tensor) -> Tensor:
-    """Return (N, bins + 1, bins + 1): the squared deviation, from their mean, of the values in the bins [i, j).
+    """Return (N, bins + 1, bins + 1): squared deviation of the values in bins [i, j) from their mean.
 
     Infinite unless i < j or i = j = bins: clusters follow one another, and those after the last bin are empty.
     """

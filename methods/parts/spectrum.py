@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def radius(shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-    """Return how far each bin of a half spectrum is from the zero frequency: 0 there, 1 at the corner.
+    """Return each half-spectrum bin's distance from the zero frequency: 0 there, 1 at the corner.
 
     sqrt(Σ m_i²) / (½ sqrt(Σ N_i²)) with m_i the signed frequency index along axis i of N_i voxels. An odd side has no
     bin at its Nyquist frequency and stays a little below 1.
@@ -36,7 +36,7 @@ def radius(shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor
 def amplitude_deviation(
     shape: tuple[int, ...], alpha: float, beta: float, gamma: float, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Return σ = (α · radius)^γ + β of every bin of a half spectrum: β at the zero frequency, α^γ + β at the corner.
+    """Return σ = (α · radius)^γ + β of every half-spectrum bin: β at zero, α^γ + β at the corner.
 
     Source: RAS4DG, the equation of RASS (m, n, p are centred frequency indices); the bracket is raised as a whole, as
     in the code of PASTA (ICCV 2023), whose published values α = 3, β = 0.25, γ = 2 the paper takes over.
@@ -45,7 +45,7 @@ def amplitude_deviation(
 
 
 def randomise_amplitude(image: Tensor, alpha: float, beta: float, gamma: float, rng: torch.Generator) -> Tensor:
-    """Multiply each frequency of each image and channel by its own δ ~ N(1, σ²), keep the phase, take the real part.
+    """Multiply each frequency of each image and channel by its own δ ~ N(1, σ²), keeping the phase.
 
     The law is that of independent δ on all bins of the complex transform. Taking the real part of its inverse equals
     multiplying bins k and -k of a real image by ½(δ_k + δ_-k), of variance σ²/2, or σ² where k = -k. That multiplier
@@ -75,7 +75,7 @@ def randomise_amplitude(image: Tensor, alpha: float, beta: float, gamma: float, 
 
 
 def _pair_within_planes(noise: Tensor, last_side: int) -> None:
-    """Make the planes of a half spectrum (B, C, halved axis, *others) that hold both k and -k symmetric, in place.
+    """Make the planes with both k and -k of a half spectrum (B, C, halved axis, *others) symmetric.
 
     These are the planes of the halved axis' zero and Nyquist frequency. The sum of a bin and its mirror image over √2
     keeps variance 1 where they are two bins and doubles it where they are one: exactly the law of ½(δ_k + δ_-k) up to
@@ -91,6 +91,6 @@ def _pair_within_planes(noise: Tensor, last_side: int) -> None:
 
 @lru_cache(maxsize=8)
 def _pair_deviation(shape: tuple[int, ...], alpha: float, beta: float, gamma: float, device: torch.device) -> Tensor:
-    """Return σ/√2, halved axis first, kept for the shapes and settings in use: it costs as much as the transforms."""
+    """Return σ/√2, halved axis first; cached, because it costs as much as the transforms."""
     with torch.inference_mode(False):  # a first call while predicting must not make it unusable for training
         return (amplitude_deviation(shape, alpha, beta, gamma, device) / math.sqrt(2)).movedim(-1, 0).contiguous()

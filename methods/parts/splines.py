@@ -1,4 +1,4 @@
-"""Smooth fields from a few control points: quadratic B-splines on 2D and 3D grids, and their rescaling."""
+"""Smooth fields from control points: quadratic B-splines on 2D and 3D grids, and rescaling."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def bspline_field(control: Tensor, shape: Sequence[int], outside: float = 1) -> 
 
 
 def rescale_per_sample(field: Tensor) -> Tensor:
-    """Return each sample of a field (B, ...) rescaled to [0, 1], both attained; a constant sample becomes ½."""
+    """Rescale each sample of a field (B, ...) to [0, 1], both attained; a constant one becomes ½."""
     smallest, largest = (limit.view(-1, *[1] * (field.ndim - 1)) for limit in field.flatten(1).aminmax(dim=1))
     constant = smallest == largest
     extent = (largest - smallest).masked_fill(constant, 1)
@@ -40,7 +40,7 @@ def rescale_per_sample(field: Tensor) -> Tensor:
 
 
 def quadratic_bspline(distance: Tensor) -> Tensor:
-    """Return β² at distances in units of the spacing: ¾ at 0, ½ at ½, zero from 3/2 on; its translates sum to 1."""
+    """Return β² at distances in units of the spacing: ¾ at 0, ½ at ½, zero from 3/2 on."""
     distance = distance.abs()
     return torch.where(distance < 0.5, 0.75 - distance.square(), 0.5 * (1.5 - distance).clamp(min=0).square())
 

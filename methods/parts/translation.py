@@ -1,4 +1,4 @@
-"""Decoders that redraw images from the network's deepest map in a domain's style, and critics that judge the result.
+"""Decoders from the network's deepest map to images in a domain's style, and critics of the result.
 
 Source: code of ASC (MICCAI 2023, arXiv 2310.14172), the 3D form of DSAN's (TMI 2022) translation networks.
 """
@@ -36,13 +36,13 @@ class Decoder(nn.Module):
         self.layers = nn.Sequential(*layers, convolution(features // 8, channels, 3, padding=1))
 
     def forward(self, bottleneck: Tensor) -> Tensor:
-        """Return images (B, channels, *S), in the space the network sees, for bottleneck maps (B, features, *S/8)."""
+        """Return normalised images (B, channels, *S) for bottleneck maps (B, features, *S/8)."""
         images: Tensor = self.layers(bottleneck)
         return images
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions on a reflected border, each followed by a plain instance normalisation, around an identity."""
+    """Two convolutions with reflected borders, each with instance normalisation, around an identity."""
 
     def __init__(self, ndim: int, width: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
 
 
 class Critic(nn.Module):
-    """One number for a whole image or prediction: positive where it is taken for one of the first kind.
+    """One logit for a whole image or prediction, positive for the real kind.
 
     Args:
         ndim: 2 or 3.
@@ -90,7 +90,7 @@ class Critic(nn.Module):
 
 
 def drop_channels(x: Tensor, probability: float, rng: torch.Generator) -> Tensor:
-    """Return x (B, C, *S) with whole channels set to zero at random, the others scaled to keep the expected value.
+    """Zero whole channels of x (B, C, *S) at random; scale the others to keep the expected value.
 
     Not ``nn.Dropout3d``: that draws from the global generator, and a step must be a function of its own.
     """

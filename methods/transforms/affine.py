@@ -1,4 +1,4 @@
-"""Random flips, rotations and scalings of a batch, fused into one resampling of image, label and foreground.
+"""Random flips, rotations and scalings of a batch, fused into one resampling.
 
 The host reads no tensor's value, so that CUDA stays asynchronous.
 """
@@ -53,7 +53,7 @@ def deform(batch: Batch, affine: AffineRange, rng: torch.Generator) -> Batch:
 
 
 def draw_affine(affine: AffineRange, shape: torch.Size, rng: torch.Generator) -> Tensor:
-    """Draw maps from output to input positions, one per image, in the normalised coordinates of ``affine_grid``.
+    """Draw one map per image from output to input positions, in coordinates of ``affine_grid``.
 
     Args:
         affine: distribution of the maps.

@@ -46,7 +46,7 @@ def along(maps: Tensor, axis: int, operators: Tensor) -> Tensor:
 
 
 def edge_normalised(sigma: Tensor, side: int, reach: int) -> Tensor:
-    """Return blurs (M, side, side) whose kernels are cut at the grid's edges and renormalised there.
+    """Return blurs (M, side, side) with kernels cut at the grid's edges and renormalised there.
 
     Args:
         sigma: (M,) standard deviations in voxels.
@@ -84,7 +84,7 @@ def gaussian_kernel(gaussian: Gaussian) -> Tensor:
 
 
 def blur_by_shifts(image: Tensor, sigma: Tensor, widest: float) -> Tensor:
-    """Blur each image with a short kernel of its own and replicated borders; constant images stay constant.
+    """Blur each image by a short kernel of its own, borders replicated; constant images stay constant.
 
     Args:
         image: (B, C, *S).

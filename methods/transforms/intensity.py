@@ -115,14 +115,14 @@ def selects(maps: Tensor) -> bool:
 
 
 def add_noise(maps: Tensor, level: Tensor, region: Tensor, *, rng: torch.Generator) -> Tensor:
-    """Add one Gaussian noise map (M, 1, *S) to all channels, ``level`` times each channel's standard deviation."""
+    """Add one Gaussian noise map to all channels, ``level`` times each channel's standard deviation."""
     shape = (len(maps), 1, *maps.shape[2:])
     noise = torch.randn(shape, generator=rng, device=rng.device, dtype=maps.dtype)
     return maps + noise * (moments(maps, region)[1] * per_image(level, maps))
 
 
 def blur_axes(maps: Tensor, sigma: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
-    """Convolve with Gaussians of standard deviation ``sigma`` (M, n) voxels, one an axis, renormalised at edges."""
+    """Blur by Gaussians of deviation ``sigma`` (M, n) voxels along each axis, renormalised at edges."""
     sides = maps.shape[2:]
     return blur(maps, [edge_normalised(sigma[:, axis], side, BLUR_RADIUS) for axis, side in enumerate(sides)])
 
@@ -140,7 +140,10 @@ def change_contrast(maps: Tensor, factor: Tensor, region: Tensor) -> Tensor:
 
 
 def lower_resolution(maps: Tensor, share: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
-    """Keep round(``share`` side) nearest samples along each axis and interpolate them linearly back; share (M, 1)."""
+    """Keep ``share`` (M, 1) of the samples along each axis and interpolate them linearly back.
+
+    The round(share · side) nearest samples.
+    """
     for axis, side in enumerate(maps.shape[2:]):
         kept = (share * side).round().clamp(min=1)
         position = torch.arange(side, device=maps.device, dtype=maps.dtype)
@@ -169,7 +172,7 @@ def change_gamma(maps: Tensor, exponent: Tensor, region: Tensor, *, invert: bool
 
 
 def moments(maps: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation (M, c, 1, ...) of each channel over its region, which is not empty."""
+    """Return mean and standard deviation (M, c, 1, ...) of each channel over its non-empty region."""
     axes = tuple(range(2, maps.ndim))
     weight = region.to(maps.dtype)
     count = weight.sum(dim=axes, keepdim=True)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def sampling_grid(matrix: Tensor, displacement: Tensor) -> Tensor:
-    """Return the positions M (p + u(p)) to read for each voxel p of the result, as ``grid_sample`` takes them.
+    """Return the positions M (p + u(p)) read by each voxel p of the result, for ``grid_sample``.
 
     One resampling there equals one by M followed by one by u, without the intermediate image.
 
@@ -54,7 +54,7 @@ def resample(
 
 
 def resample_label(label: Tensor, foreground: Tensor, grid: Tensor) -> tuple[Tensor, Tensor]:
-    """Read label (B, 1, *S) and foreground (B, 1, *S) bool at the nearest voxels; background outside the grid."""
+    """Read label and bool foreground (B, 1, *S) at the nearest voxels; background outside the grid."""
     # One nearest pass for both maps: class indices are small integers, exact in float32.
     maps = torch.cat([label.to(grid.dtype), foreground.to(grid.dtype)], dim=1)
     maps = resample(maps, grid, "nearest")
