@@ -1,4 +1,4 @@
-"""Which methods exist, as plain data: looking at the list imports neither torch nor any method.
+"""Registry of methods as plain data: reading it imports neither torch nor any method.
 
 Built-in methods are the table :data:`METHODS`. Installed packages add theirs through the entry-point group
 ``ssdg.methods`` (``my-method = "my_package.module:MyMethod"``), single files through :func:`register_plugin`.
@@ -30,7 +30,7 @@ class MethodError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MethodEntry:
-    """Where a method's class is, and what tables and lists need to know without importing it."""
+    """Location of a method's class, and its entries in tables and lists, without importing it."""
 
     module: str  # dotted name, or the path of a plugin file ending in ".py"
     cls: str
@@ -58,7 +58,7 @@ _plugins: dict[str, MethodEntry] = {}
 
 
 def registry() -> dict[str, MethodEntry]:
-    """Return id -> entry of all methods: built-in, installed (entry points), plugins registered in this process.
+    """Return id -> entry of all methods: built-in, installed (entry points), registered plugins.
 
     Imports torch only if an installed package declares a method. One that cannot be imported is left out here;
     :func:`load_method` says why. Built-in ids cannot be replaced.
@@ -83,14 +83,14 @@ def load_method(name: str) -> "type[Method]":
         return _load(entry.module, entry.cls)
     if name in _installed()[1]:
         raise MethodError(f"installed method {name!r} cannot be loaded: {_installed()[1][name]}")
-    known = sorted(registry())
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    names = sorted(registry())
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise MethodError(f"unknown method {name!r}: {hint}known are {', '.join(known)}, or module:Class")
+    raise MethodError(f"unknown method {name!r}: {hint}known are {', '.join(names)}, or module:Class")
 
 
 def register_plugin(path: Path) -> list[str]:
-    """Register the methods that a Python file defines and return their ids.
+    """Register the methods of a Python file and return their ids.
 
     Every subclass of ``Method`` written in the file counts, under its ``id`` attribute if it has one, else its class
     name in lower case; ``label`` likewise, else the class name. Entries hold the absolute path, so that a worker
@@ -102,11 +102,11 @@ def register_plugin(path: Path) -> list[str]:
     module = _import_file(path)
     base = importlib.import_module(f"{__name__}.base").Method
     classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, base)]
-    own = [cls for cls in classes if cls.__module__ == module.__name__]
-    if not own:
+    defined = [cls for cls in classes if cls.__module__ == module.__name__]
+    if not defined:
         raise MethodError(f"plugin {path} defines no method: a class derived from ssdg.methods.base.Method")
     entries = {}
-    for cls in own:
+    for cls in defined:
         name = str(vars(cls).get("id", cls.__name__.lower()))
         entry = _describe(cls, str(path.resolve()))
         taken = registry().get(name)
@@ -124,7 +124,7 @@ def _describe(cls: "type[Method]", module: str) -> MethodEntry:
 
 @cache
 def _installed() -> tuple[Mapping[str, MethodEntry], Mapping[str, str]]:
-    """Return the entries of installed packages, and why each of the others could not be loaded."""
+    """Return the entries of installed packages, and name -> error of those that cannot be loaded."""
     entries, failures = {}, {}
     for point in entry_points(group="ssdg.methods"):
         try:
@@ -141,16 +141,16 @@ def _load(module: str, cls: str) -> "type[Method]":
         raise
     except Exception as error:  # a third party's module may fail in any way
         raise MethodError(f"cannot import {module!r}: {type(error).__name__}: {error}") from error
-    found = getattr(loaded, cls, None)
+    item = getattr(loaded, cls, None)
     base = importlib.import_module(f"{__name__}.base").Method
-    if not (isinstance(found, type) and issubclass(found, base)):
-        what = "has no class" if found is None else "has something else than a method called"
+    if not (isinstance(item, type) and issubclass(item, base)):
+        what = "has no class" if item is None else "has something else than a method called"
         raise MethodError(f"{module!r} {what} {cls!r}; a method derives from ssdg.methods.base.Method")
-    return found
+    return item
 
 
 def _import_file(path: Path) -> Any:
-    """Return a Python file as a module, the same for the same path, under a name that pickles by reference."""
+    """Import a Python file once per path, under a module name that pickles by reference."""
     path = path.resolve()
     name = f"ssdg_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if name in sys.modules:

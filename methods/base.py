@@ -1,4 +1,4 @@
-"""The interface of a method: what it sees, what it returns, what it may override.
+"""Interface of a method: its inputs, its outputs, and the steps to override.
 
 A method is one :class:`torch.nn.Module` with two verbs: ``training_step(batch, context) -> terms`` and
 ``predict(image, foreground) -> logits``. The benchmark owns everything else: data, the network's construction,
@@ -19,7 +19,7 @@ Terms: TypeAlias = Mapping[str, Tensor]
 """Name of a loss term -> 0-d tensor, already weighted; the loop minimises their sum and logs each."""
 
 Setting: TypeAlias = Literal["ssdg", "uda"]
-"""What a method may look at while training: the labelled source alone, or also unlabelled target images."""
+"""Training data of a method: the labelled source alone, or also unlabelled target images."""
 
 Normalisation: TypeAlias = Literal["foreground", "grid"]
 """Voxels over which z-scoring takes its statistics."""
@@ -41,7 +41,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class StepContext:
-    """Where in the run a step is, and its own source of randomness."""
+    """Position of a step in the run, and its own source of randomness."""
 
     rng: torch.Generator  # a function of (run seed, purpose, step) only; on the batch's device
     step: int  # 0 .. total_steps - 1
@@ -59,7 +59,9 @@ class Method(nn.Module):
     """Source-only training ("w/o SSDG"), and the base class of every other method.
 
     Override ``augment`` for a pure augmentation, ``training_step`` for anything that needs more than one forward
-    pass, ``prepare`` where the method replaces the normalisation. Submodules, buffers and parameters registered here
+    pass, ``prepare`` where the method replaces the normalisation. ``training_step``, ``adversary_step`` and
+    ``example`` call ``augment`` once on their batch, first of all: a subclass of any method can so put another
+    augmentation in front of it. Submodules, buffers and parameters registered here
     are saved, resumed and (if they require grad) optimised; there is no other state.
 
     Args:
@@ -85,7 +87,8 @@ class Method(nn.Module):
     def augment(self, batch: Batch, rng: torch.Generator) -> Batch:  # noqa: ARG002 - the interface
         """Return the batch to train on; intensities stay in [0, 1]. Default: unchanged.
 
-        Must not modify ``batch`` in place and must draw from ``rng`` alone.
+        Called once by each step, before the method's own views. Must not modify ``batch`` in place and must draw from
+        ``rng`` alone.
         """
         return batch
 
@@ -113,12 +116,12 @@ class Method(nn.Module):
         return features.logits
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """Return one view of the batch's images (B, C, *S) as the network sees it in training, for figures."""
+        """Return one training view of the batch's images (B, C, *S) at the network's input, for figures."""
         batch = self.augment(batch, rng)
         return self.prepare(batch.image, batch.foreground)
 
     def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the terms the ``adversary`` submodule minimises, after the main step; only where there is one."""
+        """Return the terms minimised by the ``adversary`` submodule after the main step, if there is one."""
         raise NotImplementedError(f"{type(self).__name__} registers an adversary but has no adversary_step")
 
 
@@ -144,3 +147,9 @@ def standardise(image: Tensor, region: Tensor | None, epsilon: float = 1e-6) -> 
     centred = image - (image * weight).sum(dim=axes, keepdim=True) / count
     variance = (centred.square() * weight).sum(dim=axes, keepdim=True) / count
     return centred / (variance.sqrt() + epsilon)
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError(message) unless a condition on hyper-parameters holds."""
+    if not condition:
+        raise ValueError(message)

@@ -13,10 +13,13 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from .base import Batch, Method, StepContext, Terms, standardise
-from .elastic import displacement_deviation, resample, rotation, sampling_grid, smooth_noise
+from .base import Batch, Method, StepContext, Terms, require, standardise
 from .losses import soft_dice
-from .quality import blur, change_contrast, extremes, per_image, sharpen
+from .parts.elastic import displacement_deviation, smooth_noise
+from .transforms.affine import rotation
+from .transforms.blur import blur_by_shifts, sharpen
+from .transforms.contrast import extremes, gamma_curve, per_image
+from .transforms.resampling import resample, resample_label, sampling_grid
 
 Transform: TypeAlias = Literal[
     "sharpness",
@@ -31,6 +34,9 @@ Transform: TypeAlias = Literal[
 ]
 TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
 """In the order in which they are stacked."""
+
+SMALLEST_SPAN = torch.finfo(torch.float32).tiny
+"""Of the intensities of an image under a gamma curve: a constant one stays constant."""
 
 SPATIAL: tuple[Transform, ...] = ("rotation", "scaling", "elastic")
 
@@ -86,22 +92,22 @@ class BigAugConfig:
 
     def __post_init__(self) -> None:
         unknown = set(self.transforms) - set(TRANSFORMS)
-        _require(not unknown, f"method.transforms: {', '.join(sorted(unknown))} not among {', '.join(TRANSFORMS)}")
-        _require(0 <= self.probability <= 1, "method.probability must lie between 0 and 1")
+        require(not unknown, f"method.transforms: {', '.join(sorted(unknown))} not among {', '.join(TRANSFORMS)}")
+        require(0 <= self.probability <= 1, "method.probability must lie between 0 and 1")
         smallest = {"sharpness_sigma": 0.1, "blur": 0.1, "gamma": 0.01, "scaling": 0.1, "elastic_sigma": 1.0}
         for name in (*smallest, "sharpness", "noise", "elastic_amplitude"):
             values, low = getattr(self, name), smallest.get(name, 0.0)
-            _require(
+            require(
                 len(values) == 2 and low <= values[0] <= values[1],
                 f"method.{name}: two numbers, smaller first, at least {low:g}",
             )
         for name in ("brightness", "perturbation", "rotation"):
-            _require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
 
 
 @dataclass(frozen=True, slots=True)
 class Draw:
-    """What is done to each image of a batch; magnitudes are drawn whether or not the transform is active."""
+    """Gates and magnitudes of each image of a batch; magnitudes are drawn for inactive transforms too."""
 
     active: dict[str, Tensor]  # transform -> (B,) bool
     sharpness: Tensor  # (B,), as all others but the last two
@@ -159,15 +165,15 @@ class BigAug(Method):
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the segmentation term of the transformed batch."""
-        image, label = self.transform(batch, context.rng)
+        image, label = self.transform(self.augment(batch, context.rng), context.rng)
         return {"segmentation": soft_dice(self.network(image).logits, label)}
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the transformed, normalised images."""
-        return self.transform(batch, rng)[0]
+        return self.transform(self.augment(batch, rng), rng)[0]
 
     def transform(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return images as the network sees them (B, C, *S) and their labels (B, 1, *S), after the nine transforms.
+        """Return normalised images (B, C, *S) and labels (B, 1, *S) after the nine transforms.
 
         They act on normalised images, which noise of deviation 1 is meant for: it would leave nothing of an image in
         [0, 1]. Nothing is clamped, and by default nothing is normalised again.
@@ -185,40 +191,38 @@ class BigAug(Method):
             return image, label
 
     def degrade(self, image: Tensor, darkest: Tensor, drawn: Draw, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the normalised images, and what their darkest value has become, after quality and appearance."""
+        """Change quality and appearance of normalised images, and of their darkest values alike."""
         config, widest = self.config, self.config.sharpness_sigma[1]
 
         def choose(name: Transform, before: Tensor, after: Tensor) -> Tensor:
             return torch.where(per_image(drawn.active[name], before), after, before)
 
         image = choose("sharpness", image, sharpen(image, drawn.sharpness, *drawn.sigmas, widest))
-        image = choose("blur", image, blur(image, drawn.blur, config.blur[1]))
+        image = choose("blur", image, blur_by_shifts(image, drawn.blur, config.blur[1]))
         noise = torch.randn(image.shape, generator=rng, device=image.device)
         image = choose("noise", image, noise.mul_(per_image(drawn.noise, image)).add_(image))
-        both = [image, darkest]
-        both = [choose("brightness", v, v + per_image(drawn.brightness, v)) for v in both]
-        bounds = extremes(both[0])
-        both = [choose("contrast", v, change_contrast(v, drawn.gamma, bounds)) for v in both]
+        values = [image, darkest]
+        values = [choose("brightness", v, v + per_image(drawn.brightness, v)) for v in values]
+        bounds = extremes(values[0])
+        values = [choose("contrast", v, gamma_curve(v, drawn.gamma, bounds, SMALLEST_SPAN)) for v in values]
         gain, offset = per_image(drawn.gain, image), per_image(drawn.offset, image)
-        image, darkest = (choose("perturbation", v, v * gain + offset) for v in both)
+        image, darkest = (choose("perturbation", v, v * gain + offset) for v in values)
         return image, darkest
 
     def move(
         self, image: Tensor, batch: Batch, darkest: Tensor, drawn: Draw, rng: torch.Generator
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Return image, label and foreground after rotation, scaling and elastic deformation by one resampling."""
+        """Rotate, scale and deform image, label and foreground by one resampling."""
         grid = self.draw_grid(tuple(image.shape[2:]), drawn, rng)
         # Departure: one interpolation instead of three, at the positions that the three in turn would have read.
-        moved = resample(image, grid, "bilinear", darkest if self.config.padding == "minimum" else None)
-        # One nearest pass for both maps: class indices are small integers, exact in float32.
-        maps = torch.cat([batch.label.to(image.dtype), batch.foreground.to(image.dtype)], dim=1)
-        moved_maps = resample(maps, grid, "nearest", torch.zeros((), device=image.device))
+        moved = resample(image, grid, "bilinear", darkest if self.config.padding == "minimum" else "border")
+        label, foreground = resample_label(batch.label, batch.foreground, grid)
         # An image that no spatial transform was drawn for keeps its bits: interpolation would round them.
         still = per_image(~torch.stack([drawn.active[name] for name in SPATIAL]).any(dim=0), image)
         return (
             torch.where(still, image, moved),
-            torch.where(still, batch.label, moved_maps[:, :1].to(batch.label.dtype)),
-            torch.where(still, batch.foreground, moved_maps[:, 1:] > 0.5),
+            torch.where(still, batch.label, label),
+            torch.where(still, batch.foreground, foreground),
         )
 
     def draw_grid(self, shape: tuple[int, ...], drawn: Draw, rng: torch.Generator) -> Tensor:
@@ -234,16 +238,12 @@ class BigAug(Method):
         fields = smooth_noise(shape, scale * drawn.elastic_sigma, max(1.0, narrowest), 3 * widest, rng)
         angles = torch.where(drawn.active["rotation"].unsqueeze(1), drawn.angles, 0.0)
         zoom = torch.where(drawn.active["scaling"].unsqueeze(1), drawn.zoom, 1.0)
-        # Rotation first, then scaling: the last transform of the images is the first of the positions.
-        matrix = rotation(angles, ndim) / zoom.unsqueeze(1)
+        # Rotation first, then scaling: the last transform of the images is the first of the positions. The planes'
+        # rotations in turn are the transpose of the product of their inverses.
+        matrix = rotation(-angles, ndim).mT / zoom.unsqueeze(1)
         return sampling_grid(matrix, fields * deviation.view(-1, *[1] * (ndim + 1)))
 
 
 def _between(uniform: Tensor, bounds: tuple[float, ...]) -> Tensor:
     low, high = bounds
     return low + (high - low) * uniform
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

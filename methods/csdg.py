@@ -1,4 +1,4 @@
-"""CSDG: intensities through random shallow networks (GIN), blended over space (IPA), and agreement of the views.
+"""CSDG: random shallow networks of intensities (GIN), blended over space (IPA), and consistency.
 
 Ouyang, Chen, Li, Li, Qin, Bai, Rueckert: Causality-inspired Single-source Domain Generalization for Medical Image
 Segmentation, IEEE TMI 2022, arXiv 2111.12525. "Authors' code" is cheng-01037/Causality-Medical-Image-Domain-
@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Method, StepContext, Terms
-from .host import host_generator
 from .losses import cross_entropy, one_hot, reversed_jensen_shannon, soft_dice
-from .splines import bspline_field, rescale_per_sample
+from .parts.host import host_generator
+from .parts.splines import bspline_field, rescale_per_sample
 
 SLOPE = 0.01
 """Of the random networks' leaky rectifiers. Source: authors' code."""
@@ -60,7 +60,7 @@ class CSDGConfig:
 
 
 class CSDG(Method):
-    """Supervise one randomly rendered view of the normalised batch; make the predictions on all views agree."""
+    """Supervise one randomly rendered view of the normalised batch; align the predictions on all views."""
 
     # Departure: the protocol selects checkpoints on plain source images; the authors keep the last ones.
 
@@ -68,6 +68,7 @@ class CSDG(Method):
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term of view 1 and the weighted divergence of all predictions from their mean."""
+        batch = self.augment(batch, context.rng)
         views = self.views(self.prepare(batch.image, batch.foreground), context.rng)
         together: Tensor = self.network(torch.cat(views)).logits
         logits = together.chunk(len(views))
@@ -80,6 +81,7 @@ class CSDG(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the supervised view of the normalised images."""
+        batch = self.augment(batch, rng)
         return self.views(self.prepare(batch.image, batch.foreground), rng)[0]
 
     def views(self, image: Tensor, rng: torch.Generator) -> list[Tensor]:
@@ -129,7 +131,7 @@ def random_network(image: Tensor, sizes: Sequence[int], hidden: int, rng: torch.
 
 
 def _convolve_each(x: Tensor, kernel: Tensor, bias: Tensor) -> Tensor:
-    """Return each sample of x (B, C, *S) under its own kernel (B, C', C, *K) and bias (B, C'), as (B, C', *S)."""
+    """Convolve each sample of x (B, C, *S) with its own kernel (B, C', C, *K) and bias (B, C')."""
     grid = x.shape[2:]
     with torch.autocast(x.device.type, enabled=False):  # activations can exceed the range of half precision
         if kernel.shape[-1] == 1:  # a matrix product; and PyTorch may choose another memory layout for kernels of one
@@ -162,7 +164,7 @@ def mix(image: Tensor, output: Tensor, weight: Tensor, match_norm: bool = True, 
 
 
 def blending_mask(image: Tensor, cells: int, rng: torch.Generator) -> Tensor:
-    """Return smooth random maps (B, 1, *S) float32 in [0, 1], each with both ends attained: IPA's blending.
+    """Draw IPA's blending: smooth maps (B, 1, *S) float32 in [0, 1], both ends attained in each.
 
     exp of a quadratic B-spline field whose control points, one beyond each side, lie 1 / cells of a side apart and
     form a normal vector of length 1; rescaled. Source: authors' code, IPA, "log" space and order 2.
@@ -180,7 +182,7 @@ def blending_mask(image: Tensor, cells: int, rng: torch.Generator) -> Tensor:
 
 
 def blend(first: Tensor, second: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mask · first + (1 - mask) · second and its complement, which add up to first + second.
+    """Return mask · first + (1 - mask) · second and its complement; they add up to first + second.
 
     Source: authors' code, IPA.
     """
@@ -189,7 +191,7 @@ def blend(first: Tensor, second: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def dice_and_cross_entropy(logits: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """Return the authors' supervised term: cross-entropy plus 1 - mean over samples and classes of their Dice.
+    """Return the authors' supervised term: cross-entropy plus 1 - mean Dice of samples and classes.
 
     2 Σ p q / (Σ p + Σ q + ε) over the voxels of one sample and class, background included, without squares: a class
     absent from a sample counts as a Dice of 0 there. Source: authors' code.

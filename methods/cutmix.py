@@ -87,6 +87,7 @@ class CutMix(Method):
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term of the source and the weighted disagreement on mixed target images."""
         self.update_teacher(context.step)
+        batch = self.augment(batch, context.rng)
         first, second = self.target_pairs(batch)
         boxes = self.boxes(first, context.rng)
         source = self.prepare(batch.image, batch.foreground)
@@ -103,7 +104,7 @@ class CutMix(Method):
         }
 
     def predict(self, image: Tensor, foreground: Tensor) -> Tensor:
-        """Return the logits (B, classes, *S) of the student, or of the teacher where ``evaluated`` says so.
+        """Return the logits (B, classes, *S) of the student, or of the teacher if ``evaluated``.
 
         The teacher is one update behind the student's last step.
         """
@@ -112,7 +113,8 @@ class CutMix(Method):
         return logits
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """Return the normalised target images, each with a box of another one; source images where there are none."""
+        """Return normalised target images, or source images without targets, each with a box of another."""
+        batch = self.augment(batch, rng)
         if batch.target is None or batch.target_foreground is None:
             images = self.prepare(batch.image, batch.foreground)
         else:
@@ -134,17 +136,17 @@ class CutMix(Method):
         return target[:half], target[half:]
 
     def boxes(self, images: Tensor, rng: torch.Generator) -> Tensor:
-        """Return where the partners of images (B, C, *S) are pasted, (B, 1, *S) bool."""
+        """Return the boxes (B, 1, *S) bool to paste from the partners of images (B, C, *S)."""
         return draw_boxes(len(images), images.shape[2:], self.config.area, self.config.aspect, rng)
 
     def disagreement(self, logits: Tensor, expected: Tensor) -> Tensor:
-        """Return how far logits (B, K, *S) are from expected probabilities of that shape, a 0-d tensor."""
+        """Return the divergence of logits (B, K, *S) from expected probabilities (B, K, *S), a 0-d tensor."""
         config = self.config
         if config.divergence == "squared":
-            each = (logits.float().softmax(dim=1) - expected).square()
+            divergence = (logits.float().softmax(dim=1) - expected).square()
         else:
-            each = torch.xlogy(expected, expected) - expected * logits.float().log_softmax(dim=1)
-        total = each.mean() if config.over_classes == "mean" else each.sum(dim=1).mean()
+            divergence = torch.xlogy(expected, expected) - expected * logits.float().log_softmax(dim=1)
+        total = divergence.mean() if config.over_classes == "mean" else divergence.sum(dim=1).mean()
         if config.confidence > 0:
             total = total * (expected.amax(dim=1) >= config.confidence).float().mean()
         return total
@@ -158,7 +160,7 @@ class CutMix(Method):
 
     @torch.no_grad()
     def update_teacher(self, step: int) -> None:
-        """Move the teacher towards the student as the last step has left it; before the second update, copy it.
+        """Move the teacher towards the student's current weights; copy them before the second update.
 
         Source: ASC's code, which does so at the end of each step, with the decay min(1 - 1 / (step + 1), 0.99).
         """

@@ -1,4 +1,4 @@
-"""DSA: source and target images redrawn in each other's style, and a network that segments all four styles.
+"""DSA: source and target images redrawn in each other's style, and segmentation of all four styles.
 
 Han, Qi, Yu, Zhou, Zheng, Shi, Gao: Deep Symmetric Adaptation Network for Cross-Modality Medical Image Segmentation,
 IEEE TMI 41(1), 2022, arXiv 2101.06853. The authors published no code; this is the 3D form in the code of ASC (MICCAI
@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from .base import Batch, Method, StepContext, Terms
 from .losses import soft_dice
 from .network import Features, SegmentationNetwork
-from .translation import Critic, Decoder
+from .parts.translation import Critic, Decoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Critics(nn.Module):
 
 
 class Styled(NamedTuple):
-    """Normalised images of one origin in one style, and what the network makes of them."""
+    """Normalised images of one origin in one style, with the network's outputs."""
 
     images: Tensor  # (B, C, *S)
     bottleneck: Tensor  # (B, 8 * filters, *S/8)
@@ -77,7 +77,7 @@ class Styled(NamedTuple):
 
 
 class Styles(NamedTuple):
-    """The four a step works with."""
+    """The four styles of a step."""
 
     source: Styled
     target: Styled
@@ -107,8 +107,9 @@ class DSA(Method):
         self.adversary_learning_rate = self.config.adversary_learning_rate
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the terms of network and decoders; the critics are only asked, not changed."""
+        """Return the terms of network and decoders; the critics are evaluated, not changed."""
         config, rng, critics = self.config, context.rng, self.adversary
+        batch = self.augment(batch, rng)
         styles = self.styles(batch)
         source, target = styles.source, styles.target
         image = judge(critics.target(styles.source_to_target.images, rng), real=True)
@@ -129,10 +130,10 @@ class DSA(Method):
         return terms
 
     def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the terms of the critics, on what the weights just updated make of the same batch."""
-        with torch.no_grad():
-            source, target, source_to_target, target_to_source = self.styles(batch)
+        """Return the terms of the critics, under the weights just updated, on the same batch."""
         critics, rng = self.adversary, context.rng
+        with torch.no_grad():
+            source, target, source_to_target, target_to_source = self.styles(self.augment(batch, rng))
         originals = tell_apart(critics.prediction, source.probabilities, target.probabilities, rng)
         translated = tell_apart(
             critics.prediction, source_to_target.probabilities, target_to_source.probabilities, rng
@@ -144,7 +145,7 @@ class DSA(Method):
         }
 
     def styles(self, batch: Batch) -> Styles:
-        """Return the normalised images as they are and in the other domain's style, with the network's outputs.
+        """Return the normalised images in both domains' styles, with the network's outputs.
 
         Raises:
             ValueError: the batch has no target images.
@@ -161,27 +162,27 @@ class DSA(Method):
         return Styles(*original, *pair(to_target, to_source, features))
 
     def recomputed(self, part: nn.Module, x: Tensor) -> Any:
-        """Return part(x); with ``checkpointing``, what lies between the two is forgotten and computed again."""
+        """Return part(x); with ``checkpointing``, recompute its activations in the backward pass."""
         if self.config.checkpointing and torch.is_grad_enabled():
             return checkpoint(part, x, use_reentrant=False, preserve_rng_state=False)
         return part(x)
 
     def cycle(self, styles: Styles) -> Tensor:
-        """Return the mean absolute difference of images from what a translation there and back leaves of them."""
+        """Return the mean absolute difference of images from their translations there and back."""
         source: Tensor = self.recomputed(self.to_source, styles.source_to_target.bottleneck)
         target: Tensor = self.recomputed(self.to_target, styles.target_to_source.bottleneck)
         return absolute_error(source, styles.source.images) + absolute_error(target, styles.target.images)
 
 
 def pair(first: Tensor, second: Tensor, features: Features) -> tuple[Styled, Styled]:
-    """Return two sets of images with their parts of one pass of both; no layer sees more than one image at a time."""
+    """Split one pass over two sets of images; no layer sees more than one image at a time."""
     sizes = [len(first), len(second)]
     bottlenecks, logits = torch.split(features.bottleneck, sizes), torch.split(features.logits, sizes)
     return Styled(first, bottlenecks[0], logits[0]), Styled(second, bottlenecks[1], logits[1])
 
 
 def judge(scores: Tensor, real: bool) -> Tensor:
-    """Return the binary cross-entropy of a critic's logits (B,) if all are of the real, or all of the other kind."""
+    """Return the binary cross-entropy of a critic's logits (B,) if all are real, or all fake."""
     return F.binary_cross_entropy_with_logits(scores, torch.full_like(scores, float(real)))
 
 

@@ -1,4 +1,4 @@
-"""FedDG (ELCFS): amplitudes interpolated between images, one episodic step, contrast across the boundary.
+"""FedDG (ELCFS): interpolated amplitudes, one episodic step, contrast across the boundary.
 
 Liu, Chen, Qin, Dou, Heng: FedDG: Federated Domain Generalization on Medical Image Segmentation via Episodic Learning
 in Continuous Frequency Space, CVPR 2021, arXiv 2103.06030. Of the federation only one client is left here: there is
@@ -15,9 +15,9 @@ from torch.func import functional_call
 
 from . import MethodError
 from .base import Batch, Method, StepContext, Terms
-from .boundary import boundary_contrast, boundary_regions
 from .losses import one_hot, soft_dice
 from .network import Features
+from .parts.boundary import boundary_contrast, boundary_regions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class FedDGConfig:
 
 
 class FedDG(Method):
-    """Learn from the images such that one gradient step on them also fits their transformed views."""
+    """Fit the images, and by one gradient step on them also their transformed views."""
 
     # Departure: images are normalised after the transform and its clipping, as for every method here; the authors
     # feed raw intensities.
@@ -71,7 +71,7 @@ class FedDG(Method):
     Config = FedDGConfig
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return Dice of the images, Dice of the views after the inner step, and the boundary contrast of both.
+        """Return Dice of the images, of the views after the inner step, and both's boundary contrast.
 
         The inner gradient is a constant of the outer terms (first order), so the gradient of the two Dice terms is
         exactly ∇L_inner(θ) + ∇L_outer(θ'), θ' = θ - η clip(∇L_inner(θ)); the contrast adds its own at both.
@@ -80,6 +80,7 @@ class FedDG(Method):
             ValueError: the batch holds a single image, which has no donor.
         """
         config = self.config
+        batch = self.augment(batch, context.rng)
         view = self.view(batch, context.rng)
         inner: Features = self.network(self.prepare(batch.image, batch.foreground))
         inner_loss = self.supervise(inner.logits, batch.label)
@@ -95,10 +96,11 @@ class FedDG(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the transformed views as the network sees them."""
+        batch = self.augment(batch, rng)
         return self.prepare(self.view(batch, rng), batch.foreground)
 
     def view(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """Return the images (B, C, H, W) with low-frequency amplitudes drawn towards those of a donor, in [0, 1]."""
+        """Return images (B, C, H, W) in [0, 1] with low-frequency amplitudes moved towards a donor's."""
         # Departure: the donor is another image of the batch, so that nothing but the source is seen and a step needs
         # no bank; the authors draw amplitude files of the other clients. Only where the last odd batch was filled
         # from another shuffle can both be the same case.
@@ -114,7 +116,7 @@ class FedDG(Method):
         return interpolate_amplitude(batch.image, donor, self.config.window, weight)
 
     def adapted_weights(self, loss: Tensor) -> dict[str, Tensor]:
-        """Return name -> θ - η clip(∇loss) of all the network's parameters, differentiable in θ with derivative 1."""
+        """Return name -> θ - η clip(∇loss) of the network, differentiable in θ with derivative 1."""
         names, weights = zip(*self.network.named_parameters(), strict=True)
         gradients = torch.autograd.grad(loss, weights, retain_graph=True)
         limit, rate = self.config.gradient_limit, self.config.meta_rate
@@ -129,13 +131,13 @@ class FedDG(Method):
 
 
 def draw_partners(count: int, rng: torch.Generator) -> Tensor:
-    """Return for each of ``count`` >= 2 images the index of another one, uniformly and independently, (count,)."""
+    """Draw for each of ``count`` >= 2 images the index of another, uniformly and independently."""
     offset = torch.randint(1, count, (count,), generator=rng, device=rng.device)
     return (torch.arange(count, device=rng.device) + offset) % count
 
 
 def interpolate_amplitude(image: Tensor, donor: Tensor, window: float, weight: Tensor) -> Tensor:
-    """Move the amplitudes of the lowest frequencies towards another image's, keep all phases, clip to [0, 1].
+    """Move the lowest frequencies' amplitudes towards another image's, keep phases, clip to [0, 1].
 
     |F| becomes (1 - λ)|F| + λ|F_donor| where both frequency indices lie in [-b, b], b = ⌊window · shorter side⌋; the
     zero frequency is always inside. Source: authors' code, demo and training loader.
@@ -166,7 +168,9 @@ def interpolate_amplitude(image: Tensor, donor: Tensor, window: float, weight: T
 
 
 def plain_dice(logits: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:
-    """Return 1 - mean_c (2 Σ p q + ε) / (Σ p + Σ q + ε) over the foreground classes, sums over batch and pixels.
+    """Return Dice without squares: 1 - mean_c (2 Σ p q + ε) / (Σ p + Σ q + ε), foreground classes.
+
+    Sums run over batch and pixels.
 
     Source: authors' code, utils.
 

@@ -1,4 +1,4 @@
-"""FreeSDG: segmentation of high-frequency images, coupled to the reconstruction of one fixed high-pass view.
+"""FreeSDG: segmentation of high-pass images, coupled to reconstructing one fixed high-pass view.
 
 Li, Li, Zhao, Fu, Su, Hu, Liu: Frequency-mixed Single-source Domain Generalization for Medical Image Segmentation,
 MICCAI 2023, arXiv 2307.09005. The network never sees an image itself: in training a patch-wise mixture of two
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Batch, Method, StepContext, Terms
-from .cbam import BlockAttention
-from .highpass import Gaussian, high_pass, median, scale_gaussian, stretch
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import cross_entropy, soft_dice
 from .network import SegmentationNetwork
+from .parts.cbam import BlockAttention
+from .parts.highpass import high_pass, median, scale_gaussian, stretch
+from .transforms.blur import Gaussian
 
 Region: TypeAlias = Literal["grid", "foreground"]
 
@@ -28,7 +29,7 @@ CERTAIN = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FreeSDGConfig:
-    """Settings; the defaults are those of the command that the authors give, without their FACT augmentation."""
+    """Settings; defaults of the authors' command, without their FACT augmentation."""
 
     bank_sigmas: tuple[float, ...] = field(
         default=tuple(float(sigma) for sigma in range(2, 22)),
@@ -70,16 +71,16 @@ class FreeSDGConfig:
 
     def __post_init__(self) -> None:
         some = len(self.bank_sigmas) > 0 and min(self.bank_sigmas) > 0
-        _require(some, "method.bank_sigmas must be one number or more, all above 0")
-        _require(self.fixed_width % 2 == 1 and self.fixed_width > 1, "method.fixed_width must be odd and above 1")
+        require(some, "method.bank_sigmas must be one number or more, all above 0")
+        require(self.fixed_width % 2 == 1 and self.fixed_width > 1, "method.fixed_width must be odd and above 1")
         for name in ("fixed_sigma", "gain", "smallest_sigma"):
-            _require(getattr(self, name) > 0, f"method.{name} must be above 0")
+            require(getattr(self, name) > 0, f"method.{name} must be above 0")
         for name in ("reference_side", "patch_side", "reconstruction", "segmentation"):
-            _require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
         low_to_high = len(self.range_3d) == 2 and 0 <= self.range_3d[0] < self.range_3d[1] <= 1
-        _require(low_to_high, "method.range_3d: two fractions between 0 and 1, smaller first")
-        _require(self.attention_reduction >= 1, "method.attention_reduction must be at least 1")
-        _require(self.attention_kernel % 2 == 1, "method.attention_kernel must be odd")
+        require(low_to_high, "method.range_3d: two fractions between 0 and 1, smaller first")
+        require(self.attention_reduction >= 1, "method.attention_reduction must be at least 1")
+        require(self.attention_kernel % 2 == 1, "method.attention_kernel must be odd")
 
 
 class FreeSDG(Method):
@@ -100,7 +101,7 @@ class FreeSDG(Method):
     def prepare(self, image: Tensor, foreground: Tensor) -> Tensor:
         """Return the fixed high-pass view (B, C, *S) in [-1, 1]; -1 outside the foreground.
 
-        The protocol's normalisation has no say: the filter's gain and clipping presuppose this range.
+        Independent of the protocol's normalisation: the filter's gain and clipping presuppose this range.
         """
         region = whole_if_empty(foreground)
         signed, outside = self.levels(image, region)
@@ -110,7 +111,7 @@ class FreeSDG(Method):
         return high_pass(filled, region, self.filters(image)[:1], self.config.gain)[0]
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the supervised term of a mixed view, and the L1 distance of its reconstruction to the fixed view."""
+        """Return the supervised term of a mixed view, and its reconstruction's L1 distance to the fixed view."""
         batch = self.augment(batch, context.rng)
         region = whole_if_empty(batch.foreground)
         view, fixed = self.views(batch.image, region, context.rng)
@@ -134,19 +135,19 @@ class FreeSDG(Method):
         return self.views(batch.image, whole_if_empty(batch.foreground), rng)[0]
 
     def views(self, image: Tensor, region: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return what the network sees in training and what it reconstructs, (B, C, *S) each.
+        """Return the network's training input and its reconstruction target, (B, C, *S) each.
 
         Two filters and a box are drawn for the whole batch; inside the box the second filter's view replaces the
         first's. A filter may be drawn twice.
         """
         config = self.config
         signed, outside = self.levels(image, region)
-        chosen = torch.zeros(1, dtype=torch.long, device=image.device)
+        indices = torch.zeros(1, dtype=torch.long, device=image.device)
         if config.filter_input and config.mix:
             pair = torch.randint(len(config.bank_sigmas), (2,), generator=rng, device=image.device)
-            chosen = torch.cat([chosen, 1 + pair])
+            indices = torch.cat([indices, 1 + pair])
         filled = torch.where(region, signed, outside)
-        fixed, *mixed = high_pass(filled, region, self.filters(image), config.gain, chosen)
+        fixed, *mixed = high_pass(filled, region, self.filters(image), config.gain, indices)
         if not config.filter_input:
             return signed, fixed
         if not mixed:
@@ -156,7 +157,7 @@ class FreeSDG(Method):
         return torch.where(box, mixed[1], mixed[0]), fixed
 
     def levels(self, image: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
-        """Return images (B, C, *S) from [0, 1] mapped to [-1, 1], and what to fill their outside with, (B, C, *ones).
+        """Map images (B, C, *S) from [0, 1] to [-1, 1]; return also the fill of their outside (B, C, *ones).
 
         Photographs keep their full range; volumes are stretched between two quantiles of the region and clipped, or
         the gain would saturate them.
@@ -177,7 +178,7 @@ class FreeSDG(Method):
         return tuple(scale_gaussian(width, sigma, scale, smallest) for width, sigma in (fixed, *bank))
 
     def decode(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, classes, *S) of a view, and the last map of the reconstruction decoder (B, filters, *S).
+        """Return logits (B, classes, *S) and the reconstruction decoder's last map (B, filters, *S).
 
         The segmentation decoder gets the encoder's maps only through the reconstruction decoder: at each level the
         map of that decoder joins its own, where the shared network adds a skip connection.
@@ -207,7 +208,7 @@ class FreeSDG(Method):
 
 
 class ReconstructionDecoder(nn.Module):
-    """A second decoder of the shared network's kind, with its skip connections, that ends in an image."""
+    """A second decoder of the shared network's kind, with its skip connections, ending in an image."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
@@ -269,11 +270,6 @@ def random_box(shape: Sequence[int], rng: torch.Generator, side: int = 0) -> Ten
 
 
 def whole_if_empty(foreground: Tensor) -> Tensor:
-    """Return the foreground (B, 1, *S), or the whole grid for an image that has none."""
+    """Return the foreground (B, 1, *S), or the whole grid for an image without foreground."""
     empty = ~foreground.flatten(1).any(dim=1)
     return foreground | empty.view(-1, *[1] * (foreground.ndim - 1))
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

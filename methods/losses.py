@@ -34,7 +34,7 @@ def soft_dice(logits: Tensor, label: Tensor, epsilon: float = 1e-5) -> Tensor:
 
 
 def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the mean cross-entropy over voxels: the supervised term of authors who do not use Dice.
+    """Return the mean cross-entropy over voxels: a supervised term other than Dice.
 
     Args:
         logits: (B, K, *S); computed in float32 whatever their type.
@@ -52,17 +52,17 @@ def jensen_shannon(views: Sequence[Tensor]) -> Tensor:
     Args:
         views: logits (B, K, *S) each; computed in float32 whatever their type.
     """
-    each, centre = _log_probabilities(views)
-    return (each.exp() * (each - centre)).sum(dim=2).mean()
+    log_p, centre = _log_probabilities(views)
+    return (log_p.exp() * (log_p - centre)).sum(dim=2).mean()
 
 
 def reversed_jensen_shannon(views: Sequence[Tensor]) -> Tensor:
-    """The same with the divergence turned round: Σ_c p̄ (log p̄ - log p_j); at least 0, unbounded above.
+    """Reversed Jensen-Shannon divergence: Σ_c p̄ (log p̄ - log p_j); at least 0, unbounded above.
 
     Summed over classes. Source: CSDG (TMI 2022), authors' code, which averages over classes: divide by K there.
     """
-    each, centre = _log_probabilities(views)
-    return (centre.exp() * (centre - each)).sum(dim=2).mean()
+    log_p, centre = _log_probabilities(views)
+    return (centre.exp() * (centre - log_p)).sum(dim=2).mean()
 
 
 def _log_probabilities(views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -71,5 +71,5 @@ def _log_probabilities(views: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     Logarithms all the way: probabilities that underflow in float32 keep finite values and gradients.
     """
     # Departure: RandConv's code clamps p̄ at 1e-7 before its logarithm; this needs no clamp and differs below it only.
-    each = torch.stack([logits.float().log_softmax(dim=1) for logits in views])
-    return each, each.logsumexp(dim=0) - math.log(len(views))
+    log_p = torch.stack([logits.float().log_softmax(dim=1) for logits in views])
+    return log_p, log_p.logsumexp(dim=0) - math.log(len(views))

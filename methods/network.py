@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Features(NamedTuple):
-    """What the network returns, always."""
+    """Outputs of the network."""
 
     logits: Tensor  # (B, classes, *S)
     decoder: Tensor  # (B, filters, *S), the last decoder map, before the final normalisation and convolution
@@ -46,7 +46,7 @@ class SegmentationNetwork(SegResNet):  # type: ignore[misc]  # MONAI ships no ty
         self.bottleneck: nn.Module = nn.Identity()
 
     def forward(self, x: Tensor) -> Features:
-        """Return logits and the two feature maps that methods build on for x (B, channels, *S)."""
+        """Return logits and two feature maps, last decoder map and bottleneck, for x (B, channels, *S)."""
         deepest, skips = self.encode(x)
         bottleneck = self.bottleneck(deepest)
         decoder = bottleneck

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from .base import Batch, Method, StepContext, Terms
-from .filters import choose, random_convolution
 from .losses import cross_entropy, jensen_shannon, soft_dice
+from .parts.filters import choose, random_convolution
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class RandConvConfig:
 
 
 class RandConv(Method):
-    """Supervise one randomly filtered view of the normalised batch; make the predictions on three views agree."""
+    """Supervise one randomly filtered view of the normalised batch; align predictions on three views."""
 
     # Departure: the protocol selects checkpoints on plain source images; the authors' code validates under ten random
     # convolutions of each.
@@ -51,6 +51,7 @@ class RandConv(Method):
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term of view 1 and the weighted Jensen-Shannon divergence of the three views."""
+        batch = self.augment(batch, context.rng)
         # The transform acts on normalised images and is not normalised again: the scale it gives is part of it.
         image = self.prepare(batch.image, batch.foreground)
         first = self.view(image, context.rng)
@@ -67,6 +68,7 @@ class RandConv(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return one random view of the normalised images."""
+        batch = self.augment(batch, rng)
         return self.view(self.prepare(batch.image, batch.foreground), rng)
 
     def view(self, image: Tensor, rng: torch.Generator) -> Tensor:

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Batch, Method
-from .host import host_generator
+from .base import Batch, Method, require
 from .network import SegmentationNetwork
-from .spectrum import randomise_amplitude
+from .parts.host import host_generator
+from .parts.spectrum import randomise_amplitude
 
 SCCONV = "SCConv (CVPR 2023), unofficial code; the RAS4DG paper does not say"
 
@@ -56,25 +56,23 @@ class RAS4DGConfig:
 
     def __post_init__(self) -> None:
         for name in ("probability", "rms_probability"):
-            _require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
-        _require(
+            require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
+        require(
             self.alpha >= 0 and self.beta >= 0 and self.gamma > 0, "method.alpha, beta, gamma must not be negative"
         )
-        _require(self.rms_regions >= 1, "method.rms_regions must be at least 1; method.rms=false turns RMS off")
+        require(self.rms_regions >= 1, "method.rms_regions must be at least 1; method.rms=false turns RMS off")
         for name in ("rms_sides_2d", "rms_sides_3d"):
             sides = getattr(self, name)
-            _require(
-                len(sides) == 2 and 0 < sides[0] <= sides[1] <= 1, f"method.{name}: two fractions, smaller first"
-            )
-        _require(0 < self.rsd_ratio < 1, "method.rsd_ratio must lie between 0 and 1")
-        _require(self.rsd_kernel % 2 == 1, "method.rsd_kernel must be odd")
-        _require(
+            require(len(sides) == 2 and 0 < sides[0] <= sides[1] <= 1, f"method.{name}: two fractions, smaller first")
+        require(0 < self.rsd_ratio < 1, "method.rsd_ratio must lie between 0 and 1")
+        require(self.rsd_kernel % 2 == 1, "method.rsd_kernel must be odd")
+        require(
             self.rsd_squeeze >= 1 and self.rsd_groups >= 1, "method.rsd_squeeze and rsd_groups must be at least 1"
         )
 
 
 class RAS4DG(Method):
-    """The three parts on the shared network: two augmentations of the source images, one module at the bottleneck."""
+    """Three parts on the shared network: two augmentations of the source, one module at the bottleneck."""
 
     Config = RAS4DGConfig
 
@@ -88,24 +86,29 @@ class RAS4DG(Method):
 
         RMS acts on the RASS output, before normalisation. Statistics over the whole grid do not change under a
         shuffle, so with that normalisation the order makes no difference; with statistics over the foreground, only
-        regions across its border move them, a little. Images stay in [0, 1] for whoever looks at them.
+        regions across its border move them, a little. Images stay in [0, 1].
         """
         image, config = batch.image, self.config
         if config.rass:
-            # Departure: clipped, as PASTA clips the same images; the paper does not mention values outside [0, 1].
-            noisy = randomise_amplitude(image, config.alpha, config.beta, config.gamma, rng).clamp(0, 1)
-            coin = torch.rand((len(image), *[1] * (image.ndim - 1)), generator=rng, device=image.device)
-            image = torch.where(coin < config.probability, noisy, image)
+            image = synthesise_spectrum(image, config, rng)
         if config.rms:
             sides = config.rms_sides_2d if image.ndim == 4 else config.rms_sides_3d
             image = shuffle_regions(image, config.rms_regions, sides, config.rms_probability, rng)
         return replace(batch, image=image)
 
 
+def synthesise_spectrum(image: Tensor, config: RAS4DGConfig, rng: torch.Generator) -> Tensor:
+    """Apply RASS to images (B, C, *S) in [0, 1], to each with ``config.probability``."""
+    # Departure: clipped, as PASTA clips the same images; the paper does not mention values outside [0, 1].
+    noisy = randomise_amplitude(image, config.alpha, config.beta, config.gamma, rng).clamp(0, 1)
+    coin = torch.rand((len(image), *[1] * (image.ndim - 1)), generator=rng, device=image.device)
+    return torch.where(coin < config.probability, noisy, image)
+
+
 def shuffle_regions(
     image: Tensor, regions: int, sides: Sequence[float], probability: float, rng: torch.Generator
 ) -> Tensor:
-    """Permute the voxels inside random boxes, one box after another; the channels of a voxel stay together.
+    """Permute the voxels inside random boxes in turn; a voxel's channels stay together.
 
     Source: paper, RMS (random positions and sizes; pixels are shuffled and put back into their region).
 
@@ -125,10 +128,10 @@ def shuffle_regions(
     draws = torch.rand((2, len(image), regions, len(grid)), generator=host)
     size = smallest + (draws[0] * (largest - smallest + 1)).floor()
     start = (draws[1] * (grid - size + 1)).floor()
-    chosen = torch.rand(len(image), generator=host) < probability
+    gates = torch.rand(len(image), generator=host) < probability
     boxes = torch.stack([start, start + size], dim=-1).long().tolist()
     shuffled = image.clone()
-    for sample, change in enumerate(chosen.tolist()):
+    for sample, change in enumerate(gates.tolist()):
         for box in boxes[sample] if change else ():
             region = shuffled[sample]
             for axis, (first, end) in enumerate(box, start=1):
@@ -140,14 +143,14 @@ def shuffle_regions(
 
 
 class Reconstruction(nn.Module):
-    """RSD: spatial, then channel reconstruction of the bottleneck map (B, channels, *S), with a residual connection.
+    """RSD: spatial, then channel reconstruction of the bottleneck (B, channels, *S), residual.
 
     Source: paper, RSD, whose two parts are those of SCConv; where the paper is silent, SCConv's unofficial code.
     """
 
     def __init__(self, ndim: int, channels: int, config: RAS4DGConfig) -> None:
         super().__init__()
-        _require(
+        require(
             channels % config.rsd_groups == 0 and channels % 2 == 0,
             f"method.rsd_groups must divide the bottleneck's {channels} channels, {config.rsd_groups} does not",
         )
@@ -162,7 +165,7 @@ class Reconstruction(nn.Module):
 
 
 class SpatialReconstruction(nn.Module):
-    """Separate informative from redundant voxels by the scales of a group normalisation, and cross-fuse the parts."""
+    """Separate informative from redundant voxels by group-normalisation scales, and cross-fuse them."""
 
     def __init__(self, channels: int, groups: int, gate: float) -> None:
         super().__init__()
@@ -170,7 +173,7 @@ class SpatialReconstruction(nn.Module):
         self.gate = gate
 
     def importance(self, x: Tensor) -> Tensor:
-        """Return each voxel's importance in (0, 1): σ(w_c · GN(x)_c) with w the normalised scales, as x's shape."""
+        """Return each voxel's importance in (0, 1): σ(w_c · GN(x)_c) with w the normalised scales."""
         scale = self.norm.weight
         total = scale.sum()
         # The scales may change sign while training and cancel: the floor keeps w finite there, and keeps its sign.
@@ -194,7 +197,7 @@ class SpatialReconstruction(nn.Module):
 
 
 class ChannelReconstruction(nn.Module):
-    """Divide the channels, enrich one part by convolutions, supplement the other, merge both by channel attention."""
+    """Split the channels, enrich one part, supplement the other, merge them by channel attention."""
 
     def __init__(self, ndim: int, channels: int, config: RAS4DGConfig) -> None:
         super().__init__()
@@ -202,7 +205,7 @@ class ChannelReconstruction(nn.Module):
         upper = round(config.rsd_ratio * channels)
         lower = channels - upper
         wide, narrow = upper // config.rsd_squeeze, lower // config.rsd_squeeze
-        _require(min(wide, narrow) >= 1, f"method.rsd_squeeze is too large for {channels} channels")
+        require(min(wide, narrow) >= 1, f"method.rsd_squeeze is too large for {channels} channels")
         self.split = [upper, lower]
         self.squeeze_upper = convolution(upper, wide, 1, bias=False)
         self.squeeze_lower = convolution(lower, narrow, 1, bias=False)
@@ -226,14 +229,9 @@ class ChannelReconstruction(nn.Module):
 
 
 def channel_shares(first: Tensor, second: Tensor) -> Tensor:
-    """Return the shares (2, B, C, *ones) of two maps (B, C, *S) in their merger; they add up to 1 in each channel."""
+    """Return the shares (2, B, C, *ones) of two maps (B, C, *S) in their merger; they add up to 1."""
     axes = tuple(range(2, first.ndim))
     # Departure: the unofficial SCConv takes one softmax over all 2C means, which shrinks 256 channels a thousandfold;
     # this is the pair-wise softmax of SKNet, which the paper names.
     means = torch.stack([first.float().mean(axes, keepdim=True), second.float().mean(axes, keepdim=True)])
     return F.softmax(means, dim=0)
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from .base import Batch, Method, StepContext, Terms
 from .losses import one_hot, soft_dice
 from .network import SegmentationNetwork
-from .semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
+from .parts.semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
 
 STAGES = (1, 2)
 """Encoder stages that a block follows: half and a quarter of the grid, for the authors' first two of a ResNet."""
@@ -55,7 +55,7 @@ class SanSawConfig:
 
 
 class SanSaw(Method):
-    """A block after two encoder stages, whose output goes on to the next stage and into the skip connection."""
+    """A block after two encoder stages; its output feeds the next stage and the skip connection."""
 
     # Departure: the classes are all there are, background included; the authors take 5 of 19. With foreground alone
     # the skips would be zero wherever the background is certain.
@@ -82,7 +82,7 @@ class SanSaw(Method):
         return [self.network.down_layers[stage][-1] for stage in STAGES]
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the supervised term and, each summed over the two blocks, the three terms on their side outputs."""
+        """Return the supervised term and three terms on side outputs, each summed over the two blocks."""
         batch = self.augment(batch, context.rng)
         with side_outputs(self.blocks) as sides:
             logits = self.network(self.prepare(batch.image, batch.foreground)).logits
@@ -109,7 +109,7 @@ class SanSaw(Method):
 
 
 def alignment_loss(block: SemanticNormalisation, side: SideOutputs, label: Tensor) -> Tensor:
-    """Return the smooth L1 distance of a block's output from what the true classes (B, 1, *S) would have made of it.
+    """Return the smooth L1 distance of a block's output from its output under the true classes.
 
     Both sides get gradients. Source: authors' code.
     """
@@ -119,7 +119,7 @@ def alignment_loss(block: SemanticNormalisation, side: SideOutputs, label: Tenso
 
 
 def enlarge(logits: Tensor, label: Tensor) -> Tensor:
-    """Return logits (B, K, *S') in float32 on the label's grid, by linear interpolation with aligned corners."""
+    """Interpolate logits (B, K, *S') linearly to the label's grid, corners aligned, in float32."""
     mode = "bilinear" if logits.ndim == 4 else "trilinear"
     return F.interpolate(logits.float(), size=label.shape[2:], mode=mode, align_corners=True)
 
@@ -133,5 +133,5 @@ def class_weights(label: Tensor, classes: int) -> Tensor:
 
 
 def weighted_cross_entropy(logits: Tensor, label: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over voxels, weighted by class, of the cross-entropy of logits (B, K, *S) with (B, 1, *S)."""
+    """Return the class-weighted mean cross-entropy of logits (B, K, *S) with a label (B, 1, *S)."""
     return F.cross_entropy(logits.float(), label[:, 0], weight=weights)

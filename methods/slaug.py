@@ -1,4 +1,4 @@
-"""SLAug: global and local intensity curves, fused where the network's loss is sensitive.
+"""SLAug: global and local intensity curves, fused by the saliency of the network's loss.
 
 Su, Yao, Yang, Wang, Sun, Huang: Rethinking Data Augmentation for Single-source Domain Generalization in Medical Image
 Segmentation, AAAI 2023, arXiv 2211.14805.
@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Method, StepContext, Terms
-from .location_scale import curves, describe, draw, first_rows, parts, transform
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import cross_entropy, one_hot, soft_dice
-from .splines import bspline_field, rescale_per_sample
+from .parts.location_scale import curves, describe, draw, first_rows, parts, transform
+from .parts.splines import bspline_field, rescale_per_sample
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,20 +52,20 @@ class SLAugConfig:
 
     def __post_init__(self) -> None:
         for name in ("inversion_probability", "background_inversion_probability"):
-            _require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
+            require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
         for name in ("scale_deviation", "location_deviation"):
-            _require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
         limits = self.scale_limits
-        _require(
+        require(
             len(limits) == 2 and 0 < limits[0] <= 1 <= limits[1],
             f"method.scale_limits must be two positive factors around 1, not {limits}",
         )
-        _require(0 <= self.location_percentile <= 50, "method.location_percentile must lie between 0 and 50")
-        _require(self.saliency_cells >= 2, "method.saliency_cells must be at least 2: one cell has no saliency")
+        require(0 <= self.location_percentile <= 50, "method.location_percentile must lie between 0 and 50")
+        require(self.saliency_cells >= 2, "method.saliency_cells must be at least 2: one cell has no saliency")
 
 
 class SLAug(Method):
-    """Supervise a globally changed view, and its fusion with a locally changed one by the saliency of the first."""
+    """Supervise a globally changed view, and its fusion with a locally changed one by saliency."""
 
     # Departure: views come after the shared geometric augmentation, not before it, so that regions are those of the
     # deformed image; the authors' own base augmentation (brightness, contrast, gamma, noise) is left to the protocol.
@@ -77,6 +77,7 @@ class SLAug(Method):
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised terms of the global view and of the fused one."""
+        batch = self.augment(batch, context.rng)
         overall, local = self.views(batch, context.rng)
         first, gradient = self.first_pass(overall, batch.label)
         fused = self.fuse(overall, local, gradient)
@@ -84,6 +85,7 @@ class SLAug(Method):
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the fused view of the normalised images, under the network as it is."""
+        batch = self.augment(batch, rng)
         with torch.inference_mode(False), torch.enable_grad():
             overall, local = (view.clone() for view in self.views(batch, rng))
             return self.fuse(overall, local, self.first_pass(overall, batch.label.clone())[1])
@@ -142,12 +144,12 @@ class SLAug(Method):
         return with_gradients(loss, weights, others), gradient
 
     def fuse(self, overall: Tensor, local: Tensor, gradient: Tensor) -> Tensor:
-        """Return the global view where the loss is sensitive to it, the local one elsewhere; smooth between."""
+        """Blend the views smoothly: the global one at high sensitivity of the loss to it, else the local."""
         return torch.lerp(local, overall, saliency(gradient, self.config.saliency_cells))
 
 
 def saliency(gradient: Tensor, cells: int) -> Tensor:
-    """Return where a loss is sensitive to its input, as a smooth map (B, 1, *S) from 0 to 1 in each sample.
+    """Return the sensitivity of a loss to its input as smooth maps (B, 1, *S), each from 0 to 1.
 
     The gradient's root mean square over channels, averaged over cells, is interpolated by a quadratic B-spline.
     Source: authors' code, whose cell centres lie on the image's border, stretched from half a cell inside it.
@@ -172,10 +174,10 @@ def sample_dice(logits: Tensor, label: Tensor, epsilon: float = 1e-6) -> Tensor:
 
 
 def with_gradients(value: Tensor, weights: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> Tensor:
-    """Return a value without a graph whose backward pass gives known gradients to its weights (None: no part)."""
-    known = [pair for pair in zip(weights, gradients, strict=True) if pair[1] is not None]
+    """Attach precomputed gradients of weights (None: unused) to a value, in place of a graph."""
+    pairs = [pair for pair in zip(weights, gradients, strict=True) if pair[1] is not None]
     apply: Any = _Bound.apply  # torch leaves it untyped
-    bound: Tensor = apply(value.detach(), *[weight for weight, _ in known], *[given for _, given in known])
+    bound: Tensor = apply(value.detach(), *[weight for weight, _ in pairs], *[gradient for _, gradient in pairs])
     return bound
 
 
@@ -194,15 +196,10 @@ class _Bound(torch.autograd.Function):
 
 
 def _moments(image: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return mean and population standard deviation (B, 1, *ones) of images, channels jointly, in a region."""
+    """Return mean and population SD (B, 1, *ones) of images in a region, channels jointly."""
     axes = tuple(range(1, image.ndim))
     weight = torch.ones_like(image[:, :1]) if region is None else region.to(image.dtype)
     weight = torch.where(weight.sum(dim=axes, keepdim=True) > 0, weight, torch.ones_like(weight))
     count = weight.sum(dim=axes, keepdim=True) * image.shape[1]
     mean = (image * weight).sum(dim=axes, keepdim=True) / count
     return mean, (((image - mean).square() * weight).sum(dim=axes, keepdim=True) / count).sqrt()
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)

@@ -1,15 +1,18 @@
-"""A working method to copy: random gamma curves. Rename the class, change the mathematics, keep the shape.
+"""A working method to copy: random gamma curves.
+
+Rename the class, change the mathematics, keep the shape.
 
 Try it: ``bench check template.py:Template``, then ``bench run --plugin template.py --method template --target ...``.
 
-What a method may override, in the order most methods need it:
+Steps to override, in the order of most methods' needs:
 
 * ``augment(batch, rng)``: images in [0, 1] (B, C, *S), labels (B, 1, *S); return a new batch. Enough for a pure
-  augmentation.
-* ``training_step(batch, context)``: return named loss terms, already weighted; the loop minimises their sum. For
-  several views, consistency terms, features (``self.network`` returns logits, last decoder map and bottleneck map).
+  augmentation. In a subclass of another method it comes before that method's own views.
+* ``training_step(batch, context)``: call ``self.augment(batch, context.rng)`` first, once; return named loss terms,
+  already weighted; the loop minimises their sum. For several views, consistency terms, features (``self.network``
+  returns logits, last decoder map and bottleneck map).
 * ``prepare(image, foreground)``: the normalisation, in training and prediction alike.
-* ``predict(image, foreground)``: logits; only if the plain forward pass is not what the method does.
+* ``predict(image, foreground)``: logits; only if it is not the plain forward pass.
 
 Rules (``bench check`` tests them): draw from ``rng`` alone, never modify inputs, keep all state in parameters and
 buffers, never call an optimiser.
@@ -24,7 +27,7 @@ from ssdg.methods.base import Batch, Method  # absolute: a copy of this file liv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TemplateConfig:
-    """Settings, each with a default and where it comes from (``--set method.strength=...``, ``bench info``)."""
+    """Settings, each with a default and its source (``--set method.strength=...``, ``bench info``)."""
 
     strength: float = field(default=0.5, metadata={"source": "choice: gammas between 0.6 and 1.6"})
     probability: float = field(default=1.0, metadata={"source": "choice: every image"})

@@ -8,10 +8,10 @@ from sampling import alternate, mean, median, median_ratio, repeat
 from sheet import Options, Row
 
 from ssdg.benchmark.randomness import generator
-from ssdg.benchmark.training.augment import AUGMENTATIONS
+from ssdg.benchmark.training.augmentation import AUGMENTATIONS
 from ssdg.methods.base import Batch
+from ssdg.methods.parts.spectrum import randomise_amplitude
 from ssdg.methods.ras4dg import RAS4DGConfig
-from ssdg.methods.spectrum import randomise_amplitude
 
 PAIRS = 30
 REPEATS = 40

@@ -20,7 +20,7 @@ from sheet import Options
 from torch import Tensor, nn
 
 from ssdg.benchmark.data.loader import Pool
-from ssdg.benchmark.training.augment import moderate_geometry
+from ssdg.benchmark.training.augmentation import moderate_geometry
 from ssdg.benchmark.training.train import make_adam
 from ssdg.methods.base import standardise
 

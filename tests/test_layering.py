@@ -29,6 +29,12 @@ ORDER = (
 )
 """Packages of ``benchmark/``: each imports from those before it, and from itself."""
 
+METHOD_PACKAGES = {
+    "transforms": {"base", "transforms"},
+    "parts": {"base", "losses", "network", "transforms", "parts"},
+}
+"""Packages of ``methods/``, and what each imports: no method."""
+
 FORBIDDEN_NAMES = {"utils", "helpers", "misc", "common", "core"}
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
@@ -61,6 +67,10 @@ def violations(path, root=ROOT):
         found += [f"{path.name} imports {n}" for n in names if n.split(".")[0] in ("torch", "monai", "pandas")]
     if folder == "methods":
         found += [f"{path.name} imports {n}" for n in names if n.startswith("monai") and n != "monai.networks.nets"]
+        package = path.relative_to(root).parts[1]
+        if package in METHOD_PACKAGES:
+            others = [n for n in names if n.startswith("ssdg.methods.")]
+            found += [f"{path.name} imports {n}" for n in others if n.split(".")[2] not in METHOD_PACKAGES[package]]
     if folder == "benchmark":
         own = ORDER.index(package_of(f"ssdg.{'.'.join(path.relative_to(root).parent.parts)}"))
         others = [n for n in names if n.startswith("ssdg.benchmark")]
@@ -94,6 +104,8 @@ def test_imports_go_one_way(path):
             "from .storage.files import Guard\n",
             ["bad.py imports ssdg.benchmark.storage.files.Guard"],
         ),
+        ("methods/parts/bad.py", "from ..erm import Erm\n", ["bad.py imports ssdg.methods.erm.Erm"]),
+        ("methods/transforms/bad.py", "from ..parts import host\n", ["bad.py imports ssdg.methods.parts.host"]),
         ("benchmark/tables/bad.py", "from ..data.images import read_image\nfrom .wording import DASH\n", []),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ssdg.methods.spectrum import radius
+from ssdg.methods.parts.spectrum import radius
 
 from ..data.prepared import PreparedDomain
 from ..errors import UsageError

@@ -1,37 +1,50 @@
-"""The contract of a method, as checks that anybody can run: ``bench check module:Class``.
+"""The contract of a method as checks, run by ``bench check module:Class``.
 
-Each check trains or predicts on a tiny synthetic batch, on the CPU, with the loop's own optimiser step. Nothing here
-needs pytest; the project's tests run the same checks on every registered method.
+Each check trains or predicts on a tiny synthetic batch, on the CPU, with the loop's own optimiser step. None needs
+pytest; the project's tests run them on every registered method.
 """
 
-import contextlib
 import dataclasses
 import io
 import json
-import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ssdg.methods.base import Method
+from ssdg.methods.base import Batch, Method
 
 from ..errors import UsageError
 from ..settings import build
 from ..spec import to_json
-from .contract_fixture import CLASSES, STEPS, Subject, context, players_of, take_steps, with_target
+from .contract_fixture import (
+    CLASSES,
+    STEPS,
+    Subject,
+    both_equal,
+    context,
+    copy_of,
+    darkened,
+    equal,
+    global_state,
+    players_of,
+    state_of,
+    take_steps,
+    with_augment,
+    with_target,
+    without_onednn,
+)
 from .train import minimise
 
 
 class CheckFailed(Exception):
-    """A method breaks the contract; the message says how, and what to do instead."""
+    """A breach of the contract; the message names it and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """Outcome of one check; the message is empty where it passed."""
+    """Outcome of one check; the message is empty if it passed."""
 
     name: str  # "2D: finite terms"
     passed: bool
@@ -45,12 +58,12 @@ def check_method(cls: type[Method], ndims: Iterable[int] | None = None) -> list[
         cls: the method.
         ndims: dimensions of the images to check it on; None takes all that the method declares.
     """
-    chosen = sorted(cls.ndims if ndims is None else ndims)
-    return [run_check(name, Subject(cls, ndim)) for ndim in chosen for name in CHECKS]
+    dimensions = sorted(cls.ndims if ndims is None else ndims)
+    return [run_check(name, Subject(cls, ndim)) for ndim in dimensions for name in CHECKS]
 
 
 def run_check(name: str, subject: Subject) -> CheckResult:
-    """Run one check of :data:`CHECKS`; an exception of the method is a failure that names it."""
+    """Run one check of :data:`CHECKS`; an exception of the method is a failure."""
     title = f"{subject.ndim}D: {name}"
     try:
         CHECKS[name](subject)
@@ -100,7 +113,7 @@ def _weights_move(subject: Subject) -> None:
 
 def _predict(subject: Subject) -> None:
     method, batch = subject.method().eval(), subject.batch()
-    before = _state(method)
+    before = state_of(method)
     with torch.inference_mode():
         first = method.predict(batch.image, batch.foreground)
         second = method.predict(batch.image, batch.foreground)
@@ -109,7 +122,7 @@ def _predict(subject: Subject) -> None:
     require(first.is_floating_point(), f"predict returns {first.dtype}, expected floating-point logits")
     require_finite({"logits": first}, "predictions")
     require(torch.equal(first, second), "predict gives two answers for one image: it must be deterministic")
-    require(_equal(before, _state(method)), "predict changes the method's parameters or buffers")
+    require(equal(before, state_of(method)), "predict changes the method's parameters or buffers")
 
 
 def _single_image(subject: Subject) -> None:
@@ -124,7 +137,7 @@ def _single_image(subject: Subject) -> None:
 
 def _inputs_unchanged(subject: Subject) -> None:
     method, batch = subject.method(), subject.batch()
-    original = {f.name: _copy(getattr(batch, f.name)) for f in dataclasses.fields(batch)}
+    original = {f.name: copy_of(getattr(batch, f.name)) for f in dataclasses.fields(batch)}
     take_steps(method, players_of(method), batch, [0])
     with torch.no_grad():
         method.eval().predict(batch.image, batch.foreground)
@@ -140,13 +153,13 @@ def _reproducible(subject: Subject) -> None:
         method = subject.method()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(disturbance)
-            before = _global_state()
+            before = global_state()
             terms = dict(method.training_step(batch, context()))
             if method.adversary is not None:
                 terms |= method.adversary_step(batch, context())
-            require(before == _global_state(), "a step draws from a global generator: draw from context.rng alone")
+            require(before == global_state(), "a step draws from a global generator: draw from context.rng alone")
         runs.append({name: term.detach() for name, term in terms.items()})
-    require(_equal(*runs), "the same weights, batch and context.rng give different terms")
+    require(equal(*runs), "the same weights, batch and context.rng give different terms")
 
 
 def _resume(subject: Subject) -> None:
@@ -166,9 +179,30 @@ def _resume(subject: Subject) -> None:
         player.optimizer.load_state_dict(saved)
     take_steps(resumed, players, batch, range(STEPS // 2, STEPS))
     require(
-        _equal(_state(method), _state(resumed)),
+        equal(state_of(method), state_of(resumed)),
         "3 steps, a restart and 3 more differ from 6 steps: keep all state in parameters and buffers",
     )
+
+
+def _augment(subject: Subject) -> None:
+    # As a subclass would put another augmentation in front of the method.
+    plain = replace(subject, cls=with_augment(subject.cls, lambda batch: batch))
+    for name, outputs in _AUGMENTED.items():
+        if name == "adversary_step" and subject.method().adversary is None:
+            continue
+        calls: list[Batch] = []
+
+        def front(batch: Batch, calls: list[Batch] = calls) -> Batch:
+            calls.append(batch)
+            return darkened(batch)
+
+        stacked = replace(subject, cls=with_augment(subject.cls, front))
+        shown = outputs(stacked.method(), subject.batch())
+        require(len(calls) > 0, f"{name} never calls self.augment: call it once, on the batch, before all else")
+        count = len(calls)
+        require(count == 1, f"{name} calls self.augment {count} times: call it once, make all views of its result")
+        expected = outputs(plain.method(), darkened(subject.batch()))
+        require(equal(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
 
 
 def _setting(subject: Subject) -> None:
@@ -178,7 +212,7 @@ def _setting(subject: Subject) -> None:
     plain = subject.batch()
     terms = subject.method().training_step(plain, context())
     shown = subject.method().training_step(with_target(plain, subject.ndim), context())
-    require(_equal(terms, shown), "setting is 'ssdg', but the terms depend on target images: declare setting = 'uda'")
+    require(equal(terms, shown), "setting is 'ssdg', but the terms depend on target images: declare setting = 'uda'")
 
 
 def _adversary(subject: Subject) -> None:
@@ -193,11 +227,11 @@ def _adversary(subject: Subject) -> None:
     require(len(players) == 2 and not shared, "the adversary must have parameters of its own, none shared")
     minimise(method.training_step(batch, context()), players[0], clip=None)
     require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
-    before = {name: (p.detach().clone(), _copy(p.grad)) for name, p in others.items()}
+    before = {name: (p.detach().clone(), copy_of(p.grad)) for name, p in others.items()}
     start = {name: p.detach().clone() for name, p in critics.items()}
     minimise(method.adversary_step(batch, context()), players[1], clip=None)
     for name, (weight, gradient) in before.items():
-        same = gradient is None if others[name].grad is None else _same(gradient, others[name].grad)
+        same = gradient is None if others[name].grad is None else both_equal(gradient, others[name].grad)
         require(same and torch.equal(weight, others[name]), f"adversary_step changes {name} or its gradient")
     still = [name for name, p in critics.items() if torch.equal(p, start[name])]
     require(not still, f"adversary weights that do not move: {', '.join(still[:5])}")
@@ -220,7 +254,7 @@ def _config(subject: Subject) -> None:
 
 def _precision(subject: Subject) -> None:
     method, batch = subject.method(), subject.batch()
-    with _without_onednn():
+    with without_onednn():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             terms = method.training_step(batch, context())
         require_finite(terms, "under bfloat16 autocast, terms")
@@ -241,39 +275,12 @@ def _foreground(subject: Subject) -> None:
         require_finite({"logits": logits}, f"with foreground all {value}, predictions")
 
 
-@contextlib.contextmanager
-def _without_onednn() -> Iterator[None]:
-    """Turn oneDNN off: some CPUs get non-finite bfloat16 weight gradients from it on 2³ maps (torch 2.13)."""
-    # Not its own context manager, which also sets a flag that warns on machines without Intel GPUs.
-    enabled: bool = torch.backends.mkldnn.enabled  # type: ignore[assignment]  # torch types it as a descriptor
-    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.enabled = enabled  # type: ignore[assignment]
-
-
-def _state(method: Method) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in method.state_dict().items()}
-
-
-def _copy(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.detach().clone()
-
-
-def _same(first: Tensor | None, second: Tensor | None) -> bool:
-    return first is not None and second is not None and torch.equal(first, second)
-
-
-def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
-
-
-def _global_state() -> tuple[bytes, str, str]:
-    """Return the state of the process's global generators: torch's, Python's and NumPy's."""
-    legacy = repr(np.random.get_state())  # noqa: NPY002 - the one that a method must not draw from
-    return bytes(torch.get_rng_state().tolist()), repr(random.getstate()), legacy
-
+_AUGMENTED: dict[str, Callable[[Method, Batch], Mapping[str, Tensor]]] = {
+    "training_step": lambda method, batch: method.training_step(batch, context()),
+    "adversary_step": lambda method, batch: method.adversary_step(batch, context()),
+    "example": lambda method, batch: {"image": method.example(batch, context().rng)},
+}
+"""Name -> outputs of each step on a batch of the source; each calls ``augment`` once."""
 
 CHECKS: dict[str, Callable[[Subject], None]] = {
     "finite terms": _finite_terms,
@@ -283,6 +290,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "inputs unchanged": _inputs_unchanged,
     "reproducible": _reproducible,
     "resume": _resume,
+    "augment": _augment,
     "setting": _setting,
     "adversary apart": _adversary,
     "configuration": _config,

@@ -1,8 +1,11 @@
-"""A method on a tiny synthetic task: what the contract's checks train and predict on, in milliseconds on a CPU."""
+"""A method on a tiny synthetic task, for the contract's checks: milliseconds on a CPU."""
 
-from collections.abc import Iterable, Mapping
+import contextlib
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +37,7 @@ class Subject:
             return self.cls(network, self.cls.Config()).train()
 
     def batch(self) -> Batch:
-        """Return two smooth random images with labels that follow intensity, and targets for a "uda" method."""
+        """Return two random images with labels by intensity, and targets for a "uda" method."""
         generator = torch.Generator().manual_seed(1)
         image, foreground = _images(self.ndim, generator)
         label = torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6]))
@@ -73,5 +76,54 @@ def take_steps(method: Method, players: list[Player], batch: Batch, steps: Itera
 
 
 def players_of(method: Method) -> list[Player]:
-    """Return the loop's optimisers for a method, at a rate that moves every weight."""
+    """Return the loop's optimisers for a method, at a rate large enough to move every weight."""
     return make_players(method, OptimizerConfig(lr=1e-3))
+
+
+def with_augment(cls: type[Method], augment: Callable[[Batch], Batch]) -> type[Method]:
+    """Return a subclass with another augmentation in place of the method's own."""
+    return type(cls.__name__, (cls,), {"augment": lambda self, batch, rng: augment(batch)})  # noqa: ARG005
+
+
+def darkened(batch: Batch) -> Batch:
+    """Return the batch with squared intensities, mirrored together with its labels and foreground."""
+    image, label, foreground = (values.flip(-1) for values in (batch.image, batch.label, batch.foreground))
+    return replace(batch, image=image.square(), label=label, foreground=foreground)
+
+
+def state_of(method: Method) -> dict[str, Tensor]:
+    """Return a copy of the method's parameters and buffers."""
+    return {name: value.detach().clone() for name, value in method.state_dict().items()}
+
+
+def copy_of(value: Tensor | None) -> Tensor | None:
+    """Return a detached copy of a tensor, if there is one."""
+    return None if value is None else value.detach().clone()
+
+
+def both_equal(first: Tensor | None, second: Tensor | None) -> bool:
+    """Return whether two tensors exist and are equal."""
+    return first is not None and second is not None and torch.equal(first, second)
+
+
+def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Return whether two mappings hold equal tensors under equal names."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def global_state() -> tuple[bytes, str, str]:
+    """Return the state of the process's global generators: torch's, Python's and NumPy's."""
+    legacy = repr(np.random.get_state())  # noqa: NPY002 - methods must not draw from it
+    return bytes(torch.get_rng_state().tolist()), repr(random.getstate()), legacy
+
+
+@contextlib.contextmanager
+def without_onednn() -> Iterator[None]:
+    """Turn oneDNN off: some CPUs get non-finite bfloat16 weight gradients from it on 2³ maps (torch 2.13)."""
+    # Not its own context manager, which also sets a flag that warns on machines without Intel GPUs.
+    enabled: bool = torch.backends.mkldnn.enabled  # type: ignore[assignment]  # torch types it as a descriptor
+    torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.enabled = enabled  # type: ignore[assignment]

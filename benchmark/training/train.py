@@ -20,7 +20,7 @@ from ..data.loader import Batches, Pool
 from ..errors import Diverged, Interrupted
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest
-from .augment import augmentation
+from .augmentation import augmentation
 from .checkpoint import Checkpoints
 from .validation import autocast, grid_dsc
 

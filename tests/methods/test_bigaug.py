@@ -8,10 +8,10 @@ import torch
 
 from ssdg.methods.base import Batch, StepContext, standardise
 from ssdg.methods.bigaug import SPATIAL, TRANSFORMS, BigAug, BigAugConfig, draw
-from ssdg.methods.elastic import resample
 from ssdg.methods.erm import Erm
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.transforms.resampling import resample
 
 QUALITY = tuple(name for name in TRANSFORMS if name not in SPATIAL)
 GRIDS = {2: (3, 32, 32), 3: (1, 16, 16, 16)}

@@ -9,10 +9,10 @@ from torch.nn import functional as F
 
 from ssdg.methods import MethodError
 from ssdg.methods.base import Batch, Method, StepContext
-from ssdg.methods.boundary import boundary_contrast, boundary_regions
 from ssdg.methods.feddg import FedDG, FedDGConfig, draw_partners, interpolate_amplitude, plain_dice
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.parts.boundary import boundary_contrast, boundary_regions
 
 SWAP = torch.tensor([1, 0])
 

@@ -7,11 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from ssdg.methods.base import Batch, StepContext
-from ssdg.methods.cbam import BlockAttention
 from ssdg.methods.freesdg import FreeSDG, FreeSDGConfig, random_box, whole_if_empty
-from ssdg.methods.highpass import high_pass
 from ssdg.methods.losses import cross_entropy, soft_dice
 from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.parts.cbam import BlockAttention
+from ssdg.methods.parts.highpass import high_pass
 
 SIDES = {2: (3, 32, 32), 3: (1, 16, 16, 16)}
 DIMENSIONS = pytest.mark.parametrize("ndim", [2, 3])

@@ -1,13 +1,16 @@
 """RandConv: views, agreement, and what each setting changes. Views are replayed from an equal generator."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from ssdg.methods.base import Batch, StepContext
-from ssdg.methods.filters import choose, random_convolution
 from ssdg.methods.losses import cross_entropy, jensen_shannon, soft_dice
 from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.parts.filters import choose, random_convolution
 from ssdg.methods.randconv import RandConv, RandConvConfig
+from ssdg.methods.ras4dg import RAS4DGConfig, synthesise_spectrum
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -136,3 +139,35 @@ def test_prediction_is_the_plain_network():
 def test_impossible_settings_are_errors_that_name_the_field(settings):
     with pytest.raises(ValueError, match=next(iter(settings))):
         RandConvConfig(**settings)
+
+
+class RassBeforeRandConv(RandConv):
+    def augment(self, batch, rng):
+        return replace(batch, image=synthesise_spectrum(batch.image, RAS4DGConfig(), rng))
+
+
+def seen_by(method, batch, generator):
+    """Return the inputs of the network in one training step, the terms of the step and its example."""
+    inputs = []
+    handle = method.network.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+    state = generator.get_state()
+    context = StepContext(rng=generator, step=0, total_steps=1, epoch=0, total_epochs=1)
+    terms = method.training_step(batch, context)
+    handle.remove()
+    return inputs, terms, method.example(batch, torch.Generator().set_state(state))
+
+
+def test_views_of_a_stack_are_those_of_the_image_under_the_augmentation_in_front():
+    batch, plain = make_batch(), make_method()
+    stack = RassBeforeRandConv(plain.network, plain.config)
+    inputs, terms, example = seen_by(stack, batch, rng(9))
+    generator = rng(9)
+    image = synthesise_spectrum(batch.image, RAS4DGConfig(), generator)
+    assert (image - batch.image).abs().mean() > 0.05
+    expected = seen_by(plain, replace(batch, image=image), generator)
+    assert len(inputs) == 3
+    assert all(torch.equal(a, b) for a, b in zip(inputs, expected[0], strict=True))
+    assert terms.keys() == expected[1].keys()
+    assert all(torch.equal(terms[name], expected[1][name]) for name in terms)
+    assert torch.equal(example, expected[2])
+    assert torch.equal(stack.predict(batch.image, batch.foreground), plain.predict(batch.image, batch.foreground))

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from ssdg.methods.base import Batch, Method, StepContext
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.parts.semantic import SemanticNormalisation, side_outputs, whitening_loss
 from ssdg.methods.sansaw import (
     SanSaw,
     SanSawConfig,
@@ -18,7 +19,6 @@ from ssdg.methods.sansaw import (
     enlarge,
     weighted_cross_entropy,
 )
-from ssdg.methods.semantic import SemanticNormalisation, side_outputs, whitening_loss
 
 CLASSES = 3
 

@@ -97,6 +97,36 @@ class LateParameter(Method):
         return {"segmentation": soft_dice(logits, batch.label), "pull": (logits - self.centre).square().mean()}
 
 
+class IgnoredAugment(Method):
+    def training_step(self, batch, context):
+        logits = self.network(self.prepare(batch.image, batch.foreground)).logits
+        return {"segmentation": soft_dice(logits, batch.label)}
+
+
+class RepeatedAugment(Method):
+    def training_step(self, batch, context):
+        return super().training_step(self.augment(batch, context.rng), context)
+
+
+class AugmentedTwoViews(Method):
+    """Draws one augmentation per view instead of two views of one augmented batch."""
+
+    def training_step(self, batch, context):
+        first, second = super().training_step(batch, context), super().training_step(batch, context)
+        return {"first": first["segmentation"], "second": second["segmentation"]}
+
+
+class PlainLabel(Method):
+    def training_step(self, batch, context):
+        image = self.augment(batch, context.rng).image
+        return {"segmentation": soft_dice(self.network(standardise(image, None)).logits, batch.label)}
+
+
+class PlainExample(Method):
+    def example(self, batch, rng):
+        return self.prepare(batch.image, batch.foreground)
+
+
 class SecretTarget(Method):
     def training_step(self, batch, context):
         terms = super().training_step(batch, context)
@@ -117,6 +147,13 @@ class WithAdversary(Method):
         super().__init__(network, config)
         self.adversary = nn.Linear(8, 1)
 
+    def adversary_step(self, batch, context):
+        batch = self.augment(batch, context.rng)
+        features = self.network(self.prepare(batch.image, batch.foreground)).decoder
+        return {"critic": self.adversary(features.mean(tuple(range(2, features.ndim)))).square().mean()}
+
+
+class PlainAdversary(WithAdversary):
     def adversary_step(self, batch, context):
         features = self.network(self.prepare(batch.image, batch.foreground)).decoder
         return {"critic": self.adversary(features.mean(tuple(range(2, features.ndim)))).square().mean()}
@@ -200,6 +237,12 @@ BROKEN = [
     (PythonNoise, "reproducible", "context.rng"),
     (HiddenState, "resume", "parameters and buffers"),
     (LateParameter, "resume", "parameters and buffers"),
+    (IgnoredAugment, "augment", "training_step never calls"),
+    (RepeatedAugment, "augment", "training_step calls self.augment 2 times"),
+    (AugmentedTwoViews, "augment", "training_step calls self.augment 2 times"),
+    (PlainLabel, "augment", "training_step takes images, labels"),
+    (PlainExample, "augment", "example never calls"),
+    (PlainAdversary, "augment", "adversary_step never calls"),
     (SecretTarget, "setting", "uda"),
     (UnknownSetting, "setting", "'dg'"),
     (SharedAdversary, "adversary apart", "none shared"),

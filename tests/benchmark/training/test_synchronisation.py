@@ -20,7 +20,7 @@ from ssdg.benchmark.training.contract_fixture import Subject
 from ssdg.benchmark.training.train import Step, make_players
 from ssdg.methods import load_method, registry
 from ssdg.methods.base import Method
-from ssdg.methods.host import host_generator, offspring
+from ssdg.methods.parts.host import host_generator, offspring
 
 SUBJECTS = [(name, ndim) for name, entry in registry().items() for ndim in sorted(entry.ndims)]
 CASES, STEPS = 8, 4

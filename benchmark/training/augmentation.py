@@ -1,0 +1,96 @@
+"""Shared augmentations by name, applied to every method's source batch on its device.
+
+``none``: nothing. ``geometric``: moderate flips, rotations and scalings; intensities stay as they are. ``nnunet``:
+the default training augmentation of nnU-Net v2, the strong baseline that any generalisation method should beat.
+
+Label and foreground follow the image. Unlabelled target images (``Batch.target``) are left untouched: their
+augmentation is the business of the method that asked for them.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+
+from ssdg.methods.base import Batch
+from ssdg.methods.transforms.affine import AffineRange, deform
+from ssdg.methods.transforms.intensity import Intensity, perturb
+
+from ..errors import unknown
+
+Augmentation: TypeAlias = Callable[[Batch, torch.Generator], Batch]
+"""Returns a new batch; draws from the generator alone (on the batch's device) and leaves its input as it was."""
+
+
+def augmentation(name: str) -> Augmentation:
+    """Return the shared augmentation called ``none``, ``geometric`` or ``nnunet``, for 2D and 3D.
+
+    Raises:
+        UsageError: no such augmentation.
+    """
+    if name not in AUGMENTATIONS:
+        raise unknown("augmentation", name, AUGMENTATIONS)
+    return AUGMENTATIONS[name]
+
+
+def compose(affine: AffineRange, intensity: Intensity | None, batch: Batch, rng: torch.Generator) -> Batch:
+    """Move the batch by affine maps, then change its intensities; in float32, without gradients."""
+    with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
+        batch = deform(batch, affine, rng)
+        if intensity is None:
+            return batch
+        return dataclasses.replace(batch, image=perturb(batch.image, batch.foreground, intensity, rng))
+
+
+def moderate_geometry(shape: tuple[int, ...]) -> AffineRange:
+    """Return the affine maps of ``geometric`` for a grid: each gives another plausible case of the domain.
+
+    Flips: both axes in 2D (left and right eyes; photographs are never upside down, but vessels have no up), the first
+    axis alone in 3D (left-right in the atlases' common orientation: brains are symmetric that way only), each with
+    probability 1/2. Rotation up to 15° about each axis, nnU-Net's range for oblong images, and scaling of 0.9 to 1.1,
+    TorchIO's default; each with probability 1/2, so that a quarter of the images are not interpolated, as test images
+    are not.
+    """
+    return AffineRange(
+        flip_axes=(0, 1) if len(shape) == 2 else (0,),
+        rotation_probability=0.5,
+        rotation=15.0,
+        scaling_probability=0.5,
+        scaling=(0.9, 1.1),
+    )
+
+
+def nnunet_geometry(shape: tuple[int, ...]) -> AffineRange:
+    """Return the affine maps of nnU-Net v2's defaults: no elastic deformation, mirroring along all axes.
+
+    Source: code of ``nnUNetTrainer``: 180° in the plane (15° if a side exceeds 1.5 times the other), 30° about each
+    axis of a volume.
+    """
+    # Departure: labels take the nearest voxel; nnU-Net interpolates one map a class linearly and takes the largest.
+    # Departure: mirroring comes first, fused into the one resampling; nnU-Net mirrors last. The drawn images have the
+    # same distribution, except for where the samples of the low-resolution change lie.
+    oblong = max(shape) > 1.5 * min(shape)
+    in_plane = 15.0 if oblong else 180.0
+    return AffineRange(
+        flip_axes=tuple(range(len(shape))),
+        rotation_probability=0.2,
+        rotation=in_plane if len(shape) == 2 else 30.0,
+        scaling_probability=0.2,
+        scaling=(0.7, 1.4),
+    )
+
+
+def _none(batch: Batch, rng: torch.Generator) -> Batch:  # noqa: ARG001 - an Augmentation
+    return batch
+
+
+def _geometric(batch: Batch, rng: torch.Generator) -> Batch:
+    return compose(moderate_geometry(batch.image.shape[2:]), None, batch, rng)
+
+
+def _nnunet(batch: Batch, rng: torch.Generator) -> Batch:
+    return compose(nnunet_geometry(batch.image.shape[2:]), Intensity(), batch, rng)
+
+
+AUGMENTATIONS: dict[str, Augmentation] = {"none": _none, "geometric": _geometric, "nnunet": _nnunet}

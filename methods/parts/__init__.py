@@ -1,0 +1,1 @@
+"""Parts of methods: modules, losses and random fields used by the method files."""

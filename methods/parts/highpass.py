@@ -1,0 +1,87 @@
+"""High-pass filters (image minus truncated Gaussian blur), several at once, and intensity levels.
+
+Blurs are matrices: filters of all widths have one shape, and the device can take some of many by their indices.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..transforms.blur import Gaussian, blur, replicated
+
+
+def scale_gaussian(width: float, sigma: float, scale: float, smallest_sigma: float) -> Gaussian:
+    """Return a Gaussian for a grid ``scale`` times as fine: its width the nearest odd number, at least 3.
+
+    Args:
+        width: of the kernel, on the grid it was chosen for.
+        sigma: its standard deviation there.
+        scale: side of the new grid over the side of that grid.
+        smallest_sigma: floor of σ in voxels; a narrower kernel is a single voxel, and its high pass blank.
+    """
+    sigma = max(smallest_sigma, sigma * scale)
+    return max(3, 2 * math.floor(width * scale / 2) + 1), sigma
+
+
+def blur_bank(image: Tensor, gaussians: tuple[Gaussian, ...], indices: Tensor | None = None) -> Tensor:
+    """Blur an image by several Gaussians, borders replicated.
+
+    Args:
+        image: (B, C, *S); computed in float32 whatever its type.
+        gaussians: the filters.
+        indices: (K,) of the filters to apply, on the image's device; None applies all in their order.
+
+    Returns:
+        (K, B, C, *S) float32.
+    """
+    with torch.autocast(image.device.type, enabled=False):  # an augmentation must not depend on the run's precision
+        matrices = [replicated(side, gaussians, image.device) for side in image.shape[2:]]
+        if indices is not None:
+            matrices = [bank[indices] for bank in matrices]
+        return blur(image.float().flatten(0, 1).unsqueeze(0), matrices).view(-1, *image.shape)
+
+
+def high_pass(
+    image: Tensor, region: Tensor, gaussians: tuple[Gaussian, ...], gain: float, indices: Tensor | None = None
+) -> Tensor:
+    """Return the amplified difference of an image and its blurs in [-1, 1]; -1 outside a region.
+
+    Source: FreeSDG, authors' code.
+
+    Args:
+        image: (B, C, *S) in about [-1, 1], already filled outside the region.
+        region: (B, 1, *S) bool.
+        gaussians: the filters.
+        gain: factor before clipping.
+        indices: (K,) of the filters to apply; None applies all in their order.
+
+    Returns:
+        (K, B, C, *S) float32.
+    """
+    difference = image.float() - blur_bank(image, gaussians, indices)
+    return torch.where(region, (gain * difference).clamp_(-1, 1), -1.0)
+
+
+def stretch(image: Tensor, region: Tensor, fractions: Sequence[float]) -> Tensor:
+    """Stretch each image and channel between two quantiles, clipped to [0, 1].
+
+    Args:
+        image: (B, C, *S).
+        region: (B, 1, *S) bool, not empty: the voxels whose quantiles count.
+        fractions: the two quantiles; q of n values is the one with floor(q (n - 1)) values below it.
+    """
+    values = torch.where(region, image, torch.inf).flatten(2).sort(dim=2).values
+    last = region.flatten(2).sum(dim=2, keepdim=True).expand(-1, image.shape[1], -1) - 1
+    # Double precision: in single precision, q (n - 1) of a large volume is off by more than a voxel.
+    ranks = torch.cat([(last.double() * fraction).floor().long() for fraction in fractions], dim=2)
+    low, high = values.gather(2, ranks).view(*image.shape[:2], *[1] * (image.ndim - 2), -1).unbind(-1)
+    stretched: Tensor = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    return stretched
+
+
+def median(image: Tensor, region: Tensor | None = None) -> Tensor:
+    """Return the lower median (B, C, *ones) of each image and channel, in a region or the whole grid."""
+    values = image if region is None else torch.where(region, image, torch.nan)
+    return values.flatten(2).nanmedian(dim=2).values.view(*image.shape[:2], *[1] * (image.ndim - 2))

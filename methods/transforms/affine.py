@@ -1,0 +1,98 @@
+"""Random flips, rotations and scalings of a batch, fused into one resampling.
+
+The host reads no tensor's value, so that CUDA stays asynchronous.
+"""
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..base import Batch
+from .resampling import resample, resample_label
+
+Plane: TypeAlias = tuple[int, int]
+"""Two axes; a positive angle turns the first towards the second."""
+
+PLANES: dict[int, tuple[Plane, ...]] = {2: ((0, 1),), 3: ((0, 1), (2, 0), (1, 2))}
+"""Of the rotations about z, y and x in turn, axes in the order (x, y, z)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AffineRange:
+    """Distribution of affine maps; every probability is per image. The defaults are the identity.
+
+    Angles and lengths are those of the grid's voxels, taken as cubes.
+    """
+
+    flip_axes: tuple[int, ...] = ()  # spatial axes that may be flipped, 0 is the first after the channel
+    flip_probability: float = 0.5  # of each of these axes
+    rotation_probability: float = 0.0  # of one rotation (2D) or of rotations about all three axes (3D)
+    rotation: float = 0.0  # largest angle about each axis, degrees; uniform on both sides of 0
+    scaling_probability: float = 0.0
+    scaling: tuple[float, float] = (1.0, 1.0)  # uniform, the same along all axes; above 1 objects shrink
+
+
+def deform(batch: Batch, affine: AffineRange, rng: torch.Generator) -> Batch:
+    """Apply one random affine map per image to image, label and foreground.
+
+    Images are interpolated linearly, labels and foregrounds take the nearest voxel; outside the grid everything is 0
+    (black, background, not foreground). ``target`` and ``target_foreground`` are passed on unchanged.
+    """
+    theta = draw_affine(affine, batch.image.shape, rng)
+    grid = F.affine_grid(theta, [len(theta), 1, *batch.image.shape[2:]], align_corners=False)
+    image = resample(batch.image, grid, "bilinear").clamp_(0, 1)  # interpolation weights sum to 1 up to rounding
+    label, foreground = resample_label(batch.label, batch.foreground, grid)
+    return dataclasses.replace(batch, image=image, label=label, foreground=foreground)
+
+
+def draw_affine(affine: AffineRange, shape: torch.Size, rng: torch.Generator) -> Tensor:
+    """Draw one map per image from output to input positions, in coordinates of ``affine_grid``.
+
+    Args:
+        affine: distribution of the maps.
+        shape: (B, C, *S) of the images.
+        rng: on the images' device; called exactly once.
+
+    Returns:
+        (B, n, n + 1) for n spatial axes, rows and columns in (x, y[, z]) order: S reversed.
+    """
+    sides = shape[:1:-1]
+    ndim = len(sides)
+    planes = PLANES[ndim]
+    uniform = torch.rand(shape[0], 3 + len(planes) + len(affine.flip_axes), generator=rng, device=rng.device)
+    rotated, scaled, factor = uniform[:, :3].unbind(dim=1)
+    low, high = affine.scaling
+    scale = torch.where(scaled < affine.scaling_probability, low + (high - low) * factor, 1.0)
+    columns = [scale] * ndim
+    for axis, u in zip(affine.flip_axes, uniform[:, 3 + len(planes) :].unbind(1), strict=True):
+        columns[ndim - 1 - axis] = torch.where(u < affine.flip_probability, -scale, scale)
+    angles = (2 * uniform[:, 3 : 3 + len(planes)].flip(1) - 1) * math.radians(affine.rotation)
+    angles = torch.where(rotated.unsqueeze(1) < affine.rotation_probability, angles, 0.0)
+    matrix = rotation(angles, ndim, planes) * torch.stack(columns, dim=1).unsqueeze(1)
+    # Normalised coordinates run over [-1, 1] whatever a side's length: side ratios keep angles right on oblong grids.
+    rows = [torch.stack([matrix[:, i, j] * (sides[j] / sides[i]) for j in range(ndim)], dim=1) for i in range(ndim)]
+    return F.pad(torch.stack(rows, dim=1), (0, 1))  # no translation
+
+
+def rotation(angles: Tensor, ndim: int, planes: Sequence[Plane] | None = None) -> Tensor:
+    """Return rotation matrices (B, n, n): the product of plane rotations, the first plane's leftmost.
+
+    Args:
+        angles: (B, planes) in radians.
+        ndim: 2 or 3.
+        planes: of the angles; None takes (0, 1) in 2D and (0, 1), (0, 2), (1, 2) in 3D.
+    """
+    planes = planes or tuple(itertools.combinations(range(ndim), 2))
+    columns = list(torch.eye(ndim, device=angles.device).expand(len(angles), -1, -1).unbind(2))
+    # Element by element: autocast would round matrix products to bfloat16.
+    for angle, (i, j) in zip(angles.unbind(1), planes, strict=True):
+        cos, sin = angle.cos().unsqueeze(1), angle.sin().unsqueeze(1)
+        columns[i], columns[j] = cos * columns[i] + sin * columns[j], cos * columns[j] - sin * columns[i]
+    return torch.stack(columns, dim=2)
