@@ -35,7 +35,7 @@ class MethodEntry:
     module: str  # dotted name, or the path of a plugin file ending in ".py"
     cls: str
     label: str  # the name in tables
-    setting: str  # "ssdg" or "uda"
+    access: str  # "ssdg" or "uda"
     ndims: tuple[int, ...]  # (2, 3), or the one it is defined for
     version: int = 1  # of the class; results of older versions are not taken for it
 
@@ -119,7 +119,7 @@ def register_plugin(path: Path) -> list[str]:
 
 def _describe(cls: "type[Method]", module: str) -> MethodEntry:
     label = str(vars(cls).get("label", cls.__name__))
-    return MethodEntry(module, cls.__name__, label, cls.setting, tuple(sorted(cls.ndims)), cls.version)
+    return MethodEntry(module, cls.__name__, label, cls.access, tuple(sorted(cls.ndims)), cls.version)
 
 
 @cache

@@ -18,7 +18,7 @@ from .network import Features, SegmentationNetwork
 Terms: TypeAlias = Mapping[str, Tensor]
 """Name of a loss term -> 0-d tensor, already weighted; the loop minimises their sum and logs each."""
 
-Setting: TypeAlias = Literal["ssdg", "uda"]
+Access: TypeAlias = Literal["ssdg", "uda"]
 """Training data of a method: the labelled source alone, or also unlabelled target images."""
 
 Normalisation: TypeAlias = Literal["foreground", "grid"]
@@ -35,7 +35,7 @@ class Batch:
     image: Tensor  # (B, C, *S) float32 in [0, 1]
     label: Tensor  # (B, 1, *S) int64 class indices, 0 is background
     foreground: Tensor  # (B, 1, *S) bool: brain or field of view
-    target: Tensor | None = None  # (B', C, *S) unlabelled target images in [0, 1]; None unless setting == "uda"
+    target: Tensor | None = None  # (B', C, *S) unlabelled target images in [0, 1]; None unless access == "uda"
     target_foreground: Tensor | None = None  # (B', 1, *S) bool
 
 
@@ -69,12 +69,17 @@ class Method(nn.Module):
         config: an instance of ``type(self).Config``; None takes its defaults.
     """
 
-    setting: ClassVar[Setting] = "ssdg"
+    access: ClassVar[Access] = "ssdg"
     version: ClassVar[int] = 1
     """Part of a run's identity: raise it when the mathematics changes, and finished runs are not reused."""
     ndims: ClassVar[frozenset[int]] = frozenset({2, 3})
     Config: ClassVar[type[Any]] = NoConfig
     adversary_learning_rate: float = 1e-5
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "setting" in vars(cls):  # the name of `access` in version 0.1; goes with 0.3
+            cls.access = vars(cls)["setting"]
 
     def __init__(self, network: SegmentationNetwork, config: Any = None) -> None:
         super().__init__()

@@ -77,7 +77,7 @@ class CutMix(Method):
     The teacher is a second network whose weights are a running average of the first one's; it is never optimised.
     """
 
-    setting = "uda"
+    access = "uda"
     Config = CutMixConfig
 
     def __init__(self, network: SegmentationNetwork, config: CutMixConfig | None = None) -> None:

@@ -95,7 +95,7 @@ class DSA(Method):
     # epoch, to exactly 0 from the second step of the last epoch on. That of the critics falls every step in both.
     # Departure: the decoders' widths follow network.init_filters; they are ASC's 256, 128, 64, 32 at its 32 filters.
 
-    setting = "uda"
+    access = "uda"
     Config = DSAConfig
     adversary: Critics
 

@@ -12,15 +12,15 @@ from startup import bench_command, run_process
 
 from ssdg.benchmark.settings import build
 from ssdg.benchmark.spec import JSON, EvaluationSpec, RunRequest, RunSpec, to_json
-from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, HELD_OUT, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, evaluation_path, run_path, to_csv
+from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import METHODS, load_method
 
 REPEATS = 5
 ROWS, SEEDS = 10, 500
-CASES = {"lesav": 40, "iostar": 40, HELD_OUT: 4}
+CASES = {"lesav": 40, "iostar": 40, VALIDATION: 4}
 """Cases scored in each evaluation of a run."""
 
 
@@ -61,7 +61,7 @@ def write_suite(path: Path) -> Path:
         f'id = "ras4dg-{index}"\nmethod = "ras4dg"\nsettings = {{ method.alpha = {index / 2} }}'
         for index in range(1, ROWS)
     ]
-    columns = [f'task = "fundus"\nsource = "drive"\ntarget = "{target}"' for target in CASES if target != HELD_OUT]
+    columns = [f'task = "fundus"\nsource = "drive"\ntarget = "{target}"' for target in CASES if target != VALIDATION]
     tables = [f"seeds = {list(range(SEEDS))}"]
     tables += [f"[[columns]]\n{column}" for column in columns] + [f"[[rows]]\n{row}" for row in rows]
     path.write_text("\n\n".join(tables) + "\n")
@@ -73,7 +73,7 @@ def write_results(suite: Path, root: Path) -> None:
     rng = random.Random(0)
     # Writing is quick because few files differ: the same scores serve many runs, and no reader can tell.
     scores = {domain: [_case_file(cases, rng) for _ in range(20)] for domain, cases in CASES.items()}
-    for planned in load_suite(str(suite)).plan(Choice(), Inventory(METHODS, TASKS)).runs:
+    for planned in load_suite(str(suite)).plan(Filters(), Inventory(METHODS, TASKS)).runs:
         spec = _spec(planned.request)
         run = run_path(root, spec)
         (run / "checkpoints").mkdir(parents=True)

@@ -11,7 +11,7 @@ from sampling import Estimate, median
 from sheet import Options, Row, Skipped
 
 from ssdg.benchmark.data.prepared import PreparedDomain, prepare_domain
-from ssdg.benchmark.data.run_data import Found, Shelf, find_domain
+from ssdg.benchmark.data.run_data import DataSource, LocatedDomain, find_domain
 from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
@@ -31,9 +31,9 @@ def atlases(options: Options) -> Iterator[Row]:
 
 def _loading(options: Options, task_name: str, source: str, budget: float) -> Iterator[Row]:
     task = TASKS[task_name]
-    shelf = Shelf(_data_root(options), options.cache)
+    data_source = DataSource(_data_root(options), options.cache)
     options.cache.mkdir(parents=True, exist_ok=True)
-    found = find_domain(task, source, shelf, _say)  # hashes the files where nobody has yet
+    found = find_domain(task, source, data_source, _say)  # hashes the files where nobody has yet
     told: list[str] = []
     began = time.perf_counter()
     prepared = _prepared(found, task, options.cache, told)
@@ -67,22 +67,24 @@ def _loading(options: Options, task_name: str, source: str, budget: float) -> It
         read.append(_bytes_read() - before)
     note = f"the kernel was asked to drop the files; {median(read).value / 1e6:.0f} MB came from the disk"
     yield Row(f"{name}, page cache dropped", median(cold), "s", budget, note)
-    yield Row(f"find {source} and identify its files", _finding(task, source, shelf, options), "s", None, _FINDING)
+    yield Row(
+        f"find {source} and identify its files", _finding(task, source, data_source, options), "s", None, _FINDING
+    )
 
 
 _FINDING = "before every run: lists the domain and looks its files' hashes up; for information"
 
 
-def _finding(task: Task, source: str, shelf: Shelf, options: Options) -> Estimate:
+def _finding(task: Task, source: str, data_source: DataSource, options: Options) -> Estimate:
     times = []
     for _ in range(options.samples(REPEATS)):
         began = time.perf_counter()
-        find_domain(task, source, shelf, lambda _: None)
+        find_domain(task, source, data_source, lambda _: None)
         times.append(time.perf_counter() - began)
     return median(times)
 
 
-def _prepared(found: Found, task: Task, cache: Path, told: list[str]) -> PreparedDomain:
+def _prepared(found: LocatedDomain, task: Task, cache: Path, told: list[str]) -> PreparedDomain:
     """Return the domain from the cache; ``told`` gets the cases that had to be prepared first."""
 
     def tell(domain: str, done: int, total: int) -> None:

@@ -7,7 +7,7 @@ import torch
 from apart import peak_memory
 
 from ssdg.benchmark.data.loader import Batches, pool
-from ssdg.benchmark.data.run_data import Shelf, find_material
+from ssdg.benchmark.data.run_data import DataSource, find_run_data
 from ssdg.benchmark.errors import Interrupted
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.training.allocator import keep_freed_memory
@@ -35,19 +35,19 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     keep_freed_memory(torch.device("cpu"))
     device, task = torch.device("cpu"), TASKS["fundus"]
     request = RunRequest(task="fundus", source="drive", method="erm")
-    shelf = Shelf(data_root, cache)
+    data_source = DataSource(data_root, cache)
     try:
-        material = find_material(request, task, ["lesav"], shelf, silent)
+        run_data = find_run_data(request, task, ["lesav"], data_source, silent)
     except DataError:  # its images are the largest: where they are not there, the source's own are scored
-        material = find_material(request, task, [], shelf, silent)
+        run_data = find_run_data(request, task, [], data_source, silent)
     peaks = {"finding its data": peak_memory()}
-    prepared = material.prepare(task, request.preprocess, cache)
+    prepared = run_data.prepare(task, request.preprocess, cache)
     peaks["preparing"] = peak_memory()
     cls = load_method("erm")
-    source = prepared[material.source.domain.name]
-    training = pool(source, material.training, device)
-    held_out = pool(source, material.held_out, device)
-    method = build_method(cls, resolve(request, task, cls, material), task, device)
+    source = prepared[run_data.source.domain.name]
+    training = pool(source, run_data.training, device)
+    held_out = pool(source, run_data.held_out, device)
+    method = build_method(cls, resolve(request, task, cls, run_data), task, device)
     observer = Counter("memory")
     checkpoints = Checkpoints(folder, {}, interval=math.inf)
     batches = Batches(training, None, request.training.batch_size, request.seed)
@@ -58,7 +58,7 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
         peaks[f"{STEPS} steps and a checkpoint"] = peak_memory()
     grid_dsc(method.eval(), held_out, request.training.batch_size, request.training.precision)
     peaks["the held-out score"] = peak_memory()
-    scored = list(material.scored.values())[-1]
+    scored = list(run_data.scored.values())[-1]
     predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
     for _ in predictor.native_labels(prepared[scored.found.domain.name], scored.ids[:2]):
         pass

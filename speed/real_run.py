@@ -6,7 +6,7 @@ import torch
 from sheet import Options, Skipped
 
 from ssdg.benchmark.data.loader import Pool, pool
-from ssdg.benchmark.data.run_data import Shelf, find_material
+from ssdg.benchmark.data.run_data import DataSource, find_run_data
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig
 from ssdg.benchmark.training.build import resolve
 from ssdg.datasets import TASKS
@@ -66,6 +66,6 @@ def find_work(size: Size, options: Options, device: torch.device) -> Work:
         network=NetworkConfig(init_filters=size.init_filters),
     )
     options.cache.mkdir(parents=True, exist_ok=True)
-    material = find_material(request, task, [], Shelf(options.data_root, options.cache), lambda _: None)
-    prepared = material.prepare(task, request.preprocess, options.cache)[material.source.domain.name]
-    return Work(request, resolve(request, task, Erm, material), task, pool(prepared, material.training, device))
+    run_data = find_run_data(request, task, [], DataSource(options.data_root, options.cache), lambda _: None)
+    prepared = run_data.prepare(task, request.preprocess, options.cache)[run_data.source.domain.name]
+    return Work(request, resolve(request, task, Erm, run_data), task, pool(prepared, run_data.training, device))

@@ -85,7 +85,7 @@ class Workload:
         """Return the loop's step of a method, for a run of so many; a UDA method adapts to the same images."""
         cases = self.pool(device) if cases is None else cases
         method, request = self.method(name, device), self.request(name, steps)
-        unlabelled = cases if method.setting == "uda" else None
+        unlabelled = cases if method.access == "uda" else None
         batches = Batches(cases, unlabelled, self.batch_size, request.seed)
         players = make_players(method.train(), request.optimizer)
         return Step(method, players, batches, request, request.training.epochs * batches.steps_per_epoch)

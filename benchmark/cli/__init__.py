@@ -1,6 +1,7 @@
 """The command line. Verbs import what they need when they are called, so that readers start without torch."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,9 @@ from ..storage.files import storage_error
 from . import about, compare, data, export, figure, report, rescore, status, sweep, table
 from . import run as runs
 
+FORMER = {"--held-out": "--validation"}
+"""Words of version 0.1 that have another name now; they go with version 0.3."""
+
 
 class Bench(click.Group):
     """The group of all verbs: known errors become one line and an exit code, unknown verbs get the nearest one."""
@@ -26,10 +30,11 @@ class Bench(click.Group):
             click.echo("bench: stopped", err=True)
             sys.exit(INTERRUPTED)
 
-    def main(self, *args: Any, **kwargs: Any) -> Any:
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         """Run a verb; expected errors end the process with their exit code and without a traceback."""
         try:
-            return super().main(*args, **kwargs)
+            words = sys.argv[1:] if args is None else args
+            return super().main([FORMER.get(word, word) for word in words], *rest, **kwargs)
         except (BenchError, DataError, MethodError) as error:
             _end(error)
         except Exception as error:

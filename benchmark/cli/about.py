@@ -37,7 +37,7 @@ def _methods() -> list[dict[str, Any]]:
         {
             "id": name,
             "label": entry.label,
-            "setting": entry.setting,
+            "setting": entry.access,
             "dimensions": " ".join(f"{n}D" for n in sorted(entry.ndims)),
             "class": f"{entry.module}:{entry.cls}",
         }
@@ -88,10 +88,10 @@ def info(method: str, as_json: bool, **_: Any) -> None:
         for f in dataclasses.fields(cls.Config)
     ]
     if as_json:
-        click.echo(json.dumps({"method": method, "setting": cls.setting, "settings": fields}, indent=2, default=str))
+        click.echo(json.dumps({"method": method, "setting": cls.access, "settings": fields}, indent=2, default=str))
         return
     click.echo(f"{method}: {(cls.__doc__ or '').strip()}\n")
-    click.echo(f"setting {cls.setting}, {' and '.join(f'{n}D' for n in sorted(cls.ndims))}, version {cls.version}")
+    click.echo(f"setting {cls.access}, {' and '.join(f'{n}D' for n in sorted(cls.ndims))}, version {cls.version}")
     for field in fields:
         click.echo(f"  {field['setting']} = {field['default']}")
         click.echo(f"      {field['source']}")

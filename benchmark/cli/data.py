@@ -92,7 +92,7 @@ def _describe(name: str, domain: Domain, manifest: Any) -> dict[str, Any]:
 def prepare(names: tuple[str, ...], task: str | None, protocol: str, **given: Any) -> None:
     """Preprocess domains into the cache, ahead of a sweep; `bench run` prepares what is missing by itself."""
     from ..data.prepared import prepare_domain
-    from ..data.run_data import Shelf, find_domain
+    from ..data.run_data import DataSource, find_domain
     from ..training.progress import observer
 
     sections, _ = resolve_sections(protocol, parse_assignments(given["assignments"]))
@@ -100,7 +100,7 @@ def prepare(names: tuple[str, ...], task: str | None, protocol: str, **given: An
     for name in names:
         chosen = options.find_task(task).task if task else _task_of(name)
         with observer(name) as watcher:
-            found = find_domain(chosen, name, Shelf(given["data_root"], cache), watcher.log)
+            found = find_domain(chosen, name, DataSource(given["data_root"], cache), watcher.log)
             config = sections["preprocess"]
             prepared = prepare_domain(
                 found.domain, chosen, config, found.manifest.digest, cache, progress=watcher.preparing

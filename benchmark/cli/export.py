@@ -21,8 +21,8 @@ from .selection import Selection, suite_options
     help="Folder; files of an earlier export are replaced, all others are left alone.",
 )
 @metric_option("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
-@click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases, in the tables.")
-def export(output: Path, metrics: tuple[Metric, ...], held_out: bool, **given: Any) -> None:
+@click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases, in the tables.")
+def export(output: Path, metrics: tuple[Metric, ...], validation: bool, **given: Any) -> None:
     """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.
 
     \b
@@ -38,7 +38,7 @@ def export(output: Path, metrics: tuple[Metric, ...], held_out: bool, **given: A
     from ..report.export import export_suite, write_export
 
     selection = Selection(given)
-    made = export_suite(selection.results(), metrics, held_out)
+    made = export_suite(selection.results(), metrics, validation)
     write_export(made, output)
     size = sum(len(text.encode()) for text in made.files.values())
     click.echo(f"{output}: {len(made.files)} files, {size / 1e6:.2f} MB")

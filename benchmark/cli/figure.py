@@ -132,17 +132,17 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
 def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
     """Return the domains asked for, prepared; unless named, those missing on disk are left out with a message."""
     from ..data.prepared import prepare_domain
-    from ..data.run_data import Shelf, find_domain
+    from ..data.run_data import DataSource, find_domain
     from ..training.progress import observer
 
     config = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))[0]["preprocess"]
     cache = given["results_root"] / "prepared"
-    shelf = Shelf(given["data_root"], cache)
+    data_source = DataSource(given["data_root"], cache)
     prepared = []
     with observer(task.name) as watcher:
         for name in given["domains"] or (task.source, *task.targets):
             try:
-                located = find_domain(task, name, shelf, watcher.log)
+                located = find_domain(task, name, data_source, watcher.log)
             except DataError as error:
                 if given["domains"]:
                     raise

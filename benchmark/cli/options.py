@@ -87,30 +87,30 @@ def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class TaskChoice:
     """A task with the file that defines it, if a user's own."""
 
     task: Task
     file: Path | None = None
 
 
-def find_task(name: str) -> Choice:
+def find_task(name: str) -> TaskChoice:
     """Return a task by name, or from a user's TOML file."""
     if name.endswith(".toml"):
         from ssdg.datasets.folder import task_from_toml
 
-        return Choice(task_from_toml(Path(name)), Path(name).resolve())
+        return TaskChoice(task_from_toml(Path(name)), Path(name).resolve())
     if name not in TASKS:
         raise UsageError(f"{unknown('task', name, TASKS)}; or give the TOML file of your own with --task")
-    return Choice(TASKS[name])
+    return TaskChoice(TASKS[name])
 
 
-def choose_task(task: str | None, targets: tuple[str, ...], source: str | None) -> tuple[Choice, str]:
+def choose_task(task: str | None, targets: tuple[str, ...], source: str | None) -> tuple[TaskChoice, str]:
     """Return the task and the source that --task, --target and --source mean together."""
     if task is not None:
         choice = find_task(task)
     elif targets:
-        choice = Choice(find_target(targets[0]))
+        choice = TaskChoice(find_target(targets[0]))
     else:
         raise UsageError("name a --target (see `bench list targets`) or a --task")
     for target in targets:

@@ -10,7 +10,7 @@ from ..errors import FAILED, INCOMPLETE, INTERRUPTED, unknown
 from ..launching.worker import end_with_launcher
 from ..outcomes.planned_run import match_plan
 from ..scoring.metrics import METRICS, Metric, mask_metrics
-from ..storage.run_folder import HELD_OUT
+from ..storage.run_folder import VALIDATION
 from . import options
 from .selection import Selection, names, suite_options
 
@@ -57,19 +57,19 @@ def rescore(jobs: int | None, again: bool, **given: Any) -> None:
     Other conventions need no rescoring: see `bench table --help`.
     """
     from .. import environment
-    from ..data.run_data import Shelf
+    from ..data.run_data import DataSource
     from ..scoring.rescore import Rescorer, workers
     from ..training.progress import observer
 
     selection = Selection(given)
     items = list(_items(selection))
-    shelf = Shelf(given["data_root"], selection.results_root / "prepared")
+    data_source = DataSource(given["data_root"], selection.results_root / "prepared")
     try:
         with (
             workers(jobs or environment.cores(), end_with_launcher) as compute,
             observer("rescore") as watcher,
         ):
-            rescorer = Rescorer(shelf, compute, environment.commit(), given["metrics"], again)
+            rescorer = Rescorer(data_source, compute, environment.commit(), given["metrics"], again)
             for item in items:
                 rescorer.rescore(item, watcher)
     except KeyboardInterrupt:
@@ -95,7 +95,7 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
         click.echo(f"bench: {note}", err=True)
     seen = set()
     for run in planned:
-        for domain in (*(() if run.row.per_target else (HELD_OUT,)), *run.targets):
+        for domain in (*(() if run.row.per_target else (VALIDATION,)), *run.targets):
             evaluation = run.evaluation(domain)
             if run.stored is not None and evaluation is not None and evaluation.path not in seen:
                 seen.add(evaluation.path)
@@ -103,7 +103,7 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
                     name=f"{run.name} on {domain}",
                     evaluation=evaluation,
                     task=selection.inventory.tasks[run.request.task],
-                    domain=run.request.source if domain == HELD_OUT else domain,
+                    domain=run.request.source if domain == VALIDATION else domain,
                     preprocess=run.stored.spec.request.preprocess,
                 )
 

@@ -121,9 +121,9 @@ def method_setting(method: str) -> str:
 
     methods = registry()
     if method in methods:
-        return methods[method].setting
+        return methods[method].access
     if ":" in method:
-        return load_method(method).setting
+        return str(load_method(method).access)
     raise unknown("method", method, methods)
 
 

@@ -15,7 +15,7 @@ from ..outcomes.planned_run import PlannedRun, match_plan
 from ..settings import parse_assignments
 from ..spec import PROTOCOLS
 from ..storage.results_reader import StoredRun, scan
-from ..suites.suite import Choice, Inventory, Plan, Planned, Row, Suite, check_column
+from ..suites.suite import Filters, Inventory, Plan, Planned, Row, Suite, check_column
 from ..suites.suite_file import load_suite
 from ..training.runtime import Runtime
 from . import options
@@ -97,7 +97,7 @@ class Selection:
         self.suite: Suite = load_suite(self.name)
         for column in self.suite.columns:
             check_column(column, self.inventory.task(column.task))
-        self.choice = Choice(
+        self.choice = Filters(
             protocol=given["protocol"],
             methods=given["methods"],
             targets=given["targets"],
@@ -124,7 +124,7 @@ class Selection:
 
         plan = self.plan
         if rows is not None:
-            plan = replace(plan.suite, rows=rows).plan(Choice(), self.inventory)
+            plan = replace(plan.suite, rows=rows).plan(Filters(), self.inventory)
         return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job_of(self._to_look_at))
 
     def planned_runs(self, runtime: Runtime | None = None) -> list[PlannedRun]:

@@ -18,7 +18,7 @@ from ..outcomes.estimate import estimate_hours
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
 from ..settings import build, grid_shape
 from ..spec import RunRequest
-from ..storage.run_folder import HELD_OUT, State
+from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Inventory
 from ..training.runtime import Runtime
 from . import options
@@ -169,7 +169,7 @@ def _announce(
     )
     if pending:
         untrained = [run for run in pending if not run.trained]
-        scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, HELD_OUT))
+        scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, VALIDATION))
         estimate = estimate_hours(untrained, selection.stored)
         click.echo(f"{len(untrained)} to train, {scored} evaluations; {estimate.described}")
     for run in everything:

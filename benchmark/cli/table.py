@@ -22,7 +22,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
 @metric_option(text="What to print; published numbers stand beside dsc only.", default=DSC.name, show_default=True)
 @click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
 @options.no_published
-@click.option("--held-out", is_flag=True, help="Also the scores on the source's held-out cases.")
+@click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases.")
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")
 @click.option("--final", is_flag=True, help="Refuse a table with holes (exit code 3 and a list of them).")
 def table(form: str, output: Path | None, conventions: bool, final: bool, **given: Any) -> None:
@@ -59,7 +59,7 @@ def _table(selection: Selection, form: str, given: dict[str, Any]) -> tuple[str,
     from ..tables.build import TableOptions, build_table
     from ..tables.render import render
 
-    shown = TableOptions(published=not given["no_published"], held_out=given["held_out"], metric=given["metric"])
+    shown = TableOptions(published=not given["no_published"], validation=given["validation"], metric=given["metric"])
     made = build_table(selection.results(), shown)
     return render(made, form), made.missing
 
@@ -69,7 +69,7 @@ def _conventions(selection: Selection, form: str, given: dict[str, Any]) -> tupl
     from ..comparisons.conventions import build_conventions
     from ..comparisons.conventions_text import render_conventions
 
-    made = build_conventions(selection.results(), given["metric"], given["held_out"])
+    made = build_conventions(selection.results(), given["metric"], given["validation"])
     return render_conventions(made, form), made.missing
 
 

@@ -79,7 +79,7 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     """
     if name is not None:
         return find_row(suite, name)
-    found = [row for row in suite.rows if row.setting == "source-only" and row.saw_source_alone]
+    found = [row for row in suite.rows if row.access == "source-only" and row.contender]
     if len(found) > 1:
         found = [row for row in found if not row.settings] or found
     if len(found) != 1:
@@ -93,7 +93,7 @@ def overall_headings(results: SuiteResults, metric: Metric = DSC) -> list[Headin
     chosen = []
     for column in results.suite.columns:
         headings = stratum_headings(results, column, metric)
-        chosen += [heading for heading in headings if heading.group in ("all", "average")] or headings
+        chosen += [heading for heading in headings if heading.stratum in ("all", "average")] or headings
     return chosen
 
 
@@ -145,13 +145,13 @@ def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric
     rankings = []
     for heading in headings:
         cells = {
-            row.id: [results.cell(row, heading.column, heading.group, heading.average, metric)]
+            row.id: [results.cell(row, heading.column, heading.stratum, heading.average, metric)]
             for row in results.suite.rows
         }
         rows = contenders(results.suite.rows, cells)
         if not rows:
             continue
-        paired = pair([results.row_scores(r, heading.column, metric) for r in rows], heading.group, heading.average)
+        paired = pair([results.row_scores(r, heading.column, metric) for r in rows], heading.stratum, heading.average)
         scored = [not np.isnan(scores).all(axis=1).any() for scores in paired.scores]
         kept = list(itertools.compress(paired.scores, scored))
         if len(kept) > 1 and not np.isnan(np.concatenate(kept)).any(axis=0).all():
@@ -166,7 +166,7 @@ def pairing_notes(results: SuiteResults, headings: Sequence[Heading], metric: Me
     for heading in headings:
         rows = [row for row in results.suite.rows if results.is_complete(row, heading.column, metric)]
         scores = {row.label: results.row_scores(row, heading.column, metric) for row in rows}
-        tallies = {label: there.tally(heading.group) for label, there in scores.items()}
+        tallies = {label: there.tally(heading.stratum) for label, there in scores.items()}
         several = any(len(there.classes) > 1 for there in scores.values())
         uneven |= several and any(undefined for undefined, _ in tallies.values())
         if metric.skips_misses and any(missed for _, missed in tallies.values()):
@@ -181,7 +181,7 @@ def _place(heading: Heading) -> str:
 
 def _compare(results: SuiteResults, row: Row, other: Row, heading: Heading, metric: Metric) -> Comparison:
     scores = [results.row_scores(each, heading.column, metric) for each in (row, other)]
-    paired = pair(scores, heading.group, heading.average)
+    paired = pair(scores, heading.stratum, heading.average)
     first, second = paired.scores
     comparison = compare(first, second, paired.strata)
     if metric.better == "higher":

@@ -92,7 +92,7 @@ def build_conventions(results: SuiteResults, metric: Metric = DSC, validation: b
 def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetConventions:
     in_force = results.scoring
     regions, rules = _first(in_force.region, get_args(Region)), _first(in_force.empty, get_args(Empty))
-    average: Average = in_force.average if "average" in column.groups else "cases"
+    average: Average = in_force.average if "average" in column.strata else "cases"
     averages = _first(average, get_args(Average))
     flat = results.inventory.task(column.task).ndim == 2
     fixed = _fixed(results, column, metric, regions, rules)

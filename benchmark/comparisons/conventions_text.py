@@ -163,7 +163,7 @@ def _data(target: TargetConventions) -> list[dict[str, Any]]:
                     "row": row.row.id,
                     "label": row.row.label,
                     "method": row.row.method,
-                    "setting": row.row.setting,
+                    "setting": row.row.access,
                     "rank": None if row.ranks is None else row.ranks[position],
                     **_numbers(row.cells[position]),
                 }

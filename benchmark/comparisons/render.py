@@ -89,7 +89,7 @@ def level_text(comparisons: Iterable[Comparison]) -> str:
 def scope_text(results: SuiteResults, contrast: Contrast, metric: Metric) -> str:
     """Return the target of a comparison, and how many cases and seeds a row has there."""
     scores = results.row_scores(contrast.row, contrast.heading.column, metric)
-    cases, seeds = int(scores.members(contrast.heading.group).sum()), len(results.suite.seeds)
+    cases, seeds = int(scores.members(contrast.heading.stratum).sum()), len(results.suite.seeds)
     return f"{heading_text(contrast.heading)}: {cases} case{_s(cases)}, {seeds} seed{_s(seeds)} a row"
 
 
@@ -173,7 +173,7 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 def _where(one: Contrast | Ranking) -> dict[str, str]:
     heading = one.heading
-    return {"target": heading.column.target, "group": heading.group, "average": heading.average}
+    return {"target": heading.column.target, "group": heading.stratum, "average": heading.average}
 
 
 def _axis(comparisons: Sequence[Comparison]) -> tuple[float, float]:

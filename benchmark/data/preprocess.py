@@ -33,7 +33,7 @@ class PreparedCase:
     """A case on the network's grid.
 
     Attributes:
-        image: (C, *S): uint8 in 2D, standing for [0, 255] / 255; float16 in [0, 1] in 3D.
+        image: (C, *S): uint8 in 2D, availability for [0, 255] / 255; float16 in [0, 1] in 3D.
         label: (*S) uint8 class indices, or None.
         foreground: (*S) bool: brain or field of view; padding is never foreground.
         geometry: the way back.

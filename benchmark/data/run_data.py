@@ -11,14 +11,14 @@ from ssdg.datasets.partition import folds, held_out
 
 from ..errors import UsageError, unknown
 from ..spec import PreprocessConfig, RunRequest, digest
-from ..storage.run_folder import HELD_OUT
+from ..storage.run_folder import VALIDATION
 from .prepared import PreparedDomain, prepare_domain
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class DataSource:
     """Where domains are found, and how much of one must be there."""
 
     data_root: Path  # holds the data sets; never written
@@ -27,7 +27,7 @@ class Shelf:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class LocatedDomain:
     """A domain on disk, in the version that its manifest identifies."""
 
     domain: Domain
@@ -35,10 +35,10 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class EvaluationSet:
     """Cases to score: a target's, or the source's held-out ones."""
 
-    found: Found
+    found: LocatedDomain
     ids: tuple[str, ...]
 
     def counts(self, prepared: PreparedDomain) -> dict[str, Any]:
@@ -54,19 +54,21 @@ class Scored:
 
 
 @dataclass(frozen=True, slots=True)
-class Material:
+class RunData:
     """Everything a run reads, found and identified; nothing is loaded yet."""
 
-    source: Found
+    source: LocatedDomain
     training: tuple[str, ...]
-    held_out: tuple[str, ...]
-    target: Found | None  # the one the request names: the method sees its images, or its labels select the weights
-    scored: Mapping[str, Scored]  # "held-out" and each target
+    validation: tuple[str, ...]
+    target: (
+        LocatedDomain | None
+    )  # the one the request names: the method sees its images, or its labels select the weights
+    scored: Mapping[str, EvaluationSet]  # "held-out" and each target
 
     @property
     def split(self) -> str:
         """Digest of who trains and who is held out."""
-        return digest({"training": self.training, "held_out": self.held_out})
+        return digest({"training": self.training, "held_out": self.validation})
 
     def prepare(
         self, task: Task, config: PreprocessConfig, cache: Path, tell: Callable[[str, int, int], None] | None = None
@@ -83,64 +85,68 @@ class Material:
         }
 
 
-def find_material(request: RunRequest, task: Task, targets: Sequence[str], shelf: Shelf, say: Say) -> Material:
+def find_run_data(
+    request: RunRequest, task: Task, targets: Sequence[str], data_source: DataSource, say: Say
+) -> RunData:
     """Find and identify the domains of a run.
 
     Args:
         request: names the source and, where training looks at a target, that.
         task: where the names are looked up.
         targets: domains to score.
-        shelf: where they are.
+        data_source: where they are.
         say: told about incomplete domains.
 
     Raises:
         DataError: a domain is missing, incomplete under ``strict``, without labels, or shares images with the source.
     """
-    if HELD_OUT in targets:
-        raise UsageError(f"a target cannot be called {HELD_OUT!r}: the source's held-out cases are; rename it")
-    source = find_domain(task, request.source, shelf, say)
-    others = {name: find_domain(task, name, shelf, say) for name in targets if name != request.source}
+    if VALIDATION in targets:
+        raise UsageError(f"a target cannot be called {VALIDATION!r}: the source's held-out cases are; rename it")
+    source = find_domain(task, request.source, data_source, say)
+    others = {name: find_domain(task, name, data_source, say) for name in targets if name != request.source}
     for name, found in others.items():
         _require_disjoint(source, found, request.source, name)
     for name, found in {request.source: source, **others}.items():
         _require_labels(name, found.domain)
     if request.fold is not None:
-        return _intra_material(request, source)
+        return _intra_run_data(request, source)
     chosen = held_out(source.domain)
     training = tuple(case.id for case in source.domain.cases if case.id not in chosen)
-    scored = {HELD_OUT: Scored(source, chosen)}
-    scored |= {name: Scored(found, tuple(case.id for case in found.domain.cases)) for name, found in others.items()}
+    scored = {VALIDATION: EvaluationSet(source, chosen)}
+    scored |= {
+        name: EvaluationSet(found, tuple(case.id for case in found.domain.cases)) for name, found in others.items()
+    }
     if request.target is not None and request.target not in others:
         raise UsageError(
             f"{request.method} trains for target {request.target!r}, which is not among the ones to score"
         )
     target = others[request.target] if request.target is not None else None
-    return Material(source, training, chosen, target, scored)
+    return RunData(source, training, chosen, target, scored)
 
 
-def find_domain(task: Task, name: str, shelf: Shelf, say: Say) -> Found:
-    """Find and identify one domain; say what is missing of it, or refuse it where the shelf is strict."""
+def find_domain(task: Task, name: str, data_source: DataSource, say: Say) -> LocatedDomain:
+    """Find and identify one domain; say what is missing of it, or refuse it where the data_source is strict."""
     if name not in task.sources and name not in task.targets:
         raise unknown(f"domain of task {task.name!r}", name, [*task.sources, *task.targets])
-    domain = task.domain(name)(shelf.data_root)
+    domain = task.domain(name)(data_source.data_root)
     if domain.missing:
         total = len(domain.cases) + len(domain.missing)
         gap = f"{name}: {len(domain.cases)} of {total} cases; the image is missing for {', '.join(domain.missing)}"
-        if shelf.strict:
+        if data_source.strict:
             raise DataError(f"{gap} (refused because of --strict)")
         say(gap)
-    return Found(domain, read_manifest(domain, shelf.cache / "hashes.json"))
+    return LocatedDomain(domain, read_manifest(domain, data_source.cache / "hashes.json"))
 
 
-def _intra_material(request: RunRequest, target: Found) -> Material:
-    """Return the material of one fold: its cases are scored, and no case of it trains or selects."""
+def _intra_run_data(request: RunRequest, target: LocatedDomain) -> RunData:
+    """Return the run_data of one fold: its cases are scored, and no case of it trains or selects."""
     assert request.fold is not None
     fold = folds(target.domain, request.fold.count)[request.fold.index]
     others = tuple(case for case in target.domain.cases if case.id not in fold)
     chosen = held_out(replace(target.domain, cases=others))
     training = tuple(case.id for case in others if case.id not in chosen)
-    scored = {HELD_OUT: Scored(target, chosen), request.source: Scored(target, fold)}
-    return Material(target, training, chosen, None, scored)
+    scored = {VALIDATION: EvaluationSet(target, chosen), request.source: EvaluationSet(target, fold)}
+    return RunData(target, training, chosen, None, scored)
 
 
 def _require_labels(name: str, domain: Domain) -> None:
@@ -152,7 +158,7 @@ def _require_labels(name: str, domain: Domain) -> None:
         )
 
 
-def _require_disjoint(source: Found, target: Found, source_name: str, target_name: str) -> None:
+def _require_disjoint(source: LocatedDomain, target: LocatedDomain, source_name: str, target_name: str) -> None:
     shared = shared_files(source.manifest, target.manifest)
     if shared:
         pairs = ", ".join(f"{a} = {b}" for a, b in shared[:5])

@@ -68,7 +68,7 @@ def _classes(case: PreparedCase, classes: int) -> torch.Tensor:
 def examples(method: str, task: Task, batch: Batch, draws: int, seed: int) -> list[NDArray[np.float32]]:
     """Return (C, *S) views of the batch's first image, as the network would be fed them in training."""
     torch_method = _build(method, task, seed)
-    step_batch = batch if torch_method.setting == "uda" else _without_target(batch)
+    step_batch = batch if torch_method.access == "uda" else _without_target(batch)
     return [
         torch_method.example(step_batch, generator(seed, "figure", draw))[0].detach().float().numpy()
         for draw in range(draws)

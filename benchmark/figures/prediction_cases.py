@@ -39,7 +39,7 @@ def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) ->
     Unless one of ``wanted`` is there: the case whose DSC is the median (the lower of two) of the source-only row, or
     of the first row with results where the suite has none, in the first seed that is there.
     """
-    rows = sorted(results.suite.rows, key=lambda row: row.setting != "source-only" or not row.saw_source_alone)
+    rows = sorted(results.suite.rows, key=lambda row: row.access != "source-only" or not row.contender)
     for row in rows:
         scored = list(_scored(results, row, column))
         if not scored:
@@ -78,9 +78,9 @@ def _scored(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[P
 
 def _reason(results: SuiteResults, row: Row, column: Column) -> str:
     """Return why a row has no prediction to show on a target."""
-    standing = results.counts.standing(row, column)
-    if standing != "planned":
-        return {"unavailable": "not in this version", "not-applicable": "does not apply"}[standing]
+    availability = results.counts.availability(row, column)
+    if availability != "planned":
+        return {"unavailable": "not in this version", "not-applicable": "does not apply"}[availability]
     runs = results.counts.runs_of(row, column)
     return hole_reason(NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs)
 
@@ -127,7 +127,7 @@ def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) 
         sentences.append("Volumes: the axial slice with the most labelled voxels, lines: borders of the label.")
     if any(task.ndim == 2 for task in tasks):
         sentences.append(f"Pictures are scored {scored}.")
-    if any(row.setting == "uda" for row in results.suite.rows):
+    if any(row.access == "uda" for row in results.suite.rows):
         sentences.append("‡ saw unlabelled target images.")
     if any(row.selection is not None for row in results.suite.rows):
         sentences.append("† checkpoint chosen on the target's labels.")

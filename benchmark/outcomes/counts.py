@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile, read_cases
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import HELD_OUT
-from ..suites.suite import Column, Plan, Planned, Row, Standing
+from ..storage.run_folder import VALIDATION
+from ..suites.suite import Availability, Column, Plan, Planned, Row
 from .match import EVALUATED_ON, require_same_evaluations
 from .planned_run import NOT_RUN, REASONS, PlannedRun
 
@@ -70,13 +70,13 @@ class StoredCounts:
         self._counts: dict[tuple[str, Column], NDArray[np.int64]] = {}
         self._checked: set[Column] = set()
 
-    def standing(self, row: Row, column: Column) -> Standing:
+    def availability(self, row: Row, column: Column) -> Availability:
         """Return whether a row has runs in a column, and why not."""
-        standing = self.suite.standing(row, column, self.inventory)
+        availability = self.suite.availability(row, column, self.inventory)
         # A row that trains once a target has as many validation scores as targets, and no single one to print.
-        if column.target == HELD_OUT and row.per_target and standing == "planned":
+        if column.target == VALIDATION and row.per_target and availability == "planned":
             return "not-applicable"
-        return standing
+        return availability
 
     def runs_of(self, row: Row, column: Column) -> list[PlannedRun]:
         """Return the planned runs of a row that score a column."""
@@ -88,7 +88,7 @@ class StoredCounts:
         if key not in self._evaluations:
             by_seed: defaultdict[int, list[StoredEvaluation | None]] = defaultdict(list)
             reasons = set()
-            for run in self.runs_of(row, column) if self.standing(row, column) == "planned" else ():
+            for run in self.runs_of(row, column) if self.availability(row, column) == "planned" else ():
                 evaluation = run.evaluation(column.target)
                 by_seed[run.request.seed].append(evaluation)
                 if evaluation is None:
@@ -174,6 +174,6 @@ class StoredCounts:
 
 
 def _contributes(planned: Planned, column: Column) -> bool:
-    if column.target == HELD_OUT:
+    if column.target == VALIDATION:
         return (planned.request.task, planned.request.source) == (column.task, column.source)
     return column in planned.columns

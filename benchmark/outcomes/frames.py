@@ -50,10 +50,10 @@ def table_frame(results: SuiteResults, name: str) -> pd.DataFrame:
     lines: list[Mapping[str, Any]] = []
     for row in results.suite.rows:
         for column in results.suite.columns:
-            for stratum in column.groups:
+            for stratum in column.strata:
                 average = results.scoring.average if stratum == "average" else "cases"
                 cell = results.cell(row, column, stratum, average, metric)
-                values = (row.id, row.label, row.method, row.setting, column.target, stratum, average, metric.name)
+                values = (row.id, row.label, row.method, row.access, column.target, stratum, average, metric.name)
                 numbers = (results.unit(column, metric), cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
                 counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
                 lines.append(dict(zip(CELL_COLUMNS, (*values, *numbers, *counts), strict=True)))

@@ -22,9 +22,9 @@ from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metrics import Metric
 from ..spec import JSON, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
-from ..storage.run_folder import CASE_COLUMNS, HELD_OUT, to_csv
-from ..suites.suite import Choice, Column, Inventory, Plan, Planned, Row, Suite
-from ..suites.suite_file import load_suite
+from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ..suites.suite import Column, Filters, Inventory, Plan, Planned, Row, Suite
+from ..suites.suite_file import load_suite, renamed
 from .results import EvaluationFiles, SuiteResults
 from .run_records import fold_text
 
@@ -61,7 +61,7 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     """
     if (Path(suite) / PROVENANCE).is_file():
         return open_export(Path(suite))
-    choice = Choice(
+    choice = Filters(
         methods=None if methods is None else tuple(methods),
         targets=None if targets is None else tuple(targets),
         seeds=None if seeds is None else tuple(seeds),
@@ -139,7 +139,7 @@ class _ExportedFiles(EvaluationFiles):
 
 def _domain(task: str, source: str, target: str) -> tuple[str, str]:
     """Return what tells the domains of an export apart: intra-domain runs score the same target."""
-    return task, f"{source}, {HELD_OUT}" if target == HELD_OUT else target
+    return task, f"{source}, {VALIDATION}" if target == VALIDATION else target
 
 
 def _key(row: Mapping[str, str]) -> Path:
@@ -150,8 +150,8 @@ def _key(row: Mapping[str, str]) -> Path:
 def _plan(provenance: Mapping[str, Any]) -> Plan:
     """Return the suite of an export with the settings that its numbers were made with."""
     described = provenance["suite"]
-    columns = tuple(_made(Column, column) for column in described["columns"])
-    rows = tuple(_made(Row, row) for row in provenance["rows"])
+    columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
+    rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
     suite: Suite = _made(Suite, {**described, "columns": columns, "rows": rows})
     now = to_json(suite.sections())
     assert isinstance(now, dict)
@@ -163,12 +163,12 @@ def _plan(provenance: Mapping[str, Any]) -> Plan:
     methods = {row.method: _method(row) for row in suite.rows}
     dimensions = {column["task"]: column["ndim"] for column in described["columns"]}
     tasks = {name: TASKS.get(name) or _task(name, ndim) for name, ndim in dimensions.items()}
-    return suite.plan(Choice(), Inventory(methods, tasks))
+    return suite.plan(Filters(), Inventory(methods, tasks))
 
 
 def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
     names = {f.name for f in fields(kind)}
-    lists = ("groups", "seeds")
+    lists = ("strata", "seeds")
     return kind(**{name: tuple(v) if name in lists else v for name, v in values.items() if name in names})
 
 
@@ -177,7 +177,7 @@ def _flat(sections: Mapping[str, Any]) -> dict[str, JSON]:
 
 
 def _method(row: Row) -> MethodEntry:
-    access = "uda" if row.setting == "uda" else "ssdg"
+    access = "uda" if row.access == "uda" else "ssdg"
     return registry().get(row.method) or MethodEntry("-", "-", row.label, access, (2, 3))
 
 
@@ -213,7 +213,7 @@ def _runs(
             source_manifest="",
             split="",
         )
-        domains = [column.target for column in planned.columns] + [HELD_OUT]
+        domains = [column.target for column in planned.columns] + [VALIDATION]
         evaluations = tuple(
             e for domain in domains if (e := _evaluation(planned, domain, fold, data, files)) is not None
         )

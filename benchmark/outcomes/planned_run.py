@@ -8,7 +8,7 @@ from functools import cached_property
 from ..launching.job_file import JobFile, job_name
 from ..spec import RunRequest
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
-from ..storage.run_folder import HELD_OUT, State
+from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Planned, Row
 from .match import find_evaluation, match_runs
 
@@ -81,7 +81,7 @@ class PlannedRun:
     @cached_property
     def state(self) -> State:
         """State of the run: DONE once it is trained and every evaluation is there."""
-        states = map(self.state_of, (*self.targets, HELD_OUT))
+        states = map(self.state_of, (*self.targets, VALIDATION))
         return next((state for state in states if state != "DONE"), "DONE")
 
     @property

@@ -18,8 +18,8 @@ from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..spec import PROTOCOLS, EvaluationConfig
 from ..storage.results_reader import StoredEvaluation, StoredRun
-from ..storage.run_folder import HELD_OUT
-from ..suites.suite import Choice, Column, Plan, Planned, Row
+from ..storage.run_folder import VALIDATION
+from ..suites.suite import Column, Filters, Plan, Planned, Row
 from .counts import StoredCounts
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
 from .scores import Average, Cell, RowScores, make_cell, metric_of
@@ -116,7 +116,7 @@ class SuiteResults:
     def validation_columns(self) -> tuple[Column, ...]:
         """A column for the validation cases (held-out source cases) of each source."""
         sources = dict.fromkeys((column.task, column.source) for column in self.suite.columns)
-        return tuple(Column(task=t, source=s, target=HELD_OUT, label=f"{s} (source, held out)") for t, s in sources)
+        return tuple(Column(task=t, source=s, target=VALIDATION, label=f"{s} (source, held out)") for t, s in sources)
 
     def columns(self, validation: bool = False) -> tuple[Column, ...]:
         """Return the suite's columns, those of validation cases before them where asked for."""
@@ -167,7 +167,7 @@ class SuiteResults:
     def is_complete(self, row: Row, column: Column, metric: Metric = DSC) -> bool:
         """Tell whether a row has all the suite's seeds on a target."""
         scores = self.row_scores(row, column, metric)
-        return scores.standing == "planned" and len(scores.seeds) == len(self.suite.seeds)
+        return scores.availability == "planned" and len(scores.seeds) == len(self.suite.seeds)
 
     @cached_property
     def evaluations(self) -> list[StoredEvaluation]:
@@ -204,9 +204,9 @@ class SuiteResults:
         for row in self.suite.rows if rows is None else rows:
             for column in columns:
                 scores = self.row_scores(row, column, metric)
-                if scores.standing == "unavailable":
+                if scores.availability == "unavailable":
                     yield f"{row.label} on {column.label}: method {row.method!r} is not in this version"
-                elif scores.standing == "planned" and len(scores.seeds) < expected:
+                elif scores.availability == "planned" and len(scores.seeds) < expected:
                     yield f"{row.label} on {column.label}: {len(scores.seeds)} of {expected} seeds ({scores.reason})"
 
     def other_protocols(self, metric: Metric = DSC) -> list[str]:
@@ -215,13 +215,13 @@ class SuiteResults:
             (row.id, column)
             for column in self.suite.columns
             for row in self.suite.rows
-            if (scores := self.row_scores(row, column, metric)).standing == "planned" and not scores.seeds
+            if (scores := self.row_scores(row, column, metric)).availability == "planned" and not scores.seeds
         }
         notes = []
         for name in PROTOCOLS:
             if name == self.suite.protocol or not empty:
                 continue
-            plan = replace(self.suite, protocol=name).plan(Choice(), self.inventory)
+            plan = replace(self.suite, protocol=name).plan(Filters(), self.inventory)
             try:
                 matched, _ = match_plan(plan.runs, self.stored)
                 filled = {
@@ -240,9 +240,9 @@ class SuiteResults:
         return notes
 
     def _row_scores(self, row: Row, column: Column, metric: Metric, region: str, empty: Empty) -> RowScores:
-        standing = self.counts.standing(row, column)
-        if standing != "planned":
-            return RowScores(standing=standing)
+        availability = self.counts.availability(row, column)
+        if availability != "planned":
+            return RowScores(availability=availability)
         there, seeds = self.counts.of(row, column), self.counts.cases_of(row, column)
         masks = self._mask_values(row, column, metric, region) if metric.source == "masks" else None
         scored = tuple(seeds if masks is None else masks)

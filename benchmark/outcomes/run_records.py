@@ -5,7 +5,7 @@ from typing import Any
 
 from ..spec import RunRequest
 from ..storage.results_reader import VERSIONS, StoredEvaluation
-from ..storage.run_folder import HELD_OUT
+from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column
 from .planned_run import PlannedRun
 from .results import SuiteResults
@@ -61,7 +61,7 @@ def scored_evaluations(results: SuiteResults) -> Iterator[tuple[PlannedRun, Colu
     }
     for run in results.planned_runs:
         own = {(c.task, c.source, c.target) for c in run.planned.columns} | {
-            (run.request.task, run.request.source, HELD_OUT)
+            (run.request.task, run.request.source, VALIDATION)
         }
         for column in columns:
             if (column.task, column.source, column.target) not in own:

@@ -18,7 +18,7 @@ from ..scoring.metrics import DSC, Metric
 from ..scoring.overlap import Empty
 from ..spec import EvaluationConfig
 from ..storage.results_reader import StoredEvaluation
-from ..suites.suite import Row, Standing
+from ..suites.suite import Availability, Row
 
 Average: TypeAlias = Literal["cases", "strata"]
 """Mean of all cases, or unweighted mean of the means of the strata."""
@@ -31,7 +31,7 @@ class RowScores:
     """A metric of every case and foreground class on one target, of each complete seed of a row.
 
     Attributes:
-        standing: whether the row has runs here, and why not.
+        availability: whether the row has runs here, and why not.
         seeds: the complete ones.
         cases: ids, in the first seed's order.
         strata: of each case.
@@ -44,7 +44,7 @@ class RowScores:
         not_rescored: seeds that have evaluations without the metric asked for.
     """
 
-    standing: Standing = "planned"
+    availability: Availability = "planned"
     seeds: tuple[int, ...] = ()
     cases: tuple[str, ...] = ()
     strata: tuple[str, ...] = ()
@@ -142,8 +142,8 @@ def make_cell(
     Raises:
         UsageError: no case of the stratum has any of the classes.
     """
-    if scores.standing != "planned":
-        return Cell(scores.standing, metric=metric)
+    if scores.availability != "planned":
+        return Cell(scores.availability, metric=metric)
     if not scores.seeds:
         return Cell("missing", expected_seeds=expected_seeds, reason=scores.reason, metric=metric)
     means = [float(mean) for mean in scores.means(stratum, average)]
@@ -176,7 +176,7 @@ def contenders(rows: Sequence[Row], cells: Mapping[str, Sequence[Cell]]) -> list
         rows: of the suite.
         cells: of each row, by its id: one of a printed column, or the same one under several conventions.
     """
-    complete = [row for row in rows if row.saw_source_alone and all(c.state == "complete" for c in cells[row.id])]
+    complete = [row for row in rows if row.contender and all(c.state == "complete" for c in cells[row.id])]
     misses = {r.id: [c.n_missed if c.metric.skips_misses else 0 for c in cells[r.id]] for r in complete}
     fewest = [min(counts) for counts in zip(*misses.values(), strict=True)]
     return [row for row in complete if misses[row.id] == fewest]

@@ -80,4 +80,4 @@ def seed_means(scores: RowScores) -> NDArray[np.float64]:
 def overall(row: TableRow, column: Column) -> Entry:
     """Return the cell that stands for a target as a whole: of all its cases where printed, else its last group."""
     found = [entry for entry in row.entries if entry.heading.column == column and entry.heading.headline]
-    return next((entry for entry in found if entry.heading.group in ("all", "average")), found[-1])
+    return next((entry for entry in found if entry.heading.stratum in ("all", "average")), found[-1])

@@ -52,7 +52,7 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
         UsageError: runs on different data, or a damaged results file.
     """
     tables = {
-        metric: build_table(results, TableOptions(held_out=validation, metric=metric))
+        metric: build_table(results, TableOptions(validation=validation, metric=metric))
         for metric in dict.fromkeys((DSC, *metrics))
     }
     runs = [run_record(run) for run in results.planned_runs]

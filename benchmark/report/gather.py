@@ -107,7 +107,7 @@ class Report:
     def cells(self) -> tuple[int, int]:
         """Cells (row and target) that are complete, and those that the suite asks for."""
         scores = [scores for column in self.suite.columns for scores in self.results.of_column(column)]
-        planned = [there for there in scores if there.standing == "planned"]
+        planned = [there for there in scores if there.availability == "planned"]
         return sum(len(there.seeds) == len(self.suite.seeds) for there in planned), len(planned)
 
     @property

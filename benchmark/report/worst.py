@@ -93,7 +93,7 @@ def shown_rows(table: Table, baseline: str | None) -> Iterator[tuple[Column, lis
     """Yield each target with the rows looked at, and why: the best that saw the source alone, and the baseline."""
     for column in table.suite.columns:
         means = [(mean, row) for row in table.rows if (mean := overall(row, column).cell.mean) is not None]
-        ranked = [(mean, row) for mean, row in means if row.row.saw_source_alone]
+        ranked = [(mean, row) for mean, row in means if row.row.contender]
         if not ranked:
             continue
         _, best = max(ranked, key=lambda pair: pair[0])

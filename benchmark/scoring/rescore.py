@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias
 from ssdg.datasets.base import DataError, Domain, Task
 
 from ..data.preprocess import label_map_of
-from ..data.run_data import Shelf, find_domain
+from ..data.run_data import DataSource, find_domain
 from ..errors import UsageError
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredEvaluation
@@ -108,7 +108,7 @@ class Rescorer:
     """Computes metrics of evaluations; each domain's files are found and identified once.
 
     Args:
-        shelf: where the labels are.
+        data_source: where the labels are.
         compute: does the work; see :func:`workers`.
         commit: recorded with the values.
         names: of metrics from masks; None: those that suit the task's dimensions.
@@ -116,9 +116,14 @@ class Rescorer:
     """
 
     def __init__(
-        self, shelf: Shelf, compute: Compute, commit: str, names: Sequence[str] | None = None, again: bool = False
+        self,
+        data_source: DataSource,
+        compute: Compute,
+        commit: str,
+        names: Sequence[str] | None = None,
+        again: bool = False,
     ) -> None:
-        self.shelf = shelf
+        self.data_source = data_source
         self.compute = compute
         self.commit = commit
         self.names = names
@@ -169,7 +174,7 @@ class Rescorer:
         """Return the domain of an evaluation's cases; DataError where its files are not those that were scored."""
         key = item.task.name, item.domain
         if key not in self._domains:
-            located = find_domain(item.task, item.domain, self.shelf, observer.log)
+            located = find_domain(item.task, item.domain, self.data_source, observer.log)
             self._domains[key] = located.domain, located.manifest.digest
         domain, manifest = self._domains[key]
         scored_on = item.evaluation.data.get("manifest")

@@ -37,7 +37,7 @@ CASE_COLUMNS = (
 )
 """Of ``cases.csv``: voxel counts inside the foreground (field of view, brain), and outside it."""
 
-HELD_OUT = "held-out"
+VALIDATION = "held-out"
 """Domain name of the evaluation on the source's held-out cases."""
 
 

@@ -15,7 +15,7 @@ from ..settings import convert, resolve_sections
 from ..spec import JSON, Fold, RunRequest
 from .paper import load_published
 
-RowSetting: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
+Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
 """What a row's method looked at: source alone, source alone as the lower bound, also target images, target labels."""
 
 ORACLE = "-oracle"
@@ -23,19 +23,19 @@ ORACLE = "-oracle"
 
 NO_ORACLE = "--selection oracle goes with rows that saw the source alone, and none is chosen"
 
-Standing: TypeAlias = Literal["planned", "unavailable", "not-applicable"]
+Availability: TypeAlias = Literal["planned", "unavailable", "not-applicable"]
 """Of a row in a column: has runs; its method is not in this version; its method does not work in that dimension."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """One target domain and the groups of its cases that are printed."""
+    """One target domain and the strata of its cases that are printed."""
 
     task: str
     source: str
     target: str
     label: str = ""  # "": the target's id
-    groups: tuple[str, ...] = ("all",)  # strata; "all": mean of cases; "average": over strata and over cases
+    strata: tuple[str, ...] = ("all",)  # "all": mean of cases; "average": over strata and over cases
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,20 +46,20 @@ class Row:
     method: str
     label: str = ""  # "": the row's id
     settings: Mapping[str, JSON] = field(default_factory=dict)  # "method.rsd": False; of other sections too
-    setting: RowSetting = "ssdg"
+    access: Access = "ssdg"
     folds: int | None = None  # intra rows: trained and scored inside the target
     note: str = ""  # printed under the table, where § marks the row: whose it is, or what is different about it
     selection: Literal["oracle"] | None = None  # checkpoint chosen on the target's labels; see selected_on_target
 
     @property
-    def saw_source_alone(self) -> bool:
+    def contender(self) -> bool:
         """Whether nothing of a target entered its weights: such rows are compared, and the best of them is bold."""
-        return self.setting in ("ssdg", "source-only") and self.selection is None
+        return self.access in ("ssdg", "source-only") and self.selection is None
 
     @property
     def per_target(self) -> bool:
         """Whether it trains for each target anew."""
-        return self.setting in ("uda", "intra") or self.selection is not None
+        return self.access in ("uda", "intra") or self.selection is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ class Inventory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
+class Filters:
     """The part of a suite that is meant (``sweep``, ``status`` and ``table`` take the same flags); None: all."""
 
     protocol: str | None = None
@@ -111,7 +111,7 @@ class Suite:
     published: str | None = None  # name of a table of published numbers, whose keys are the row ids
     components: Mapping[str, str] = field(default_factory=dict)  # columns with a check mark: label -> boolean setting
 
-    def narrowed(self, choice: Choice) -> "Suite":
+    def narrowed(self, choice: Filters) -> "Suite":
         """Return the suite with only the chosen rows, columns and seeds, and the overrides among the rows' settings.
 
         Raises:
@@ -134,7 +134,7 @@ class Suite:
             seeds=self.seeds if choice.seeds is None else choice.seeds,
         )
 
-    def _chosen_rows(self, choice: Choice) -> tuple[Row, ...]:
+    def _chosen_rows(self, choice: Filters) -> tuple[Row, ...]:
         """Return the rows named by id or method; a marked one comes with its row, or alone by its own id."""
         marked = choice.selection is not None
         rows = tuple(_with_oracles(self.rows)) if marked else self.rows
@@ -162,7 +162,7 @@ class Suite:
         """Return which of the components a row has, by label; a row that does not set one lacks it."""
         return {label: bool(convert(row.settings.get(key, False), bool)) for label, key in self.components.items()}
 
-    def standing(self, row: Row, column: Column, inventory: Inventory) -> Standing:
+    def availability(self, row: Row, column: Column, inventory: Inventory) -> Availability:
         """Return whether a cell has runs here, and why not."""
         entry = inventory.methods.get(row.method)
         if entry is None:
@@ -171,7 +171,7 @@ class Suite:
             return "unavailable"
         return "planned" if inventory.task(column.task).ndim in entry.ndims else "not-applicable"
 
-    def plan(self, choice: Choice, inventory: Inventory) -> "Plan":
+    def plan(self, choice: Filters, inventory: Inventory) -> "Plan":
         """Return the chosen part of the suite and the runs it asks for.
 
         One per row and seed and source for methods that see the source alone (it scores every target of that source),
@@ -182,10 +182,10 @@ class Suite:
         return Plan(suite, inventory, tuple(p for row in suite.rows for p in suite._row_requests(row, inventory)))
 
     def _row_requests(self, row: Row, inventory: Inventory) -> Iterator[Planned]:
-        columns = [c for c in self.columns if self.standing(row, c, inventory) == "planned"]
+        columns = [c for c in self.columns if self.availability(row, c, inventory) == "planned"]
         if not columns:
             return
-        check_setting(row, inventory.methods[row.method])
+        check_access(row, inventory.methods[row.method])
         sections, method_settings = self.resolved(row)
         for group, place in placements(row, columns):
             for seed in self.seeds:
@@ -234,13 +234,13 @@ def selected_on_target(row: Row) -> Row:
 
 def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
     """Yield the rows, and after each that saw the source alone the same selected on the target, if not there yet."""
-    if not any(row.saw_source_alone for row in rows):
+    if not any(row.contender for row in rows):
         raise UsageError(NO_ORACLE)
     known = {row.id: row for row in rows}
     for row in rows:
         yield row
         name = row.id + ORACLE
-        if not row.saw_source_alone or (name in known and known[name].selection == "oracle"):
+        if not row.contender or (name in known and known[name].selection == "oracle"):
             continue
         if name in known:
             raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")
@@ -254,11 +254,11 @@ def _overridden(row: Row, overrides: Mapping[str, Any]) -> Row:
     return replace(row, settings={**row.settings, **own})
 
 
-def check_setting(row: Row, entry: MethodEntry) -> None:
+def check_access(row: Row, entry: MethodEntry) -> None:
     """Refuse a row that calls a method that sees target images source-only, or the reverse."""
-    if (entry.setting == "uda") != (row.setting == "uda"):
+    if (entry.access == "uda") != (row.access == "uda"):
         raise UsageError(
-            f"row {row.id!r}: method {row.method!r} is {entry.setting!r}, and the row says setting = {row.setting!r}"
+            f"row {row.id!r}: method {row.method!r} is {entry.access!r}, and the row says access = {row.access!r}"
         )
 
 

@@ -14,7 +14,7 @@ from ..errors import UsageError, unknown
 from ..settings import build
 from ..spec import PROTOCOLS
 from .paper import load_published
-from .suite import Column, Row, RowSetting, Suite, selected_on_target
+from .suite import Access, Column, Row, Suite, selected_on_target
 
 
 def list_suites() -> list[str]:
@@ -93,6 +93,7 @@ def _tables(value: Any, key: str, where: str) -> list[dict[str, Any]]:
 
 def _column(data: Mapping[str, Any], where: str) -> Column:
     _need(data, ("task", "source", "target"), f"a column of {where}")
+    data = renamed(data, "groups", "strata")
     column = build(Column, data, f"a column of {where}")
     return replace(column, label=column.label or column.target)
 
@@ -100,10 +101,16 @@ def _column(data: Mapping[str, Any], where: str) -> Column:
 def _row(data: dict[str, Any], where: str) -> Row:
     _need(data, ("id", "method"), f"a row of {where}")
     settings = flatten(data.pop("settings", {}), f"row {data['id']!r} of {where}")
+    data = renamed(data, "setting", "access")
     row = build(Row, data, f"row {data['id']!r} of {where}")
-    setting: RowSetting = "intra" if row.folds is not None else row.setting
-    row = replace(row, label=row.label or row.id, setting=setting, settings=settings)
+    access: Access = "intra" if row.folds is not None else row.access
+    row = replace(row, label=row.label or row.id, access=access, settings=settings)
     return row if row.selection is None else selected_on_target(row)
+
+
+def renamed(data: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Return a table with a key that had another name before version 0.2."""
+    return {new if key == old else key: value for key, value in data.items()}
 
 
 def _need(data: Mapping[str, Any], names: Iterable[str], where: str) -> None:
@@ -139,7 +146,7 @@ def _check_components(suite: Suite, where: str) -> None:
     """Refuse a column of check marks that no row can have, or whose setting is not true or false."""
     known = {key for row in suite.rows for key in row.settings}
     if not isinstance(suite.components, dict) or not all(isinstance(key, str) for key in suite.components.values()):
-        raise UsageError(f'{where}: components is a table of label = "method.setting", not {suite.components!r}')
+        raise UsageError(f'{where}: components is a table of label = "method.access", not {suite.components!r}')
     for label, key in suite.components.items():
         if key not in known:
             raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, known)}")
@@ -151,9 +158,9 @@ def _check_components(suite: Suite, where: str) -> None:
 
 
 def _check_row(row: Row) -> None:
-    if row.setting == "intra" and (row.folds is None or row.folds < 2):
+    if row.access == "intra" and (row.folds is None or row.folds < 2):
         raise UsageError("an intra-domain row needs folds = 2 or more")
-    if row.setting == "intra" and row.selection is not None:
+    if row.access == "intra" and row.selection is not None:
         raise UsageError('an intra-domain row trains inside the target: selection = "oracle" is not for it')
     if row.selection is not None and "training.selection" in row.settings:
         raise UsageError(f"selection = {row.selection!r} and training.selection: leave one of them out")

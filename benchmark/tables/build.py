@@ -17,16 +17,16 @@ class TableOptions:
     """What to show of a suite's results."""
 
     published: bool = True  # the paper's numbers beside ours, where the suite names them
-    held_out: bool = False  # columns with the score on the source's held-out cases
+    validation: bool = False  # columns with the scores on the source's validation cases
     metric: Metric = DSC  # published numbers are DSC, and stand beside nothing else
 
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """One printed column: a target, a group of its cases, and which average."""
+    """One printed column: a target, a stratum of its cases, and which average."""
 
     column: Column
-    group: str
+    stratum: str
     average: Average = "cases"
     headline: bool = True  # the average that the protocol names; the other one follows it
     unit: str = "%"
@@ -34,7 +34,7 @@ class Heading:
     @property
     def label(self) -> str:
         """What is printed under the target's name; "" for all cases."""
-        return {"all": "", "average": f"average of {self.average}"}.get(self.group, self.group)
+        return {"all": "", "average": f"average of {self.average}"}.get(self.stratum, self.stratum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ def build_table(results: SuiteResults, options: TableOptions | None = None) -> T
     options = options or TableOptions()
     suite, metric = results.suite, options.metric
     average: Average = results.scoring.average
-    columns = results.columns(options.held_out)
+    columns = results.columns(options.validation)
     headings = tuple(h for c in columns for h in column_headings(c, average, results.unit(c, metric)))
     compared = options.published and metric is DSC
     published = load_published(suite.published) if compared and suite.published else None
@@ -107,10 +107,10 @@ def column_headings(column: Column, average: Average, unit: str) -> list[Heading
     """Return what is printed of a target; an "average" is printed twice, first the one named."""
     other: Average = "cases" if average == "strata" else "strata"
     headings = []
-    for group in column.groups:
-        headings.append(Heading(column, group, average if group == "average" else "cases", unit=unit))
-        if group == "average":
-            headings.append(Heading(column, group, other, headline=False, unit=unit))
+    for stratum in column.strata:
+        headings.append(Heading(column, stratum, average if stratum == "average" else "cases", unit=unit))
+        if stratum == "average":
+            headings.append(Heading(column, stratum, other, headline=False, unit=unit))
     return headings
 
 
@@ -134,9 +134,9 @@ def _table_row(
 ) -> TableRow:
     entries = []
     for heading in headings:
-        cell = results.cell(row, heading.column, heading.group, heading.average, metric)
+        cell = results.cell(row, heading.column, heading.stratum, heading.average, metric)
         score = None
         if published is not None and heading.headline:
-            score = published.scores.get((row.id, heading.column.target, heading.group))
+            score = published.scores.get((row.id, heading.column.target, heading.stratum))
         entries.append(Entry(heading, cell, score))
     return TableRow(row, tuple(entries))

@@ -7,7 +7,7 @@ from typing import Any
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Metric
 from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
-from ..storage.run_folder import HELD_OUT
+from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
 from ..suites.suite import Column, Suite
 
@@ -141,7 +141,7 @@ def scoring(suite: Suite, sections: Mapping[str, Any], metric: Metric = DSC) -> 
 
 
 def _unlabelled(suite: Suite) -> str:
-    if any(row.setting == "uda" for row in suite.rows):
+    if any(row.access == "uda" for row in suite.rows):
         return "rows marked ‡ train on all unlabelled images of the target they are scored on (transductive, cycled)"
     others = ["those marked †"] if any(row.selection for row in suite.rows) else []
     others += ["the intra-domain ones"] if any(row.folds is not None for row in suite.rows) else []
@@ -168,7 +168,7 @@ def marks(suite: Suite, bold: str) -> list[str]:
             f"{interval(t)} and after the last of {t.epochs} epochs, the one with the highest mean Dice of all cases "
             f"of the target on the network's grid, where a gain of {t.min_delta:g} counts; no such run stops early."
         )
-    if any(row.setting == "uda" for row in suite.rows):
+    if any(row.access == "uda" for row in suite.rows):
         sentences.append("‡ domain adaptation: saw unlabelled target images, and is not compared with the rest.")
     sentences += [f"§ {row.label}: {row.note.removesuffix('.')}." for row in suite.rows if row.note]
     folds = sorted({row.folds for row in suite.rows if row.folds is not None})
@@ -207,12 +207,12 @@ def _cases(results: SuiteResults, metric: Metric, columns: Iterable[Column]) -> 
             continue
         counts = rows[0].counts[0]
         scored, published, missing = counts["scored"], counts.get("published"), counts.get("missing") or []
-        total = counts.get("available") if column.target == HELD_OUT else published
+        total = counts.get("available") if column.target == VALIDATION else published
         text = f"{column.label} {scored} of {total}" if total is not None else f"{column.label} {scored}"
         strata = rows[0].strata
         names = sorted(set(strata)) if len(set(strata)) > 1 else []
         notes = [f"{name} {strata.count(name)}" for name in names]
-        notes += [f"image missing for {', '.join(missing)}"] if missing and column.target != HELD_OUT else []
+        notes += [f"image missing for {', '.join(missing)}"] if missing and column.target != VALIDATION else []
         undefined = max(scores.tally()[0] for scores in rows)
         notes += [f"up to {undefined} class scores not defined and left out"] if undefined else []
         notes += [str(counts["note"])] if counts.get("note") else []

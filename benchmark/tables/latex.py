@@ -67,7 +67,7 @@ def _header(table: Table) -> list[str]:
 def _row(table: Table, row: TableRow) -> list[str]:
     """Return a row's line, and one each with the published numbers and the differences where there are any."""
     marks = [r"$\checkmark$" if has else "" for has in table.suite.components_of(row.row).values()]
-    texts = [escape(row_label(row.row)), escape(SETTINGS[row.row.setting]), *marks]
+    texts = [escape(row_label(row.row)), escape(SETTINGS[row.row.access]), *marks]
     lines = [_line([*texts, *(_ours(entry) for entry in row.entries)])]
     for name, words in (("published", published_text), ("difference", delta_text)):
         cells = [escape(words(entry)) for entry in row.entries]

@@ -84,7 +84,7 @@ def render_markdown(table: Table) -> str:
     for row in table.rows:
         marks = (CHECK if has else "" for has in table.suite.components_of(row.row).values())
         cells = (_markdown_cell(entry) for entry in row.entries)
-        lines.append([row_label(row.row), SETTINGS[row.row.setting], *marks, *cells])
+        lines.append([row_label(row.row), SETTINGS[row.row.access], *marks, *cells])
     caption = [f"* {escape(sentence)}" for sentence in table.caption]
     return "\n".join([f"**{escape(title_text(table))}**", "", *markdown_table(lines), "", *caption]) + "\n"
 
@@ -118,7 +118,7 @@ def escape(text: str) -> str:
 
 def _of_row(table: Table, row: Row) -> dict[str, Any]:
     selection = table.suite.resolved(row)[0]["training"].selection
-    return {"row": row.id, "label": row.label, "method": row.method, "setting": row.setting, "selection": selection}
+    return {"row": row.id, "label": row.label, "method": row.method, "setting": row.access, "selection": selection}
 
 
 def _where(table: Table, entry: Entry) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _where(table: Table, entry: Entry) -> dict[str, Any]:
         "task": heading.column.task,
         "source": heading.column.source,
         "target": heading.column.target,
-        "group": heading.group,
+        "group": heading.stratum,
         "average": heading.average,
         "metric": table.metric.name,
         "unit": heading.unit,

@@ -5,7 +5,7 @@ from pathlib import Path
 from ..outcomes.scores import evaluation_scores
 from ..scoring.case_file import read_cases
 from ..storage.results_reader import read_run
-from ..storage.run_folder import HELD_OUT
+from ..storage.run_folder import VALIDATION
 
 
 def describe(folder: Path, ndim: int) -> list[str]:
@@ -23,14 +23,14 @@ def describe(folder: Path, ndim: int) -> list[str]:
     why = f" († checkpoint chosen on the labels of {request.target}: an upper bound, not a method)" if mark else ""
     lines = []
     # The last line is what a sweep shows of the run: a target's score, not that of the validation cases.
-    for evaluation in sorted(run.evaluations, key=lambda evaluation: evaluation.domain != HELD_OUT):
+    for evaluation in sorted(run.evaluations, key=lambda evaluation: evaluation.domain != VALIDATION):
         if not evaluation.done:
             continue
         scores = evaluation_scores(read_cases(evaluation), request.evaluation, ndim)
         means = {stratum: 100 * float(scores.means(stratum)[0]) for stratum in sorted(set(scores.strata))}
         strata = ", ".join(f"{stratum} {mean:.2f}" for stratum, mean in means.items()) if len(means) > 1 else ""
         counts = evaluation.data["counts"]
-        total = " cases" if evaluation.domain == HELD_OUT else f" of {counts['published']}"
+        total = " cases" if evaluation.domain == VALIDATION else f" of {counts['published']}"
         lines.append(
             f"{request.method}{mark} s{request.seed} {evaluation.domain}: DSC {100 * float(scores.means()[0]):.2f}"
             f"{f' ({strata})' if strata else ''}, {counts['scored']}{total}{why}"

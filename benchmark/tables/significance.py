@@ -22,7 +22,7 @@ class PrintedColumn(Protocol):
         """The target."""
 
     @property
-    def group(self) -> str:
+    def stratum(self) -> str:
         """A stratum, "all" or "average"."""
 
     @property
@@ -92,7 +92,7 @@ def best_sets(
 def best_first(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
     """Return the contenders of a column, the best mean first; none where fewer than two rows could be compared."""
     of_row = {row.id: cell for row, cell in zip(rows, cells, strict=True)}
-    if sum(row.saw_source_alone and of_row[row.id].state == "complete" for row in rows) < 2:
+    if sum(row.contender and of_row[row.id].state == "complete" for row in rows) < 2:
         return []
     higher = cells[0].metric.better == "higher"
     ranked = contenders(rows, {name: [cell] for name, cell in of_row.items()})
@@ -104,7 +104,7 @@ def _against(
 ) -> list[tuple[str, float]]:
     """Return each other row's id and its p against the top one."""
     scores = [results.row_scores(row, heading.column, metric) for row in (top, *others)]
-    paired = pair(scores, heading.group, heading.average)
+    paired = pair(scores, heading.stratum, heading.average)
     reference, *rest = paired.scores
     intervals = [mean_difference(array, reference, paired.strata) for array in rest]
     return [(row.id, interval.p) for row, interval in zip(others, intervals, strict=True)]

@@ -9,7 +9,7 @@ from ssdg.methods import load_method
 from ssdg.methods.base import Method
 from ssdg.methods.network import SegmentationNetwork
 
-from ..data.run_data import Material
+from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build
@@ -17,7 +17,7 @@ from ..spec import RunRequest, RunSpec, digest, to_json
 from .checkpoint import load_final
 
 
-def resolve(request: RunRequest, task: Task, method: type[Method], material: Material) -> RunSpec:
+def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
     """Return the run's spec: the request with the method's configuration and the data's digests.
 
     Raises:
@@ -36,9 +36,9 @@ def resolve(request: RunRequest, task: Task, method: type[Method], material: Mat
         method_config=config,
         method_changed=tuple(sorted(name for name in config if config[name] != default[name])),
         task_definition=digest([task.ndim, task.channels, task.classes, task.shape]),
-        source_manifest=material.source.manifest.digest,
-        split=material.split,
-        target_manifest=material.target.manifest.digest if material.target is not None else None,
+        source_manifest=run_data.source.manifest.digest,
+        split=run_data.split,
+        target_manifest=run_data.target.manifest.digest if run_data.target is not None else None,
     )
 
 

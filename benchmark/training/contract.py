@@ -205,14 +205,14 @@ def _augment(subject: Subject) -> None:
         require(equal(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
 
 
-def _setting(subject: Subject) -> None:
-    require(subject.cls.setting in ("ssdg", "uda"), f"setting must be 'ssdg' or 'uda', not {subject.cls.setting!r}")
-    if subject.cls.setting == "uda":
+def _access(subject: Subject) -> None:
+    require(subject.cls.access in ("ssdg", "uda"), f"access must be 'ssdg' or 'uda', not {subject.cls.access!r}")
+    if subject.cls.access == "uda":
         return
     plain = subject.batch()
     terms = subject.method().training_step(plain, context())
     shown = subject.method().training_step(with_target(plain, subject.ndim), context())
-    require(equal(terms, shown), "setting is 'ssdg', but the terms depend on target images: declare setting = 'uda'")
+    require(equal(terms, shown), "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
 
 
 def _adversary(subject: Subject) -> None:
@@ -291,7 +291,7 @@ CHECKS: dict[str, Callable[[Subject], None]] = {
     "reproducible": _reproducible,
     "resume": _resume,
     "augment": _augment,
-    "setting": _setting,
+    "access": _access,
     "adversary apart": _adversary,
     "configuration": _config,
     "bfloat16": _precision,

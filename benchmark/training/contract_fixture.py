@@ -42,7 +42,7 @@ class Subject:
         image, foreground = _images(self.ndim, generator)
         label = torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6]))
         batch = Batch(image, label, foreground)
-        return batch if self.cls.setting == "ssdg" else with_target(batch, self.ndim)
+        return batch if self.cls.access == "ssdg" else with_target(batch, self.ndim)
 
 
 def _images(ndim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from ssdg.methods import load_method
 from .. import environment
 from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
-from ..data.run_data import Material, Shelf, find_material
+from ..data.run_data import DataSource, RunData, find_run_data
 from ..errors import Diverged, Interrupted
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
 from ..storage.attempts import Attempts, start_here
@@ -64,16 +64,16 @@ def run_one(
         if should_stop():
             raise Interrupted("stopped before it was done; the same command continues it")
 
-    material = find_material(
-        request, task, targets, Shelf(runtime.data_root, runtime.prepared, runtime.strict), observer.log
+    run_data = find_run_data(
+        request, task, targets, DataSource(runtime.data_root, runtime.prepared, runtime.strict), observer.log
     )
-    spec = resolve(request, task, load_method(request.method), material)
+    spec = resolve(request, task, load_method(request.method), run_data)
     folder = run_path(runtime.results_root, spec)
     with Lease(folder, wait=runtime.wait, look=check_cancelled) as lease:
         store = RunFolder(folder, lease.check)
         store.begin(spec)
         attempts = Attempts(folder, lease.check, runtime.max_attempts)
-        run = _RunInProgress(spec, task, material, store, attempts, runtime, observer, check_cancelled)
+        run = _RunInProgress(spec, task, run_data, store, attempts, runtime, observer, check_cancelled)
         unscored = run.unscored()
         if store.trained and not unscored:
             observer.log(f"already done: {folder}")
@@ -81,12 +81,12 @@ def run_one(
         failed = store.clear_failure()
         try:
             attempts.begin(start_here(runtime.log, runtime.job_id), reset=failed)
-            prepared = material.prepare(task, request.preprocess, runtime.prepared, run.preparing)
+            prepared = run_data.prepare(task, request.preprocess, runtime.prepared, run.preparing)
             if not store.trained:
                 # Of the targets, training is handed the one that its method or its selection may see, or none.
-                target = material.target
+                target = run_data.target
                 run.train(
-                    prepared[material.source.domain.name],
+                    prepared[run_data.source.domain.name],
                     prepared[target.domain.name] if target is not None else None,
                     should_stop,
                 )
@@ -108,7 +108,7 @@ class _RunInProgress:
 
     spec: RunSpec
     task: Task
-    material: Material
+    run_data: RunData
     store: RunFolder
     attempts: Attempts
     runtime: Runtime
@@ -125,7 +125,7 @@ class _RunInProgress:
 
     def unscored(self) -> dict[str, EvaluationSpec]:
         """Return the evaluations that are not done, by domain."""
-        specs = {name: self._evaluation(name) for name in self.material.scored}
+        specs = {name: self._evaluation(name) for name in self.run_data.scored}
         return {
             name: spec
             for name, spec in specs.items()
@@ -140,18 +140,18 @@ class _RunInProgress:
             target: gives unlabelled images to a method that adapts, labelled cases to oracle selection; else None.
             should_stop: see :func:`run_one`.
         """
-        request, material = self.spec.request, self.material
+        request, run_data = self.spec.request, self.run_data
         device = find_device(self.runtime.device)
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         if not self.store.environment():
             self.store.write_environment(environment.record(device_name(device), threads))
         cls, unlabelled = load_method(request.method), None
-        validation = {"held_out_dsc": pool(source, material.held_out, device)}
-        if target is not None and cls.setting == "uda":
+        validation = {"held_out_dsc": pool(source, run_data.validation, device)}
+        if target is not None and cls.access == "uda":
             unlabelled = pool(target, target.ids, device, labelled=False)
         if target is not None and request.training.selection == "oracle":
             validation["oracle_dsc"] = pool(target, target.ids, device)
-        training = pool(source, material.training, device)
+        training = pool(source, run_data.training, device)
         batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
         method = build_method(cls, self.spec, self.task, device)
         checkpoints = Checkpoints(
@@ -180,7 +180,7 @@ class _RunInProgress:
         method = load_run_method(self.store.path, self.spec, self.task, device)
         predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
         for name, evaluation in unscored.items():
-            scored = self.material.scored[name]
+            scored = self.run_data.scored[name]
             domain = scored.found.domain
             images = prepared[domain.name]
             provenance = {"counts": scored.counts(images), "commit": commit, "finished": environment.now()}
@@ -195,7 +195,7 @@ class _RunInProgress:
             self.attempts.progressed()
 
     def _evaluation(self, name: str) -> EvaluationSpec:
-        request, scored = self.spec.request, self.material.scored[name]
+        request, scored = self.spec.request, self.run_data.scored[name]
         return EvaluationSpec(
             train_id=self.spec.train_id,
             domain=name,

@@ -14,7 +14,7 @@ from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
@@ -133,7 +133,7 @@ def results_of(root, suite, choice=None, inventory=INVENTORY) -> SuiteResults:
     if isinstance(root, Path):
         stored, problems = scan(root)
         assert problems == []
-    return SuiteResults(suite.plan(choice or Choice(), inventory), stored)
+    return SuiteResults(suite.plan(choice or Filters(), inventory), stored)
 
 
 def row_scores(*seeds, strata=None, missed=None, classes=None, **fields) -> RowScores:
@@ -153,7 +153,7 @@ class MadeResults(SuiteResults):
     """Results with scores made by hand, by row id and column."""
 
     def __init__(self, suite, scores, inventory=INVENTORY) -> None:
-        super().__init__(suite.plan(Choice(), inventory), [])
+        super().__init__(suite.plan(Filters(), inventory), [])
         self.made = scores
 
     def row_scores(self, row, column, metric=DSC, scoring=None) -> RowScores:
@@ -201,6 +201,6 @@ def _toml(value) -> str:
 
 def fill_suite(root, suite, scores, **options) -> None:
     """Write every run of a suite's file; ``scores(row id, seed)`` gives the cases on each of its targets."""
-    for planned in load_suite(str(suite)).plan(Choice(), Inventory(registry(), TASKS)).runs:
+    for planned in load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs:
         there = scores(planned.row.id, planned.request.seed)
         write_run(root, planned.request, {column.target: there for column in planned.columns}, **options)

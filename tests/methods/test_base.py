@@ -88,3 +88,10 @@ def test_an_adversary_without_a_step_is_an_error_that_names_the_method():
     context = StepContext(rng=rng(), step=0, total_steps=1, epoch=0, total_epochs=1)
     with pytest.raises(NotImplementedError, match="Erm"):
         make_method(Erm).adversary_step(make_batch(), context)
+
+
+def test_a_method_of_version_0_1_says_setting():
+    class Former(Method):
+        setting = "uda"
+
+    assert Former.access == "uda"

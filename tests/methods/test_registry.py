@@ -76,7 +76,7 @@ def test_the_table_agrees_with_the_classes(name):
     entry, cls = METHODS[name], load_method(name)
     assert cls.__module__ == entry.module
     assert cls.__name__ == entry.cls
-    assert cls.setting == entry.setting
+    assert cls.access == entry.access
     assert tuple(sorted(cls.ndims)) == entry.ndims
     assert cls.version == entry.version
 
@@ -110,9 +110,9 @@ def test_plugin_classes_are_registered_under_id_or_class_name(plugin):
     assert register_plugin(plugin) == ["brighter", "my-second"]
     entries = registry()
     assert entries["brighter"].label == "Brighter"
-    assert entries["brighter"].setting == "ssdg"
+    assert entries["brighter"].access == "ssdg"
     assert entries["my-second"].label == "Second (ours)"
-    assert entries["my-second"].setting == "uda"
+    assert entries["my-second"].access == "uda"
     assert entries["my-second"].ndims == (2,)
     assert issubclass(load_method("brighter"), Method)
     assert "method" not in entries  # imported into the file, not written there

@@ -17,20 +17,20 @@ from ssdg.benchmark.comparisons.contrasts import (
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.statistics import compare, holm
-from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
 
 from ..stored import INVENTORY, MadeResults, cases, results_of, row_scores, write_run
 
 LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
 IOSTAR = Column(task="fundus", source="drive", target="iostar", label="IOSTAR")
 FETAL = Column(
-    task="fetal", source="atlases", target="feta2021", label="FeTA", groups=("abnormal", "normal", "average")
+    task="fetal", source="atlases", target="feta2021", label="FeTA", strata=("abnormal", "normal", "average")
 )
-ERM = Row(id="erm", method="erm", label="w/o SSDG", setting="source-only")
+ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
 RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
 FEDDG = Row(id="feddg", method="feddg", label="FedDG")
-CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", setting="uda")
-INTRA = Row(id="intra", method="erm", label="Intra", setting="intra", folds=2)
+CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
+INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
 SUITE = Suite(name="small", title="Small", columns=(LESAV, IOSTAR), rows=(ERM, RAS4DG, CUTMIX), seeds=(0, 1))
 
 DICE = {
@@ -45,7 +45,7 @@ DICE = {
 
 def fill(root, suite, dice=DICE):
     """Write every run of a suite; targets differ by a thousandth."""
-    for planned in suite.plan(Choice(), INVENTORY).runs:
+    for planned in suite.plan(Filters(), INVENTORY).runs:
         values = dice[planned.row.id, planned.request.seed]
         scores = {c.target: cases(*(v + 0.001 * i for v in values)) for i, c in enumerate(planned.columns)}
         write_run(root, planned.request, scores)
@@ -86,7 +86,7 @@ def test_cells_without_all_seeds_are_left_out_and_named(tmp_path):
 
 def test_folds_are_paired_by_case(tmp_path):
     suite = replace(SUITE, columns=(LESAV,), rows=(ERM, INTRA), seeds=(0,))
-    for planned in suite.plan(Choice(), INVENTORY).runs:
+    for planned in suite.plan(Filters(), INVENTORY).runs:
         fold = planned.request.fold
         if fold is None:
             scores = {"case-0": ("all", (0.5,)), "case-1": ("all", (0.6,)), "case-2": ("all", (0.7,))}
@@ -116,7 +116,7 @@ def test_a_ranking_holds_the_complete_rows_that_saw_the_source_alone(tmp_path):
 def test_the_average_is_the_protocols(tmp_path, protocol, difference):
     """Three abnormal cases differ by 0.2, one normal case by 0.5; in 3D, halved by what is outside the foreground."""
     suite = replace(SUITE, columns=(FETAL,), rows=(ERM, RAS4DG), seeds=(0,), protocol=protocol)
-    for planned in suite.plan(Choice(), INVENTORY).runs:
+    for planned in suite.plan(Filters(), INVENTORY).runs:
         low = planned.row.id == "erm"
         abnormal = cases(*((0.4,) * 3 if low else (0.6,) * 3), stratum="abnormal", prefix="a")
         normal = cases(0.3 if low else 0.8, stratum="normal", prefix="n")
@@ -125,7 +125,7 @@ def test_the_average_is_the_protocols(tmp_path, protocol, difference):
     (heading,) = overall_headings(found)
     (overall,) = contrast_rows(found, [RAS4DG], ERM, [heading]).contrasts
     assert overall.comparison.difference == pytest.approx(difference)
-    assert [one.group for one in stratum_headings(found, FETAL)] == ["abnormal", "normal", "average"]
+    assert [one.stratum for one in stratum_headings(found, FETAL)] == ["abnormal", "normal", "average"]
     by_group = contrast_rows(found, [RAS4DG], ERM, stratum_headings(found, FETAL)).contrasts
     assert [c.comparison.difference for c in by_group[:2]] == pytest.approx([0.1, 0.25])
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ssdg.benchmark.storage.run_folder import HELD_OUT
-from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
 
 from ..stored import INVENTORY, cases, results_of, write_run
 
@@ -19,10 +19,10 @@ SUITE = Suite(
 
 
 @pytest.mark.parametrize(
-    ("scored", "state"), [((HELD_OUT, "lesav", "iostar"), "DONE"), ((HELD_OUT, "lesav"), "QUEUED")]
+    ("scored", "state"), [((VALIDATION, "lesav", "iostar"), "DONE"), ((VALIDATION, "lesav"), "QUEUED")]
 )
 def test_a_trained_run_waits_for_the_targets_it_was_never_asked_for(tmp_path, scored, state):
-    plan = SUITE.plan(Choice(), INVENTORY).runs
+    plan = SUITE.plan(Filters(), INVENTORY).runs
     write_run(tmp_path, plan[0].request, dict.fromkeys(scored, cases(0.5)))
     [item] = results_of(tmp_path, SUITE).planned_runs
     assert item.state == state

@@ -7,7 +7,7 @@ from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.scores import RowScores, evaluation_scores, make_cell
 from ssdg.benchmark.scoring.case_file import read_cases
 from ssdg.benchmark.spec import EvaluationConfig
-from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
 
 from ..stored import INVENTORY, case_rows, cases, results_of, row_scores, stored_evaluation, write_run
 
@@ -106,11 +106,11 @@ def test_folds_are_united(tmp_path):
 def fold_scores(root, *folds):
     """Return the scores of an intra-domain row whose folds scored these cases."""
     row, column = (
-        Row(id="intra", method="erm", setting="intra", folds=2),
+        Row(id="intra", method="erm", access="intra", folds=2),
         Column(task="fundus", source="drive", target="lesav"),
     )
     suite = Suite(name="folds", title="Folds", columns=(column,), rows=(row,), seeds=(5,))
-    for planned, scores in zip(suite.plan(Choice(), INVENTORY).runs, folds, strict=True):
+    for planned, scores in zip(suite.plan(Filters(), INVENTORY).runs, folds, strict=True):
         write_run(root, planned.request, {"lesav": scores})
     return results_of(root, suite).row_scores(row, column)
 

@@ -17,8 +17,8 @@ from ssdg.benchmark.scoring.case_file import read_cases
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import read_run, scan
-from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, HELD_OUT, to_csv
-from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
@@ -110,12 +110,12 @@ def record(run, index):
 def fill(results, suite, classes, plan=None):
     """Write every run of a suite with random counts, and distances where they are asked for."""
     rng = np.random.default_rng(5)
-    plan = plan or load_suite(str(suite)).plan(Choice(), Inventory(registry(), TASKS)).runs
+    plan = plan or load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
     for index, planned in enumerate(plan):
         fold = "" if planned.request.fold is None else f"fold {planned.request.fold.index}, "
         strata = ("normal", "normal", "abnormal") if planned.request.task == "phantom3d" else ("all",) * 3
         domains = {column.target: {str(i): ("all", ()) for i in range(3)} for column in planned.columns}
-        run = write_run(results, planned.request, {**domains, HELD_OUT: {str(i): ("all", ()) for i in range(3)}})
+        run = write_run(results, planned.request, {**domains, VALIDATION: {str(i): ("all", ()) for i in range(3)}})
         record(run, index)
         for one in read_run(run).evaluations:
             rows = counts(rng, classes, f"{fold}case ", strata)
@@ -238,7 +238,7 @@ def test_every_cell_follows_from_the_cases_alone(bench, made, tmp_path):
     compared = 0
     for cell in cells:
         if cell["state"] == "not-applicable":  # held-out cases of rows that train once a target
-            assert cell["target"] == HELD_OUT
+            assert cell["target"] == VALIDATION
             continue
         found = recomputed(cell, cases, origin)
         compared += 1
@@ -302,7 +302,7 @@ def test_provenance_says_what_made_the_numbers(bench, made, tmp_path):
     assert rows["erm"]["sections"]["network"] == {"init_filters": 8}
     assert rows["narrow"]["ran_as"][0]["settings"]["rsd"] is True
     assert [(one["target"], one["scored"]) for one in origin["data"]] == [
-        *((HELD_OUT, 3), ("phantom2d-b", 6), ("phantom2d-c", 6))
+        *((VALIDATION, 3), ("phantom2d-b", 6), ("phantom2d-c", 6))
     ]
     assert origin["complete"] is True
     for name, digest in origin["files"].items():
@@ -343,7 +343,7 @@ def test_nothing_shows_a_case_or_a_machine(bench, made, tmp_path):
 def test_holes_are_exported_and_listed(bench, tmp_path):
     suite = tmp_path / "suite.toml"
     suite.write_text(SUITE.format(protocol="clean"))
-    plan = load_suite(str(suite)).plan(Choice(), Inventory(registry(), TASKS)).runs
+    plan = load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
     some = [p for p in plan if p.row.id != "narrow" and (p.request.fold is None or p.request.fold.index == 0)]
     fill(tmp_path / "results", suite, ("vessel",), some)
     result = export(bench, (suite, tmp_path / "results"), tmp_path / "out", code=3)
@@ -432,7 +432,7 @@ def test_real_runs_with_rescored_measures(bench, tmp_path):
     assert bench("rescore", str(suite), "--metrics", "nsd").exit_code == 0
     export(bench, (suite, bench.results), tmp_path / "out", "--metric", "nsd", "--held-out")
     cases = rows_of(tmp_path / "out" / "cases.csv")
-    assert {row["target"] for row in cases} == {HELD_OUT, "phantom2d-b", "phantom2d-c"}
+    assert {row["target"] for row in cases} == {VALIDATION, "phantom2d-b", "phantom2d-c"}
     nsd = [100 * float(row["nsd_foreground"]) for row in cases if row["target"] == "phantom2d-b"]
     [cell] = [row for row in rows_of(tmp_path / "out" / "table-nsd.csv") if row["target"] == "phantom2d-b"]
     assert float(cell["ours_mean"]) == pytest.approx(statistics.fmean(nsd), abs=1e-3)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ssdg.benchmark.report.charts import ForestRow, StripRow, _apart, duration, forest_chart, kept_apart, strip_chart
 from ssdg.benchmark.storage.files import write_json
-from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
@@ -87,7 +87,7 @@ def pictures(phantom_data, tmp_path_factory):
         ("broken", HOSTILE, "bigaug", ""),
     ]
     suite = write_suite(folder / "suite.toml", "phantom2d", "bc", rows, [0, 1])
-    planned = load_suite(str(suite)).plan(Choice(methods=("broken",)), Inventory(registry(), TASKS)).runs
+    planned = load_suite(str(suite)).plan(Filters(methods=("broken",)), Inventory(registry(), TASKS)).runs
     failed = write_run(bench.results, planned[0].request, {}, state="FAILED")
     write_json(failed / "FAILED", {"type": "MemoryError", "message": "out of <b>memory</b>"})
     return bench, suite
@@ -246,7 +246,7 @@ def test_labels_are_text_and_never_markup(page):
 def test_hostile_names_of_cases(phantom_data, tmp_path):
     bench = Bench(phantom_data, tmp_path / "results")
     suite = write_suite(tmp_path / "s.toml", "phantom2d", "b", [("erm", HOSTILE, "erm", LOWER)], [0])
-    [planned] = load_suite(str(suite)).plan(Choice(), Inventory(registry(), TASKS)).runs
+    [planned] = load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
     name = '"><img src=x onerror=alert(1)>'
     write_run(bench.results, planned.request, {"phantom2d-b": cases(0.5, 0.25, prefix=name)})
     made = page_of((bench, suite), tmp_path / "report.html")
@@ -258,7 +258,7 @@ def test_hostile_names_of_cases(phantom_data, tmp_path):
 def test_worst_cases_by_their_mean_as_their_worst_seed_left_them(phantom_data, tmp_path):
     bench = Bench(phantom_data, tmp_path / "results")
     suite = write_suite(tmp_path / "s.toml", "phantom2d", "b", [("erm", "w/o SSDG", "erm", LOWER)], [0, 1])
-    planned = load_suite(str(suite)).plan(Choice(), Inventory(registry(), TASKS)).runs
+    planned = load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
     for one, scores in zip(planned, [(0.5, 0.1, 0.9, 0.8), (0.3, 0.6, 0.9, 0.7)], strict=True):
         write_run(bench.results, one.request, {"phantom2d-b": cases(*scores)})
     made = page_of((bench, suite), tmp_path / "report.html")
@@ -273,9 +273,9 @@ def test_worst_cases_by_their_mean_as_their_worst_seed_left_them(phantom_data, t
 
 def test_strata_published_numbers_and_the_rows_of_a_paper(phantom_data, tmp_path):
     bench = Bench(phantom_data, tmp_path / "results")
-    choice = Choice(methods=("sansaw", "ras4dg", "freesdg"), targets=("feta2021",))
+    choice = Filters(methods=("sansaw", "ras4dg", "freesdg"), targets=("feta2021",))
     suite = load_suite("table1").narrowed(choice)
-    for one in suite.plan(Choice(), Inventory(registry(), TASKS)).runs:
+    for one in suite.plan(Filters(), Inventory(registry(), TASKS)).runs:
         gain = {"sansaw": 0.0, "ras4dg": 0.2, "freesdg": 0.01}[one.row.id] + 0.004 * one.request.seed
         normal = cases(0.6 + gain, 0.7 + gain, 0.65 + gain, stratum="normal", prefix="n")
         abnormal = cases(0.3 + gain, 0.4 + gain, stratum="abnormal", prefix="a")

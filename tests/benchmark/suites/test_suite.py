@@ -9,7 +9,7 @@ import pytest
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.spec import Fold
 from ssdg.benchmark.suites.paper import load_published
-from ssdg.benchmark.suites.suite import Choice, Column, Inventory, Row, Suite
+from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
 from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
 
 from ..stored import INVENTORY
@@ -32,7 +32,7 @@ def two_targets(*rows, **changes):
 
 
 def plan(suite, **choice):
-    return list(suite.plan(Choice(**choice), INVENTORY).runs)
+    return list(suite.plan(Filters(**choice), INVENTORY).runs)
 
 
 def test_the_packaged_suites_are_listed_and_load():
@@ -54,7 +54,7 @@ def test_table1_has_the_rows_of_the_paper_in_its_order():
     assert [row.id for row in suite.rows] == published
     assert len(suite.rows) == 12
     assert suite.protocol == "paper"
-    printed = {(column.target, group) for column in suite.columns for group in column.groups}
+    printed = {(column.target, group) for column in suite.columns for group in column.strata}
     assert printed == {(target, group) for _, target, group in load_published("table1").scores}
 
 
@@ -85,7 +85,7 @@ def test_one_run_scores_every_target_of_its_source():
 
 
 def test_methods_that_see_the_target_train_once_a_target():
-    planned = plan(two_targets(Row(id="cutmix", method="cutmix", setting="uda")))
+    planned = plan(two_targets(Row(id="cutmix", method="cutmix", access="uda")))
     assert [(p.request.seed, p.request.target, len(p.columns)) for p in planned] == [
         (0, "iostar", 1),
         (1, "iostar", 1),
@@ -95,7 +95,7 @@ def test_methods_that_see_the_target_train_once_a_target():
 
 
 def test_intra_rows_train_inside_the_target_once_a_fold():
-    planned = plan(two_targets(Row(id="intra", method="erm", setting="intra", folds=3), seeds=(4,)))
+    planned = plan(two_targets(Row(id="intra", method="erm", access="intra", folds=3), seeds=(4,)))
     assert [(p.request.source, p.request.fold) for p in planned] == [
         (target, Fold(index, 3)) for target in ("iostar", "lesav") for index in range(3)
     ]
@@ -113,7 +113,7 @@ def test_settings_are_laid_over_each_other_in_order():
     request = plan(suite, overrides=overrides, protocol="clean")[0].request
     assert (request.training.epochs, request.training.batch_size, request.training.selection) == (5, 8, "last")
     assert request.method_settings == {"alpha": "1"}
-    assert suite.narrowed(Choice(overrides=overrides)).sections()["training"].batch_size == 8
+    assert suite.narrowed(Filters(overrides=overrides)).sections()["training"].batch_size == 8
 
 
 def test_rows_and_columns_that_cannot_run_ask_for_nothing():
@@ -122,7 +122,7 @@ def test_rows_and_columns_that_cannot_run_ask_for_nothing():
     assert {p.row.id for p in planned} == {"intra", "cutmix", "feddg", "erm", "ras4dg"}
     feddg = [p for p in planned if p.row.id == "feddg"]
     assert {p.request.task for p in feddg} == {"fundus"}
-    standings = [suite.standing(p, suite.columns[0], INVENTORY) for p in suite.rows[2:5]]
+    standings = [suite.availability(p, suite.columns[0], INVENTORY) for p in suite.rows[2:5]]
     assert standings == ["unavailable", "not-applicable", "planned"]
 
 
@@ -211,7 +211,7 @@ def test_a_suite_that_extends_another_asks_for_the_same_runs():
     suite = parse_suite(f'extends = "fundus-quick"\nseeds = [0, 1]\n{columns}', "mine", "mine.toml")
     assert (suite.name, suite.title, suite.rows, suite.settings) == ("mine", base.title, base.rows, base.settings)
     assert [column.label for column in suite.columns] == ["ours"]
-    ours, theirs = Choice(methods=("erm",)), Choice(methods=("erm",), targets=("lesav",), seeds=(0, 1))
+    ours, theirs = Filters(methods=("erm",)), Filters(methods=("erm",), targets=("lesav",), seeds=(0, 1))
     requests = [planned.request for planned in suite.plan(ours, INVENTORY).runs]
     assert requests == [planned.request for planned in base.plan(theirs, INVENTORY).runs] != []
 
@@ -228,7 +228,7 @@ def test_a_missing_method_is_an_error_unless_the_paper_has_the_row():
     with pytest.raises(UsageError, match="unknown method"):
         plan(two_targets(row))
     with pytest.raises(UsageError, match="unknown task"):
-        two_targets(Row(id="erm", method="erm")).plan(Choice(), Inventory(INVENTORY.methods, {}))
+        two_targets(Row(id="erm", method="erm")).plan(Filters(), Inventory(INVENTORY.methods, {}))
 
 
 def test_a_row_cannot_hide_that_its_method_sees_the_target():
@@ -245,3 +245,22 @@ def test_reading_suites_and_tables_imports_neither_torch_nor_pandas():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_words_of_version_0_1_are_understood():
+    text = """
+    [[columns]]
+    task = "fetal"
+    source = "atlases"
+    target = "feta2021"
+    groups = ["normal", "average"]
+    [[rows]]
+    id = "erm"
+    method = "erm"
+    setting = "source-only"
+    """
+    suite = parse_suite(text, "old", "old.toml")
+    assert suite.columns[0].strata == ("normal", "average")
+    assert suite.rows[0].access == "source-only"
+    now = text.replace("groups", "strata").replace("setting", "access")
+    assert parse_suite(now, "old", "old.toml") == suite

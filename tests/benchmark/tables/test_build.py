@@ -12,9 +12,9 @@ from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.match import match_runs, settings_fit
 from ssdg.benchmark.spec import RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.storage.run_folder import HELD_OUT
+from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.paper import load_published
-from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite
+from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
@@ -22,20 +22,20 @@ from ssdg.benchmark.tables.render import render
 from ..stored import INVENTORY, cases, results_of, write_run
 
 FETAL = Column(
-    task="fetal", source="atlases", target="feta2021", label="FeTA", groups=("abnormal", "normal", "average")
+    task="fetal", source="atlases", target="feta2021", label="FeTA", strata=("abnormal", "normal", "average")
 )
 LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
-ERM = Row(id="erm", method="erm", label="w/o SSDG", setting="source-only")
+ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
 RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
-CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", setting="uda")
-INTRA = Row(id="intra", method="erm", label="Intra", setting="intra", folds=2)
+CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
+INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
 SMALL = Suite(name="small", title="Small & tidy", columns=(LESAV,), rows=(ERM, RAS4DG), seeds=(0, 1))
 
 
 def fill(root, suite, dice, **kwargs):
     """Write every run of a suite; ``dice(row id, seed)`` gives the Dice of each case."""
     paths = []
-    for planned in suite.plan(Choice(), INVENTORY).runs:
+    for planned in suite.plan(Filters(), INVENTORY).runs:
         values = dice(planned.row.id, planned.request.seed)
         prefix = f"f{planned.request.fold.index}" if planned.request.fold else "c"
         scores = {column.target: cases(*values, prefix=prefix) for column in planned.columns}
@@ -194,7 +194,7 @@ def test_partial_cells_say_how_many_seeds_and_are_never_bold(tmp_path):
 )
 def test_an_empty_cell_says_why(tmp_path, state, text):
     suite = replace(SMALL, rows=(ERM,))
-    for planned in suite.plan(Choice(), INVENTORY).runs:
+    for planned in suite.plan(Filters(), INVENTORY).runs:
         write_run(tmp_path, planned.request, {}, state=state)
     assert shown(table_of(tmp_path, suite)) == {"w/o SSDG": [text]}
 
@@ -223,25 +223,25 @@ def test_the_average_is_printed_twice(tmp_path):
     suite = replace(SMALL, columns=(FETAL,), rows=(ERM,), seeds=(0,))
     scores = {"feta2021": {**cases(0.5, 0.5, 0.5, stratum="abnormal", prefix="a"), **cases(0.9, stratum="normal")}}
     for protocol in ("paper", "clean"):
-        for planned in suite.plan(Choice(protocol=protocol), INVENTORY).runs:
+        for planned in suite.plan(Filters(protocol=protocol), INVENTORY).runs:
             write_run(tmp_path, planned.request, scores)
-    table = table_of(tmp_path, suite, choice=Choice(protocol="paper"))
+    table = table_of(tmp_path, suite, choice=Filters(protocol="paper"))
     assert [h.label for h in table.headings] == ["abnormal", "normal", "average of strata", "average of cases"]
     assert shown(table)["w/o SSDG"] == ["25.00", "45.00", "35.00", "30.00"]  # 3D: half of what is inside
     assert any("FeTA 4 of 4 (abnormal 3; normal 1)" in sentence for sentence in table.caption)
-    clean = table_of(tmp_path, suite, choice=Choice(protocol="clean"))
+    clean = table_of(tmp_path, suite, choice=Filters(protocol="clean"))
     assert [h.label for h in clean.headings][2:] == ["average of cases", "average of strata"]
     assert shown(clean)["w/o SSDG"][2:] == ["30.00", "35.00"]
 
 
 def test_regions_follow_the_protocol_in_2d_only(tmp_path):
-    suite = replace(SMALL, rows=(ERM,), seeds=(0,), columns=(LESAV, replace(FETAL, groups=("all",))))
+    suite = replace(SMALL, rows=(ERM,), seeds=(0,), columns=(LESAV, replace(FETAL, strata=("all",))))
     for protocol in ("paper", "clean"):
-        for planned in suite.plan(Choice(protocol=protocol), INVENTORY).runs:
+        for planned in suite.plan(Filters(protocol=protocol), INVENTORY).runs:
             write_run(tmp_path, planned.request, {planned.columns[0].target: cases(0.8)})
     whole = f"{100 * 1600 / (1600 + 200 + 2200):.2f}"  # 2000 more are missed outside the foreground
     assert shown(table_of(tmp_path, suite))["w/o SSDG"] == ["80.00", whole]
-    assert shown(table_of(tmp_path, suite, choice=Choice(protocol="paper")))["w/o SSDG"] == [whole, whole]
+    assert shown(table_of(tmp_path, suite, choice=Filters(protocol="paper")))["w/o SSDG"] == [whole, whole]
 
 
 def test_intra_needs_every_fold_of_a_seed(tmp_path):
@@ -282,16 +282,16 @@ def test_rows_that_are_not_separated_from_the_best_are_bold_with_it(tmp_path):
 
 def test_held_out_source_cases_are_a_column_where_asked_for(tmp_path):
     suite = replace(SMALL, rows=(ERM, CUTMIX), seeds=(0,))
-    for planned in suite.plan(Choice(), INVENTORY).runs:
-        write_run(tmp_path, planned.request, {"lesav": cases(0.5), HELD_OUT: cases(0.9)})
-    cells = shown(table_of(tmp_path, suite, held_out=True))
+    for planned in suite.plan(Filters(), INVENTORY).runs:
+        write_run(tmp_path, planned.request, {"lesav": cases(0.5), VALIDATION: cases(0.9)})
+    cells = shown(table_of(tmp_path, suite, validation=True))
     assert cells == {"w/o SSDG": ["90.00", "50.00"], "CutMix ‡": ["\N{EN DASH}", "50.00"]}
     assert shown(table_of(tmp_path, suite))["w/o SSDG"] == ["50.00"]
 
 
 def test_captions_state_every_switch_of_the_protocol(tmp_path):
     captions = {
-        name: " ".join(table_of(tmp_path, load_suite("table1"), choice=Choice(protocol=name)).caption)
+        name: " ".join(table_of(tmp_path, load_suite("table1"), choice=Filters(protocol=name)).caption)
         for name in ("paper", "clean")
     }
     paper = (
@@ -342,13 +342,13 @@ def test_captions_state_every_switch_of_the_protocol(tmp_path):
 def test_captions_name_overridden_values_and_departing_rows(tmp_path):
     row = replace(RAS4DG, settings={"training.augmentation": "nnunet", "method.alpha": 2.0})
     suite = replace(SMALL, rows=(ERM, row))
-    caption = " ".join(table_of(tmp_path, suite, choice=Choice(overrides={"training.epochs": "7"})).caption)
+    caption = " ".join(table_of(tmp_path, suite, choice=Filters(overrides={"training.epochs": "7"})).caption)
     assert "; 7 epochs;" in caption
     assert "Departing from this: RAS4DG with training.augmentation = nnunet." in caption
 
 
 def test_the_other_protocol_is_named_where_it_has_results(tmp_path):
-    for planned in SMALL.plan(Choice(protocol="paper"), INVENTORY).runs:
+    for planned in SMALL.plan(Filters(protocol="paper"), INVENTORY).runs:
         if planned.row.id == "erm":
             write_run(tmp_path, planned.request, {"lesav": cases(0.5)})
     table = table_of(tmp_path, SMALL)
@@ -356,7 +356,7 @@ def test_the_other_protocol_is_named_where_it_has_results(tmp_path):
     note = "1 of the 2 empty cells (row and target) have results under the paper protocol"
     assert f"Note: {note}: show them with --protocol paper." in table.caption
     assert r"-{}-protocol paper" in render(table, "latex")
-    assert not any(s.startswith("Note:") for s in table_of(tmp_path, SMALL, choice=Choice(protocol="paper")).caption)
+    assert not any(s.startswith("Note:") for s in table_of(tmp_path, SMALL, choice=Filters(protocol="paper")).caption)
 
 
 def test_settings_that_are_defaults_match_and_others_do_not(tmp_path):
@@ -403,7 +403,7 @@ def test_settings_given_as_text_are_compared_by_value(given, resolved, fits):
 
 def test_the_newest_version_of_a_method_wins_as_a_whole(tmp_path):
     fill(tmp_path, SMALL, small_dice)
-    newer = [p for p in SMALL.plan(Choice(), INVENTORY).runs if (p.row.id, p.request.seed) == ("ras4dg", 1)]
+    newer = [p for p in SMALL.plan(Filters(), INVENTORY).runs if (p.row.id, p.request.seed) == ("ras4dg", 1)]
     write_run(tmp_path, newer[0].request, {"lesav": cases(0.3, 0.3, prefix="c")}, version=2)
     table = table_of(tmp_path, SMALL)
     assert shown(table)["RAS4DG"] == ["30.00 (1/2 seeds)"]
@@ -442,7 +442,7 @@ def test_runs_of_other_suites_are_ignored(tmp_path):
     fill(tmp_path, SMALL, small_dice)
     fill(tmp_path, replace(SMALL, settings={"training.epochs": 5}), lambda *_: (0.1,))
     assert shown(table_of(tmp_path, SMALL))["RAS4DG"] == ["**77.50 ± 3.54**"]
-    plan = SMALL.plan(Choice(), INVENTORY).runs
+    plan = SMALL.plan(Filters(), INVENTORY).runs
     chosen, notes = match_runs(plan, scan(tmp_path)[0])
     assert [run.spec.request for run in chosen] == [planned.request for planned in plan]
     assert notes == []

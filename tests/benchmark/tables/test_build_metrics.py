@@ -10,7 +10,7 @@ from ssdg.benchmark.comparisons.conventions import build_conventions
 from ssdg.benchmark.comparisons.conventions_text import render_conventions
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.suites.suite import Choice, Row
+from ssdg.benchmark.suites.suite import Filters, Row
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
 
@@ -38,7 +38,7 @@ def table_of(root, metric, suite=SMALL, **options):
 
 def fill(root, *dice, suite=SMALL):
     """Write every run of a suite with these Dice; 0 is a case of which nothing is predicted."""
-    for planned in suite.plan(Choice(), INVENTORY).runs:
+    for planned in suite.plan(Filters(), INVENTORY).runs:
         path = write_run(root, planned.request, {column.target: cases(*dice) for column in planned.columns})
         for file in path.glob("evaluations/*/cases.csv"):
             file.write_text(file.read_text().replace(",0,1000,1000,", ",0,0,1000,"))
@@ -86,7 +86,7 @@ def test_latex_names_measure_and_unit(tmp_path):
 
 
 def test_both_units_are_named_where_a_suite_has_2d_and_3d(tmp_path):
-    suite = replace(SMALL, columns=(LESAV, replace(FETAL, groups=("abnormal", "average"))))
+    suite = replace(SMALL, columns=(LESAV, replace(FETAL, strata=("abnormal", "average"))))
     table = table_of(tmp_path, HD95, suite)
     assert table.caption[0].startswith("Hausdorff distance, 95th percentile (pixels or mm)")
     head = render(table, "markdown").splitlines()[2]

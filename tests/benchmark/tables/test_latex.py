@@ -12,7 +12,7 @@ import pytest
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.latex_text import escape
@@ -72,7 +72,7 @@ def pages(pdflatex, tmp_path):
 
 def fill(root, suite, seeds):
     """Write runs with results of every row of a suite, for some of its seeds."""
-    plan = replace(suite, seeds=seeds).plan(Choice(), Inventory(registry(), TASKS)).runs
+    plan = replace(suite, seeds=seeds).plan(Filters(), Inventory(registry(), TASKS)).runs
     for index, planned in enumerate(plan):
         fold = planned.request.fold.index if planned.request.fold else 0
         score = 0.6 + 0.003 * (index % 97) + 0.004 * planned.request.seed
@@ -112,7 +112,7 @@ def test_table1_of_another_measure(pages, tmp_path):
 def test_a_table_wider_than_a_page_says_so(tmp_path):
     suite = load_suite("table1")
     assert "sidewaystable" not in latex_of(tmp_path, suite)
-    assert "sidewaystable" in latex_of(tmp_path, suite, held_out=True)
+    assert "sidewaystable" in latex_of(tmp_path, suite, validation=True)
 
 
 def test_table2_has_check_marks(pages, tmp_path):

@@ -25,9 +25,9 @@ def best(rows, scores, headings=(HERE,), seeds=1, metric=DSC):
     columns = tuple(dict.fromkeys(heading.column for heading in headings))
     suite = Suite(name="made", title="Made", columns=columns, rows=tuple(rows), seeds=tuple(range(seeds)))
     made = {(r.id, h.column): scores[r.id][position] for r in rows for position, h in enumerate(headings)}
-    methods = {row.method: INVENTORY.methods["cutmix" if row.setting == "uda" else "erm"] for row in rows}
+    methods = {row.method: INVENTORY.methods["cutmix" if row.access == "uda" else "erm"] for row in rows}
     results = MadeResults(suite, made, Inventory(methods, INVENTORY.tasks))
-    cells = [[results.cell(row, h.column, h.group, h.average, metric) for h in headings] for row in rows]
+    cells = [[results.cell(row, h.column, h.stratum, h.average, metric) for h in headings] for row in rows]
     return best_sets(results, headings, cells, metric)
 
 
@@ -73,7 +73,7 @@ def test_runs_that_vary_widen_the_set():
 
 
 def test_rows_that_saw_the_target_and_partial_cells_do_not_compete():
-    adapted, intra = rows("adapted", setting="uda")[0], rows("intra", setting="intra", folds=2)[0]
+    adapted, intra = rows("adapted", access="uda")[0], rows("intra", access="intra", folds=2)[0]
     oracle = rows("oracle", selection="oracle")[0]
     scores = {"good": 0.7, "partial": 0.9, "adapted": 0.9, "intra": 0.9, "oracle": 0.9, "weak": 0.3}
     seeds = {name: [spread(mean, (0, 0.01, 0.02))] * 2 for name, mean in scores.items()}

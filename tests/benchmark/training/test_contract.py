@@ -137,7 +137,7 @@ class SecretTarget(Method):
 
 
 class UnknownSetting(Method):
-    setting = "dg"
+    access = "dg"
 
 
 class WithAdversary(Method):
@@ -243,8 +243,8 @@ BROKEN = [
     (PlainLabel, "augment", "training_step takes images, labels"),
     (PlainExample, "augment", "example never calls"),
     (PlainAdversary, "augment", "adversary_step never calls"),
-    (SecretTarget, "setting", "uda"),
-    (UnknownSetting, "setting", "'dg'"),
+    (SecretTarget, "access", "uda"),
+    (UnknownSetting, "access", "'dg'"),
     (SharedAdversary, "adversary apart", "none shared"),
     (MeddlingAdversary, "adversary apart", "convInit"),
     (SelfBackwardAdversary, "adversary apart", "gradient"),

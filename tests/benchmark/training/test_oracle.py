@@ -13,8 +13,8 @@ from ssdg.benchmark.outcomes.match import match_runs
 from ssdg.benchmark.settings import request_from_json, resolve_sections
 from ssdg.benchmark.spec import Fold, RunRequest, RunSpec, TrainingConfig, to_json
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.storage.run_folder import HELD_OUT
-from ssdg.benchmark.suites.suite import Choice, Column, Row, Suite, selected_on_target
+from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite, selected_on_target
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
@@ -23,12 +23,12 @@ from ssdg.benchmark.training.progress import summary
 from ..stored import INVENTORY, cases, results_of, write_run
 
 COLUMNS = tuple(Column(task="fundus", source="drive", target=t, label=t) for t in ("iostar", "lesav"))
-ERM = Row(id="erm", method="erm", label="w/o SSDG", setting="source-only")
+ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
 RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
-CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", setting="uda")
-INTRA = Row(id="intra", method="erm", label="Intra", setting="intra", folds=2)
+CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
+INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
 SUITE = Suite(name="mine", title="Mine", columns=COLUMNS, rows=(INTRA, CUTMIX, ERM, RAS4DG), seeds=(0,))
-ORACLE = Choice(selection="oracle")
+ORACLE = Filters(selection="oracle")
 
 FILE = """
 [[columns]]
@@ -88,9 +88,9 @@ def test_it_is_no_setting_and_the_refusal_names_the_flag():
     with pytest.raises(UsageError, match=r"--selection oracle.*a row of a suite.*†"):
         resolve_sections("clean", {"training.selection": "oracle"})
     with pytest.raises(UsageError, match="--selection oracle"):
-        replace(SUITE, settings={"training.selection": "oracle"}).plan(Choice(), INVENTORY)
+        replace(SUITE, settings={"training.selection": "oracle"}).plan(Filters(), INVENTORY)
     with pytest.raises(UsageError, match="--selection oracle"):
-        SUITE.plan(Choice(overrides={"training.selection": "oracle"}), INVENTORY)
+        SUITE.plan(Filters(overrides={"training.selection": "oracle"}), INVENTORY)
     sections, _ = resolve_sections("paper", {"training.selection": "last"}, oracle=True)
     assert sections["training"].selection == "oracle"
 
@@ -99,8 +99,8 @@ def test_the_flag_adds_a_marked_row_after_each_that_saw_the_source_alone():
     rows = SUITE.narrowed(ORACLE).rows
     assert [row.id for row in rows] == ["intra", "cutmix", "erm", "erm-oracle", "ras4dg", "ras4dg-oracle"]
     assert [row.label for row in rows if row.selection] == ["w/o SSDG †", "RAS4DG †"]
-    assert [row.saw_source_alone for row in rows] == [False, False, True, False, True, False]
-    assert SUITE.narrowed(Choice()).rows == SUITE.rows
+    assert [row.contender for row in rows] == [False, False, True, False, True, False]
+    assert SUITE.narrowed(Filters()).rows == SUITE.rows
     assert [row.id for row in SUITE.narrowed(replace(ORACLE, methods=("ras4dg",))).rows] == [
         "ras4dg",
         "ras4dg-oracle",
@@ -121,7 +121,7 @@ def test_a_marked_row_comes_with_its_row_or_alone_by_its_own_id(named, chosen):
     suite = replace(SUITE, rows=(*SUITE.rows, replace(RAS4DG, id="full", method="freesdg")))
     assert [row.id for row in suite.narrowed(replace(ORACLE, methods=named)).rows] == chosen
     with pytest.raises(UsageError, match="'erm-oracle'"):
-        suite.narrowed(Choice(methods=("erm-oracle",)))
+        suite.narrowed(Filters(methods=("erm-oracle",)))
 
 
 def test_a_marked_row_trains_once_a_target_under_every_setting_but_the_selection():
@@ -154,7 +154,7 @@ def test_a_suite_may_have_such_a_row_and_the_flag_does_not_double_it():
 
 def test_a_method_that_adapts_can_be_selected_on_the_target_too():
     row = selected_on_target(CUTMIX)
-    [one, two] = replace(SUITE, rows=(row,)).plan(Choice(), INVENTORY).runs
+    [one, two] = replace(SUITE, rows=(row,)).plan(Filters(), INVENTORY).runs
     assert (one.request.target, two.request.target) == ("iostar", "lesav")
     assert {p.request.training.selection for p in (one, two)} == {"oracle"}
 
@@ -194,7 +194,7 @@ def fill(root, suite, choice, dice):
     """Write every run of a suite; ``dice(request)`` is the Dice of each of three cases."""
     for planned in suite.plan(choice, INVENTORY).runs:
         scores = {column.target: cases(*[dice(planned.request)] * 3) for column in planned.columns}
-        write_run(root, planned.request, {**scores, HELD_OUT: cases(0.9)})
+        write_run(root, planned.request, {**scores, VALIDATION: cases(0.9)})
 
 
 def table_of(root, suite, choice, **options):
@@ -223,7 +223,7 @@ def table(tmp_path):
     suite = replace(SUITE, rows=(ERM, RAS4DG))
     best = {("erm", "last"): 0.5, ("erm", "oracle"): 0.8, ("ras4dg", "last"): 0.6, ("ras4dg", "oracle"): 0.9}
     fill(tmp_path, suite, ORACLE, lambda request: best[request.method, request.training.selection])
-    return table_of(tmp_path, suite, ORACLE, held_out=True)
+    return table_of(tmp_path, suite, ORACLE, validation=True)
 
 
 def test_markdown_has_the_mark_and_no_bold(table):
@@ -265,7 +265,7 @@ def test_the_caption_says_what_the_mark_means_and_how_it_was_chosen(table):
 
 def test_captions_without_such_rows_are_silent_about_it(tmp_path):
     suite = replace(SUITE, rows=(ERM, RAS4DG))
-    caption = " ".join(table_of(tmp_path, suite, Choice()).caption)
+    caption = " ".join(table_of(tmp_path, suite, Filters()).caption)
     assert "†" not in caption
     assert "; no row sees target images while training." in caption
 
