@@ -14,7 +14,7 @@ from ssdg.methods import load_method
 from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import Material, Shelf, find_material
-from ..errors import Diverged, Interrupted
+from ..errors import Diverged, Interrupted, LeaseLost
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
 from ..storage import environment
 from ..storage.attempts import Attempts
@@ -54,6 +54,7 @@ def run_one(
         UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.
         Diverged: training met a non-finite loss; the run's folder says so.
         Interrupted: ``should_stop`` said so; the run can be continued.
+        LeaseLost: another process took the run over; nothing of this one was written after that.
     """
     # A device that is not there is the command's fault, not the run's: nothing is recorded.
     device = find_device(place.device)
@@ -94,7 +95,7 @@ def run_one(
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
             raise
-        except Interrupted:
+        except (Interrupted, LeaseLost):
             raise
         except Exception as error:
             store.mark("FAILED", failure(error))
