@@ -1,6 +1,7 @@
 """A run that loses its lease: whatever it was about to do, nothing of it reaches the disk."""
 
 import contextlib
+import itertools
 import json
 import os
 import re
@@ -55,7 +56,7 @@ class Changes:
 
     def name(self, operation, path, argument="r"):
         """Return an operation with the file it is about; "" where it changes nothing, or only a lease."""
-        if operation == "open" and "w" not in argument or operation == "unlink" and not path.exists():
+        if (operation == "open" and "w" not in argument) or (operation == "unlink" and not path.exists()):
             return ""
         target = Path(argument) if operation == "replace" else path
         name = re.sub(r"^\.(.*)\.\d+\.tmp$", r"\1", target.name)
@@ -81,9 +82,9 @@ def take_over(folder):
 
 
 def moments(names):
-    """Return after how many changes each pair of kinds of them, one right after the other, is first between its two."""
+    """Return after how many changes a run is, for the first time, between two of a kind."""
     kinds = [re.sub(r"[ab]-\d+", "case", name) for name in names]
-    pairs = list(zip(kinds, kinds[1:], strict=False))
+    pairs = list(itertools.pairwise(kinds))
     return sorted({pairs.index(pair) + 1 for pair in pairs})
 
 
