@@ -120,9 +120,7 @@ def read_mask(path: Path, like: NativeImage) -> NDArray[np.bool_]:
     return np.asarray(values > top / 2)
 
 
-def write_prediction(
-    labels: NDArray[np.uint8], like_path: Path, out_path: Path, guard: Guard = no_guard
-) -> None:
+def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path, guard: Guard = no_guard) -> None:
     """Write class indices in the grid of the image they belong to, atomically.
 
     Args:

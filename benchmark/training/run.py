@@ -14,7 +14,7 @@ from ssdg.methods import load_method
 from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import Material, Shelf, find_material
-from ..errors import Diverged, Interrupted, LeaseLost
+from ..errors import Diverged, Interrupted
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
 from ..storage import environment
 from ..storage.attempts import Attempts
@@ -95,7 +95,7 @@ def run_one(
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
             raise
-        except (Interrupted, LeaseLost):
+        except Interrupted:
             raise
         except Exception as error:
             store.mark("FAILED", failure(error))
