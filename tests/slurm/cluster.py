@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Self
 
-from ..processes import MARK
+from ..processes import KILLED_WITH_US, MARK
 from ..waiting import STILL, TICKS, wait_for
 
 DAEMONS = ("slurmd", "slurmctld", "munged")
@@ -205,7 +205,7 @@ class Cluster:
         """Start a daemon in the foreground of a session of its own: Ctrl-C in a terminal must not reach it."""
         with (self.folder / f"{name}.err").open("wb") as log:
             self._daemons[name] = subprocess.Popen(
-                [str(_executable(name)), *arguments],
+                [*KILLED_WITH_US, str(_executable(name)), *arguments],
                 cwd=self.folder,
                 env={**os.environ, MARK: self._mark},
                 stdin=subprocess.DEVNULL,
