@@ -36,6 +36,8 @@ class StorageError(BenchError):
 class LeaseLost(BenchError):
     """Another process took the folder over; nothing of this process may reach it any more."""
 
+    exit_code = INCOMPLETE
+
 
 class LeaseHeld(BenchError):
     """Another live process owns the folder."""

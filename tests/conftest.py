@@ -1,7 +1,6 @@
 """A phantom on disk and the command line, in this process and in one of its own."""
 
 import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +10,23 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import pytest
 from click.testing import CliRunner, Result
+from hypothesis import HealthCheck, settings
 
 from ssdg import methods
 from ssdg.benchmark.cli import main
 from ssdg.benchmark.launching.local import BENCH
 from ssdg.datasets.phantom import write_phantom
+
+from .processes import (  # noqa: F401 - fixtures of every test
+    Process,
+    processes_end_with_the_session,
+    processes_end_with_their_module,
+    processes_end_with_their_test,
+)
+
+# A busy machine is no fault of an example.
+settings.register_profile("any-load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-load")
 
 TINY = (
     "--set=preprocess.shape=32,32",
@@ -58,16 +69,9 @@ class Bench:
         """Run a verb in this process."""
         return CliRunner().invoke(main, self.arguments(*arguments))
 
-    def start(self, *arguments: str, **options) -> "subprocess.Popen[str]":
+    def start(self, *arguments: str) -> Process:
         """Start a verb in a process of its own."""
-        return subprocess.Popen(
-            [*BENCH, *self.arguments(*arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            **options,
-        )
+        return Process([*BENCH, *self.arguments(*arguments)])
 
     def run_path(self, method: str = "erm", task: str = "phantom2d") -> Path:
         """Return the folder of the only run of a method."""

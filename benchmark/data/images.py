@@ -19,7 +19,7 @@ from PIL import Image
 
 from ssdg.datasets.base import DataError
 
-from ..storage.files import atomic_file
+from ..storage.files import Guard, atomic_file, no_guard
 from .decode import VOLUME, open_picture, picture_intensities, picture_values, read_volume, reading, require_finite
 
 AFFINE_TOLERANCE = 1e-3
@@ -120,21 +120,22 @@ def read_mask(path: Path, like: NativeImage) -> NDArray[np.bool_]:
     return np.asarray(values > top / 2)
 
 
-def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path) -> None:
+def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path, guard: Guard = no_guard) -> None:
     """Write class indices in the grid of the image they belong to, atomically.
 
     Args:
         labels: (*S) uint8 class indices on the native grid, 3D in RAS order as :func:`read_image` returns it.
         like_path: the image; a NIfTI's order of axes, affine, its codes and units are taken over.
         out_path: PNG in 2D; NIfTI in 3D, compressed where the name ends in ``.gz``.
+        guard: see :data:`Guard`.
     """
     labels = np.ascontiguousarray(labels, dtype=np.uint8)
     if labels.ndim == 2:
-        with atomic_file(out_path) as stream:
+        with atomic_file(out_path, guard) as stream:
             Image.fromarray(labels).save(stream, format="PNG")
         return
     content = _nifti_like(labels, like_path).to_bytes()
-    with atomic_file(out_path) as stream:
+    with atomic_file(out_path, guard) as stream:
         if out_path.suffix == ".gz":
             # No name and no time in the header: equal predictions are equal files.
             with gzip.GzipFile("", "wb", compresslevel=6, fileobj=stream, mtime=0) as packed:

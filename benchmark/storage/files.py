@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from ..errors import StorageError
 
 Guard = Callable[[], None]
-"""Called right before a rename; raises where this process may no longer write (its lease was taken over)."""
+"""Called before a file is begun and before it is renamed; raises where this process has lost its lease."""
 
 
 def no_guard() -> None:
@@ -30,6 +30,7 @@ def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> It
         StorageError: no space, no quota, no permission or a read-only folder.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    guard()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as stream:

@@ -46,7 +46,7 @@ class RunFolder:
 
     Args:
         path: the folder.
-        guard: called before every rename; the lease's check.
+        guard: called before every change; the lease's check.
     """
 
     def __init__(self, path: Path, guard: Guard = no_guard) -> None:
@@ -85,6 +85,7 @@ class RunFolder:
         """Forget an earlier failure, to try again; return whether there was one."""
         markers = [self.path / name for name in ("FAILED", "DIVERGED") if (self.path / name).exists()]
         for marker in markers:
+            self.guard()
             marker.unlink()
         return bool(markers)
 

@@ -53,8 +53,10 @@ class Checkpoints:
         last = self.folder / LAST
         with atomic_file(self.folder / f"{LAST}.new", self.guard) as stream:
             torch.save({"identity": self.identity, "state": state}, stream)
+        self.guard()
         if last.exists():
             last.replace(self.folder / PREVIOUS)
+            self.guard()
         (self.folder / f"{LAST}.new").replace(last)
         self._written = time.monotonic()
         self.saved(state["step"])
@@ -88,6 +90,7 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove the checkpoints that the final weights came from."""
         for name in (f"{LAST}.new", LAST, PREVIOUS):
+            self.guard()
             (self.folder / name).unlink(missing_ok=True)
 
     def _refuse_others(self, path: Path, identity: dict[str, Any]) -> None:

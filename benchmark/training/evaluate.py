@@ -79,7 +79,7 @@ def evaluate(
         subject: the cases.
         spec: the evaluation's identity, written beside the results.
         folder: the evaluation's folder.
-        guard: called before every rename.
+        guard: see :data:`Guard`.
         advance: called after each case.
     """
     cases = {case.id: case for case in subject.domain.cases}
@@ -87,8 +87,7 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for name, predicted in predictor.native_labels(subject.prepared, subject.ids):
         case = cases[name]
-        guard()
-        write_prediction(predicted, case.image, prediction_path(folder, name, subject.task.ndim))
+        write_prediction(predicted, case.image, prediction_path(folder, name, subject.task.ndim), guard)
         rows.extend(_count_rows(case, predicted, subject.task, labels))
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)

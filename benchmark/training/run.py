@@ -54,6 +54,7 @@ def run_one(
         UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.
         Diverged: training met a non-finite loss; the run's folder says so.
         Interrupted: ``should_stop`` said so; the run can be continued.
+        LeaseLost: another process took the run over; nothing of this one was written after that.
     """
     # A device that is not there is the command's fault, not the run's: nothing is recorded.
     device = find_device(runtime.device)

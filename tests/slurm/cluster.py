@@ -8,12 +8,14 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Self
 
-from ..waiting import poll
+from ..processes import KILLED_WITH_US, MARK
+from ..waiting import STILL, TICKS, wait_for
 
 DAEMONS = ("slurmd", "slurmctld", "munged")
 HELPERS = ("slurmstepd: ", "slurmctld: ")
@@ -41,6 +43,8 @@ class Cluster:
         self.configuration = self.folder / "slurm.conf"
         self._lock: IO[str] | None = None
         self._daemons: dict[str, subprocess.Popen[bytes]] = {}
+        # A daemon that a test starts again must not end with that test.
+        self._mark = os.environ.get(MARK, "")
 
     @staticmethod
     def missing() -> str | None:
@@ -61,7 +65,7 @@ class Cluster:
         """Return what a client has to have in its environment; munge's socket is named in the file."""
         return {"SLURM_CONF": str(self.configuration)}
 
-    def start(self, seconds: float = 60) -> None:
+    def start(self) -> None:
         """Start the daemons, and return when the node is idle."""
         self._take_folder()
         try:
@@ -70,10 +74,10 @@ class Cluster:
             files = ("socket", "key-file", "pid-file", "seed-file", "log-file")
             places = [f"--{option}={self.folder}/munge.{option.removesuffix('-file')}" for option in files]
             self._spawn("munged", "--foreground", "--force", *places)
-            self._wait("munge's socket", (self.folder / "munge.socket").is_socket, seconds)
+            self._wait("munge's socket", (self.folder / "munge.socket").is_socket)
             self._spawn("slurmctld", "-D", "-f", str(self.configuration))
             self._spawn("slurmd", "-D", "-f", str(self.configuration))
-            self._wait("an idle node", self._is_idle, seconds)
+            self._wait("an idle node", self._is_idle)
         except BaseException:
             self.stop()
             raise
@@ -81,18 +85,18 @@ class Cluster:
     def stop(self) -> None:
         """Cancel all jobs, then end the daemons and whatever jobs left behind."""
         if "slurmctld" in self._daemons and self._daemons["slurmctld"].poll() is None:
-            with contextlib.suppress(RuntimeError, TimeoutError, subprocess.TimeoutExpired):
-                self.cancel_all(15)
+            with contextlib.suppress(RuntimeError, AssertionError):
+                self.cancel_all()
         try:
             self._end()
             for daemon in self._daemons.values():
-                daemon.wait(10)
+                daemon.wait()
             self._daemons.clear()
         finally:
             if self._lock is not None:
                 self._lock.close()
 
-    def run(self, *command: str, cwd: Path | None = None, seconds: float = 60) -> str:
+    def run(self, *command: str, cwd: Path | None = None) -> str:
         """Run a client's command and return its output; RuntimeError shows that of a failed one."""
         done = subprocess.run(
             command,
@@ -101,7 +105,6 @@ class Cluster:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=seconds,
         )
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}\n{done.stdout}{done.stderr}")
@@ -117,14 +120,16 @@ class Cluster:
         lines = self.run("squeue", "--array", "--noheader", "--format=%i|%T").splitlines()
         return dict(line.split("|", 1) for line in lines)
 
-    def wait_for(self, what: str, condition: Callable[[], bool], seconds: float = 30) -> None:
-        """Return when the condition holds; TimeoutError shows the queue."""
-        if not poll(condition, seconds):
-            raise TimeoutError(f"no {what} after {seconds:g} s; the queue: {self.queue()}")
+    def wait_for(self, what: str, condition: Callable[[], object]) -> None:
+        """Return when the condition holds, as long as the queue or the jobs move; AssertionError shows the queue."""
+        try:
+            wait_for(condition, what, progress=self._moved)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the queue: {self.queue()}") from None
 
-    def wait_until_empty(self, seconds: float = 60) -> None:
+    def wait_until_empty(self) -> None:
         """Return when no job is pending, running or ending."""
-        self.wait_for("empty queue", lambda: not self.queue(), seconds)
+        self.wait_for("empty queue", lambda: not self.queue())
 
     def ended(self) -> list[float]:
         """Return the seconds that each allocation of a sweep held, oldest first; a requeued one counts each time."""
@@ -143,19 +148,19 @@ class Cluster:
         for process in (self._daemons["slurmd"].pid, *list(self._processes(jobs_only=True))):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        self._daemons["slurmd"].wait(10)
+        self._daemons["slurmd"].wait()
         self.run("scontrol", "update", f"NodeName={_host()}", "State=DOWN", "Reason=lost")
         try:
             yield
         finally:
             self._spawn("slurmd", "-D", "-f", str(self.configuration))
             self.run("scontrol", "update", f"NodeName={_host()}", "State=RESUME")
-            self._wait("node that is up", lambda: self._node() in ("idle", "mixed", "allocated"), 60)
+            self._wait("node that is up", lambda: self._node() in ("idle", "mixed", "allocated"))
 
-    def cancel_all(self, seconds: float = 30) -> None:
+    def cancel_all(self) -> None:
         """Cancel every job and wait until none is left."""
         self.run("scancel", "--user=root")
-        self.wait_until_empty(seconds)
+        self.wait_until_empty()
 
     def _take_folder(self) -> None:
         """Hold the folder until this process ends, however it ends."""
@@ -200,17 +205,28 @@ class Cluster:
         """Start a daemon in the foreground of a session of its own: Ctrl-C in a terminal must not reach it."""
         with (self.folder / f"{name}.err").open("wb") as log:
             self._daemons[name] = subprocess.Popen(
-                [str(_executable(name)), *arguments],
+                [*KILLED_WITH_US, str(_executable(name)), *arguments],
                 cwd=self.folder,
+                env={**os.environ, MARK: self._mark},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
 
-    def _wait(self, what: str, condition: Callable[[], bool], seconds: float) -> None:
+    def _moved(self) -> tuple[dict[str, str], int]:
+        """Return the queue and the seconds that its jobs have computed: what changes while the cluster gets on."""
+        ticks = 0
+        for process in self._processes(jobs_only=True):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+                ticks += sum(map(int, fields[11:15]))
+        return self.queue(), ticks // TICKS
+
+    def _wait(self, what: str, condition: Callable[[], bool]) -> None:
         """Return when the condition holds; RuntimeError shows the logs, at once if a daemon has died."""
-        poll(lambda: condition() or any(daemon.poll() is not None for daemon in self._daemons.values()), seconds)
+        with contextlib.suppress(AssertionError):
+            wait_for(lambda: condition() or any(daemon.poll() is not None for daemon in self._daemons.values()), what)
         if not condition():
             logs = [*sorted(self.folder.glob("*.log")), *sorted(self.folder.glob("*.err"))]
             tails = "".join(f"--- {log.name}\n{_tail(log)}\n" for log in logs)
@@ -222,8 +238,8 @@ class Cluster:
     def _node(self) -> str:
         """Return the state of the node; "" while nobody answers."""
         try:
-            return self.run("sinfo", "--noheader", "--partition=low", "--format=%T", seconds=5).strip()
-        except (RuntimeError, subprocess.TimeoutExpired):
+            return self.run("sinfo", "--noheader", "--partition=low", "--format=%T").strip()
+        except RuntimeError:
             return ""
 
     def _processes(self, jobs_only: bool = False) -> Iterator[int]:
@@ -245,13 +261,14 @@ class Cluster:
 
     def _end(self) -> None:
         """End what is left of this folder's cluster; a job may ignore a polite signal for as long as it likes."""
-        for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 10)):
-            for process in self._processes():
+        asked = time.monotonic()
+        while left := list(self._processes()):
+            for process in left:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, number)
-            if poll(lambda: not list(self._processes()), seconds):
-                return
-        raise RuntimeError(f"processes of {self.folder} cannot be killed: {list(self._processes())}")
+                    os.kill(process, signal.SIGTERM if time.monotonic() - asked < 10 else signal.SIGKILL)
+            if time.monotonic() - asked > STILL:
+                raise RuntimeError(f"processes of {self.folder} cannot be killed: {left}")
+            time.sleep(0.2)
 
 
 def _host() -> str:

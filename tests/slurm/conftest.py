@@ -25,7 +25,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A cluster with an idle node of 8 CPUs; a test leaves its queue empty."""
+    """A cluster with an idle node of 8 CPUs."""
     reason = Cluster.missing()
     if reason is not None:
         pytest.skip(reason)
@@ -33,6 +33,13 @@ def cluster() -> Iterator[Cluster]:
     checkout = hashlib.sha256(str(HERE).encode()).hexdigest()[:8]
     with Cluster(Path(tempfile.gettempdir()) / f"ssdg-slurm-{checkout}") as running:
         yield running
+
+
+@pytest.fixture(autouse=True)
+def empty_queue(cluster: Cluster) -> Iterator[None]:
+    """Leave no job behind, whatever becomes of the test."""
+    yield
+    cluster.cancel_all()
 
 
 @pytest.fixture

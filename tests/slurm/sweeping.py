@@ -1,8 +1,6 @@
 """``bench`` on a cluster: its verbs as processes, and what they leave on disk and in the queue."""
 
 import json
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from ssdg.benchmark.outcomes.estimate import read_history
 from ssdg.benchmark.storage.attempts import read_record
 from ssdg.benchmark.storage.lease import is_gone, read_owner
 
+from ..processes import Process
 from .cluster import Cluster
 
 SUITE = """
@@ -79,21 +78,17 @@ class Sweep:
             arguments += self.launch
         return [*BENCH, *arguments, *more]
 
-    def start(self, verb: str, *more: str) -> "subprocess.Popen[str]":
-        environment = self.cluster.environment() if self.cluster else {}
-        return start(self.command(verb, *more), environment)
+    def start(self, verb: str, *more: str) -> Process:
+        return Process(self.command(verb, *more), self.cluster.environment() if self.cluster else {})
 
-    def __call__(self, verb: str, *more: str, expect: int = 0, seconds: float = 300) -> str:
-        process = self.start(verb, *more)
-        output, _ = process.communicate(timeout=seconds)
-        assert process.returncode == expect, output
-        return output
+    def __call__(self, verb: str, *more: str, expect: int = 0) -> str:
+        return self.start(verb, *more).finish(expect)
 
     def status(self) -> dict[str, dict]:
         """Return the lines of ``bench status --json`` by row and seed: "erm s0"."""
         process = self.start("status", "--json")
-        output, _ = process.communicate(timeout=60)
-        return {f"{line['row']} s{line['seed']}": line for line in json.loads(output)}
+        process.until(lambda: process.poll() is not None, "the states")  # its exit status tells of them
+        return {f"{line['row']} s{line['seed']}": line for line in json.loads(process.output())}
 
     def states(self) -> dict[str, str]:
         return {name: line["state"] for name, line in self.status().items()}
@@ -121,17 +116,6 @@ class Sweep:
     def training(self) -> list[Path]:
         """Return the runs that have finished an epoch and are still worked on."""
         return [run for run in self.owners() if (run / "history.csv").exists()]
-
-
-def start(command: list[str], environment: dict[str, str]) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-    )
 
 
 def assert_bitwise(found: dict[str, dict[str, torch.Tensor]], calm: dict[str, dict[str, torch.Tensor]]) -> None:

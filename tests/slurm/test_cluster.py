@@ -1,17 +1,10 @@
 """The cluster does what the other tests of this folder rely on."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from .cluster import Cluster
-
-
-@pytest.fixture(autouse=True)
-def empty_queue(cluster: Cluster) -> Iterator[None]:
-    yield
-    cluster.cancel_all()
 
 
 def test_a_job_runs_with_srun_and_its_number_in_the_environment(cluster: Cluster, tmp_path: Path) -> None:

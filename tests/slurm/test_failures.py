@@ -3,12 +3,10 @@
 import contextlib
 import shutil
 import subprocess
-import time
 from dataclasses import replace
 
 import pytest
 
-from ..waiting import wait_for
 from .sweeping import Sweep
 
 FRAGILE = """
@@ -100,12 +98,12 @@ def test_a_disk_that_fills_up_is_named_and_loses_nothing(cluster, phantom_data, 
     try:
         sweep = Sweep(cluster, phantom_data, disk, (), LAUNCH).write("erm", seeds=2, epochs=300)
         sweep("sweep")
-        wait_for(lambda: len(sweep.training()) == 2, "both runs to train")
+        cluster.wait_for("both runs to train", lambda: len(sweep.training()) == 2)
         filler = disk / "filler"
         with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
             while stream.write(bytes(1 << 16)):
                 pass
-        cluster.wait_until_empty(240)
+        cluster.wait_until_empty()
         assert "no space left" in sweep("status", expect=1 if "FAILED" in sweep.states().values() else 3)
         filler.unlink()
         sweep("retry", "--state", "failed,diverged,stale", "--wait")
@@ -121,12 +119,11 @@ def test_requeues_without_progress_end_in_a_failure_that_says_so(
     sweep = Sweep(cluster, phantom_data, tmp_path / "sweep", options, LAUNCH).write("stuck")
     sweep("sweep")
     for start in range(1, 4):
-        wait_for(lambda n=start: list(sweep.starts().values()) == [n] and sweep.owners(), f"start {start}")
-        time.sleep(1)
+        cluster.wait_for(f"start {start}", lambda n=start: list(sweep.starts().values()) == [n] and sweep.owners())
         [job] = cluster.queue()
         cluster.run("scontrol", "requeue", job)
-        wait_for(lambda: not sweep.owners(), "the run to stop")
-    cluster.wait_until_empty(120)
+        cluster.wait_for("the run to stop", lambda: not sweep.owners())
+    cluster.wait_until_empty()
     assert sweep.states() == {"stuck s0": "FAILED"}
     assert "started 3 times in a row without reaching a checkpoint" in sweep("status", expect=1)
     marker.unlink()

@@ -11,7 +11,6 @@ import pytest
 from ssdg.benchmark.storage.lease import read_owner
 
 from ..conftest import SLOW
-from ..waiting import wait_for
 from .sweeping import Sweep, assert_bitwise
 
 EPOCHS, SEEDS = 150, 6
@@ -64,7 +63,7 @@ def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster, costs):
     assert "submitted" not in again
     waiting = sweep.status()
     assert any(line["queue"] for line in waiting.values())
-    sweep("sweep", "--wait", seconds=600)
+    sweep("sweep", "--wait")
     assert set(sweep.states().values()) == {"DONE"}
     assert len(sweep.runs()) == 24
     assert set(sweep.starts().values()) == {1}
@@ -76,10 +75,10 @@ def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster, costs):
 def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cluster, undisturbed, costs):
     sweep = make("slow", seeds=3, epochs=EPOCHS)
     sweep("sweep")
-    wait_for(lambda: len(sweep.training()) == 3, "three runs that train")
+    cluster.wait_for("three runs that train", lambda: len(sweep.training()) == 3)
     cluster.run("sbatch", "--partition=high", f"--cpus-per-task={cluster.cpus}", "--wrap=sleep 3", cwd=sweep.folder)
-    wait_for(lambda: not sweep.owners(), "the preempted runs to stop")
-    cluster.wait_until_empty(240)
+    cluster.wait_for("the preempted runs to stop", lambda: not sweep.owners())
+    cluster.wait_until_empty()
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}
     costs(sweep)
@@ -89,16 +88,16 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
 def test_runs_of_a_node_that_dies_go_on_when_it_is_back(make, cluster, undisturbed, costs):
     sweep = make("slow", seeds=2, epochs=EPOCHS, launch=("--checkpoint-interval", "0.1"))
     sweep("sweep")
-    wait_for(lambda: len(sweep.training()) == 2, "two runs that train")
+    cluster.wait_for("two runs that train", lambda: len(sweep.training()) == 2)
     with cluster.without_node():
         cluster.wait_for("requeue", lambda: list(cluster.queue().values()) == ["PENDING"] * 2)
-        wait_for(lambda: not sweep.owners(), "the lost runs to be seen as that")
+        cluster.wait_for("the lost runs to be seen as that", lambda: not sweep.owners())
         assert set(sweep.states().values()) == {"STALE"}
-    cluster.wait_until_empty(240)
+    cluster.wait_until_empty()
     met = set(sweep.states().values()) != {"DONE"}
     if met:
         # The node is back so soon that Slurm's order to end what ran on it can meet the same jobs, started again.
-        sweep("sweep", "--wait", seconds=300)
+        sweep("sweep", "--wait")
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) <= ({2, 3} if met else {2})
     costs(sweep)
@@ -119,13 +118,13 @@ def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluste
             if owner is not None:
                 os.kill(owner.pid, signal.SIGKILL)
                 killed.append(run.name)
-    cluster.wait_until_empty(300)
+    cluster.wait_until_empty()
     assert len(killed) == 20
     for _ in range(3):  # one that was hit again and again before its first checkpoint is FAILED, and says so
         if set(sweep.states().values()) == {"DONE"}:
             break
         assert set(sweep.states().values()) <= {"DONE", "FAILED"}
-        sweep("retry", "--wait", expect=0, seconds=300)
+        sweep("retry", "--wait", expect=0)
     assert len(sweep.runs()) == 6, "nothing was trained twice"
     costs(sweep)
     assert_bitwise(sweep.weights(), undisturbed())
@@ -134,7 +133,7 @@ def test_20_kills_at_random_moments_lose_nothing_and_double_nothing(make, cluste
 def test_a_run_longer_than_its_allocation_is_resumed_until_it_is_done(make, cluster, undisturbed, costs):
     sweep = make("slow", epochs=300, launch=("--partition", "short", "--time", "1"))
     sweep("sweep")
-    cluster.wait_until_empty(480)
+    cluster.wait_until_empty()
     assert sweep.states() == {"slow s0": "DONE"}
     [starts] = sweep.starts().values()
     assert starts >= 2, "the run was meant to be longer than a minute"
@@ -145,12 +144,11 @@ def test_a_run_longer_than_its_allocation_is_resumed_until_it_is_done(make, clus
 def test_two_sweeps_at_the_same_moment_train_no_run_twice(make, cluster, costs):
     sweep = make("erm", "randconv", seeds=2, epochs=20)
     sweeps = [sweep.start("sweep") for _ in range(2)]
-    outputs = [process.communicate(timeout=120)[0] for process in sweeps]
-    assert [process.returncode for process in sweeps] == [0, 0], outputs
+    outputs = [process.finish() for process in sweeps]
     assert sum("submitted" in output for output in outputs) == 1
     here = Sweep(None, sweep.data, sweep.folder, sweep.options)
-    here("sweep", seconds=240)
-    cluster.wait_until_empty(240)
+    here("sweep")
+    cluster.wait_until_empty()
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {1}
     costs(sweep)
@@ -159,12 +157,10 @@ def test_two_sweeps_at_the_same_moment_train_no_run_twice(make, cluster, costs):
 def test_cancel_leaves_no_process_and_no_lease(make, cluster, costs):
     sweep = make("slow", seeds=4, epochs=2000, launch=("--pack", "2", "--max-parallel", "1"))
     sweep("sweep")
-    wait_for(lambda: len(sweep.training()) == 2, "the two runs of an allocation to train")
-    began = time.monotonic()
+    cluster.wait_for("the two runs of an allocation to train", lambda: len(sweep.training()) == 2)
     output = sweep("cancel")
     assert "2 allocations ended" in output
     assert "by force" not in output
-    assert time.monotonic() - began < 60
     assert cluster.queue() == {}
     assert sweep.owners() == []
     assert list(sweep.results.glob("runs/*/*/*/lease.*.json")) == []

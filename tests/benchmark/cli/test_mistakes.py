@@ -17,7 +17,6 @@ from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY
-from ...waiting import wait_for
 
 TASK = """
 name = "mine"
@@ -243,10 +242,9 @@ def test_terminating_a_sweep_stops_its_jobs(bench, tmp_path):
     more = "[settings]\ntraining.epochs = 5000\nnetwork.init_filters = 8\npreprocess.shape = [32, 32]\n"
     path.write_text(SUITE.format(source="phantom2d-a", target="phantom2d-b", more="") + more)
     process = bench.start("sweep", str(path))
-    wait_for(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch", process=process)
+    process.until(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch")
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 130, output
+    process.finish(130)
     assert not list(bench.results.glob("runs/*/*/*/lease.*.json")), "a job is still running"
 
 

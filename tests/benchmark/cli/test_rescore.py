@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import nibabel as nib
@@ -15,13 +14,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssdg.benchmark.launching.local import BENCH
 from ssdg.benchmark.scoring import rescore as rescoring
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.scoring.shapes import compute_classes
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY, Bench
-from ...waiting import wait_for
+from ...processes import Process
 from ..metric_values import EXAMPLE, installing
 
 SUITE = """
@@ -178,8 +178,7 @@ def test_processes_give_what_one_gives(bench):
 def test_two_at_once_do_no_harm(bench):
     processes = [bench.start("rescore", bench.suite(), "--jobs", "1") for _ in range(2)]
     for process in processes:
-        output, _ = process.communicate(timeout=120)
-        assert process.returncode == 0, output
+        process.finish()
     assert len(bench.cases()) == 4
     assert "0 cases computed" in bench.rescore().output
 
@@ -230,17 +229,30 @@ def test_ctrl_c_keeps_what_was_computed(bench, monkeypatch):
     assert "2 were there" in bench.rescore().output
 
 
-def test_ctrl_c_while_processes_start_is_one_line(bench):
-    process = bench.start("rescore", bench.suite(), "--jobs", "2", "--again", start_new_session=True)
+HOLD = """
+import sys, time
+from pathlib import Path
+while "--multiprocessing-fork" in sys.orig_argv and Path({hold!r}).exists():
+    time.sleep(0.02)
+"""
+
+
+def test_ctrl_c_while_processes_start_is_one_line(bench, tmp_path):
+    hold, site = tmp_path / "hold", tmp_path / "site"
+    hold.touch()
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HOLD.format(hold=str(hold)))
+    command = [*BENCH, *bench.arguments("rescore", bench.suite(), "--jobs", "2", "--again")]
+    process = Process(command, {"PYTHONPATH": str(site)})
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not children.exists():
         process.kill()
         pytest.skip("the system does not list a process's children")
-    wait_for(lambda: len(children.read_text().split()) > 1, "workers", process=process)
-    time.sleep(0.3)  # a new process now imports what it needs
+    process.until(lambda: len(children.read_text().split()) > 1, "workers")
     os.killpg(process.pid, signal.SIGINT)  # as the terminal does: to all of them
-    output, _ = process.communicate(timeout=120)
-    assert (process.returncode, output.count("give the same command again")) == (130, 1)
+    hold.unlink()
+    output = process.finish(130)
+    assert output.count("give the same command again") == 1
     assert "Traceback" not in output
 
 

@@ -13,31 +13,65 @@ from ssdg.benchmark.storage.results_reader import read_run
 from ssdg.benchmark.training.checkpoint import Checkpoints
 
 from ...conftest import TINY, Bench
-from ...waiting import wait_for
 
-LONG = (*TINY[:2], "--set=training.epochs=120", *TINY[3:])
-"""Several seconds of training: long enough to be hit in the middle."""
+LONG = (*TINY[:2], "--set=training.epochs=40", *TINY[3:])
 
-RUN = ("run", "--method", "ras4dg", "--target", "phantom2d-b")
+HELD = """
+import time
+from pathlib import Path
+from ssdg.methods.ras4dg import RAS4DG
+
+class Held(RAS4DG):
+    "A method that waits at the beginning of an epoch as long as a file is there that names it."
+
+    def training_step(self, batch, context):
+        while Path({folder!r}, f"hold-{{context.epoch}}").exists():
+            time.sleep(0.02)
+        return super().training_step(batch, context)
+"""
+
+
+@pytest.fixture(scope="module")
+def plugin(tmp_path_factory):
+    path = tmp_path_factory.mktemp("held") / "held.py"
+    path.write_text(HELD.format(folder=str(path.parent)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(plugin):
+    """The arguments of the run that things happen to."""
+    return ("run", "--method", "held", "--target", "phantom2d-b", "--plugin", str(plugin), *LONG)
+
+
+@pytest.fixture
+def hold(plugin):
+    """Return a function that makes a run wait once it has written down so many epochs, and what ends that."""
+
+    def after(epochs):
+        (plugin.parent / f"hold-{epochs}").touch()
+        return (plugin.parent / f"hold-{epochs}").unlink
+
+    yield after
+    for marker in plugin.parent.glob("hold-*"):
+        marker.unlink()
 
 
 def epochs(bench):
     """Return how many epochs the only run of the method has written down."""
-    [*files] = bench.results.glob("runs/phantom2d/ras4dg/*/history.csv")
+    [*files] = bench.results.glob("runs/phantom2d/held/*/history.csv")
     return len(files[0].read_text().splitlines()) - 1 if files else 0
 
 
 def weights(bench):
-    return torch.load(bench.run_path("ras4dg") / "checkpoints" / "final.pt", weights_only=True)["weights"]
+    return torch.load(bench.run_path("held") / "checkpoints" / "final.pt", weights_only=True)["weights"]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(phantom_data, tmp_path_factory):
+def undisturbed(phantom_data, run, tmp_path_factory):
     """The weights of a run that nothing happened to."""
     bench = Bench(phantom_data, tmp_path_factory.mktemp("undisturbed"))
-    process = bench.start(*RUN, *LONG)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
+    bench.start(*run).finish()
     return weights(bench)
 
 
@@ -46,51 +80,44 @@ def assert_bitwise(one, other):
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def finish(bench, expected=0):
-    process = bench.start(*RUN, *LONG)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == expected, output
-    return output
-
-
-def test_ctrl_c_saves_and_the_same_command_continues_bitwise(bench, undisturbed):
-    process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= 10, "epoch 10", process=process)
+def test_ctrl_c_saves_and_the_same_command_continues_bitwise(bench, run, hold, undisturbed):
+    release = hold(10)
+    process = bench.start(*run)
+    process.until(lambda: epochs(bench) == 10, "epoch 10")
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 130, output
+    release()
+    output = process.finish(130)
     assert "the same command continues it" in output
-    assert read_run(bench.run_path("ras4dg")).state == "STALE"
-    output = finish(bench)
-    assert "training from step" in output
+    assert read_run(bench.run_path("held")).state == "STALE"
+    assert "training from step" in bench.start(*run).finish()
     assert_bitwise(weights(bench), undisturbed)
 
 
 @pytest.mark.parametrize("moment", [1, 10, 30])
-def test_kill_9_and_the_same_command_continues_bitwise(bench, undisturbed, moment):
-    process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= moment, f"epoch {moment}", process=process)
+def test_kill_9_and_the_same_command_continues_bitwise(bench, run, hold, undisturbed, moment):
+    release = hold(moment)
+    process = bench.start(*run, "--checkpoint-interval", "0.001")
+    process.until(lambda: epochs(bench) == moment, f"epoch {moment}")
     process.kill()
-    process.communicate()
-    finish(bench)
+    process.finish(-signal.SIGKILL)
+    release()
+    assert "training from step" in bench.start(*run).finish()
     assert_bitwise(weights(bench), undisturbed)
-    assert read_run(bench.run_path("ras4dg")).state == "DONE"
+    assert read_run(bench.run_path("held")).state == "DONE"
 
 
-def test_the_same_run_twice_at_once_trains_once(bench):
-    longer = (*LONG, "--set=training.epochs=400")  # the others start and look while it runs
-    first = bench.start(*RUN, *longer)
-    wait_for(lambda: epochs(bench) >= 1, "epoch 1", process=first)
-    second, waiting = bench.start(*RUN, *longer), bench.start(*RUN, *longer, "--wait")
-    output, _ = second.communicate(timeout=300)
-    first_output, _ = first.communicate(timeout=300)
-    waiting_output, _ = waiting.communicate(timeout=300)
-    assert second.returncode == 3, output
+def test_the_same_run_twice_at_once_trains_once(bench, run, hold):
+    release = hold(1)
+    first = bench.start(*run)
+    first.until(lambda: epochs(bench) == 1, "epoch 1")
+    waiting = bench.start(*run, "--wait")
+    output = bench.start(*run).finish(expected=3)
     assert f"being worked on by process {first.pid}" in output
-    assert first.returncode == 0, first_output
-    assert waiting.returncode == 0, waiting_output
-    assert "training" not in waiting_output
-    assert "already done" in waiting_output
+    release()
+    first.finish()
+    output = waiting.finish()
+    assert "training" not in output
+    assert "already done" in output
 
 
 @pytest.fixture
@@ -107,47 +134,43 @@ def small_disk(tmp_path):
     subprocess.run(["umount", "-l", str(place)], check=False)
 
 
-def test_a_disk_that_fills_up_loses_nothing(phantom_data, small_disk, undisturbed):
+def test_a_disk_that_fills_up_loses_nothing(phantom_data, small_disk, run, hold, undisturbed):
+    release = hold(5)
     bench = Bench(phantom_data, small_disk)
-    process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= 5, "epoch 5", process=process)
+    process = bench.start(*run)
+    process.until(lambda: epochs(bench) == 5, "epoch 5")
     filler = small_disk / "filler"
     with filler.open("wb") as stream:
         free = os.statvfs(small_disk)
         stream.write(b"0" * (free.f_bavail * free.f_frsize - 4096))
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 2, output
+    release()
+    output = process.finish(2)
     assert "no space left" in output
     assert "Traceback" not in output
     filler.unlink()
-    finish(bench)
+    bench.start(*run).finish()
     assert_bitwise(weights(bench), undisturbed)
 
 
-def test_a_disk_that_is_full_from_the_start(phantom_data, small_disk):
+def test_a_disk_that_is_full_from_the_start(phantom_data, small_disk, run):
     (small_disk / "filler").write_bytes(b"0" * (13 << 20))
-    bench = Bench(phantom_data, small_disk)
-    process = bench.start(*RUN, *LONG)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 2, output
+    output = Bench(phantom_data, small_disk).start(*run).finish(2)
     assert "space" in output
     assert "Traceback" not in output
 
 
-def test_a_checkpoint_of_another_run_is_refused(bench, tmp_path):
-    process = bench.start(*RUN, *LONG)
-    wait_for(lambda: epochs(bench) >= 2, "epoch 2", process=process)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=300)
-    run = bench.run_path("ras4dg")
+def test_a_checkpoint_of_another_run_is_refused(bench, run, hold, tmp_path):
     other = Bench(bench.data, tmp_path / "other")
-    process = other.start("run", "--method", "ras4dg", "--target", "phantom2d-b", "--seed", "1", *LONG)
-    wait_for(lambda: epochs(other) >= 2, "epoch 2", process=process)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=300)
-    shutil.copy(other.run_path("ras4dg") / "checkpoints" / "last.pt", run / "checkpoints" / "last.pt")
-    output = finish(bench, expected=2)
-    assert "belongs to another run (train_id:" in output
+    for each, command in ((bench, run), (other, (*run, "--seed", "1"))):
+        release = hold(2)
+        process = each.start(*command)
+        process.until(lambda bench=each: epochs(bench) == 2, "epoch 2")
+        process.send_signal(signal.SIGINT)
+        release()
+        process.finish(130)
+    folders = [each.run_path("held") / "checkpoints" for each in (bench, other)]
+    shutil.copy(folders[1] / "last.pt", folders[0] / "last.pt")
+    assert "belongs to another run (train_id:" in bench.start(*run).finish(2)
 
 
 def test_a_diverged_run_is_marked_and_retried_on_request(bench, tmp_path):

@@ -57,7 +57,7 @@ def pages(pdflatex, tmp_path):
     def compiled(latex, *packages):
         (tmp_path / "page.tex").write_text(PAGE % ("".join(f",{name}" for name in packages), latex), encoding="utf-8")
         command = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "page.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False, timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
         log = done.stdout.decode("utf-8", "replace")
         assert done.returncode == 0, log[-3000:]
         wide = [float(points) for points in re.findall(r"Overfull \\hbox \(([\d.]+)pt", log)]
