@@ -149,3 +149,13 @@ def test_each_file_of_counts_is_read_once(suite, tmp_path, words):
 
 def test_results_are_the_object_that_commands_use(results):
     assert isinstance(results, SuiteResults)
+
+
+def test_the_readme_s_example_plots(tmp_path, monkeypatch):
+    root = Path(__file__).parents[3]
+    [code] = [part for part in (root / "README.md").read_text().split("```python\n") if "open_results(" in part[:200]]
+    code = code.partition("```")[0]
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    exec(code.replace("lesav.png", str(tmp_path / "lesav.png")), {})
+    assert (tmp_path / "lesav.png").stat().st_size > 5000
