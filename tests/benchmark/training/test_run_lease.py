@@ -158,8 +158,9 @@ class Paused(Method):
 """
 
 
-@pytest.mark.parametrize("successor", ["at work", "done"])
-@pytest.mark.parametrize("file", ["history.csv", "evaluations/*/predictions/*.png"])
+@pytest.mark.parametrize(
+    ("file", "successor"), [("history.csv", "at work"), ("evaluations/*/predictions/*.png", "done")]
+)
 def test_a_process_that_was_stopped_and_wakes_is_told_and_writes_nothing(
     bench, tmp_path, monkeypatch, file, successor
 ):
