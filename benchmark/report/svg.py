@@ -11,6 +11,7 @@ from html import escape
 from typing import Any
 
 import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
@@ -58,7 +59,7 @@ STYLE: Any = {
 }
 
 
-def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> str:
+def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> Markup:
     """Return a drawing as an ``<svg>`` element for a page.
 
     Args:
@@ -74,7 +75,7 @@ def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[
         fill(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _embedded(text.getvalue(), name, title)
+    return Markup(_embedded(text.getvalue(), name, title))
 
 
 def _embedded(text: str, name: str, title: str) -> str:
