@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssdg.datasets.base import DataError, Domain, Task
+from ssdg.datasets.base import Case, DataError, Domain, Task
 
 from ..errors import UsageError
 from ..figures.case_view import RGB, class_colours, error_colours, outcomes, painted, stored_prediction, view_case
@@ -66,8 +66,7 @@ def worst_of_targets(table: Table, results: SuiteResults, baseline: Row | None, 
         if not rows:
             continue
         task = results.inventory.task(column.task)
-        domain: Domain | None = None
-        reason = ""
+        domain, reason = None, ""
         try:
             domain = task.domain(column.target)(root)
         except DataError as error:
@@ -123,23 +122,19 @@ def _pictures(worst: WorstCase, task: Task, domain: Domain | None) -> tuple[list
     """Return a case's thumbnails, or the reason for their absence where the domain is on disk."""
     if domain is None:
         return [], ""
+    case = next((case for case in domain.cases if case.id == worst.case and case.label is not None), None)
+    if case is None:
+        return [], f"{domain.name} has no labelled case {worst.case!r}: these are not the data that were scored"
+    if not worst.prediction.exists():
+        return [], f"{worst.prediction} is missing: the prediction was removed, or not copied with the results"
     try:
-        return _thumbnails(worst, task, domain), ""
+        return _thumbnails(worst, case, task, domain), ""
     except (DataError, UsageError) as error:
         return [], str(error)
 
 
-def _thumbnails(worst: WorstCase, task: Task, domain: Domain) -> list[dict[str, Any]]:
-    """Return input, label, prediction and errors of a case; of a volume one axial slice.
-
-    Raises:
-        DataError, UsageError: the case is missing, cannot be read, or is not the one that was scored.
-    """
-    case = next((case for case in domain.cases if case.id == worst.case and case.label is not None), None)
-    if case is None:
-        raise DataError(f"{domain.name} has no labelled case {worst.case!r}: these are not the data that were scored")
-    if not worst.prediction.exists():
-        raise DataError(f"{worst.prediction} is missing: the prediction was removed, or not copied with the results")
+def _thumbnails(worst: WorstCase, case: Case, task: Task, domain: Domain) -> list[dict[str, Any]]:
+    """Return input, label, prediction and errors of a case; of a volume one axial slice."""
     view = view_case(case, domain, task, worst.request.preprocess)
     prediction = stored_prediction(worst.prediction, worst.case, view, worst.counts)
     if task.ndim == 3:
