@@ -10,9 +10,10 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-import matplotlib as mpl
 from markupsafe import Markup
 from matplotlib.figure import Figure
+
+from ..figures.style import style
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506", "#050507")
@@ -68,9 +69,7 @@ def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[
         size: width and height in units.
         fill: draws on the figure.
     """
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever the user's own settings are
-        mpl.rcParams.update(STYLE)
+    with style(STYLE):
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
         fill(figure)
         text = io.StringIO()
