@@ -12,7 +12,6 @@ from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, metrics
 from ..suites.suite import Row
 from ..tables.build import Table, TableOptions, build_table
-from .run_facts import LearnedRow, learned_rows
 
 KEPT = "its message is kept with the run"
 """Stands for the message of an error, which may hold paths, in a page that is published."""
@@ -57,28 +56,6 @@ class Report:
                 raise
             self.no_baseline = str(error)
 
-    @property
-    def date(self) -> str:
-        """Time of the newest score: the page's date, so that equal results make equal pages."""
-        return max((str(evaluation.data.get("finished") or "") for evaluation in self.evaluations), default="")
-
-    @property
-    def commits(self) -> list[str]:
-        """Commits that the results were scored at."""
-        return sorted({str(evaluation.data.get("commit") or "not recorded") for evaluation in self.evaluations})
-
-    @property
-    def cells(self) -> tuple[int, int]:
-        """Cells (row and target) that are complete, and those that the suite asks for."""
-        scores = [scores for column in self.suite.columns for scores in self.results.of_column(column)]
-        planned = [row for row in scores if row.availability == "planned"]
-        return sum(len(row.seeds) == len(self.suite.seeds) for row in planned), len(planned)
-
-    @cached_property
-    def learned(self) -> list[LearnedRow]:
-        """Histories of the rows."""
-        return learned_rows(self.results.planned_runs)
-
     @cached_property
     def further(self) -> list[Table]:
         """The same table of every other metric that has values."""
@@ -95,16 +72,14 @@ class Report:
     def missing(self) -> list[tuple[str, list[str]]]:
         """Cells, runs, cases and folders that are missing: a title and its lines."""
         failed = [run for run in self.results.planned_runs if run.state in ("FAILED", "DIVERGED")]
-        messages = [KEPT if self.public else run.error or "no message was left" for run in failed]
+        errors = [KEPT if self.public else run.error or "no message was left" for run in failed]
+        failures = [f"{run.name} ({run.state}): {error}" for run, error in zip(failed, errors, strict=True)]
         problems = list(self.results.problems)
         if self.public and problems:
             problems = [f"{len(problems)} folder{'' if len(problems) == 1 else 's'} of the results"]
         parts = [
             ("Cells without all their seeds", list(self.table.missing)),
-            (
-                "Runs that failed",
-                [f"{run.name} ({run.state}): {text}" for run, text in zip(failed, messages, strict=True)],
-            ),
+            ("Runs that failed", failures),
             ("Data sets of which not every published case was scored", self._incomplete_data()),
             ("Folders that cannot be read", problems),
         ]

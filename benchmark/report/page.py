@@ -10,7 +10,15 @@ from ..tables.build import Entry
 from ..tables.significance import best_first
 from ..tables.wording import SETTINGS, delta_text, heading_text, ours_text, published_text, row_label
 from .gather import Report
-from .run_facts import is_on_target, learning_charts, list_runs, row_settings, shared_settings, training_costs
+from .run_facts import (
+    is_on_target,
+    learned_rows,
+    learning_charts,
+    list_runs,
+    row_settings,
+    shared_settings,
+    training_costs,
+)
 from .sections import case_charts, class_tables, cost_charts, difference_section, rank_tables
 from .worst import worst_of_targets
 
@@ -44,13 +52,14 @@ def render_page(report: Report) -> str:
     )
     environment.filters |= _WORDS
     results, baseline, data_root = report.results, report.baseline, report.data_root
-    costs = training_costs(report.learned)
+    learned = learned_rows(results.planned_runs)
+    costs = training_costs(learned)
     sections = {
         "differences": {} if baseline is None else difference_section(results, baseline),
         "ranks": rank_tables(results),
         "cases": case_charts(results, baseline),
         "classes": class_tables(results),
-        "learning": learning_charts(report.learned),
+        "learning": learning_charts(learned),
         "cost": cost_charts(report.table, costs),
         "worst": [] if data_root is None else worst_of_targets(report.table, results, baseline, data_root),
         "metrics": report.further,
@@ -62,7 +71,7 @@ def render_page(report: Report) -> str:
         sections=[(name, title) for name, title in SECTIONS.items() if sections.get(name, True)],
         words_of_access=SETTINGS,
         devices=sorted({device for _, device in costs.values()}),
-        target_chooses=any(map(is_on_target, report.learned)),
+        target_chooses=any(map(is_on_target, learned)),
         shared_settings=shared_settings(report.suite.sections()),
         row_settings=row_settings(results.planned_runs),
         **list_runs(results.planned_runs, results.root, report.public),
@@ -72,12 +81,15 @@ def render_page(report: Report) -> str:
 
 def _head(report: Report) -> list[tuple[str, str]]:
     seeds = report.suite.seeds
+    # The page's date is that of the newest score: equal results make equal pages.
+    date = max((str(evaluation.data.get("finished") or "") for evaluation in report.evaluations), default="")
+    commits = {str(evaluation.data.get("commit") or "not recorded") for evaluation in report.evaluations}
     facts = [
         ("Suite", report.suite.name),
         ("Protocol", report.suite.protocol),
         ("Seeds", f"n = {len(seeds)} ({', '.join(map(str, seeds))})"),
-        ("Results of", report.date[:16].replace("T", " ") + " UTC" if report.date else ""),
-        ("Scored at commit", ", ".join(report.commits)),
+        ("Results of", date[:16].replace("T", " ") + " UTC" if date else ""),
+        ("Scored at commit", ", ".join(sorted(commits))),
         ("ssdg-bench", report.version),
     ]
     return [(name, value) for name, value in facts if value]
@@ -85,18 +97,17 @@ def _head(report: Report) -> list[tuple[str, str]]:
 
 def _summary(report: Report, has_differences: bool) -> list[str]:
     """Return the state of the results, the best rows and the holes, in sentences."""
-    done, planned = report.cells
     rows, targets, seeds = len(report.suite.rows), len(report.suite.columns), len(report.suite.seeds)
+    scores = [scores for column in report.suite.columns for scores in report.results.of_column(column)]
+    complete = [len(row.seeds) == seeds for row in scores if row.availability == "planned"]
     sentences = [
         f"{_count(rows, 'row')} on {_count(targets, 'target')} with {_count(seeds, 'seed')}: "
-        f"{done} of {_count(planned, 'cell')} {'is' if planned == 1 else 'are'} complete.",
+        f"{sum(complete)} of {_count(len(complete), 'cell')} {'is' if len(complete) == 1 else 'are'} complete.",
         *_leaders(report),
     ]
     if not report.evaluations:
-        return [
-            *sentences,
-            "No run of this suite is finished and scored: there is nothing to show but what is missing.",
-        ]
+        nothing = "No run of this suite is finished and scored: there is nothing to show but what is missing."
+        return [*sentences, nothing]
     if seeds == 1:
         sentences.append("One seed says nothing about the spread of training runs: read small differences as noise.")
     if report.no_baseline:
@@ -143,12 +154,6 @@ def _value(entry: Entry) -> str:
     return "" if entry.cell.mean is None else f"{entry.cell.metric.scale * entry.cell.mean:.4f}"
 
 
-def _percent(share: float) -> str:
-    """Return a probability in percent; "" for what never happened."""
-    text = f"{100 * share:.0f}"
-    return "" if share == 0 else "<1" if text == "0" else text
-
-
 _WORDS: Mapping[str, Callable[[Any], Any]] = {
     "heading": heading_text,
     "label": row_label,
@@ -158,5 +163,4 @@ _WORDS: Mapping[str, Callable[[Any], Any]] = {
     "delta": delta_text,
     "signed": signed,
     "p": p_text,
-    "percent": _percent,
 }

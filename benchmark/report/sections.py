@@ -14,10 +14,13 @@ from ..outcomes.scores import RowScores, mean_defined
 from ..suites.suite import Column, Row
 from ..tables.build import Entry, Table, TableRow
 from ..tables.significance import ALPHA
-from ..tables.wording import heading_text, row_label
+from ..tables.wording import DASH, heading_text, row_label
 from .charts import cost_chart, forest_chart, strip_chart
 
 Chart: TypeAlias = tuple[str, str, Markup]
+
+HeatRow: TypeAlias = tuple[str, list[tuple[float, str]], str]
+"""Label, cells as (percent of the shading, text), and a last cell without shading or ""."""
 
 
 def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
@@ -47,15 +50,28 @@ def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
     return {"note": note, "charts": charts, "targets": targets, "alpha": ALPHA}
 
 
-def rank_tables(results: SuiteResults) -> list[tuple[str, list[tuple[str, Any, float]], str]]:
-    """Return (target, rows, note): of each row, best first, its label, the probability of each rank, the expected."""
+def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
+    """Return (target, rows, note) with the probability of each rank, the best row first, and its expected rank."""
     tables = []
     for ranking in rank_rows(results, overall_headings(results)):
         stability = ranking.stability
         order = sorted(range(len(ranking.rows)), key=lambda i: (stability.ranks[i], stability.expected[i]))
-        lines = [(ranking.rows[i].label, stability.probabilities[i], stability.expected[i]) for i in order]
-        tables.append((heading_text(ranking.heading), lines, f"{stability_text(ranking)}."))
+        rows = [
+            (
+                ranking.rows[i].label,
+                [(100 * share, _percent(share)) for share in stability.probabilities[i]],
+                f"{stability.expected[i]:.1f}",
+            )
+            for i in order
+        ]
+        tables.append((heading_text(ranking.heading), rows, f"{stability_text(ranking)}."))
     return tables
+
+
+def _percent(share: float) -> str:
+    """Return a probability in percent; "" for what never happened."""
+    text = f"{100 * share:.0f}"
+    return "" if share == 0 else "<1" if text == "0" else text
 
 
 def case_charts(results: SuiteResults, baseline: Row | None) -> list[Chart]:
@@ -77,20 +93,19 @@ def case_charts(results: SuiteResults, baseline: Row | None) -> list[Chart]:
     return charts
 
 
-def class_tables(results: SuiteResults) -> list[tuple[str, tuple[str, ...], list[tuple[str, list[float | None]]]]]:
+def class_tables(results: SuiteResults) -> list[tuple[str, tuple[str, ...], list[HeatRow]]]:
     """Return (target, classes, rows) of targets with several classes: means over cases, then seeds, in percent."""
     tables = []
     for column in results.suite.columns:
-        rows = []
-        classes: tuple[str, ...] = ()
-        for row in results.suite.rows:
-            scores = results.row_scores(row, column)
-            if len(scores.classes) > 1:
-                classes = scores.classes
-                means = mean_defined(mean_defined(scores.values, axis=1), axis=0)
-                rows.append((row_label(row), [None if np.isnan(mean) else 100 * float(mean) for mean in means]))
+        scores = [(row_label(row), results.row_scores(row, column)) for row in results.suite.rows]
+        several = [(label, row) for label, row in scores if len(row.classes) > 1]
+        means = [100 * mean_defined(mean_defined(row.values, axis=1), axis=0) for _, row in several]
+        rows = [
+            (label, [(0.0, DASH) if np.isnan(mean) else (mean, f"{mean:.1f}") for mean in of_row], "")
+            for (label, _), of_row in zip(several, means, strict=True)
+        ]
         if rows:
-            tables.append((column.label, classes, rows))
+            tables.append((column.label, several[0][1].classes, rows))
     return tables
 
 
