@@ -49,11 +49,12 @@ def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) ->
             if case in scores:
                 return Chosen(case, f"{column.label}: case {case}, as asked for")
         ranked = sorted(scores, key=lambda case: (scores[case], case))
-        case = ranked[(len(ranked) - 1) // 2]
+        case, count = ranked[(len(ranked) - 1) // 2], len(ranked)
+        published = evaluation.data.get("counts", {}).get("published", count)
         return Chosen(
             case,
             f"{column.label}: case {case}, whose DSC by {row.label} (seed {first.request.seed}) is the median of "
-            f"{_of_published(evaluation, len(ranked))} cases",
+            f"{count if published == count else f'the {count} there are of {published}'} cases",
         )
     return None
 
@@ -66,10 +67,8 @@ def _case_scores(results: SuiteResults, column: Column, evaluation: StoredEvalua
 
 
 def _scored(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[PlannedRun, StoredEvaluation]]:
-    """Yield a row's finished evaluations on a target with their runs, in the order of the seeds."""
     for run in results.counts.runs_of(row, column):
-        evaluation = run.evaluation(column.target)
-        if evaluation is not None:
+        if (evaluation := run.evaluation(column.target)) is not None:
             yield run, evaluation
 
 
@@ -79,11 +78,6 @@ def _reason(results: SuiteResults, row: Row, column: Column) -> str:
         return {"unavailable": "not in this version", "not-applicable": "does not apply"}[availability]
     runs = results.counts.runs_of(row, column)
     return hole_reason(NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs)
-
-
-def _of_published(evaluation: StoredEvaluation, scored: int) -> str:
-    published = evaluation.data.get("counts", {}).get("published", scored)
-    return str(scored) if published == scored else f"the {scored} there are of {published}"
 
 
 def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root: Path) -> tuple[Strip, Domain]:
@@ -124,13 +118,9 @@ def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root:
 
 def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
     """Return what the colours of some tasks' panels mean."""
-    legend: dict[str, str] = {}
-    for task in tasks:
-        if len(task.classes) == 2:
-            legend |= {name: ERRORS[key] for key, name in OUTCOMES.items()}
-        else:
-            legend |= class_colours(task)
-    return legend
+    of_errors = {name: ERRORS[key] for key, name in OUTCOMES.items()}
+    legends = [of_errors if len(task.classes) == 2 else class_colours(task) for task in tasks]
+    return {name: colour for legend in legends for name, colour in legend.items()}
 
 
 def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) -> str:

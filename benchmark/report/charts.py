@@ -1,4 +1,4 @@
-"""The charts of a report: plain numbers in, one ``<svg>`` element out."""
+"""Charts of a report as ``<svg>`` elements; each has a name, which begins its ids, and a title that is read aloud."""
 
 import math
 from collections.abc import Sequence
@@ -29,7 +29,6 @@ DURATIONS = (
 )
 """Seconds that an axis of time may be labelled at."""
 
-
 Point: TypeAlias = tuple[str, float, float, str]
 """A row's label, seconds of one training, score in percent, device."""
 
@@ -54,8 +53,6 @@ def forest_chart(name: str, title: str, rows: Sequence[tuple[str, float, float, 
     """Return the forest plot of differences to the baseline, the first row on top.
 
     Args:
-        name: first part of the drawing's ids.
-        title: read to people who do not see it.
         rows: label; lower end, difference and upper end in points; whether it is clear after adjustment.
     """
 
@@ -78,8 +75,6 @@ def strip_chart(
     """Return each row's cases as dots over a box of their quartiles.
 
     Args:
-        name: first part of the drawing's ids.
-        title: read to people who do not see it.
         rows: label, scores of the cases in percent (NaN where not defined), and their strata.
         reference: drawn as a dashed line, in percent.
     """
@@ -120,8 +115,6 @@ def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[fl
     Of runs that are selected on the target, its score is the line, and the validation score is dashed.
 
     Args:
-        name: first part of the drawing's ids.
-        title: read to people who do not see it.
         curves: one a run.
         limits: of the score's axis, in percent, the same in every chart of a page.
     """
@@ -220,7 +213,6 @@ def _time_axis(axes: Axes) -> None:
 
 
 def _apart(ticks: Sequence[float], factor: float) -> list[float]:
-    """Return ticks of which each is at least a factor above the one before."""
     kept: list[float] = []
     for tick in ticks:
         if not kept or tick >= factor * kept[-1]:
@@ -229,7 +221,7 @@ def _apart(ticks: Sequence[float], factor: float) -> list[float]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in words: "45 s", "3.4 min", "2 h"."""
+    """Return a time span as text: "45 s", "3.4 min", "2 h"."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"

@@ -96,7 +96,6 @@ def _head(report: Report) -> list[tuple[str, str]]:
 
 
 def _summary(report: Report, has_differences: bool) -> list[str]:
-    """Return the state of the results, the best rows and the holes, in sentences."""
     rows, targets, seeds = len(report.suite.rows), len(report.suite.columns), len(report.suite.seeds)
     scores = [scores for column in report.suite.columns for scores in report.results.of_column(column)]
     complete = [len(row.seeds) == seeds for row in scores if row.availability == "planned"]
@@ -122,7 +121,6 @@ def _summary(report: Report, has_differences: bool) -> list[str]:
 
 
 def _leaders(report: Report) -> Iterator[str]:
-    """Yield the best contender of each printed column where at least two can be compared."""
     rows, baseline = report.suite.rows, report.baseline
     for position, heading in enumerate(report.table.headings):
         cells = [row.entries[position].cell for row in report.table.rows]
@@ -144,7 +142,6 @@ def _count(number: int, noun: str) -> str:
 
 
 def _score(entry: Entry) -> Mapping[str, str]:
-    """Split a cell's text into the number and its notes."""
     text, _, note = ours_text(entry.cell).partition(" (")
     return {"score": text, "note": note.removesuffix(")")}
 

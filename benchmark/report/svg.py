@@ -78,14 +78,13 @@ def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[
 
 
 def _embedded(text: str, name: str, title: str) -> str:
-    """Return a whole SVG file as an element: own ids, CSS variables, a title, and nothing that only a file needs."""
+    """Turn an SVG file into an element: own ids, CSS variables, a title, nothing that only a file needs."""
     _, _, content = text[text.index("<svg") :].partition(">")
     view = re.search(r'viewBox="([^"]+)"', text)
     assert view is not None
     content = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", content, flags=re.DOTALL)
     content = content.replace("xlink:href", "href")
-    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', content))
-    referenced = {identifier for pair in used for identifier in pair if identifier}
+    referenced = set(re.findall(r'(?:href="|url\()#([^")]+)', content))
     content = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in referenced else "", content)
     content = re.sub(r'href="#|url\(#', lambda m: m[0] + name + "-", content)
     content = re.sub(r"#[0-9a-f]{6}\b", lambda m: VARIABLES.get(m[0], m[0]), content)

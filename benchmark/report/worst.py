@@ -134,7 +134,6 @@ def _pictures(worst: WorstCase, task: Task, domain: Domain | None) -> tuple[list
 
 
 def _thumbnails(worst: WorstCase, case: Case, task: Task, domain: Domain) -> list[dict[str, Any]]:
-    """Return input, label, prediction and errors of a case; of a volume one axial slice."""
     view = view_case(case, domain, task, worst.request.preprocess)
     prediction = stored_prediction(worst.prediction, worst.case, view, worst.counts)
     if task.ndim == 3:
