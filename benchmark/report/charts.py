@@ -52,8 +52,7 @@ class Curve(NamedTuple):
 def forest_chart(name: str, title: str, rows: Sequence[tuple[str, float, float, float, bool]]) -> Markup:
     """Return the forest plot of differences to the baseline, the first row on top.
 
-    Args:
-        rows: label; lower end, difference and upper end in points; whether it is clear after adjustment.
+    Rows are (label, lower end, difference, upper end, whether it is clear after adjustment), in points.
     """
 
     def fill(figure: Figure) -> None:
@@ -74,9 +73,8 @@ def strip_chart(
 ) -> Markup:
     """Return each row's cases as dots over a box of their quartiles.
 
-    Args:
-        rows: label, scores of the cases in percent (NaN where not defined), and their strata.
-        reference: drawn as a dashed line, in percent.
+    Rows are (label, scores in percent with NaN where not defined, stratum of each case); dashed: the reference, in
+    percent.
     """
     strata = sorted({stratum for *_, of_cases in rows for stratum in of_cases})
 
@@ -114,9 +112,7 @@ def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[fl
 
     Of runs that are selected on the target, its score is the line, and the validation score is dashed.
 
-    Args:
-        curves: one a run.
-        limits: of the score's axis, in percent, the same in every chart of a page.
+    All charts of a page share the limits of the score's axis, in percent.
     """
 
     def fill(figure: Figure) -> None:
