@@ -20,7 +20,6 @@ from .run_facts import (
     training_costs,
 )
 from .sections import case_charts, class_tables, cost_charts, difference_section, rank_tables
-from .worst import worst_of_targets
 
 SECTIONS = {
     "table": "Table",
@@ -54,6 +53,11 @@ def render_page(report: Report) -> str:
     results, baseline, data_root = report.results, report.baseline, report.data_root
     learned = learned_rows(results.planned_runs)
     costs = training_costs(learned)
+    worst = []
+    if data_root is not None:
+        from .worst import worst_of_targets  # opens images, and nothing else here does
+
+        worst = worst_of_targets(report.table, results, baseline, data_root)
     sections = {
         "differences": {} if baseline is None else difference_section(results, baseline),
         "ranks": rank_tables(results),
@@ -61,7 +65,7 @@ def render_page(report: Report) -> str:
         "classes": class_tables(results),
         "learning": learning_charts(learned),
         "cost": cost_charts(report.table, costs),
-        "worst": [] if data_root is None else worst_of_targets(report.table, results, baseline, data_root),
+        "worst": worst,
         "metrics": report.further,
     }
     return environment.get_template("report.html").render(
