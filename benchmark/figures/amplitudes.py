@@ -118,9 +118,5 @@ def _amplitude(image: NDArray[np.generic]) -> NDArray[np.float64]:
 
 def _multiplicity(shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Return how many frequencies of the whole spectrum each bin of the half spectrum stands for: 1 or 2."""
-    last = shape[-1]
-    twice = np.full(last // 2 + 1, 2.0)
-    twice[0] = 1
-    if last % 2 == 0:
-        twice[-1] = 1
-    return np.broadcast_to(twice, (*shape[:-1], len(twice)))
+    bins = np.arange(shape[-1] // 2 + 1)
+    return np.broadcast_to(np.where(2 * bins % shape[-1] == 0, 1.0, 2.0), (*shape[:-1], len(bins)))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ssdg.datasets.base import Case, Domain, Task
 from ssdg.methods import load_method
-from ssdg.methods.base import Batch, Method
+from ssdg.methods.base import Batch
 from ssdg.methods.network import SegmentationNetwork
 
 from ..data.preprocess import PreparedCase, prepare_case
@@ -67,23 +67,15 @@ def _classes(case: PreparedCase, classes: int) -> torch.Tensor:
 
 def examples(method: str, task: Task, batch: Batch, draws: int, seed: int) -> list[NDArray[np.float32]]:
     """Return (C, *S) views of the batch's first image, as the network would be fed them in training."""
-    torch_method = _build(method, task, seed)
-    step_batch = batch if torch_method.access == "uda" else _without_target(batch)
-    return [
-        torch_method.example(step_batch, generator(seed, "figure", draw))[0].detach().float().numpy()
-        for draw in range(draws)
-    ]
-
-
-def _without_target(batch: Batch) -> Batch:
-    return Batch(image=batch.image, label=batch.label, foreground=batch.foreground)
-
-
-def _build(name: str, task: Task, seed: int) -> Method:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "network"))
         network = SegmentationNetwork(task.ndim, task.channels, len(task.classes), FILTERS)
-        return load_method(name)(network)
+        built = load_method(method)(network)
+    if built.access != "uda":
+        batch = Batch(image=batch.image, label=batch.label, foreground=batch.foreground)
+    return [
+        built.example(batch, generator(seed, "figure", draw))[0].detach().float().numpy() for draw in range(draws)
+    ]
 
 
 def displayed(view: NDArray[np.float32]) -> NDArray[np.float32]:

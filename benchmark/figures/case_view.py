@@ -4,9 +4,10 @@
 the brain, anterior up and the patient's left on the left.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,17 +16,16 @@ from PIL import Image
 
 from ssdg.datasets.base import Case, Domain, Task
 
-from ..data.images import read_image, read_label, read_mask
+from ..data.images import read_image, read_label, read_mask, read_prediction
 from ..data.preprocess import label_map_of
 from ..errors import UsageError
+from ..scoring.case_file import COUNTS, CaseFile
 from ..scoring.overlap import count
 from ..spec import PreprocessConfig
 from .style import AREAS, BLACK, PURPLE, SKY, VERMILLION
 
 MARGIN = 4
 """Shown voxels around the brain."""
-
-COUNTED = ("tp", "fp", "fn", "tp_outside", "fp_outside", "fn_outside")
 
 OTHER_CLASS = "another class"
 
@@ -100,24 +100,33 @@ def view_case(case: Case, domain: Domain, task: Task, config: PreprocessConfig) 
     return CaseView(image.array, label, foreground, image.spacing, window)
 
 
-def require_counts(
-    view: CaseView, prediction: NDArray[np.uint8], rows: Iterable[Mapping[str, str]], classes: int, where: str
-) -> None:
+def stored_prediction(path: Path, case: str, view: CaseView, scored: CaseFile) -> NDArray[np.uint8]:
+    """Return a prediction (*S) from its file.
+
+    Raises:
+        DataError: a file that cannot be read.
+        UsageError: prediction and label do not give the counts that were stored.
+    """
+    prediction = read_prediction(path)
+    counts = scored.layout.arranged(scored.counts)[:, scored.layout.cases.index(case)]
+    require_counts(view, prediction, counts, str(path))
+    return prediction
+
+
+def require_counts(view: CaseView, prediction: NDArray[np.uint8], stored: NDArray[np.int64], where: str) -> None:
     """Raise UsageError where a prediction and the label on disk do not give the counts that were stored.
 
     Args:
         view: the case.
         prediction: (*S) class indices.
-        rows: of ``cases.csv``, those of the case.
-        classes: of the task.
+        stored: (6, foreground classes), in the order of ``cases.csv``.
         where: the prediction's file, for the message.
     """
-    fits = prediction.shape == view.label.shape
+    classes = stored.shape[1] + 1
+    fits = prediction.shape == view.label.shape and max(prediction.max(), view.label.max()) < classes
     if fits:
         counts = count(prediction, view.label, classes, view.foreground)
-        fits = all(
-            int(row[name]) == getattr(counts, name)[int(row["class_index"])] for row in rows for name in COUNTED
-        )
+        fits = all(np.array_equal(getattr(counts, name)[1:], row) for name, row in zip(COUNTS, stored, strict=True))
     if not fits:
         raise UsageError(
             f"{where} and the label under the data root do not give the counts stored beside it: "

@@ -1,32 +1,29 @@
 """Which cases of a suite a figure shows, and every row's stored prediction of each; nothing is predicted anew."""
 
-import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdg.datasets.base import Case, Domain, Task
+from ssdg.datasets.base import Domain, Task
 
-from ..data.images import read_prediction
 from ..errors import UsageError, unknown
 from ..outcomes.planned_run import NOT_RUN, REASONS, PlannedRun, hole_reason
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import evaluation_scores
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import CASE_COLUMNS, prediction_path
+from ..storage.run_folder import prediction_path
 from ..suites.suite import Column, Row
 from ..tables.wording import row_label
-from .case_view import ERRORS, CaseView, class_colours, outcomes, painted, require_counts, view_case
+from .case_view import ERRORS, class_colours, outcomes, painted, stored_prediction, view_case
 from .predictions import Panel, Strip
 
 OUTCOMES = {"true positive": "found (TP)", "false positive": "false (FP)", "false negative": "missed (FN)"}
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class Chosen(NamedTuple):
     """A case to show, and why this one."""
 
     case: str
@@ -47,21 +44,22 @@ def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) ->
         (first, evaluation), scores = scored[0], dict[str, float]()
         for run, other in scored:
             if run.request.seed == first.request.seed:
-                scores |= case_scores(results, column, other)
+                scores |= _case_scores(results, column, other)
         for case in wanted:
             if case in scores:
                 return Chosen(case, f"{column.label}: case {case}, as asked for")
         ranked = sorted(scores, key=lambda case: (scores[case], case))
-        case = ranked[(len(ranked) - 1) // 2]
+        case, count = ranked[(len(ranked) - 1) // 2], len(ranked)
+        published = evaluation.data.get("counts", {}).get("published", count)
         return Chosen(
             case,
             f"{column.label}: case {case}, whose DSC by {row.label} (seed {first.request.seed}) is the median of "
-            f"{_of_published(evaluation, len(ranked))} cases",
+            f"{count if published == count else f'the {count} there are of {published}'} cases",
         )
     return None
 
 
-def case_scores(results: SuiteResults, column: Column, evaluation: StoredEvaluation) -> dict[str, float]:
+def _case_scores(results: SuiteResults, column: Column, evaluation: StoredEvaluation) -> dict[str, float]:
     """Return the DSC (0..1) of each case of an evaluation: the mean over its classes that are defined, else 0."""
     ndim = results.inventory.task(column.task).ndim
     scores = evaluation_scores(results.counts.case_file(evaluation), results.scoring, ndim)
@@ -69,25 +67,17 @@ def case_scores(results: SuiteResults, column: Column, evaluation: StoredEvaluat
 
 
 def _scored(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[PlannedRun, StoredEvaluation]]:
-    """Yield a row's finished evaluations on a target with their runs, in the order of the seeds."""
     for run in results.counts.runs_of(row, column):
-        evaluation = run.evaluation(column.target)
-        if evaluation is not None:
+        if (evaluation := run.evaluation(column.target)) is not None:
             yield run, evaluation
 
 
 def _reason(results: SuiteResults, row: Row, column: Column) -> str:
-    """Return why a row has no prediction to show on a target."""
     availability = results.counts.availability(row, column)
     if availability != "planned":
         return {"unavailable": "not in this version", "not-applicable": "does not apply"}[availability]
     runs = results.counts.runs_of(row, column)
     return hole_reason(NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs)
-
-
-def _of_published(evaluation: StoredEvaluation, scored: int) -> str:
-    published = evaluation.data.get("counts", {}).get("published", scored)
-    return str(scored) if published == scored else f"the {scored} there are of {published}"
 
 
 def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root: Path) -> tuple[Strip, Domain]:
@@ -97,26 +87,40 @@ def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root:
         DataError: the target is not under the data root, or a file of the case cannot be read.
         UsageError: the data there are not those that were scored.
     """
-    task = results.inventory.task(column.task)
+    task, sections = results.inventory.task(column.task), results.suite.sections()
     domain = task.domain(column.target)(data_root)
-    case = next((one for one in domain.cases if one.id == chosen.case and one.label is not None), None)
-    if case is None:
-        labelled = [one.id for one in domain.cases if one.label is not None]
-        raise unknown(f"labelled case of {column.target} under {data_root}", chosen.case, labelled)
-    reader = _Reader(results, column, task, domain, case)
-    panels = (*reader.truth(), *(reader.prediction(row) for row in results.suite.rows))
-    return Strip(f"{column.label}, case {case.id}", reader.view.aspect, panels), domain
+    cases = {case.id: case for case in domain.cases if case.label is not None}
+    if chosen.case not in cases:
+        raise unknown(f"labelled case of {column.target} under {data_root}", chosen.case, list(cases))
+    view = view_case(cases[chosen.case], domain, task, sections["preprocess"])
+    label, inside = view.plane(view.label), view.inside(sections["evaluation"].region)
+
+    def panel(title: str, labels: NDArray[np.uint8], below: str) -> Panel:
+        if len(task.classes) == 2:
+            return Panel(title, painted(outcomes(label, labels, inside), ERRORS), below)
+        return Panel(title, painted(labels, class_colours(task)), below, outline=label)
+
+    def prediction(row: Row) -> Panel:
+        for _, evaluation in _scored(results, row, column):
+            scores = _case_scores(results, column, evaluation)
+            if chosen.case not in scores:
+                continue
+            path = prediction_path(evaluation.path, chosen.case, task.ndim)
+            if not path.exists():
+                return Panel(row_label(row), reason="prediction not kept")
+            labels = stored_prediction(path, chosen.case, view, results.counts.case_file(evaluation))
+            return panel(row_label(row), view.plane(labels), f"{100 * scores[chosen.case]:.1f}")
+        return Panel(row_label(row), reason=_reason(results, row, column))
+
+    panels = [Panel("Image", view.picture()), panel("Label", label, "DSC (%)"), *map(prediction, results.suite.rows)]
+    return Strip(f"{column.label}, case {chosen.case}", view.aspect, tuple(panels)), domain
 
 
 def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
     """Return what the colours of some tasks' panels mean."""
-    legend: dict[str, str] = {}
-    for task in tasks:
-        if len(task.classes) == 2:
-            legend |= {name: ERRORS[key] for key, name in OUTCOMES.items()}
-        else:
-            legend |= class_colours(task)
-    return legend
+    of_errors = {name: ERRORS[key] for key, name in OUTCOMES.items()}
+    legends = [of_errors if len(task.classes) == 2 else class_colours(task) for task in tasks]
+    return {name: colour for legend in legends for name, colour in legend.items()}
 
 
 def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) -> str:
@@ -133,43 +137,6 @@ def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) 
         sentences.append("† checkpoint chosen on the target's labels.")
     score = f"Under each prediction: DSC (%) of the case, first seed of the row, protocol {results.suite.protocol}."
     return " ".join([*sentences, score])
-
-
-class _Reader:
-    """Panels of one case."""
-
-    def __init__(self, results: SuiteResults, column: Column, task: Task, domain: Domain, case: Case) -> None:
-        self.results, self.column, self.task = results, column, task
-        sections = results.suite.sections()
-        self.view: CaseView = view_case(case, domain, task, sections["preprocess"])
-        self.case = case.id
-        self.label = self.view.plane(self.view.label)
-        self.inside = self.view.inside(sections["evaluation"].region)
-
-    def truth(self) -> list[Panel]:
-        """Return the image and the label."""
-        return [Panel("Image", self.view.picture()), self._panel("Label", self.label, "DSC (%)")]
-
-    def prediction(self, row: Row) -> Panel:
-        """Return a row's prediction with its score, or why there is none."""
-        for _, evaluation in _scored(self.results, row, self.column):
-            scores = case_scores(self.results, self.column, evaluation)
-            if self.case not in scores:
-                continue
-            path = prediction_path(evaluation.path, self.case, self.task.ndim)
-            if not path.exists():
-                return Panel(row_label(row), reason="prediction not kept")
-            predicted = read_prediction(path)
-            lines = csv.DictReader(self.results.counts.case_file(evaluation).lines, CASE_COLUMNS)
-            rows = [line for line in lines if line["case"] == self.case]
-            require_counts(self.view, predicted, rows, len(self.task.classes), str(path))
-            return self._panel(row_label(row), self.view.plane(predicted), f"{100 * scores[self.case]:.1f}")
-        return Panel(row_label(row), reason=_reason(self.results, row, self.column))
-
-    def _panel(self, title: str, labels: NDArray[np.uint8], below: str) -> Panel:
-        if len(self.task.classes) == 2:
-            return Panel(title, painted(outcomes(self.label, labels, self.inside), ERRORS), below)
-        return Panel(title, painted(labels, class_colours(self.task)), below, outline=self.label)
 
 
 def require_cases(results: SuiteResults, wanted: Sequence[str]) -> None:

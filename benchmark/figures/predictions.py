@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -51,20 +50,23 @@ def predictions_figure(
     lines, across = lines_of(max(len(strip.panels) for strip in strips), width)
     side = (width - (across - 1) * GAP) / across
     with style():
-        strip_heights = [_head(strip) + lines * _line(strip, side) for strip in strips]
+        heads = [height_of(strip.title) + GAP for strip in strips]
+        titles = [max(height_of(wrapped(panel.title, side)) for panel in strip.panels) for strip in strips]
+        score_height = height_of("0", SMALL) + 2 * GAP
+        steps = [title + side * strip.aspect + score_height for strip, title in zip(strips, titles, strict=True)]
         columns = max(1, int(width / ENTRY))
         legend_height = math.ceil(len(legend) / columns) * 0.13 + 0.05
         text = wrapped(note, width, SMALL)
+        strip_heights = [head + lines * step for head, step in zip(heads, steps, strict=True)]
         sheet = Sheet(width, sum(strip_heights) + legend_height + height_of(text, SMALL) + GAP)
         top = 0.0
-        for strip, height in zip(strips, strip_heights, strict=True):
+        for strip, head, title, step in zip(strips, heads, titles, steps, strict=True):
             sheet.text(0, top + GAP / 2, strip.title, fontweight="bold")
             for index, panel in enumerate(strip.panels):
                 line, column = divmod(index, across)
-                panel_top = top + _head(strip) + line * _line(strip, side)
-                size = side, side * strip.aspect
-                _draw(sheet, panel, column * (side + GAP), panel_top, size, _title_height(strip, side))
-            top += height
+                left, above = column * (side + GAP), top + head + line * step
+                _draw(sheet, panel, (left, above + title, side, side * strip.aspect))
+            top += head + lines * step
         handles = [Patch(facecolor=c, edgecolor=BLACK, linewidth=0.3, label=name) for name, c in legend.items()]
         sheet.figure.legend(
             handles=handles,
@@ -81,26 +83,11 @@ def predictions_figure(
     return sheet.figure
 
 
-def _head(strip: Strip) -> float:
-    return height_of(strip.title) + GAP
-
-
-def _title_height(strip: Strip, side: float) -> float:
-    return max(height_of(wrapped(panel.title, side)) for panel in strip.panels)
-
-
-def _line(strip: Strip, side: float) -> float:
-    return _title_height(strip, side) + side * strip.aspect + height_of("0", SMALL) + 2 * GAP
-
-
-def _draw(
-    sheet: Sheet, panel: Panel, left: float, top: float, size: tuple[float, float], title_height: float
-) -> None:
-    side, tall = size
-    middle, picture_top = left + side / 2, top + title_height
-    title = wrapped(panel.title, side)
-    sheet.text(middle, picture_top - GAP, title, ha="center", va="baseline", linespacing=1.1)
-    axes = sheet.axes(left, picture_top, side, tall)
+def _draw(sheet: Sheet, panel: Panel, box: tuple[float, float, float, float]) -> None:
+    left, top, side, tall = box  # of the picture
+    middle = left + side / 2
+    sheet.text(middle, top - GAP, wrapped(panel.title, side), ha="center", va="baseline", linespacing=1.1)
+    axes = sheet.axes(*box)
     if panel.picture is None:
         axes.set_facecolor(MISSING)
         axes.set_axis_on()
@@ -113,10 +100,6 @@ def _draw(
     shown = shrunk(panel.picture, round(side * DPI))
     axes.imshow(shown, interpolation="nearest", aspect="auto", extent=(-0.5, width - 0.5, height - 0.5, -0.5))
     if panel.outline is not None:
-        _outline(axes, panel.outline)
-    sheet.text(middle, picture_top + tall + 0.015, panel.below, ha="center", fontsize=SMALL)
-
-
-def _outline(axes: Axes, labels: NDArray[Any]) -> None:
-    for index in sorted({int(value) for value in labels.ravel()} - {0}):
-        axes.contour(labels == index, levels=[0.5], colors=[BLACK], linewidths=0.4)
+        for index in sorted({int(value) for value in panel.outline.ravel()} - {0}):
+            axes.contour(panel.outline == index, levels=[0.5], colors=[BLACK], linewidths=0.4)
+    sheet.text(middle, top + tall + 0.015, panel.below, ha="center", fontsize=SMALL)

@@ -31,19 +31,18 @@ def spectra_figure(measured: Sequence[Spectra], labels: Sequence[str], bands: Ba
     with style():
         figure = Figure(figsize=(width, HEIGHT * len(mosaic.split())), layout="constrained")
         axes = figure.subplot_mosaic(mosaic)
-        _boxes(axes["L"], [1e3 * spectra.low for spectra in measured], labels)
-        _boxes(axes["H"], [1e3 * spectra.high for spectra in measured], labels)
+        for panel, band, title in (
+            ("L", "low", f"Low band, r ≤ {bands.low:.2g}"),
+            ("H", "high", f"High band, r ≥ {bands.high:.2g}"),
+        ):
+            _boxes(axes[panel], [1e3 * getattr(spectra, band) for spectra in measured], labels)
+            apart = f"\nmedians {fold_range(measured, band):.2f}-fold apart" if len(measured) > 1 else ""
+            axes[panel].set_title(title + apart)
         _same_span(axes["L"], axes["H"])
         _profile(axes["P"], measured, labels, bands)
-        axes["L"].set_title(_title(f"Low band, r ≤ {bands.low:.2g}", measured, "low"))
-        axes["H"].set_title(_title(f"High band, r ≥ {bands.high:.2g}", measured, "high"))
         for panel in "LP":
             axes[panel].set_ylabel("Mean amplitude (10$^{-3}$)")
     return figure
-
-
-def _title(text: str, measured: Sequence[Spectra], band: str) -> str:
-    return f"{text}\nmedians {fold_range(measured, band):.2f}-fold apart" if len(measured) > 1 else text
 
 
 def _boxes(axes: Axes, values: Sequence[np.ndarray], labels: Sequence[str]) -> None:

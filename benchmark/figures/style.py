@@ -75,11 +75,11 @@ _RC: dict[Any, Any] = {
 
 
 @contextmanager
-def style() -> Iterator[None]:
-    """Set this style for the figures made inside, instead of the user's own settings of matplotlib."""
+def style(settings: Any = _RC) -> Iterator[None]:
+    """Set a style for the figures made inside, instead of the user's own settings of matplotlib."""
     with mpl.rc_context():
         mpl.rcdefaults()
-        mpl.rcParams.update(_RC)
+        mpl.rcParams.update(settings)
         yield
 
 

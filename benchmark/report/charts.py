@@ -1,12 +1,12 @@
-"""The charts of a report: plain numbers in, one ``<svg>`` element out."""
+"""Charts of a report as ``<svg>`` elements; each has a name, which begins its ids, and a title that is read aloud."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -29,127 +29,97 @@ DURATIONS = (
 )
 """Seconds that an axis of time may be labelled at."""
 
-
-@dataclass(frozen=True, slots=True)
-class ForestRow:
-    """Difference of a row to the baseline, in points."""
-
-    label: str
-    difference: float
-    low: float
-    high: float
-    clear: bool  # still separated from zero after the correction for many comparisons
+Point: TypeAlias = tuple[str, float, float, str]
+"""A row's label, seconds of one training, score in percent, device."""
 
 
-@dataclass(frozen=True, slots=True)
-class StripRow:
-    """Scores of a row's cases, in percent."""
+class EpochValues(NamedTuple):
+    """Values by epoch, counted from 1."""
 
-    label: str
-    values: NDArray[np.float64]  # NaN where not defined
-    strata: tuple[str, ...]  # of the cases
+    epochs: Sequence[float]
+    values: Sequence[float]
 
 
-@dataclass(frozen=True, slots=True)
-class EpochScores:
-    """DSC of a pool of cases in the epochs that scored it."""
+class Curve(NamedTuple):
+    """History of a run; scores in percent."""
 
-    epochs: tuple[float, ...] = ()
-    scores: tuple[float, ...] = ()  # percent
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """History of a run, epoch by epoch."""
-
-    epochs: tuple[float, ...]
-    loss: tuple[float, ...]  # sum of the terms
-    validation: EpochScores  # of the source
-    target: EpochScores  # where its labels choose the epoch; else none
+    loss: EpochValues  # sum of the terms
+    validation: EpochValues  # DSC in the epochs that scored it
+    target: EpochValues  # DSC where the target's labels choose the epoch; else empty
     selected: float | None  # epoch whose weights are scored
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """Training time of a row and its score."""
+def forest_chart(name: str, title: str, rows: Sequence[tuple[str, float, float, float, bool]]) -> Markup:
+    """Return the forest plot of differences to the baseline, the first row on top.
 
-    label: str
-    seconds: float
-    score: float  # percent
-    device: str
-
-
-def forest_chart(name: str, title: str, rows: Sequence[ForestRow]) -> str:
-    """Return the forest plot of differences to the baseline with their intervals, the first row on top."""
+    Rows are (label, lower end, difference, upper end, whether it is clear after adjustment), in points.
+    """
 
     def fill(figure: Figure) -> None:
-        axes = figure.subplots()
+        axes = _row_axes(figure, [label for label, *_ in rows], "difference in DSC, points")
         axes.axvline(0, color=INK, linewidth=0.9)
-        for y, row in enumerate(rows):
-            colour = SERIES[0] if row.clear else MUTED
-            if math.isfinite(row.low + row.high):  # else nothing is known of the spread
-                axes.plot([row.low, row.high], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")
-            face = colour if row.clear else PAPER
-            axes.plot([row.difference], [y], marker="o", markersize=5.5, color=colour, markerfacecolor=face)
-        _rows(axes, [row.label for row in rows])
-        axes.set_xlabel("difference in DSC, points")
+        for y, (_, low, difference, high, clear) in enumerate(rows):
+            colour = SERIES[0] if clear else MUTED
+            if math.isfinite(low + high):  # else nothing is known of the spread
+                axes.plot([low, high], [y, y], color=colour, linewidth=1.6, solid_capstyle="round")
+            face = colour if clear else PAPER
+            axes.plot([difference], [y], marker="o", markersize=5.5, color=colour, markerfacecolor=face)
 
     return svg_chart(name, title, (WIDTH, 34 + LINE * len(rows)), fill)
 
 
-def strip_chart(name: str, title: str, rows: Sequence[StripRow], reference: float | None) -> str:
-    """Return each row's cases as dots over a box of their quartiles; dashed: the baseline's median, in percent."""
-    strata = sorted({stratum for row in rows for stratum in row.strata})
+def strip_chart(
+    name: str, title: str, rows: Sequence[tuple[str, NDArray[np.float64], Sequence[str]]], reference: float | None
+) -> Markup:
+    """Return each row's cases as dots over a box of their quartiles.
+
+    Rows are (label, scores in percent with NaN where not defined, stratum of each case); dashed: the reference, in
+    percent.
+    """
+    strata = sorted({stratum for *_, of_cases in rows for stratum in of_cases})
 
     def fill(figure: Figure) -> None:
-        axes = figure.subplots()
+        axes = _row_axes(figure, [label for label, *_ in rows], "DSC of a case, %")
         if reference is not None:
             axes.axvline(reference, color=MUTED, linewidth=0.9, linestyle=(0, (4, 3)))
-        for y, row in enumerate(rows):
-            _strip(axes, y, row, strata)
+        for y, (_, values, of_cases) in enumerate(rows):
+            _strip(axes, y, values, np.array(of_cases), strata)
         if len(strata) > 1:
             for stratum, colour in zip(strata, cycle(SERIES), strict=False):
                 axes.plot([], [], "o", markersize=4, color=colour, label=stratum)
             figure.legend(loc="outside upper right", ncols=len(strata), handletextpad=0.1, columnspacing=1)
-        _rows(axes, [row.label for row in rows])
-        axes.set_xlabel("DSC of a case, %")
 
     return svg_chart(name, title, (WIDTH, (50 if len(strata) > 1 else 34) + (LINE + 3) * len(rows)), fill)
 
 
-def _strip(axes: Axes, y: int, row: StripRow, strata: Sequence[str]) -> None:
-    defined = ~np.isnan(row.values)
+def _strip(axes: Axes, y: int, scores: NDArray[np.float64], members: NDArray[Any], strata: Sequence[str]) -> None:
+    defined = ~np.isnan(scores)
     if not defined.any():
         return
-    values = row.values[defined]
+    values, members = scores[defined], members[defined]
     low, middle, high = np.percentile(values, [25, 50, 75])
     axes.barh(y, high - low, left=low, height=0.62, color=GRID, alpha=0.55, linewidth=0)
     axes.plot([middle, middle], [y - 0.31, y + 0.31], color=INK, linewidth=1.6)
     jitter = (np.arange(len(values)) * GOLDEN % 1 - 0.5) * 0.5
-    members = np.array(row.strata)[defined]
+    dots: Any = {"linestyle": "none", "marker": "o", "markersize": 2.9, "markeredgewidth": 0, "alpha": 0.75}
     for stratum, colour in zip(strata, cycle(SERIES), strict=False):
         inside = members == stratum
-        dots: Any = {"linestyle": "none", "marker": "o", "markersize": 2.9, "markeredgewidth": 0, "alpha": 0.75}
         axes.plot(values[inside], y + jitter[inside], color=colour, **dots)
 
 
-def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[float, float]) -> str:
+def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[float, float]) -> Markup:
     """Return the validation score over epochs above the training loss; a ring marks the selected epoch.
 
     Of runs that are selected on the target, its score is the line, and the validation score is dashed.
 
-    Args:
-        name: first part of the drawing's ids.
-        title: read to people who do not see it.
-        curves: one a run.
-        limits: of the score's axis, in percent, the same in every chart of a page.
+    All charts of a page share the limits of the score's axis, in percent.
     """
 
     def fill(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
         for curve, colour in zip(curves, cycle(SERIES), strict=False):
             _scores(above, curve, colour)
-            below.plot(curve.epochs, curve.loss, color=colour, linewidth=1.0)
+            below.plot(*curve.loss, color=colour, linewidth=1.0)
         above.set_ylim(*limits)
         above.set_ylabel("DSC, %" if any(curve.target.epochs for curve in curves) else "held out, %")
         below.set_ylabel("loss")
@@ -165,37 +135,45 @@ def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[fl
 
 
 def _scores(axes: Axes, curve: Curve, colour: str) -> None:
-    shown = curve.target if curve.target.epochs else curve.validation
-    if shown is curve.target:
-        axes.plot(
-            curve.validation.epochs, curve.validation.scores, color=colour, linewidth=1.0, linestyle=(0, (3, 2))
-        )
-    axes.plot(shown.epochs, shown.scores, color=colour, marker="o", markersize=2.2, linewidth=1.2)
-    if curve.selected in shown.epochs:
-        score = shown.scores[shown.epochs.index(curve.selected)]
+    shown = curve.validation
+    if curve.target.epochs:
+        axes.plot(*curve.validation, color=colour, linewidth=1.0, linestyle=(0, (3, 2)))
+        shown = curve.target
+    axes.plot(*shown, color=colour, marker="o", markersize=2.2, linewidth=1.2)
+    if curve.selected is not None and curve.selected in shown.epochs:
+        score = shown.values[shown.epochs.index(curve.selected)]
         ring: Any = {"marker": "o", "markersize": 7.5, "markerfacecolor": "none", "markeredgewidth": 1.4}
         axes.plot([curve.selected], [score], color=INK, **ring)
 
 
-def cost_chart(name: str, title: str, points: Sequence[Cost]) -> str:
+def cost_chart(name: str, title: str, points: Sequence[Point]) -> Markup:
     """Return the score over the time of one training, each point joined to its label at the right."""
-    devices = sorted({point.device for point in points})
-    markers = dict(zip(devices, "os^DvP*" * (1 + len(devices) // 7), strict=False))
+    labels, seconds, scores, devices = zip(*points, strict=True)
+    kinds = sorted(set(devices))
+    markers = dict(zip(kinds, "os^DvP*" * (1 + len(kinds) // 7), strict=False))
     height = max(190.0, 60 + LABEL * len(points))
+    margin = max(0.06 * (max(scores) - min(scores)), 0.5)
+    low, high = min(scores) - margin, max(scores) + margin
+    label_heights = kept_apart([(score - low) / (high - low) for score in scores], LABEL / (height - 40))
 
     def fill(figure: Figure) -> None:
         axes = figure.subplots()
         axes.set_xscale("log")
-        scores = [point.score for point in points]
-        margin = max(0.06 * (max(scores) - min(scores)), 0.5)
-        low, high = min(scores) - margin, max(scores) + margin
         axes.set_ylim(low, high)
-        heights = kept_apart([(score - low) / (high - low) for score in scores], LABEL / (height - 40))
-        for point, height_of_label in zip(points, heights, strict=True):
-            axes.plot([point.seconds], [point.score], markers[point.device], markersize=5, color=SERIES[0])
-            _label(axes, point, height_of_label)
-        if len(devices) > 1:
-            for device in devices:
+        for label, x, y, device, label_height in zip(labels, seconds, scores, devices, label_heights, strict=True):
+            axes.plot([x], [y], markers[device], markersize=5, color=SERIES[0])
+            axes.annotate(
+                _short(label),
+                (x, y),
+                xytext=(1.07, label_height),
+                textcoords="axes fraction",
+                va="center",
+                fontsize=8,
+                annotation_clip=False,
+                arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
+            )
+        if len(kinds) > 1:
+            for device in kinds:
                 axes.plot([], [], markers[device], markersize=5, color=SERIES[0], label=_short(device, 40))
             figure.legend(loc="outside upper left", handletextpad=0.1)
         axes.grid()
@@ -221,20 +199,6 @@ def kept_apart(places: Sequence[float], apart: float) -> list[float]:
     return moved
 
 
-def _label(axes: Axes, point: Cost, height: float) -> None:
-    """Write a point's label at the right of the axes, joined by a thin line."""
-    axes.annotate(
-        _short(point.label),
-        (point.seconds, point.score),
-        xytext=(1.07, height),
-        textcoords="axes fraction",
-        va="center",
-        fontsize=8,
-        annotation_clip=False,
-        arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5, "shrinkA": 1, "shrinkB": 3},
-    )
-
-
 def _time_axis(axes: Axes) -> None:
     low, high = axes.get_xlim()
     low, high = low / 1.25, high * 1.25
@@ -245,7 +209,6 @@ def _time_axis(axes: Axes) -> None:
 
 
 def _apart(ticks: Sequence[float], factor: float) -> list[float]:
-    """Return ticks of which each is at least a factor above the one before."""
     kept: list[float] = []
     for tick in ticks:
         if not kept or tick >= factor * kept[-1]:
@@ -254,19 +217,22 @@ def _apart(ticks: Sequence[float], factor: float) -> list[float]:
 
 
 def duration(seconds: float) -> str:
-    """Return a time span in words: "45 s", "3.4 min", "2 h"."""
+    """Return a time span as text: "45 s", "3.4 min", "2 h"."""
     if seconds < 60:
         return f"{seconds:.3g} s"
     return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"
 
 
-def _rows(axes: Axes, labels: Sequence[str]) -> None:
+def _row_axes(figure: Figure, labels: Sequence[str], unit: str) -> Axes:
+    axes = figure.subplots()
     axes.set_yticks(range(len(labels)), [_short(label) for label in labels])
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.spines["left"].set_visible(False)
     axes.tick_params(length=0)
     axes.grid(axis="x")
     axes.xaxis.set_major_locator(MaxNLocator(6))
+    axes.set_xlabel(unit)
+    return axes
 
 
 def _short(label: str, longest: int = LONGEST) -> str:

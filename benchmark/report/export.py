@@ -3,7 +3,9 @@
 Equal results give equal bytes. Nothing shows a case, and nothing says on whose machine the files were made.
 """
 
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -14,13 +16,13 @@ from pathlib import Path
 from ..errors import UsageError
 from ..outcomes.opening import PROVENANCE
 from ..outcomes.results import SuiteResults
-from ..outcomes.run_records import RUN_COLUMNS, run_record
-from ..scoring.metrics import DSC, Metric
+from ..outcomes.run_records import RUN_COLUMNS, run_key, run_record, scored_evaluations
+from ..scoring.metric_file import stored_values
+from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
 from ..storage.files import read_json, write_text
-from ..storage.run_folder import to_csv
-from ..tables.build import Table, TableOptions, build_table
+from ..storage.run_folder import CASE_COLUMNS, to_csv
+from ..tables.build import TableOptions, build_table
 from ..tables.render import render
-from .export_rows import cases_csv
 from .gather import Report
 from .page import render_page
 from .provenance import provenance
@@ -30,6 +32,10 @@ WRITTEN = re.compile(r"(cases\.csv|runs\.csv|report\.html|table(-[a-z0-9-]+)?\.(
 
 FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}
 """Of tables, by what file names end in."""
+
+
+KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")
+"""Columns of ``cases.csv`` that name a run and a target."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,18 +61,22 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
         metric: build_table(results, TableOptions(validation=validation, metric=metric))
         for metric in dict.fromkeys((DSC, *metrics))
     }
+    stems = {metric: "table" if metric is DSC else f"table-{metric.name}" for metric in tables}
     runs = [run_record(run) for run in results.planned_runs]
     files = {
         "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
         **{
-            f"{_stem(metric)}.{ending}": render(table, form)
+            f"{stems[metric]}.{ending}": render(table, form)
             for metric, table in tables.items()
             for ending, form in FORMATS.items()
         },
         "report.html": render_page(Report(results, public=True)),
     }
-    missing = tuple(_holes(tables))
+    holes = dict.fromkeys(tables[DSC].missing)
+    for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
+        holes |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in holes)
+    missing = tuple(holes)
     origin = {
         **provenance(results, runs),
         "complete": not missing,
@@ -76,16 +86,38 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
     return Export({PROVENANCE: json.dumps(origin, indent=1, ensure_ascii=False) + "\n", **files}, missing)
 
 
-def _stem(metric: Metric) -> str:
-    return "table" if metric is DSC else f"table-{metric.name}"
+def cases_csv(results: SuiteResults) -> str:
+    """Return a line for each run, target, case and class.
 
+    Counts are those inside the foreground and outside of it. ``dsc`` (0..1) follows the suite's region and rule for
+    empty classes. Metrics of masks are those of both regions, where `bench rescore` computed any; a value that is
+    not defined is "nan", one that was not computed is empty.
 
-def _holes(tables: Mapping[Metric, Table]) -> list[str]:
-    """Return the holes of all tables; those of a further one only where the Dice coefficient is there."""
-    known = dict.fromkeys(tables[DSC].missing)
-    for metric, table in tables.items():
-        known |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in known)
-    return list(known)
+    Raises:
+        UsageError: a damaged results file.
+    """
+    scored = [(*evaluated, results.counts.case_file(evaluated[2])) for evaluated in scored_evaluations(results)]
+    values = {
+        (evaluation.path, f"{name}_{region}"): stored
+        for _, _, evaluation, file in scored
+        for region in REGIONS
+        for name, stored in stored_values(evaluation.path, file, region).items()
+    }
+    names = {name for _, name in values}
+    columns = [name for metric in mask_metrics() for region in REGIONS if (name := f"{metric}_{region}") in names]
+    lines = [",".join((*KEYS, *CASE_COLUMNS, "dsc", *columns))]
+    for run, column, evaluation, file in scored:
+        key = {**run_key(run), "target": column.target, "train_id": evaluation.data.get("train_id", "")}
+        prefix = io.StringIO()
+        csv.writer(prefix, lineterminator="").writerow([key[name] for name in KEYS])
+        region = results.scoring.region_in(results.inventory.task(column.task).ndim)
+        tp, fp, fn = file.in_region(region)
+        dsc = DSC.of_counts(tp, fp, fn, results.scoring.empty)
+        rescored = [values.get((evaluation.path, name), [None] * len(file.lines)) for name in columns]
+        for line, score, *further in zip(file.lines, dsc, *rescored, strict=True):
+            texts = "".join("," if value is None else f",{value:.6g}" for value in further)
+            lines.append(f"{prefix.getvalue()},{line},{score:.6g}{texts}")
+    return "\n".join(lines) + "\n"
 
 
 def write_export(export: Export, folder: Path) -> None:
@@ -97,7 +129,14 @@ def write_export(export: Export, folder: Path) -> None:
         UsageError: the folder cannot be written, or has a file of such a name that no export wrote.
         StorageError: no space left.
     """
-    _make(folder)
+    why = "no permission"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK | os.X_OK)
+    except OSError as error:
+        why, writable = str(error.strerror), False
+    if not writable:
+        raise UsageError(f"--output {folder} is no folder that can be written ({why}): name another one")
     earlier = _earlier(folder)
     foreign = [name for name in export.files if name not in earlier and (folder / name).exists()]
     if foreign:
@@ -110,19 +149,7 @@ def write_export(export: Export, folder: Path) -> None:
         write_text(folder / name, text)
 
 
-def _make(folder: Path) -> None:
-    why = "no permission"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
-    except OSError as error:
-        why, writable = str(error.strerror), False
-    if not writable:
-        raise UsageError(f"--output {folder} is no folder that can be written ({why}): name another one")
-
-
 def _earlier(folder: Path) -> set[str]:
-    """Return the names of the files that an earlier export wrote there; none where there was none."""
     try:
         listed = read_json(folder / PROVENANCE)["files"]
         return {PROVENANCE, *(name for name in listed if WRITTEN.fullmatch(name))}

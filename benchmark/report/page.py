@@ -1,19 +1,25 @@
 """A report as one HTML page that loads nothing: styles, script, charts and pictures are inside."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from ..comparisons.render import p_text, signed
 from ..tables.build import Entry
+from ..tables.significance import best_first
 from ..tables.wording import SETTINGS, delta_text, heading_text, ours_text, published_text, row_label
-from .cells import Distribution
-from .charts import cost_chart, curve_chart, forest_chart, strip_chart
-from .comparisons import Differences
-from .gather import CostOfTarget, Report
-from .run_facts import RowCurves
+from .gather import Report
+from .run_facts import (
+    is_on_target,
+    learned_rows,
+    learning_charts,
+    list_runs,
+    row_settings,
+    shared_settings,
+    training_costs,
+)
+from .sections import case_charts, class_tables, cost_charts, difference_section, rank_tables
 
 SECTIONS = {
     "table": "Table",
@@ -30,7 +36,6 @@ SECTIONS = {
 }
 """Titles for the list of sections, by the id of each."""
 
-
 LISTED = 3
 """Missing things that the summary names."""
 
@@ -44,69 +49,73 @@ def render_page(report: Report) -> str:
         trim_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {**_WORDS, **_charts(report)}
-    there = {
-        "differences": report.differences,
-        "ranks": report.ranks,
-        "cases": report.distributions,
-        "classes": report.breakdowns,
-        "learning": report.learning.rows,
-        "cost": report.costs,
-        "worst": report.worst,
+    environment.filters |= _WORDS
+    results, baseline, data_root = report.results, report.baseline, report.data_root
+    learned = learned_rows(results.planned_runs)
+    costs = training_costs(learned)
+    worst = []
+    if data_root is not None:
+        from .worst import worst_of_targets  # opens images, and nothing else here does
+
+        worst = worst_of_targets(report.table, results, baseline, data_root)
+    sections = {
+        "differences": {} if baseline is None else difference_section(results, baseline),
+        "ranks": rank_tables(results),
+        "cases": case_charts(results, baseline),
+        "classes": class_tables(results),
+        "learning": learning_charts(learned),
+        "cost": cost_charts(report.table, costs),
+        "worst": worst,
         "metrics": report.further,
     }
     return environment.get_template("report.html").render(
         report=report,
         head=_head(report),
-        summary=_summary(report),
-        sections=[(name, title) for name, title in SECTIONS.items() if there.get(name, True)],
-        settings_in_words=SETTINGS,
-        devices=sorted({cost.device for cost in report.learning.costs.values()}),
-        **there,
+        summary=_summary(report, bool(sections["differences"])),
+        sections=[(name, title) for name, title in SECTIONS.items() if sections.get(name, True)],
+        words_of_access=SETTINGS,
+        devices=sorted({device for _, device in costs.values()}),
+        target_chooses=any(map(is_on_target, learned)),
+        shared_settings=shared_settings(report.suite.sections()),
+        row_settings=row_settings(results.planned_runs),
+        **list_runs(results.planned_runs, results.root, report.public),
+        **sections,
     )
 
 
 def _head(report: Report) -> list[tuple[str, str]]:
-    """Return the facts under the title, as name and value."""
-    suite = report.suite
-    seeds = ", ".join(map(str, suite.seeds))
+    seeds = report.suite.seeds
+    # The page's date is that of the newest score: equal results make equal pages.
+    date = max((str(evaluation.data.get("finished") or "") for evaluation in report.evaluations), default="")
+    commits = {str(evaluation.data.get("commit") or "not recorded") for evaluation in report.evaluations}
     facts = [
-        ("Suite", suite.name),
-        ("Protocol", suite.protocol),
-        ("Seeds", f"n = {len(suite.seeds)} ({seeds})"),
-        ("Results of", report.date[:16].replace("T", " ") + " UTC" if report.date else ""),
-        ("Scored at commit", ", ".join(report.commits)),
+        ("Suite", report.suite.name),
+        ("Protocol", report.suite.protocol),
+        ("Seeds", f"n = {len(seeds)} ({', '.join(map(str, seeds))})"),
+        ("Results of", date[:16].replace("T", " ") + " UTC" if date else ""),
+        ("Scored at commit", ", ".join(sorted(commits))),
         ("ssdg-bench", report.version),
     ]
     return [(name, value) for name, value in facts if value]
 
 
-def _summary(report: Report) -> list[str]:
-    """Return what is there and what is missing, in plain sentences."""
-    done, planned = report.cells
+def _summary(report: Report, has_differences: bool) -> list[str]:
     rows, targets, seeds = len(report.suite.rows), len(report.suite.columns), len(report.suite.seeds)
+    scores = [scores for column in report.suite.columns for scores in report.results.of_column(column)]
+    complete = [len(row.seeds) == seeds for row in scores if row.availability == "planned"]
     sentences = [
         f"{_count(rows, 'row')} on {_count(targets, 'target')} with {_count(seeds, 'seed')}: "
-        f"{done} of {_count(planned, 'cell')} {'is' if planned == 1 else 'are'} complete."
+        f"{sum(complete)} of {_count(len(complete), 'cell')} {'is' if len(complete) == 1 else 'are'} complete.",
+        *_leaders(report),
     ]
-    for leader in report.leaders:
-        held = ""
-        if leader.baseline is not None and report.baseline is not None and leader.row.id != report.baseline.id:
-            held = f", {signed(leader.mean - leader.baseline)} points to {report.baseline.label}"
-        sentences.append(
-            f"Highest on {heading_text(leader.heading)} among rows that saw the source alone: {leader.row.label}, "
-            f"{leader.mean:.2f} %{held}."
-        )
     if not report.evaluations:
-        return [
-            *sentences,
-            "No run of this suite is finished and scored: there is nothing to show but what is missing.",
-        ]
+        nothing = "No run of this suite is finished and scored: there is nothing to show but what is missing."
+        return [*sentences, nothing]
     if seeds == 1:
         sentences.append("One seed says nothing about the spread of training runs: read small differences as noise.")
     if report.no_baseline:
         sentences.append(f"Differences to a baseline are left out: {report.no_baseline}.")
-    if report.baseline is not None and report.differences is None and rows > 1:
+    if report.baseline is not None and not has_differences and rows > 1:
         label = report.baseline.label
         sentences.append(f"Differences to {label} are left out: on no target are it and another row complete.")
     lines = [line for _, lines in report.missing for line in lines]
@@ -115,49 +124,35 @@ def _summary(report: Report) -> list[str]:
     return [*sentences, f"Missing: {'; '.join(lines)}." if lines else "Nothing is missing."]
 
 
+def _leaders(report: Report) -> Iterator[str]:
+    rows, baseline = report.suite.rows, report.baseline
+    for position, heading in enumerate(report.table.headings):
+        cells = [row.entries[position].cell for row in report.table.rows]
+        ranked = best_first(rows, cells)
+        if not heading.headline or not ranked:
+            continue
+        means = {row.id: 100 * (cell.mean or 0.0) for row, cell in zip(rows, cells, strict=True)}
+        best, gain = ranked[0], ""
+        if baseline is not None and baseline in ranked[1:]:
+            gain = f", {signed(means[best.id] - means[baseline.id])} points to {baseline.label}"
+        yield (
+            f"Highest on {heading_text(heading)} among rows that saw the source alone: {best.label}, "
+            f"{means[best.id]:.2f} %{gain}."
+        )
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _charts(report: Report) -> dict[str, Callable[[Any], Markup]]:
-    """Return filters that draw; what they return holds nothing but drawings, labels escaped."""
-    reference = report.baseline.label if report.baseline is not None else "the baseline"
-
-    def forest(one: Differences) -> Markup:
-        title = f"Differences to {reference} on {one.label} with 95 % intervals; the numbers are in the table below"
-        return Markup(forest_chart(one.name, title, [line.interval for line in one.lines]))
-
-    def strips(one: Distribution) -> Markup:
-        title = f"DSC of each of {one.cases} cases on {one.column.label}, one line a method"
-        return Markup(strip_chart(one.name, title, one.strips, one.reference))
-
-    def curves(one: RowCurves) -> Markup:
-        scores = "target and held-out DSC" if one.on_target else "held-out DSC"
-        title = f"{one.label}: {scores} and training loss over epochs"
-        return Markup(curve_chart(one.name, title, one.curves, report.learning.limits))
-
-    def cost(one: CostOfTarget) -> Markup:
-        title = f"Training time against DSC on {one.column.label}, one point a method"
-        return Markup(cost_chart(one.name, title, one.points))
-
-    return {"forest": forest, "strips": strips, "curves": curves, "cost": cost}
-
-
 def _score(entry: Entry) -> Mapping[str, str]:
-    """Return the text of a cell in two parts: the number, and in how many seeds where not all are there."""
     text, _, note = ours_text(entry.cell).partition(" (")
     return {"score": text, "note": note.removesuffix(")")}
 
 
 def _value(entry: Entry) -> str:
-    """Return what a cell is sorted by; "" for what is not there."""
+    """Return the key that a cell is sorted by; "" for an empty one."""
     return "" if entry.cell.mean is None else f"{entry.cell.metric.scale * entry.cell.mean:.4f}"
-
-
-def _percent(share: float) -> str:
-    """Return a probability in percent; "" for what never happened."""
-    text = f"{100 * share:.0f}"
-    return "" if share == 0 else "<1" if text == "0" else text
 
 
 _WORDS: Mapping[str, Callable[[Any], Any]] = {
@@ -169,6 +164,4 @@ _WORDS: Mapping[str, Callable[[Any], Any]] = {
     "delta": delta_text,
     "signed": signed,
     "p": p_text,
-    "percent": _percent,
-    "first_line": lambda text: text.partition("\n")[0],
 }

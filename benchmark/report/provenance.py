@@ -1,5 +1,6 @@
 """Where the numbers of an export come from: the suite resolved in full, data, commits, versions, devices, time."""
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -10,7 +11,6 @@ from ..outcomes.run_records import scored_evaluations
 from ..scoring.metric_file import stored_commits
 from ..scoring.metrics import metrics
 from ..spec import to_json
-from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Column, Inventory, Row, Suite
 
 
@@ -35,7 +35,11 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         "commits": {
             "trained": _distinct(run["commit"] for run in runs),
             "scored": _distinct(evaluation.data.get("commit") for evaluation in evaluations),
-            "rescored": _rescored_at(results, evaluations),
+            "rescored": _distinct(
+                commit
+                for evaluation in evaluations
+                for commit in stored_commits(evaluation.path, results.counts.case_file(evaluation))
+            ),
         },
         "devices": _devices(runs),
         "versions": _versions(results.planned_runs),
@@ -48,7 +52,6 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
 
 
 def _between(start: str, end: str) -> float | None:
-    """Return the seconds from the first start of a run to the last evaluation; None where one is not recorded."""
     try:
         return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     except (ValueError, TypeError):
@@ -56,22 +59,19 @@ def _between(start: str, end: str) -> float | None:
 
 
 def _suite(suite: Suite, inventory: Inventory) -> dict[str, Any]:
-    described = {name: getattr(suite, name) for name in ("name", "title", "protocol", "published")}
-    lists = {"seeds": suite.seeds, "settings": suite.settings, "components": suite.components}
+    names = ("name", "title", "protocol", "published", "seeds", "settings", "components")
     columns = [{**_json(column), "ndim": inventory.task(column.task).ndim} for column in suite.columns]
-    return {**described, **{name: to_json(value) for name, value in lists.items()}, "columns": columns}
+    return {**{name: to_json(getattr(suite, name)) for name in names}, "columns": columns}
 
 
 def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:
     """Return a row with every setting resolved: its sections, and what its runs took the method's settings to be."""
-    resolved, given = suite.resolved(row)
+    sections, overrides = suite.resolved(row)
     ran: list[dict[str, Any]] = []
-    for run in runs:
-        if run.stored is not None and run.row.id == row.id:
-            spec = run.stored.spec
-            config = {"version": spec.method_version, "settings": to_json(spec.method_config)}
-            ran += [config] if config not in ran else []
-    return {**_json(row), "sections": to_json(resolved), "method_settings": to_json(given), "ran_as": ran}
+    for spec in (run.stored.spec for run in runs if run.stored is not None and run.row.id == row.id):
+        config = {"version": spec.method_version, "settings": to_json(spec.method_config)}
+        ran += [config] if config not in ran else []
+    return {**_json(row), "sections": to_json(sections), "method_settings": to_json(overrides), "ran_as": ran}
 
 
 def _json(value: Row | Column) -> dict[str, Any]:
@@ -90,13 +90,13 @@ def _data(column: Column, results: SuiteResults) -> dict[str, Any]:
 
 
 def _devices(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    kinds: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    kinds: defaultdict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for run in runs:
         if run["device"]:
-            kinds.setdefault((str(run["device"]), str(run["threads"])), []).append(run)
+            kinds[str(run["device"]), str(run["threads"])].append(run)
     return [
-        {"device": device, "threads": threads, "runs": len(found), "training_seconds": _seconds(found)}
-        for (device, threads), found in sorted(kinds.items())
+        {"device": device, "threads": threads, "runs": len(of_kind), "training_seconds": _seconds(of_kind)}
+        for (device, threads), of_kind in sorted(kinds.items())
     ]
 
 
@@ -105,18 +105,12 @@ def _seconds(runs: Iterable[Mapping[str, Any]]) -> float:
 
 
 def _versions(runs: Iterable[PlannedRun]) -> dict[str, list[str]]:
-    """Return the versions of each package that the runs were made with; as a rule one."""
-    versions: dict[str, set[str]] = {}
+    versions: defaultdict[str, set[str]] = defaultdict(set)
     for run in runs:
         record = {} if run.stored is None else run.stored.environment
         for name, version in (record.get("versions") or {}).items():
-            versions.setdefault(name, set()).add(str(version))
+            versions[name].add(str(version))
     return {name: sorted(of_name) for name, of_name in sorted(versions.items())}
-
-
-def _rescored_at(results: SuiteResults, evaluations: Iterable[StoredEvaluation]) -> list[str]:
-    commits = (stored_commits(evaluation.path, results.counts.case_file(evaluation)) for evaluation in evaluations)
-    return _distinct(commit for of_evaluation in commits for commit in of_evaluation)
 
 
 def _distinct(values: Iterable[Any]) -> list[str]:

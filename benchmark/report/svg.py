@@ -10,8 +10,10 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-import matplotlib as mpl
+from markupsafe import Markup
 from matplotlib.figure import Figure
+
+from ..figures.style import style
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506", "#050507")
@@ -58,7 +60,7 @@ STYLE: Any = {
 }
 
 
-def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> str:
+def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> Markup:
     """Return a drawing as an ``<svg>`` element for a page.
 
     Args:
@@ -67,25 +69,22 @@ def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[
         size: width and height in units.
         fill: draws on the figure.
     """
-    with mpl.rc_context():
-        mpl.rcdefaults()  # whatever the user's own settings are
-        mpl.rcParams.update(STYLE)
+    with style(STYLE):
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
         fill(figure)
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _embedded(text.getvalue(), name, title)
+    return Markup(_embedded(text.getvalue(), name, title))
 
 
 def _embedded(text: str, name: str, title: str) -> str:
-    """Return a whole SVG file as an element: own ids, CSS variables, a title, and nothing that only a file needs."""
+    """Turn an SVG file into an element: own ids, CSS variables, a title, nothing that only a file needs."""
     _, _, content = text[text.index("<svg") :].partition(">")
     view = re.search(r'viewBox="([^"]+)"', text)
     assert view is not None
     content = re.sub(r"<!--.*?-->|<metadata>.*?</metadata>|<style[^>]*>.*?</style>", "", content, flags=re.DOTALL)
     content = content.replace("xlink:href", "href")
-    used = set(re.findall(r'href="#([^"]+)"|url\(#([^)]+)\)', content))
-    referenced = {identifier for pair in used for identifier in pair if identifier}
+    referenced = set(re.findall(r'(?:href="|url\()#([^")]+)', content))
     content = re.sub(r' id="([^"]+)"', lambda m: f' id="{name}-{m[1]}"' if m[1] in referenced else "", content)
     content = re.sub(r'href="#|url\(#', lambda m: m[0] + name + "-", content)
     content = re.sub(r"#[0-9a-f]{6}\b", lambda m: VARIABLES.get(m[0], m[0]), content)

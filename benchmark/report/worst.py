@@ -1,132 +1,177 @@
-"""The cases that went worst on each target, with their pictures or the reason why there are none."""
+"""The worst cases on each target as thumbnails: input, label, prediction and errors, drawn as in a figure.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+Images are read again from the data sets, as results hold predictions alone. Data that are missing, or not those that
+were scored, do not fail a report: the thumbnails are left out and the reason is given.
+"""
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from math import isnan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from ssdg.datasets.base import DataError, Domain, Task
+from ssdg.datasets.base import Case, DataError, Domain, Task
 
+from ..errors import UsageError
+from ..figures.case_view import RGB, class_colours, error_colours, outcomes, painted, stored_prediction, view_case
 from ..outcomes.results import SuiteResults
+from ..scoring.case_file import CaseFile
 from ..spec import RunRequest
-from ..storage.results_reader import StoredEvaluation
+from ..storage.run_folder import prediction_path
 from ..suites.suite import Column, Row
-from ..tables.build import Table, TableRow
-from .cells import overall, seed_means
-from .images import NoPicture, Thumbnail, WorstCase, colour_keys, thumbnails
+from ..tables.build import Table
+from .sections import overall, seed_means
 
 WORST = 3
 """Cases of a row and target that are shown."""
 
+SIDE = 320
+"""Pixels of a thumbnail's longer side."""
 
-@dataclass(frozen=True, slots=True)
-class ShownCase:
-    """One of the worst cases, with its pictures or the reason why there are none."""
-
-    worst: WorstCase
-    pictures: tuple[Thumbnail, ...]
-    reason: str = ""
+QUALITY = 78
+"""WebP quality of input images; drawn classes are stored without loss, so that their colours are those of the key."""
 
 
 @dataclass(frozen=True, slots=True)
-class WorstOfRow:
-    """The cases that went worst with one row on one target."""
+class WorstCase:
+    """A case to show, its score and its stored prediction."""
 
-    label: str
-    why: str  # this row is looked at
-    cases: tuple[ShownCase, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class WorstOfTarget:
-    """The worst cases on one target."""
-
-    column: Column
-    keys: Mapping[str, Mapping[str, str]]  # of labels and of errors: what each colour means
-    terms: str  # of the data: where they are published, and under which licence
-    reason: str  # why there are no pictures at all; "" if there are
-    rows: tuple[WorstOfRow, ...]
+    case: str
+    score: float  # percent, of this seed
+    mean: float  # percent, over the seeds: what makes it one of the worst
+    method: str  # label of the row
+    request: RunRequest
+    prediction: Path
+    counts: CaseFile
 
 
-def worst_of_targets(
-    table: Table, results: SuiteResults, baseline: str | None, root: Path
-) -> Iterator[WorstOfTarget]:
-    """Yield the worst cases on each target: of the best contender, and of the baseline.
+def worst_of_targets(table: Table, results: SuiteResults, baseline: Row | None, root: Path) -> list[dict[str, Any]]:
+    """Return the worst cases on each target, of the best contender and of the baseline, as the page reads them.
 
     Args:
-        table: says which row is best.
+        table: of DSC; says which row is best.
         results: that it was made from.
-        baseline: id of the row that others are compared with, if there is one.
+        baseline: the row that others are compared with, if there is one.
         root: the folder of the data sets.
     """
-    for column, chosen in shown_rows(table, baseline):
-        task = results.inventory.task(column.task)
-        domain, reason = _find_domain(task, column.target, root)
-        rows = []
-        for row, why in chosen:
-            worst = worst_cases(row.row, column, results)
-            rows.append(WorstOfRow(row.row.label, why, tuple(_shown(case, task, domain) for case in worst)))
-        terms = "" if domain is None else f"{domain.source}. Terms: {domain.licence}"
-        yield WorstOfTarget(column, colour_keys(task), terms, reason, tuple(rows))
-
-
-def _find_domain(task: Task, name: str, root: Path) -> tuple[Domain | None, str]:
-    """Return a target as found on disk, or why it is not there."""
-    try:
-        return task.domain(name)(root), ""
-    except DataError as error:
-        return None, str(error)
-
-
-def _shown(worst: WorstCase, task: Task, domain: Domain | None) -> ShownCase:
-    if domain is None:
-        return ShownCase(worst, ())
-    try:
-        return ShownCase(worst, tuple(thumbnails(worst, task, domain)))
-    except NoPicture as error:
-        return ShownCase(worst, (), str(error))
-
-
-def shown_rows(table: Table, baseline: str | None) -> Iterator[tuple[Column, list[tuple[TableRow, str]]]]:
-    """Yield each target with the rows looked at, and why: the best that saw the source alone, and the baseline."""
+    targets = []
     for column in table.suite.columns:
-        means = [(mean, row) for row in table.rows if (mean := overall(row, column).cell.mean) is not None]
-        ranked = [(mean, row) for mean, row in means if row.row.contender]
-        if not ranked:
+        rows = _shown_rows(table, column, baseline)
+        if not rows:
             continue
-        _, best = max(ranked, key=lambda pair: pair[0])
-        if best.row.id == baseline:
-            yield column, [(best, "highest mean, and the baseline")]
-        else:
-            held = [(row, "baseline") for _, row in means if row.row.id == baseline]
-            yield column, [(best, "highest mean"), *held]
+        task = results.inventory.task(column.task)
+        domain, reason = None, ""
+        try:
+            domain = task.domain(column.target)(root)
+        except DataError as error:
+            reason = str(error).partition("\n")[0]
+        colours = {"Errors": error_colours(task)}
+        if len(task.classes) > 2:
+            colours = {"Label and prediction": class_colours(task), **colours}
+        worst = [
+            (row.label, why, [(case, *_pictures(case, task, domain)) for case in _cases(row, column, results)])
+            for row, why in rows
+        ]
+        terms = "" if domain is None else f"{domain.source}. Terms: {domain.licence}"
+        targets.append({"label": column.label, "reason": reason, "terms": terms, "colours": colours, "rows": worst})
+    return targets
 
 
-def worst_cases(row: Row, column: Column, results: SuiteResults) -> list[WorstCase]:
-    """Return the cases with the lowest mean over a row's complete seeds, each as its worst seed left it."""
+def _shown_rows(table: Table, column: Column, baseline: Row | None) -> list[tuple[Row, str]]:
+    """Return the rows shown and why: the best that saw the source alone, and the baseline; none without a best."""
+    means = [(mean, row.row) for row in table.rows if (mean := overall(row, column).cell.mean) is not None]
+    ranked = [(mean, row) for mean, row in means if row.contender]
+    if not ranked:
+        return []
+    _, best = max(ranked, key=lambda pair: pair[0])
+    if best == baseline:
+        return [(best, "highest mean, and the baseline")]
+    return [(best, "highest mean"), *((row, "baseline") for _, row in means if row == baseline)]
+
+
+def _cases(row: Row, column: Column, results: SuiteResults) -> Iterator[WorstCase]:
+    """Yield the cases with the lowest mean over a row's complete seeds, each as its worst seed left it."""
     scores = results.row_scores(row, column)
     by_seed, means = 100 * scores.case_means(), 100 * seed_means(scores)
+    evaluations = [
+        (run.request, evaluation.path, results.counts.case_file(evaluation))
+        for run in results.counts.runs_of(row, column)
+        if (evaluation := run.evaluation(column.target)) is not None
+    ]
+    ndim = results.inventory.task(column.task).ndim
     defined = [index for index in range(len(scores.cases)) if not isnan(means[index])]
-    worst = []
     for index in sorted(defined, key=lambda index: (means[index], scores.cases[index]))[:WORST]:
         position = int(np.nanargmin(by_seed[:, index]))
         seed, case = scores.seeds[position], scores.cases[index]
-        request, evaluation = _evaluation_of(results, row, column, seed, case)
-        score = float(by_seed[position, index])
-        worst.append(WorstCase(case, score, float(means[index]), seed, row.label, evaluation, request))
-    return worst
+        request, path, counts = next(
+            (request, path, file)  # of the seed's folds the one that scored the case
+            for request, path, file in evaluations
+            if request.seed == seed and case in file.layout.cases
+        )
+        score, mean = float(by_seed[position, index]), float(means[index])
+        yield WorstCase(case, score, mean, row.label, request, prediction_path(path, case, ndim), counts)
 
 
-def _evaluation_of(
-    results: SuiteResults, row: Row, column: Column, seed: int, case: str
-) -> tuple[RunRequest, StoredEvaluation]:
-    """Return the evaluation of a seed, of its folds the one that scored a case, and what its run was asked for."""
-    for run in results.counts.runs_of(row, column):
-        evaluation = run.evaluation(column.target)
-        if run.request.seed != seed or evaluation is None:
-            continue
-        if case in results.counts.case_file(evaluation).layout.cases:
-            return run.request, evaluation
-    raise AssertionError(f"{case} is in no evaluation of {row.id}, seed {seed}")
+def _pictures(worst: WorstCase, task: Task, domain: Domain | None) -> tuple[list[dict[str, Any]], str]:
+    """Return a case's thumbnails, or the reason for their absence where the domain is on disk."""
+    if domain is None:
+        return [], ""
+    case = next((case for case in domain.cases if case.id == worst.case and case.label is not None), None)
+    if case is None:
+        return [], f"{domain.name} has no labelled case {worst.case!r}: these are not the data that were scored"
+    if not worst.prediction.exists():
+        return [], f"{worst.prediction} is missing: the prediction was removed, or not copied with the results"
+    try:
+        return _thumbnails(worst, case, task, domain), ""
+    except (DataError, UsageError) as error:
+        return [], str(error)
+
+
+def _thumbnails(worst: WorstCase, case: Case, task: Task, domain: Domain) -> list[dict[str, Any]]:
+    view = view_case(case, domain, task, worst.request.preprocess)
+    prediction = stored_prediction(worst.prediction, worst.case, view, worst.counts)
+    if task.ndim == 3:
+        view = replace(view, window=(*view.window[:-1], worst_slice(view.label, prediction)))
+    label, predicted = view.plane(view.label), view.plane(prediction)
+    places = outcomes(label, predicted, view.inside(worst.request.evaluation.region))
+    classes, errors = class_colours(task), error_colours(task)
+    of = f"case {worst.case} of {domain.name}"
+    counts = ", ".join(f"{(places == place).sum()} {name}" for place, name in enumerate(errors, start=1))
+    pictures = {
+        "Input": (f"Image, {of}", view.picture()),
+        "Label": (f"Label, {of}", painted(label, classes)),
+        "Prediction": (f"Prediction of {worst.method}, {of}", painted(predicted, classes)),
+        "Errors": (f"Errors of {worst.method}, {of}, in pixels: {counts}", painted(places, errors)),
+    }
+    return [
+        {"caption": caption, "alt": alt, **_encoded(pixels, view.aspect, lossless=caption != "Input")}
+        for caption, (alt, pixels) in pictures.items()
+    ]
+
+
+def worst_slice(label: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> int:
+    """Return the axial slice of volumes (X, Y, Z) with the most wrong voxels among those that show much of the label.
+
+    Much is half as many labelled voxels as the slice with the most: a slice at the edge of the brain, where a
+    prediction may be all wrong, teaches nothing.
+    """
+    labelled = (label > 0).sum(axis=(0, 1))
+    wrong = (label != predicted).sum(axis=(0, 1))
+    return int(np.where(2 * labelled >= labelled.max(), wrong, -1).argmax())
+
+
+def _encoded(pixels: RGB, aspect: float, lossless: bool) -> dict[str, Any]:
+    size = (SIDE, max(1, round(SIDE * aspect))) if aspect <= 1 else (max(1, round(SIDE / aspect)), SIDE)
+    # Averaging keeps vessels thinner than a pixel; the voxels of a coarse volume stay voxels.
+    kind = Image.Resampling.BOX if size[0] < pixels.shape[1] else Image.Resampling.NEAREST
+    content = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels)).resize(size, kind)
+    image.save(content, format="WEBP", quality=QUALITY, method=6, lossless=lossless)
+    uri = f"data:image/webp;base64,{base64.b64encode(content.getvalue()).decode()}"
+    return {"uri": uri, "width": size[0], "height": size[1]}

@@ -36,11 +36,6 @@ class StoredEvaluation:
     done: bool
     data: Mapping[str, Any]  # evaluation.json
 
-    def rows(self) -> list[dict[str, str]]:
-        """Return ``cases.csv``: one row a case and foreground class, values as text."""
-        with (self.path / "cases.csv").open(newline="") as stream:
-            return list(csv.DictReader(stream))
-
 
 @dataclass(frozen=True)
 class StoredRun:

@@ -209,14 +209,16 @@ def test_counts_that_differ_in_one_voxel_are_seen():
     label = np.zeros((4, 4), np.uint8)
     label[1] = 1
     view = CaseView(np.zeros((1, 4, 4), np.float32), label, None, (1.0, 1.0), (slice(None), slice(None)))
-    row = {"class_index": "1", "tp": "4", "fp": "0", "fn": "0", "tp_outside": "0", "fp_outside": "0"}
-    require_counts(view, label, [{**row, "fn_outside": "0"}], 2, "there")
+    stored = np.array([[4], [0], [0], [0], [0], [0]])  # tp, fp, fn inside the foreground, then outside of it
+    require_counts(view, label, stored, "there")
     other = label.copy()
     other[0, 0] = 1
     with pytest.raises(UsageError, match=r"^there and the label"):
-        require_counts(view, other, [{**row, "fn_outside": "0"}], 2, "there")
+        require_counts(view, other, stored, "there")
     with pytest.raises(UsageError, match=r"^there and the label"):
-        require_counts(view, label[:3], [{**row, "fn_outside": "0"}], 2, "there")
+        require_counts(view, label[:3], stored, "there")
+    with pytest.raises(UsageError, match=r"^there and the label"):
+        require_counts(view, np.where(label == 1, 2, label), stored, "there")
 
 
 def test_nothing_is_cut_off_and_nothing_overlaps():

@@ -10,7 +10,7 @@ from PIL import Image
 from ssdg.benchmark.data.images import read_prediction
 from ssdg.benchmark.figures import predictions
 from ssdg.benchmark.figures.case_view import view_case
-from ssdg.benchmark.report.images import worst_slice
+from ssdg.benchmark.report.worst import worst_slice
 from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets import TASKS
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.report.charts import ForestRow, StripRow, _apart, duration, forest_chart, kept_apart, strip_chart
+from ssdg.benchmark.report.charts import _apart, duration, forest_chart, kept_apart, strip_chart
 from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
@@ -457,7 +457,7 @@ def test_ticks_keep_their_distance():
 
 
 def test_an_unknown_spread_is_a_mark_without_a_line():
-    rows = [ForestRow("one case", 1.0, -np.inf, np.inf, False), ForestRow("known", 1.0, 0.5, 1.5, True)]
+    rows = [("one case", -np.inf, 1.0, np.inf, False), ("known", 0.5, 1.0, 1.5, True)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = forest_chart("n", "t", rows)
@@ -466,10 +466,7 @@ def test_an_unknown_spread_is_a_mark_without_a_line():
 
 
 def test_a_row_without_any_defined_case_is_a_line_without_dots():
-    rows = [
-        StripRow("none", np.full(3, np.nan), ("all",) * 3),
-        StripRow("some", np.array([1.0, np.nan, 3.0]), ("all",) * 3),
-    ]
+    rows = [("none", np.full(3, np.nan), ("all",) * 3), ("some", np.array([1.0, np.nan, 3.0]), ("all",) * 3)]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         drawn = strip_chart("n", "t", rows, None)
