@@ -1,12 +1,9 @@
 """``bench export``: what is committed of a suite's results."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ..errors import INCOMPLETE
 from ..scoring.metrics import Metric
 from .metric_option import metric_option
 from .selection import Selection, suite_options
@@ -22,7 +19,7 @@ from .selection import Selection, suite_options
 )
 @metric_option("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases, in the tables.")
-def export(output: Path, metrics: tuple[Metric, ...], validation: bool, **given: Any) -> None:
+def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], validation: bool) -> None:
     """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.
 
     \b
@@ -37,17 +34,8 @@ def export(output: Path, metrics: tuple[Metric, ...], validation: bool, **given:
     """  # noqa: D301 - click wants a backspace character there
     from ..report.export import export_suite, write_export
 
-    selection = Selection(given)
-    made = export_suite(selection.results(), metrics, validation)
-    write_export(made, output)
-    size = sum(len(text.encode()) for text in made.files.values())
-    click.echo(f"{output}: {len(made.files)} files, {size / 1e6:.2f} MB")
-    if made.missing:
-        click.echo(f"bench: the export has {len(made.missing)} holes:", err=True)
-        for hole in made.missing:
-            click.echo(f"  {hole}", err=True)
-    if made.missing or selection.problems:
-        sys.exit(INCOMPLETE)
-
-
-commands = [export]
+    exported = export_suite(selection.results(), metrics, validation)
+    write_export(exported, output)
+    size = sum(len(text.encode()) for text in exported.files.values())
+    click.echo(f"{output}: {len(exported.files)} files, {size / 1e6:.2f} MB")
+    selection.require_complete(exported.missing, f"the export has {len(exported.missing)} holes")

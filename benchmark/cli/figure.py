@@ -1,6 +1,5 @@
 """``bench figure``: figures for papers."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,21 +7,21 @@ import click
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError, Task
+from ssdg.methods import registry
 
-from ..errors import INCOMPLETE, UsageError, unknown
+from ..errors import UsageError, unknown
 from ..settings import parse_assignments, resolve_sections
 from ..spec import PROTOCOLS, PreprocessConfig
 from . import options
-from .selection import Selection, suite_options
-from .selection import names as name_list
+from .selection import Selection, names, suite_options
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..data.prepared import PreparedDomain
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 OUTPUT = options.OutputFile()
-
-
 width = click.option(
     "--width",
     type=click.FloatRange(2, 20),
@@ -32,7 +31,7 @@ width = click.option(
 )
 
 
-def _write(drawn: Any, output: Path) -> None:
+def _write(drawn: "Figure", output: Path) -> None:
     from ..figures.style import PAGE, save_figure
 
     save_figure(drawn, output)
@@ -53,7 +52,7 @@ def figure() -> None:
 )
 @click.option("--label", "labels", multiple=True, type=FILE, help="Its label: SLAug transforms each class by itself.")
 @click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
-@click.option("--methods", callback=name_list, help="Comma-separated; default: all that work on the image.")
+@click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
 @click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--output", type=OUTPUT, default=Path("augmentations.png"), show_default=True)
@@ -63,8 +62,6 @@ def augmentations(
     images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **given: Any
 ) -> None:
     """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
-    from ssdg.methods import registry
-
     from ..figures.augmentations import Picture, augmentation_figure, examples, load_batch
     from ..figures.style import require_format
 
@@ -87,8 +84,8 @@ def augmentations(
 
 @figure.command()
 @click.option("--task", required=True, help="Task id or TOML file.")
-@click.option("--domains", callback=name_list, help="Comma-separated; default: the source and all targets on disk.")
-@click.option("--labels", callback=name_list, help="What to call the domains, comma-separated, in their order.")
+@click.option("--domains", callback=names, help="Comma-separated; default: the source and all targets on disk.")
+@click.option("--labels", callback=names, help="What to call the domains, comma-separated, in their order.")
 @click.option("--low", type=float, help="End of the low band: distance from the zero frequency, 1 is the farthest.")
 @click.option("--high", type=float, help="Begin of the high band.")
 @click.option("--csv", "table", type=OUTPUT, help="Also write every number, one line a case and band.")
@@ -161,7 +158,7 @@ def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
 @click.option("--output", type=OUTPUT, default=Path("predictions.pdf"), show_default=True)
 @width
 @options.data_root
-def predictions(cases: tuple[str, ...], output: Path, data_root: Path, **given: Any) -> None:
+def predictions(selection: Selection, cases: tuple[str, ...], output: Path, width: float, data_root: Path) -> None:
     """Show every row's prediction beside the label, on one case a target (the paper's Fig. 4).
 
     Unless --case names it, the case is the one whose DSC by the source-only row is the median. Stored predictions are
@@ -172,25 +169,22 @@ def predictions(cases: tuple[str, ...], output: Path, data_root: Path, **given: 
     from ..figures.style import require_format
 
     require_format(output)
-    selection = Selection(given)
     results = selection.results()
     require_cases(results, cases)
     strips, notes, tasks = [], [], []
     for column in results.suite.columns:
-        chosen = choose_case(results, column, cases)
-        if chosen is None:
+        shown = choose_case(results, column, cases)
+        if shown is None:
             click.echo(f"bench: {column.label} is left out: no row has a finished run", err=True)
             continue
-        strip, domain = make_strip(results, column, chosen, data_root)
+        strip, domain = make_strip(results, column, shown, data_root)
         strips.append(strip)
-        notes.append(f"{chosen.why} ({domain.citation or domain.source}).")
+        notes.append(f"{shown.why} ({domain.citation or domain.source}).")
         tasks.append(selection.inventory.task(column.task))
     if not strips:
-        click.echo(f"bench: {selection.nothing_finished()}", err=True)
-        sys.exit(INCOMPLETE)
+        selection.nothing_finished()
     note = note_of(results, tasks, notes)
-    _write(predictions_figure(strips, legend_of(tasks), note, given["width"]), output)
+    _write(predictions_figure(strips, legend_of(tasks), note, width), output)
     click.echo(note)
     click.echo(f"{len(strips)} cases in {output}")
-    if selection.problems:
-        sys.exit(INCOMPLETE)
+    selection.require_complete()

@@ -1,16 +1,22 @@
 """Options that several commands share, and the tasks they name."""
 
+import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssdg.datasets import TASKS, find_target
-from ssdg.datasets.base import Task
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import DomainLoader, Task
+from ssdg.methods import load_method, register_plugin, registry
 
 from ..errors import UsageError, unknown
+
+if TYPE_CHECKING:
+    from ssdg.methods.base import Method
 
 
 class OutputFile(click.Path):
@@ -76,14 +82,28 @@ settings = click.option(
 )
 
 
+def combined(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Return one decorator for several options, which keep their order in ``--help``."""
+    return lambda function: functools.reduce(lambda inner, decorate: decorate(inner), reversed(decorators), function)
+
+
+def method_class(name: str) -> "type[Method]":
+    """Return the class of a method by its id or module:Class."""
+    if ":" not in name and name not in registry():
+        raise unknown("method", name, registry())
+    return load_method(name)
+
+
 def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
     """Register the methods that plugin files define."""
-    if files:
-        from ssdg.methods import register_plugin
-
-        for file in files:
-            register_plugin(file.resolve())
+    for file in files:
+        register_plugin(file.resolve())
     return files
+
+
+def domain_loaders(*tasks: Task) -> dict[str, DomainLoader]:
+    """Return the loaders of the domains of some tasks, by name."""
+    return {name: loader for task in tasks for name, loader in {**task.sources, **task.targets}.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +123,3 @@ def find_task(name: str) -> TaskChoice:
     if name not in TASKS:
         raise UsageError(f"{unknown('task', name, TASKS)}; or give the TOML file of your own with --task")
     return TaskChoice(TASKS[name])
-
-
-def choose_task(task: str | None, targets: tuple[str, ...], source: str | None) -> tuple[TaskChoice, str]:
-    """Return the task and the source that --task, --target and --source mean together."""
-    if task is not None:
-        choice = find_task(task)
-    elif targets:
-        choice = TaskChoice(find_target(targets[0]))
-    else:
-        raise UsageError("name a --target (see `bench list targets`) or a --task")
-    for target in targets:
-        if target not in choice.task.targets:
-            raise unknown(f"target of task {choice.task.name!r}", target, choice.task.targets)
-    if source is not None and source not in choice.task.sources:
-        raise unknown(f"source of task {choice.task.name!r}", source, choice.task.sources)
-    return choice, source or choice.task.source

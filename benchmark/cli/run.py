@@ -1,11 +1,13 @@
 """Commands on a single run: ``bench run`` and ``bench predict``."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
+
+from ssdg.datasets import find_target
 
 from ..errors import UsageError, unknown
 from ..launching.job_file import Job, read_job
@@ -15,6 +17,10 @@ from ..settings import parse_assignments, resolve_sections
 from ..spec import PROTOCOLS, RunRequest
 from ..training.runtime import Runtime
 from . import options
+
+RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log")
+REQUEST = ("method", "source", "seed", "protocol", "selection", "assignments")
+"""Options that would contradict a job file."""
 
 
 @click.command()
@@ -52,36 +58,26 @@ def run(job: Path | None, **given: Any) -> None:
     bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
     """  # noqa: D301 - click wants a backspace character there
     runtime = Runtime(
-        data_root=given["data_root"],
-        results_root=given["results_root"],
-        device=given["device"],
-        strict=given["strict"],
         wait=float("inf") if given["wait"] else 0.0,
-        threads=given["threads"],
-        checkpoint_interval=given["checkpoint_interval"],
-        log=given["log"],
         job_id=current_job(),
+        **{name: given[name] for name in RUNTIME},
     )
-    if job is not None:
-        if given["log"] is not None:
-            end_with_launcher()
-        refuse_beside_a_job(("method", "source", "seed", "protocol", "selection", "assignments"))
-        execute(job_from_file(job, runtime, given["targets"], given["task"]), job)
-    else:
-        execute(job_from_options(runtime, given))
-
-
-def refuse_beside_a_job(names: tuple[str, ...]) -> None:
-    """Refuse options that would contradict the job file."""
+    if job is None:
+        execute(_job_from_options(runtime, given))
+        return
+    if runtime.log is not None:
+        end_with_launcher()
     context = click.get_current_context()
     for parameter in context.command.params:
-        if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+        name = parameter.name or ""
+        if name in REQUEST and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
+    execute(_job_from_file(job, runtime, given["targets"], given["task"]), job)
 
 
-def job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: str | None) -> Job:
+def _job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: str | None) -> Job:
     """Return the job of a file; a spec.json names neither targets nor a task's own file: --target and --task do."""
-    job = read_job(path, {name: getattr(runtime, name) for name in Runtime.__dataclass_fields__})
+    job = read_job(path, asdict(runtime))
     return replace(
         job,
         targets=job.targets or targets or ((job.request.target,) if job.request.target else ()),
@@ -90,22 +86,25 @@ def job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: 
     )
 
 
-def job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
-    """Return the job that the options of `bench run` describe."""
-    if given["method"] is None:
+def _job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
+    method = given["method"]
+    if method is None:
         raise UsageError("name a --method (see `bench list methods`)")
-    choice, source = options.choose_task(given["task"], given["targets"], given["source"])
+    targets = tuple(dict.fromkeys(given["targets"]))
+    choice = _choose_task(given["task"], targets)
+    source = given["source"] or choice.task.source
+    if source not in choice.task.sources:
+        raise unknown(f"source of task {choice.task.name!r}", source, choice.task.sources)
     oracle = given["selection"] == "oracle"
     sections, method_settings = resolve_sections(given["protocol"], parse_assignments(given["assignments"]), oracle)
-    uda = method_setting(given["method"]) == "uda"
-    targets = tuple(dict.fromkeys(given["targets"]))
+    uda = options.method_class(method).access == "uda"
     if (uda or oracle) and len(targets) != 1:
         does = "trains on unlabelled target images" if uda else "is to be selected on the target's labels"
-        raise UsageError(f"{given['method']} {does}: give it exactly one --target")
+        raise UsageError(f"{method} {does}: give it exactly one --target")
     request = RunRequest(
         task=choice.task.name,
         source=source,
-        method=given["method"],
+        method=method,
         method_settings=method_settings,
         seed=given["seed"],
         protocol=given["protocol"],
@@ -115,25 +114,19 @@ def job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
     return Job(request=request, targets=targets, runtime=runtime, task_file=choice.file, plugins=given["plugins"])
 
 
-def method_setting(method: str) -> str:
-    """Return "ssdg" or "uda" for a method id or module:Class."""
-    from ssdg.methods import load_method, registry
-
-    methods = registry()
-    if method in methods:
-        return methods[method].access
-    if ":" in method:
-        return str(load_method(method).access)
-    raise unknown("method", method, methods)
+def _choose_task(task: str | None, targets: tuple[str, ...]) -> options.TaskChoice:
+    if task is None and not targets:
+        raise UsageError("name a --target (see `bench list targets`) or a --task")
+    choice = options.find_task(task) if task is not None else options.TaskChoice(find_target(targets[0]))
+    for target in targets:
+        if target not in choice.task.targets:
+            raise unknown(f"target of task {choice.task.name!r}", target, choice.task.targets)
+    return choice
 
 
 def execute(job: Job, file: Path | None = None) -> None:
-    """Do a job in this process, with a progress display; Ctrl-C stops after the step and saves a checkpoint.
-
-    Args:
-        job: the job.
-        file: its file, which `bench cancel` marks.
-    """
+    """Do a job, perhaps of a file that `bench cancel` marks; Ctrl-C stops after the step and saves a checkpoint."""
+    from ..tables.run_summary import describe
     from ..training import progress
     from ..training.run import run_one
 
@@ -141,8 +134,6 @@ def execute(job: Job, file: Path | None = None) -> None:
     task = options.find_task(str(job.task_file) if job.task_file else job.request.task).task
     with progress.observer(job.name) as observer:
         folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
-    from ..tables.run_summary import describe
-
     for line in describe(folder, task.ndim):
         click.echo(line)
 
@@ -170,6 +161,3 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
     with progress.observer("predict") as observer:
         written = predict_images(stored, choice.task, images, output, device, observer)
     click.echo(f"{len(written)} predictions in {output}")
-
-
-commands = [run, predict]
