@@ -10,7 +10,6 @@ import click
 from ..errors import UsageError
 from ..scoring.metrics import DSC, Metric
 from . import options
-from .metric_option import metric_option
 from .selection import Selection, part_options, suite_options
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ DESCRIPTIVE = (
     "bootstrap is too narrow"
 )
 
-metric = metric_option(text="What to compare.", default=DSC.name, show_default=True)
+metric = options.metric(text="What to compare.", default=DSC.name)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ssdg.datasets.base import DataError, Domain, DomainLoader, Task
 from ssdg.datasets.manifest import Manifest, read_manifest
 
 from ..errors import UsageError, unknown
-from ..settings import parse_assignments, resolve_sections
+from ..settings import resolve_sections
 from ..spec import PROTOCOLS
 from . import options
 
@@ -57,7 +58,7 @@ def verify(names: tuple[str, ...], task: str | None, data_root: Path, results_ro
 
 def _domains(names: tuple[str, ...], task: str | None) -> dict[str, DomainLoader]:
     """Return the loaders of the named domains, or of all of a task, or of every task."""
-    loaders = options.domain_loaders(*([options.find_task(task).task] if task else TASKS.values()))
+    loaders = options.domain_loaders(*([options.find_task(task)] if task else TASKS.values()))
     for name in names:
         if name not in loaders:
             raise unknown("domain", name, loaders)
@@ -85,23 +86,16 @@ def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
 @options.settings
 @options.data_root
 @options.results_root
-def prepare(
-    names: tuple[str, ...],
-    task: str | None,
-    protocol: str,
-    assignments: tuple[str, ...],
-    data_root: Path,
-    results_root: Path,
-) -> None:
+def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: dict[str, str], **roots: Path) -> None:
     """Preprocess domains into the cache, ahead of a sweep; `bench run` prepares what is missing by itself."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
     from ..training.progress import observer
 
-    config = resolve_sections(protocol, parse_assignments(assignments))[0]["preprocess"]
-    source = DataSource(data_root, results_root / "prepared")
+    config = resolve_sections(protocol, overrides)[0]["preprocess"]
+    source = DataSource(roots["data_root"], roots["results_root"] / "prepared")
     for name in names:
-        its_task = options.find_task(task).task if task else _task_of(name)
+        its_task = options.find_task(task) if task else _task_of(name)
         with observer(name) as watcher:
             located = find_domain(its_task, name, source, watcher.log)
             domain = prepare_domain(

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from ..scoring.metrics import Metric
-from .metric_option import metric_option
+from . import options
 from .selection import Selection, suite_options
 
 
@@ -13,11 +13,11 @@ from .selection import Selection, suite_options
 @suite_options
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     required=True,
     help="Folder; files of an earlier export are replaced, all others are left alone.",
 )
-@metric_option("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
+@options.metric("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases, in the tables.")
 def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], validation: bool) -> None:
     """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.

@@ -1,5 +1,6 @@
 """``bench figure``: figures for papers."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from ssdg.datasets.base import DataError, Task
 from ssdg.methods import registry
 
 from ..errors import UsageError, unknown
-from ..settings import parse_assignments, resolve_sections
+from ..settings import resolve_sections
 from ..spec import PROTOCOLS, PreprocessConfig
 from . import options
 from .selection import Selection, names, suite_options
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
 
     from ..data.prepared import PreparedDomain
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-OUTPUT = options.OutputFile()
+LABEL = "Its label: SLAug transforms each class by itself."
 width = click.option(
     "--width",
     type=click.FloatRange(2, 20),
@@ -29,6 +29,19 @@ width = click.option(
     show_default=True,
     help="Inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",
 )
+
+
+def output(default: str) -> Callable[..., Any]:
+    """Return the option ``--output``, which refuses a format before anything is computed."""
+
+    def check(_context: object, _parameter: object, path: Path) -> Path:
+        from ..figures.style import require_format
+
+        require_format(path)
+        return path
+
+    file = options.OutputFile()
+    return click.option("--output", type=file, default=Path(default), show_default=True, callback=check)
 
 
 def _write(drawn: "Figure", output: Path) -> None:
@@ -48,14 +61,16 @@ def figure() -> None:
 
 @figure.command()
 @click.option(
-    "--image", "images", multiple=True, required=True, type=FILE, help="Image; a second one is the partner."
+    "--image", "images", multiple=True, required=True, type=options.FILE, help="Image; a second one is the partner."
 )
-@click.option("--label", "labels", multiple=True, type=FILE, help="Its label: SLAug transforms each class by itself.")
+@click.option(
+    "--label", "labels", multiple=True, type=options.FILE, help="Its label: SLAug transforms each class by itself."
+)
 @click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
 @click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
 @click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--output", type=OUTPUT, default=Path("augmentations.png"), show_default=True)
+@output("augmentations.png")
 @width
 @options.plugins
 def augmentations(
@@ -63,11 +78,9 @@ def augmentations(
 ) -> None:
     """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
     from ..figures.augmentations import Picture, augmentation_figure, examples, load_batch
-    from ..figures.style import require_format
 
-    require_format(output)
     volume = images[0].name.endswith((".nii", ".nii.gz"))
-    kind = options.find_task(task).task if task else TASKS["fetal-atlases" if volume else "fundus"]
+    kind = options.find_task(task) if task else TASKS["fetal-atlases" if volume else "fundus"]
     if labels and len(labels) != len(images):
         raise UsageError(f"{len(images)} images and {len(labels)} labels: give each image its label, or none")
     entries = {name: entry for name, entry in registry().items() if kind.ndim in entry.ndims}
@@ -88,8 +101,8 @@ def augmentations(
 @click.option("--labels", callback=names, help="What to call the domains, comma-separated, in their order.")
 @click.option("--low", type=float, help="End of the low band: distance from the zero frequency, 1 is the farthest.")
 @click.option("--high", type=float, help="Begin of the high band.")
-@click.option("--csv", "table", type=OUTPUT, help="Also write every number, one line a case and band.")
-@click.option("--output", type=OUTPUT, default=Path("spectra.pdf"), show_default=True)
+@click.option("--csv", "table", type=options.OutputFile(), help="Also write every number, one line a case and band.")
+@output("spectra.pdf")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
 @width
 @options.settings
@@ -105,12 +118,10 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
 
     from ..figures.amplitudes import Bands, fold_range, measure, spectra_csv
     from ..figures.spectra import spectra_figure
-    from ..figures.style import require_format
     from ..storage.files import write_text
 
-    require_format(output)
     bands = Bands(**{name: given[name] for name in ("low", "high") if given[name] is not None})
-    prepared = _prepared(options.find_task(task).task, given)
+    prepared = _prepared(options.find_task(task), given)
     labels = given["labels"] or tuple(domain.name for domain in prepared)
     if len(labels) != len(prepared):
         raise UsageError(f"{len(labels)} labels for {len(prepared)} domains ({', '.join(d.name for d in prepared)})")
@@ -132,7 +143,7 @@ def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
     from ..data.run_data import DataSource, find_domain
     from ..training.progress import observer
 
-    config = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))[0]["preprocess"]
+    config = resolve_sections(given["protocol"], given["overrides"])[0]["preprocess"]
     cache = given["results_root"] / "prepared"
     data_source = DataSource(given["data_root"], cache)
     prepared = []
@@ -155,7 +166,7 @@ def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
 @figure.command()
 @suite_options
 @click.option("--case", "cases", multiple=True, help="Case to show of the targets that have it; repeatable.")
-@click.option("--output", type=OUTPUT, default=Path("predictions.pdf"), show_default=True)
+@output("predictions.pdf")
 @width
 @options.data_root
 def predictions(selection: Selection, cases: tuple[str, ...], output: Path, width: float, data_root: Path) -> None:
@@ -166,9 +177,7 @@ def predictions(selection: Selection, cases: tuple[str, ...], output: Path, widt
     """
     from ..figures.prediction_cases import choose_case, legend_of, make_strip, note_of, require_cases
     from ..figures.predictions import predictions_figure
-    from ..figures.style import require_format
 
-    require_format(output)
     results = selection.results()
     require_cases(results, cases)
     strips, notes, tasks = [], [], []

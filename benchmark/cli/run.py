@@ -8,23 +8,24 @@ import click
 from click.core import ParameterSource
 
 from ssdg.datasets import find_target
+from ssdg.datasets.base import Task
 
 from ..errors import UsageError, unknown
 from ..launching.job_file import Job, read_job
 from ..launching.registry import current_job
 from ..launching.worker import end_with_launcher, stop_on_request
-from ..settings import parse_assignments, resolve_sections
+from ..settings import resolve_sections
 from ..spec import PROTOCOLS, RunRequest
 from ..training.runtime import Runtime
 from . import options
 
 RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log")
-REQUEST = ("method", "source", "seed", "protocol", "selection", "assignments")
+REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 """Options that would contradict a job file."""
 
 
 @click.command()
-@click.argument("job", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("job", required=False, type=options.FILE)
 @click.option("--method", help="Method id (`bench list methods`), or module:Class.")
 @click.option("--target", "targets", multiple=True, help="Target domain to score; may be given several times.")
 @click.option("--source", help="Source domain to train on; the target's task has a default.")
@@ -82,7 +83,7 @@ def _job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task:
         job,
         targets=job.targets or targets or ((job.request.target,) if job.request.target else ()),
         runtime=replace(job.runtime, log=runtime.log, job_id=runtime.job_id),
-        task_file=job.task_file or (options.find_task(task).file if task else None),
+        task_file=job.task_file or options.task_file(task),
     )
 
 
@@ -91,18 +92,18 @@ def _job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
     if method is None:
         raise UsageError("name a --method (see `bench list methods`)")
     targets = tuple(dict.fromkeys(given["targets"]))
-    choice = _choose_task(given["task"], targets)
-    source = given["source"] or choice.task.source
-    if source not in choice.task.sources:
-        raise unknown(f"source of task {choice.task.name!r}", source, choice.task.sources)
+    task = _choose_task(given["task"], targets)
+    source = given["source"] or task.source
+    if source not in task.sources:
+        raise unknown(f"source of task {task.name!r}", source, task.sources)
     oracle = given["selection"] == "oracle"
-    sections, method_settings = resolve_sections(given["protocol"], parse_assignments(given["assignments"]), oracle)
+    sections, method_settings = resolve_sections(given["protocol"], given["overrides"], oracle)
     uda = options.method_class(method).access == "uda"
     if (uda or oracle) and len(targets) != 1:
         does = "trains on unlabelled target images" if uda else "is to be selected on the target's labels"
         raise UsageError(f"{method} {does}: give it exactly one --target")
     request = RunRequest(
-        task=choice.task.name,
+        task=task.name,
         source=source,
         method=method,
         method_settings=method_settings,
@@ -111,17 +112,23 @@ def _job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
         target=targets[0] if uda or oracle else None,
         **sections,
     )
-    return Job(request=request, targets=targets, runtime=runtime, task_file=choice.file, plugins=given["plugins"])
+    return Job(
+        request=request,
+        targets=targets,
+        runtime=runtime,
+        task_file=options.task_file(given["task"]),
+        plugins=given["plugins"],
+    )
 
 
-def _choose_task(task: str | None, targets: tuple[str, ...]) -> options.TaskChoice:
-    if task is None and not targets:
+def _choose_task(name: str | None, targets: tuple[str, ...]) -> Task:
+    if name is None and not targets:
         raise UsageError("name a --target (see `bench list targets`) or a --task")
-    choice = options.find_task(task) if task is not None else options.TaskChoice(find_target(targets[0]))
+    task = options.find_task(name) if name is not None else find_target(targets[0])
     for target in targets:
-        if target not in choice.task.targets:
-            raise unknown(f"target of task {choice.task.name!r}", target, choice.task.targets)
-    return choice
+        if target not in task.targets:
+            raise unknown(f"target of task {task.name!r}", target, task.targets)
+    return task
 
 
 def execute(job: Job, file: Path | None = None) -> None:
@@ -131,7 +138,7 @@ def execute(job: Job, file: Path | None = None) -> None:
     from ..training.run import run_one
 
     options.register(job.plugins)
-    task = options.find_task(str(job.task_file) if job.task_file else job.request.task).task
+    task = options.find_task(str(job.task_file) if job.task_file else job.request.task)
     with progress.observer(job.name) as observer:
         folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
     for line in describe(folder, task.ndim):
@@ -143,7 +150,7 @@ def execute(job: Job, file: Path | None = None) -> None:
 @click.option(
     "--input", "images", required=True, type=click.Path(path_type=Path, exists=True), help="Image or folder."
 )
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@click.option("--output", required=True, type=options.FOLDER, help="Folder to write to.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--task", help="The TOML file of the run's task, if it is your own.")
 @options.plugins
@@ -157,7 +164,7 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
     from ..training.predict import predict_images
 
     stored = read_run(run)
-    choice = options.find_task(task or stored.spec.request.task)
+    its_task = options.find_task(task or stored.spec.request.task)
     with progress.observer("predict") as observer:
-        written = predict_images(stored, choice.task, images, output, device, observer)
+        written = predict_images(stored, its_task, images, output, device, observer)
     click.echo(f"{len(written)} predictions in {output}")

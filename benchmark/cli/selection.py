@@ -2,8 +2,8 @@
 
 import functools
 import sys
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -15,7 +15,6 @@ from ssdg.methods import registry
 from ..errors import INCOMPLETE
 from ..launching.job_file import Job, JobFile, job_file
 from ..outcomes.planned_run import PlannedRun, match_plan
-from ..settings import parse_assignments
 from ..spec import PROTOCOLS
 from ..storage.results_reader import scan
 from ..suites.suite import Filters, Inventory, Planned, Row, check_column
@@ -55,29 +54,22 @@ def numbers(_context: object, _parameter: object, value: str | None) -> tuple[in
 
 
 class Selection:
-    """A suite, the selected part of it, and what is on disk; ``part`` holds the values of :func:`part_options`."""
+    """A suite, the selected part of it, and what is on disk."""
 
-    def __init__(self, suite: str, results_root: Path, part: Mapping[str, Any]) -> None:
-        tasks = [options.find_task(name) for name in part["tasks"]]
-        self.task_files = {choice.task.name: choice.file for choice in tasks if choice.file is not None}
-        self.inventory = Inventory(registry(), {**TASKS, **{choice.task.name: choice.task for choice in tasks}})
+    def __init__(
+        self, suite: str, filters: Filters, tasks: tuple[str, ...], plugins: tuple[Path, ...], results_root: Path
+    ) -> None:
+        own = [(options.find_task(name), options.task_file(name)) for name in tasks]
+        self.task_files = {task.name: file for task, file in own}
+        self.inventory = Inventory(registry(), {**TASKS, **{task.name: task for task, _ in own}})
         self.name = suite  # as on the command line: of a file, its path
         self.suite = load_suite(suite)
         for column in self.suite.columns:
             check_column(column, self.inventory.task(column.task))
-        self.plugins: tuple[Path, ...] = part["plugins"]
-        self.results_root = results_root
+        self.plugins, self.results_root = plugins, results_root
         self.rescan()
         for problem in self.problems:
             click.echo(f"bench: {problem}", err=True)
-        filters = Filters(
-            protocol=part["protocol"],
-            methods=part.get("methods"),
-            targets=part["targets"],
-            seeds=part["seeds"],
-            overrides=parse_assignments(part["assignments"]),
-            selection=part["selection"],
-        )
         self.plan = self.suite.plan(filters, self.inventory)
 
     def rescan(self) -> None:
@@ -153,17 +145,15 @@ def echo_lines(title: str, lines: Collection[str]) -> None:
         click.echo(f"  {line}", err=True)
 
 
-PART = ("targets", "seeds", "protocol", "selection", "tasks", "assignments", "plugins", "methods")
-
-
 def _selecting(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     """Return a decorator that adds options, and hands over the :class:`Selection` they describe as first argument."""
 
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
-        def command(*, suite: str, results_root: Path, **values: Any) -> None:
-            part = {name: values.pop(name) for name in PART if name in values}
-            function(Selection(suite, results_root, part), **values)
+        def command(**values: Any) -> None:
+            filters = Filters(**{f.name: values.pop(f.name) for f in fields(Filters) if f.name in values})
+            part = {name: values.pop(name) for name in ("suite", "tasks", "plugins", "results_root")}
+            function(Selection(filters=filters, **part), **values)
 
         return options.combined(*decorators)(command)
 

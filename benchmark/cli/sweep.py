@@ -3,7 +3,6 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import click
@@ -61,7 +60,7 @@ launch_options = options.combined(
     click.option(
         "--cluster",
         "profile",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=options.FILE,
         help="TOML file with the Slurm options below; what is given here comes on top of it.",
     ),
     *map(_cluster_option, OPTIONS),

@@ -8,7 +8,6 @@ import click
 from ..scoring.metrics import DSC, Metric
 from ..storage.files import write_text
 from . import options
-from .metric_option import metric_option
 from .selection import Selection, suite_options
 
 FORMATS = ("csv", "markdown", "latex", "json")
@@ -17,7 +16,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
 @click.command()
 @suite_options
 @click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
-@metric_option(text="What to print; published numbers stand beside dsc only.", default=DSC.name, show_default=True)
+@options.metric(text="What to print; published numbers stand beside dsc only.", default=DSC.name)
 @click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
 @options.no_published
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases.")
