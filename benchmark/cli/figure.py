@@ -74,7 +74,7 @@ def figure() -> None:
 @width
 @options.plugins
 def augmentations(
-    images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **given: Any
+    images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **values: Any
 ) -> None:
     """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
     from ..figures.augmentations import Picture, augmentation_figure, examples, load_batch
@@ -84,14 +84,14 @@ def augmentations(
     if labels and len(labels) != len(images):
         raise UsageError(f"{len(images)} images and {len(labels)} labels: give each image its label, or none")
     entries = {name: entry for name, entry in registry().items() if kind.ndim in entry.ndims}
-    methods = given["methods"] or tuple(entries)
+    methods = values["methods"] or tuple(entries)
     for name in methods:
         if name not in entries:
             raise unknown(f"{kind.ndim}D method", name, entries)
     pictures = [Picture(image, labels[index] if labels else None) for index, image in enumerate(images)]
     batch = load_batch(pictures, kind, PreprocessConfig())
-    rows = {entries[name].label: examples(name, kind, batch, given["draws"], given["seed"]) for name in methods}
-    _write(augmentation_figure(rows, batch.image[0].numpy(), given["width"]), output)
+    rows = {entries[name].label: examples(name, kind, batch, values["draws"], values["seed"]) for name in methods}
+    _write(augmentation_figure(rows, batch.image[0].numpy(), values["width"]), output)
     click.echo(f"{len(rows)} methods in {output}")
 
 
@@ -108,7 +108,7 @@ def augmentations(
 @options.settings
 @options.data_root
 @options.results_root
-def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
+def spectra(task: str, table: Path | None, output: Path, **values: Any) -> None:
     """Show how domains differ in the amplitudes of low and of high spatial frequencies (the paper's Fig. 1b/c).
 
     Amplitudes are those of the prepared images, in [0, 1] on the network's grid. The limits of the bands are a choice
@@ -120,13 +120,13 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
     from ..figures.spectra import spectra_figure
     from ..storage.files import write_text
 
-    bands = Bands(**{name: given[name] for name in ("low", "high") if given[name] is not None})
-    prepared = _prepared(options.find_task(task), given)
-    labels = given["labels"] or tuple(domain.name for domain in prepared)
+    bands = Bands(**{name: values[name] for name in ("low", "high") if values[name] is not None})
+    prepared = _prepared(options.find_task(task), values)
+    labels = values["labels"] or tuple(domain.name for domain in prepared)
     if len(labels) != len(prepared):
         raise UsageError(f"{len(labels)} labels for {len(prepared)} domains ({', '.join(d.name for d in prepared)})")
     measured = [measure(domain, bands) for domain in prepared]
-    _write(spectra_figure(measured, labels, bands, given["width"]), output)
+    _write(spectra_figure(measured, labels, bands, values["width"]), output)
     if table is not None:
         write_text(table, spectra_csv(measured, bands))
     for label, domain in zip(labels, measured, strict=True):
@@ -137,29 +137,29 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
     click.echo(f"{len(measured)} domains in {output}")
 
 
-def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
+def _prepared(task: Task, values: dict[str, Any]) -> "list[PreparedDomain]":
     """Return the domains asked for, prepared; unless named, those missing on disk are left out with a message."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
     from ..training.progress import observer
 
-    config = resolve_sections(given["protocol"], given["overrides"])[0]["preprocess"]
-    cache = given["results_root"] / "prepared"
-    data_source = DataSource(given["data_root"], cache)
+    config = resolve_sections(values["protocol"], values["overrides"])[0]["preprocess"]
+    cache = values["results_root"] / "prepared"
+    data_source = DataSource(values["data_root"], cache)
     prepared = []
     with observer(task.name) as watcher:
-        for name in given["domains"] or (task.source, *task.targets):
+        for name in values["domains"] or (task.source, *task.targets):
             try:
                 located = find_domain(task, name, data_source, watcher.log)
             except DataError as error:
-                if given["domains"]:
+                if values["domains"]:
                     raise
                 watcher.log(f"{name} is left out: {str(error).splitlines()[0]}")
                 continue
             digest = located.manifest.digest
             prepared.append(prepare_domain(located.domain, task, config, digest, cache, watcher.preparing))
     if not prepared:
-        raise UsageError(f"no domain of task {task.name!r} is under {given['data_root']}: give --data-root")
+        raise UsageError(f"no domain of task {task.name!r} is under {values['data_root']}: give --data-root")
     return prepared
 
 
@@ -182,13 +182,13 @@ def predictions(selection: Selection, cases: tuple[str, ...], output: Path, widt
     require_cases(results, cases)
     strips, notes, tasks = [], [], []
     for column in results.suite.columns:
-        shown = choose_case(results, column, cases)
-        if shown is None:
+        case = choose_case(results, column, cases)
+        if case is None:
             click.echo(f"bench: {column.label} is left out: no row has a finished run", err=True)
             continue
-        strip, domain = make_strip(results, column, shown, data_root)
+        strip, domain = make_strip(results, column, case, data_root)
         strips.append(strip)
-        notes.append(f"{shown.why} ({domain.citation or domain.source}).")
+        notes.append(f"{case.why} ({domain.citation or domain.source}).")
         tasks.append(selection.inventory.task(column.task))
     if not strips:
         selection.nothing_finished()

@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def _mask_metrics(context: object, parameter: object, value: str | None) -> tuple[str, ...] | None:
-    listed = names(context, parameter, value)
-    for name in listed or ():
+    metrics = names(context, parameter, value)
+    for name in metrics or ():
         if name not in mask_metrics():
             raise unknown("metric from masks", name, mask_metrics())
-    return listed
+    return metrics
 
 
 def _listed(ndim: int) -> str:
@@ -86,12 +86,12 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
     planned, notes = match_plan(selection.plan.runs, selection.stored)
     for note in notes:
         click.echo(f"bench: {note}", err=True)
-    yielded = set()
+    paths = set()
     for run in planned:
         for domain in (*(() if run.row.per_target else (VALIDATION,)), *run.targets):
             evaluation = run.evaluation(domain)
-            if run.stored is not None and evaluation is not None and evaluation.path not in yielded:
-                yielded.add(evaluation.path)
+            if run.stored is not None and evaluation is not None and evaluation.path not in paths:
+                paths.add(evaluation.path)
                 yield RescoreItem(
                     name=f"{run.name} on {domain}",
                     evaluation=evaluation,

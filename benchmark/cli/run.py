@@ -49,7 +49,7 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 @options.plugins
 @options.data_root
 @options.results_root
-def run(job: Path | None, **given: Any) -> None:
+def run(job: Path | None, **values: Any) -> None:
     """Train a method once and score its targets; resumes what was interrupted and skips what is done.
 
     JOB is a job file or a run's spec.json, to repeat exactly that run.
@@ -59,12 +59,12 @@ def run(job: Path | None, **given: Any) -> None:
     bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
     """  # noqa: D301 - click wants a backspace character there
     runtime = Runtime(
-        wait=float("inf") if given["wait"] else 0.0,
+        wait=float("inf") if values["wait"] else 0.0,
         job_id=current_job(),
-        **{name: given[name] for name in RUNTIME},
+        **{name: values[name] for name in RUNTIME},
     )
     if job is None:
-        execute(_job_from_options(runtime, given))
+        execute(_job_from_options(runtime, values))
         return
     if runtime.log is not None:
         end_with_launcher()
@@ -73,7 +73,7 @@ def run(job: Path | None, **given: Any) -> None:
         name = parameter.name or ""
         if name in REQUEST and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
-    execute(_job_from_file(job, runtime, given["targets"], given["task"]), job)
+    execute(_job_from_file(job, runtime, values["targets"], values["task"]), job)
 
 
 def _job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: str | None) -> Job:
@@ -87,17 +87,17 @@ def _job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task:
     )
 
 
-def _job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
-    method = given["method"]
+def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
+    method = values["method"]
     if method is None:
         raise UsageError("name a --method (see `bench list methods`)")
-    targets = tuple(dict.fromkeys(given["targets"]))
-    task = _choose_task(given["task"], targets)
-    source = given["source"] or task.source
+    targets = tuple(dict.fromkeys(values["targets"]))
+    task = _choose_task(values["task"], targets)
+    source = values["source"] or task.source
     if source not in task.sources:
         raise unknown(f"source of task {task.name!r}", source, task.sources)
-    oracle = given["selection"] == "oracle"
-    sections, method_settings = resolve_sections(given["protocol"], given["overrides"], oracle)
+    oracle = values["selection"] == "oracle"
+    sections, method_settings = resolve_sections(values["protocol"], values["overrides"], oracle)
     uda = options.method_class(method).access == "uda"
     if (uda or oracle) and len(targets) != 1:
         does = "trains on unlabelled target images" if uda else "is to be selected on the target's labels"
@@ -107,8 +107,8 @@ def _job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
         source=source,
         method=method,
         method_settings=method_settings,
-        seed=given["seed"],
-        protocol=given["protocol"],
+        seed=values["seed"],
+        protocol=values["protocol"],
         target=targets[0] if uda or oracle else None,
         **sections,
     )
@@ -116,8 +116,8 @@ def _job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
         request=request,
         targets=targets,
         runtime=runtime,
-        task_file=options.task_file(given["task"]),
-        plugins=given["plugins"],
+        task_file=options.task_file(values["task"]),
+        plugins=values["plugins"],
     )
 
 

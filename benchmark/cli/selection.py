@@ -1,6 +1,7 @@
 """Options shared by suite commands, and the runs they select."""
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import fields, replace
@@ -30,27 +31,24 @@ def names(_context: object, _parameter: object, value: str | None) -> tuple[str,
     """Return the names of a comma-separated list."""
     if value is None:
         return None
-    listed = tuple(name.strip() for name in value.split(",") if name.strip())
-    if not listed:
+    items = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not items:
         raise click.BadParameter(f"takes names separated by commas, not {value!r}")
-    return listed
+    return items
 
 
 def numbers(_context: object, _parameter: object, value: str | None) -> tuple[int, ...] | None:
     """Return the numbers of a list like 0,1,4 or a range like 0-2."""
     if value is None:
         return None
-    listed: list[int] = []
+    items: list[int] = []
     for part in value.split(","):
-        first, dash, last = part.partition("-")
-        try:
-            span = range(int(first), int(last if dash else first) + 1)
-        except ValueError:
-            span = range(0)
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
         if not span:
             raise click.BadParameter(f"takes numbers like 0,1,2 or 0-2, not {value!r}")
-        listed += span
-    return tuple(dict.fromkeys(listed))
+        items += span
+    return tuple(dict.fromkeys(items))
 
 
 class Selection:
@@ -146,7 +144,7 @@ def echo_lines(title: str, lines: Collection[str]) -> None:
 
 
 def _selecting(*decorators: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a decorator that adds options, and hands over the :class:`Selection` they describe as first argument."""
+    """Return a decorator that adds options, and passes the :class:`Selection` they describe as first argument."""
 
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)

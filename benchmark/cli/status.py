@@ -28,13 +28,7 @@ TAIL = 5
 
 
 class RunStatus:
-    """A planned run, what is stored of it, and its place in a queue.
-
-    Args:
-        run: a planned run.
-        tickets: of each submitted job, by the stem of its file.
-        queues: of each scheduler by name; None where it does not answer.
-    """
+    """A planned run, what is stored of it, and its place in a queue (None: that scheduler does not answer)."""
 
     def __init__(
         self, run: PlannedRun, tickets: Mapping[str, Ticket], queues: Mapping[str, Mapping[str, QueuedJob] | None]
@@ -122,7 +116,7 @@ class RunStatus:
 
 
 def _run_statuses(selection: Selection) -> tuple[list[RunStatus], list[str]]:
-    """Return the status of every run, and why a scheduler could not be asked."""
+    """Return the status of every run, and why schedulers could not be asked."""
     tickets, remarks = read_tickets(selection.jobs_folder), []
     queues: dict[str, Mapping[str, QueuedJob] | None] = {}
     for name in {ticket.scheduler for ticket in tickets.values()}:
@@ -151,7 +145,6 @@ def status(selection: Selection, as_json: bool, watch: bool) -> None:
 
 
 def _watch(selection: Selection, seconds: float = 5.0) -> None:
-    """Show the states every few seconds until all is done, or Ctrl-C is pressed."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

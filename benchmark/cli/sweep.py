@@ -163,11 +163,10 @@ def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> Non
     """Refuse a grid that does not fit its task and settings that a method lacks, before anything is started."""
     for request in requests:
         grid_shape(inventory.task(request.task), request.preprocess)
-    distinct = {(request.method, str(request.method_settings)): request for request in requests}
+    # Loading a method imports torch: only where there is something to check.
+    distinct = {(r.method, str(r.method_settings)): r for r in requests if r.method_settings}
     for request in distinct.values():
-        if request.method_settings:
-            # Loading a method imports torch: only where there is something to check.
-            build(load_method(request.method).Config, request.method_settings, f"method {request.method}")
+        build(load_method(request.method).Config, request.method_settings, f"method {request.method}")
 
 
 def _run_here(files: Sequence[JobFile], at_once: int) -> None:

@@ -23,7 +23,13 @@ FORMATS = ("csv", "markdown", "latex", "json")
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")
 @click.option("--final", is_flag=True, help="Refuse a table with holes (exit code 3 and a list of them).")
 def table(
-    selection: Selection, form: str, output: Path | None, conventions: bool, final: bool, metric: Metric, **given: Any
+    selection: Selection,
+    form: str,
+    output: Path | None,
+    conventions: bool,
+    final: bool,
+    metric: Metric,
+    **values: Any,
 ) -> None:
     """Print a suite's table: mean ± sample SD over seeds, beside the published numbers.
 
@@ -43,14 +49,16 @@ def table(
         from ..comparisons.conventions import build_conventions
         from ..comparisons.conventions_text import render_conventions
 
-        means = build_conventions(results, metric, given["validation"])
+        means = build_conventions(results, metric, values["validation"])
         text, missing = render_conventions(means, form), means.missing
     else:
         from ..tables.build import TableOptions, build_table
         from ..tables.render import render
 
-        shown = TableOptions(published=not given["no_published"], validation=given["validation"], metric=metric)
-        cells = build_table(results, shown)
+        table_options = TableOptions(
+            published=not values["no_published"], validation=values["validation"], metric=metric
+        )
+        cells = build_table(results, table_options)
         text, missing = render(cells, form), cells.missing
     if final and missing:
         selection.require_complete(missing, f"the table has {len(missing)} holes")
