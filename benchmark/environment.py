@@ -14,12 +14,12 @@ from typing import Any
 PACKAGES = ("torch", "monai", "numpy", "pandas", "nibabel", "scikit-image", "scipy", "submitit", "click")
 
 
-def version() -> str:
-    """Return the installed version of this package."""
+def version(package: str = "ssdg-bench", missing: str = "unknown") -> str:
+    """Return the installed version of a package."""
     try:
-        return importlib.metadata.version("ssdg-bench")
+        return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "unknown"
+        return missing
 
 
 @functools.cache
@@ -50,19 +50,13 @@ def code_digest() -> str:
 
 
 def _root() -> Path:
-    """Return the folder that holds ``benchmark/``: the checkout, or ``ssdg/`` where the package is installed."""
-    return Path(__file__).resolve().parents[1]
+    return Path(__file__).resolve().parents[1]  # the checkout, or ``ssdg/`` where the package is installed
 
 
 def package_versions() -> dict[str, str]:
     """Return the versions of the packages that results depend on."""
-    versions = {"python": platform.python_version(), "ssdg-bench": version()}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    versions = {name: version(name, "not installed") for name in PACKAGES}
+    return {"python": platform.python_version(), "ssdg-bench": version(), **versions}
 
 
 def now() -> str:
@@ -76,12 +70,7 @@ def cores() -> int:
 
 
 def record(device: str, threads: int) -> dict[str, Any]:
-    """Return what ``environment.json`` holds.
-
-    Args:
-        device: "cpu", or "cuda" with the device's name.
-        threads: torch's threads; results on the CPU are bitwise equal for equal counts only.
-    """
+    """Return what ``environment.json`` holds; CPU results are bitwise equal for equal ``threads`` only."""
     slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_") and name.endswith("_ID")}
     return {
         "versions": package_versions(),

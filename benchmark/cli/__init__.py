@@ -12,7 +12,7 @@ from ssdg.methods import MethodError
 
 from ..errors import INTERRUPTED, BenchError, StorageError
 from ..storage.files import storage_error
-from . import about, compare, data, export, figure, report, rescore, status, sweep, table
+from . import about, compare, data, doctor, export, figure, report, rescore, status, sweep, table
 from . import run as runs
 
 FORMER = {"--held-out": "--validation"}
@@ -58,17 +58,25 @@ def main() -> None:
     """
 
 
-for command in [
-    *runs.commands,
-    *sweep.commands,
-    *status.commands,
-    *table.commands,
-    *rescore.commands,
-    *compare.commands,
-    *report.commands,
-    *export.commands,
-    *about.commands,
+for command in (
+    runs.run,
+    runs.predict,
+    sweep.sweep,
+    sweep.retry,
+    sweep.cancel,
+    status.status,
+    status.logs,
+    table.table,
+    rescore.rescore,
+    compare.compare,
+    compare.rank,
+    report.report,
+    export.export,
+    about.list_,
+    about.info,
+    about.check,
+    doctor.doctor,
     data.data,
     figure.figure,
-]:
+):
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""Verbs that inform: ``bench list``, ``info``, ``check``, ``doctor``."""
+"""Verbs that inform: ``bench list``, ``info``, ``check``."""
 
 import dataclasses
 import json
@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from ssdg.datasets import TASKS
+from ssdg.methods import registry
 
-from ..errors import unknown
+from ..suites.suite_file import list_suites, load_suite
 from . import options
 
 
@@ -30,9 +31,6 @@ def list_(what: str, as_json: bool, **_: Any) -> None:
 
 
 def _methods() -> list[dict[str, Any]]:
-    from ssdg.methods import registry
-
-    entries = sorted(registry().items())
     return [
         {
             "id": name,
@@ -41,7 +39,7 @@ def _methods() -> list[dict[str, Any]]:
             "dimensions": " ".join(f"{n}D" for n in sorted(entry.ndims)),
             "class": f"{entry.module}:{entry.cls}",
         }
-        for name, entry in entries
+        for name, entry in sorted(registry().items())
     ]
 
 
@@ -66,8 +64,6 @@ def _targets() -> list[dict[str, Any]]:
 
 
 def _suites() -> list[dict[str, Any]]:
-    from ..suites.suite_file import list_suites, load_suite
-
     suites = [load_suite(name) for name in list_suites()]
     return [{"id": s.name, "rows": len(s.rows), "protocol": s.protocol, "title": s.title} for s in suites]
 
@@ -78,11 +74,7 @@ def _suites() -> list[dict[str, Any]]:
 @options.as_json
 def info(method: str, as_json: bool, **_: Any) -> None:
     """Describe a method: its settings with defaults and their sources."""
-    from ssdg.methods import load_method, registry
-
-    if ":" not in method and method not in registry():
-        raise unknown("method", method, registry())
-    cls = load_method(method)
+    cls = options.method_class(method)
     fields = [
         {"setting": f"method.{f.name}", "default": f.default, "source": f.metadata.get("source", "")}
         for f in dataclasses.fields(cls.Config)
@@ -105,13 +97,9 @@ def info(method: str, as_json: bool, **_: Any) -> None:
 @options.as_json
 def check(method: str, as_json: bool, **_: Any) -> None:
     """Run the contract suite on a method, registered or your own, in 2D and 3D."""
-    from ssdg.methods import load_method, registry
-
     from ..training.contract import check_method
 
-    if ":" not in method and method not in registry():
-        raise unknown("method", method, registry())
-    results = check_method(load_method(method))
+    results = check_method(options.method_class(method))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
     else:
@@ -120,22 +108,3 @@ def check(method: str, as_json: bool, **_: Any) -> None:
     failed = sum(not result.passed for result in results)
     click.echo(f"{len(results) - failed} of {len(results)} checks passed", err=as_json)
     sys.exit(1 if failed else 0)
-
-
-@click.command()
-@options.data_root
-@options.results_root
-@options.as_json
-def doctor(data_root: Any, results_root: Any, as_json: bool) -> None:
-    """Tell what this machine has: versions, device, threads, data found, writable folders, Slurm."""
-    from .doctor import examine
-
-    findings = examine(data_root, results_root)
-    if as_json:
-        click.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
-        return
-    for finding in findings:
-        click.echo(f"{'ok  ' if finding.good else 'note'}  {finding.name}: {finding.text}")
-
-
-commands = [list_, info, check, doctor]

@@ -2,21 +2,18 @@
 
 import itertools
 import json
-import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import INCOMPLETE, UsageError
+from ..errors import UsageError
 from ..scoring.metrics import DSC, Metric
 from . import options
-from .metric_option import metric_option
 from .selection import Selection, part_options, suite_options
 
 if TYPE_CHECKING:
-    from ..comparisons.contrasts import Family, Ranking
+    from ..comparisons.contrasts import Family
     from ..outcomes.results import SuiteResults
 
 FAMILY = "Holm p: adjusted for the number of comparisons here, {count}"
@@ -31,7 +28,7 @@ DESCRIPTIVE = (
     "bootstrap is too narrow"
 )
 
-metric = metric_option(text="What to compare.", default=DSC.name, show_default=True)
+metric = options.metric(text="What to compare.", default=DSC.name)
 
 
 @click.command()
@@ -41,31 +38,29 @@ metric = metric_option(text="What to compare.", default=DSC.name, show_default=T
 @options.as_json
 @click.argument("one", metavar="METHOD")
 @click.argument("other", metavar="METHOD")
-def compare(one: str, other: str, as_json: bool, metric: Metric, **given: Any) -> None:
+def compare(selection: Selection, one: str, other: str, as_json: bool, metric: Metric) -> None:
     """Compare two rows of a suite: the first minus the second, on each target and group of cases.
 
     A row is named by its id, or by its method where one row alone has that. Differences are paired by case.
     """
     from ..comparisons.contrasts import contrast_rows, find_row, pairing_notes, stratum_headings
+    from ..comparisons.render import comparison_lines, scope_text
 
-    selection = Selection({**given, "methods": None})
     suite = selection.plan.suite
     first, second = (find_row(suite, name) for name in (one, other))
     if first.id == second.id:
         raise UsageError(f"{one!r} and {other!r} are the same row of suite {suite.name!r}; name two")
     results = selection.results((first, second))
-    headings = [h for column in suite.columns for h in stratum_headings(results, column, metric)]
-    printed = Comparison(
-        results,
-        metric,
-        contrast_rows(results, [first], second, headings, metric),
-        [*results.notes(metric), *pairing_notes(results, headings, metric)],
-    )
+    headings = [heading for column in suite.columns for heading in stratum_headings(results, column, metric)]
+    family = contrast_rows(results, [first], second, headings, metric)
+    notes = [*results.notes(metric), *pairing_notes(results, headings, metric)]
     if as_json:
-        printed.print_json(row=first.id, other=second.id)
+        _print_json(results, metric, family, notes, row=first.id, other=second.id)
     else:
-        printed.print_pair(f"{first.label} minus {second.label}")
-    printed.end(selection)
+        names = [scope_text(results, contrast, metric) for contrast in family.contrasts]
+        blocks = [comparison_lines(family.contrasts, names, metric.scale)] if names else []
+        _print_text(results, metric, f"{first.label} minus {second.label}", blocks, family, notes)
+    _end(selection, family)
 
 
 @click.command()
@@ -73,115 +68,85 @@ def compare(one: str, other: str, as_json: bool, metric: Metric, **given: Any) -
 @options.baseline
 @metric
 @options.as_json
-def rank(baseline: str | None, as_json: bool, metric: Metric, **given: Any) -> None:
+def rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metric) -> None:
     """Compare every row of a suite with its baseline, and show how firm the order of the rows is.
 
     The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
     """
     from ..comparisons.contrasts import contrast_rows, find_baseline, overall_headings, pairing_notes, rank_rows
+    from ..comparisons.render import comparison_lines, ranking_data, ranking_lines, scope_text, stability_text
+    from ..tables.wording import heading_text, row_label
 
-    selection = Selection(given)
     base = find_baseline(selection.plan.suite, baseline)
     results = selection.results()
     headings = overall_headings(results, metric)
-    printed = Comparison(
-        results,
-        metric,
-        contrast_rows(results, results.suite.rows, base, headings, metric),
-        [*results.notes(metric), *pairing_notes(results, headings, metric)],
-    )
+    family = contrast_rows(results, results.suite.rows, base, headings, metric)
+    notes = [*results.notes(metric), *pairing_notes(results, headings, metric)]
     rankings = rank_rows(results, headings, metric)
     if as_json:
-        from ..comparisons.render import ranking_data
-
         data = [ranking_data(ranking, metric.scale) for ranking in rankings]
-        printed.print_json(baseline=base.id, rankings=data)
+        _print_json(results, metric, family, notes, baseline=base.id, rankings=data)
     else:
-        printed.print_rank(rankings, base.label)
-    printed.end(selection)
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """Differences of a suite's rows, to be printed."""
-
-    results: "SuiteResults"
-    metric: Metric
-    family: "Family"
-    notes: Sequence[str]
-
-    def print_json(self, **more: Any) -> None:
-        """Print everything as JSON."""
-        from ..comparisons.render import contrast_data
-
-        suite, scale = self.results.suite, self.metric.scale
-        data = {
-            "suite": suite.name,
-            "title": suite.title,
-            "protocol": suite.protocol,
-            "metric": self.metric.name,
-            "better": self.metric.better,
-            "seeds": list(suite.seeds),
-            "comparisons": [contrast_data(contrast, scale) for contrast in self.family.contrasts],
-            "missing": list(self.family.missing),
-            "notes": list(self.notes),
-            **more,
-        }
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
-
-    def print_pair(self, title: str) -> None:
-        """Print the differences of two rows, one line a target and stratum."""
-        from ..comparisons.render import comparison_lines, scope_text
-
-        self._print_title(title)
-        names = [scope_text(self.results, contrast, self.metric) for contrast in self.family.contrasts]
-        if names:
-            click.echo("\n".join(["", *comparison_lines(self.family.contrasts, names, self.metric.scale)]))
-        self._print_notes()
-
-    def print_rank(self, rankings: "Sequence[Ranking]", baseline: str) -> None:
-        """Print the differences to the baseline by target, and the rankings."""
-        from ..comparisons.render import comparison_lines, ranking_lines, scope_text, stability_text
-        from ..tables.wording import heading_text, row_label
-
-        self._print_title(f"every row minus {baseline}")
-        for _, group in itertools.groupby(self.family.contrasts, key=lambda contrast: contrast.heading):
+        blocks = []
+        for _, group in itertools.groupby(family.contrasts, key=lambda contrast: contrast.heading):
             contrasts = list(group)
-            names = [row_label(contrast.row) for contrast in contrasts]
-            lines = comparison_lines(contrasts, names, self.metric.scale)
-            click.echo("\n".join(["", scope_text(self.results, contrasts[0], self.metric), *lines]))
-        self._print_notes()
+            lines = comparison_lines(contrasts, [row_label(c.row) for c in contrasts], metric.scale)
+            blocks.append([scope_text(results, contrasts[0], metric), *lines])
+        _print_text(results, metric, f"every row minus {base.label}", blocks, family, notes)
         for ranking in rankings:
-            title = f"{heading_text(ranking.heading)}: ranks"
-            lines = [*ranking_lines(ranking, self.metric.scale), stability_text(ranking)]
-            click.echo("\n".join(["", title, *lines]))
+            lines = [*ranking_lines(ranking, metric.scale), stability_text(ranking)]
+            _print_block([f"{heading_text(ranking.heading)}: ranks", *lines])
         if rankings:
-            click.echo(f"\n* {DESCRIPTIVE}.")
-
-    def end(self, selection: Selection) -> None:
-        """Name what is missing, and end with the exit code for that if anything is."""
-        for line in self.family.missing:
-            click.echo(f"bench: left out: {line}", err=True)
-        if self.family.missing or selection.problems:
-            sys.exit(INCOMPLETE)
-
-    def _print_title(self, title: str) -> None:
-        from ..comparisons.render import unit_text
-
-        suite, better = self.results.suite, "" if self.metric.better == "higher" else ", lower is better"
-        unit = unit_text(self.results, self.metric)
-        click.echo(f"{suite.title}, protocol {suite.protocol}: {title}, {self.metric.short} in {unit}{better}")
-
-    def _print_notes(self) -> None:
-        from ..comparisons.render import level_text
-
-        notes = [f"{note}." for note in self.notes]
-        if self.family.contrasts:
-            level = level_text([contrast.comparison for contrast in self.family.contrasts])
-            count = len(self.family.contrasts)
-            notes = [f"{text}." for text in (level, FAMILY.format(count=count), *CONDITIONAL)] + notes
-        if notes:
-            click.echo("\n".join(["", *(f"* {note}" for note in notes)]))
+            _print_block([f"* {DESCRIPTIVE}."])
+    _end(selection, family)
 
 
-commands = [compare, rank]
+def _print_json(results: "SuiteResults", metric: Metric, family: "Family", notes: Sequence[str], **more: Any) -> None:
+    from ..comparisons.render import contrast_data
+
+    suite = results.suite
+    data = {
+        "suite": suite.name,
+        "title": suite.title,
+        "protocol": suite.protocol,
+        "metric": metric.name,
+        "better": metric.better,
+        "seeds": list(suite.seeds),
+        "comparisons": [contrast_data(contrast, metric.scale) for contrast in family.contrasts],
+        "missing": list(family.missing),
+        "notes": list(notes),
+        **more,
+    }
+    click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+def _print_text(
+    results: "SuiteResults",
+    metric: Metric,
+    title: str,
+    blocks: Sequence[Sequence[str]],
+    family: "Family",
+    notes: Sequence[str],
+) -> None:
+    from ..comparisons.render import level_text, unit_text
+
+    suite, better = results.suite, "" if metric.better == "higher" else ", lower is better"
+    unit = unit_text(results, metric)
+    click.echo(f"{suite.title}, protocol {suite.protocol}: {title}, {metric.short} in {unit}{better}")
+    for block in blocks:
+        _print_block(block)
+    if family.contrasts:
+        level = level_text([contrast.comparison for contrast in family.contrasts])
+        notes = [level, FAMILY.format(count=len(family.contrasts)), *CONDITIONAL, *notes]
+    if notes:
+        _print_block([f"* {note}." for note in notes])
+
+
+def _print_block(lines: Sequence[str]) -> None:
+    click.echo("\n".join(["", *lines]))
+
+
+def _end(selection: Selection, family: "Family") -> None:
+    for line in family.missing:
+        click.echo(f"bench: left out: {line}", err=True)
+    selection.require_complete(family.missing)

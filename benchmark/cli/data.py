@@ -1,6 +1,8 @@
 """``bench data``: what is on disk, in which version, and prepared for training."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +10,10 @@ import click
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError, Domain, DomainLoader, Task
+from ssdg.datasets.manifest import Manifest, read_manifest
 
 from ..errors import UsageError, unknown
-from ..settings import parse_assignments, resolve_sections
+from ..settings import resolve_sections
 from ..spec import PROTOCOLS
 from . import options
 
@@ -28,8 +31,6 @@ def data() -> None:
 @options.as_json
 def verify(names: tuple[str, ...], task: str | None, data_root: Path, results_root: Path, as_json: bool) -> None:
     """Count, measure and hash the cases of some domains; without names, of all that are on disk."""
-    from ssdg.datasets.manifest import read_manifest
-
     rows = []
     for name, loader in _domains(names, task).items():
         try:
@@ -57,24 +58,20 @@ def verify(names: tuple[str, ...], task: str | None, data_root: Path, results_ro
 
 def _domains(names: tuple[str, ...], task: str | None) -> dict[str, DomainLoader]:
     """Return the loaders of the named domains, or of all of a task, or of every task."""
-    tasks = [options.find_task(task).task] if task else list(TASKS.values())
-    known = {name: loader for one in tasks for name, loader in {**one.sources, **one.targets}.items()}
+    loaders = options.domain_loaders(*([options.find_task(task)] if task else TASKS.values()))
     for name in names:
-        if name not in known:
-            raise unknown("domain", name, known)
-    return {name: known[name] for name in names or known}
+        if name not in loaders:
+            raise unknown("domain", name, loaders)
+    return {name: loaders[name] for name in names or loaders}
 
 
-def _describe(name: str, domain: Domain, manifest: Any) -> dict[str, Any]:
-    strata: dict[str, int] = {}
-    for case in domain.cases:
-        strata[case.stratum] = strata.get(case.stratum, 0) + 1
+def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
     return {
         "domain": name,
         "cases": len(domain.cases),
         "published": domain.published or len(domain.cases) + len(domain.missing),
         "missing": list(domain.missing),
-        "strata": strata,
+        "strata": dict(Counter(case.stratum for case in domain.cases)),
         "bytes": manifest.bytes,
         "digest": manifest.digest,
         "licence": domain.licence,
@@ -89,30 +86,29 @@ def _describe(name: str, domain: Domain, manifest: Any) -> dict[str, Any]:
 @options.settings
 @options.data_root
 @options.results_root
-def prepare(names: tuple[str, ...], task: str | None, protocol: str, **given: Any) -> None:
+def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: dict[str, str], **roots: Path) -> None:
     """Preprocess domains into the cache, ahead of a sweep; `bench run` prepares what is missing by itself."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
     from ..training.progress import observer
 
-    sections, _ = resolve_sections(protocol, parse_assignments(given["assignments"]))
-    cache = given["results_root"] / "prepared"
+    config = resolve_sections(protocol, overrides)[0]["preprocess"]
+    source = DataSource(roots["data_root"], roots["results_root"] / "prepared")
     for name in names:
-        chosen = options.find_task(task).task if task else _task_of(name)
+        its_task = options.find_task(task) if task else _task_of(name)
         with observer(name) as watcher:
-            found = find_domain(chosen, name, DataSource(given["data_root"], cache), watcher.log)
-            config = sections["preprocess"]
-            prepared = prepare_domain(
-                found.domain, chosen, config, found.manifest.digest, cache, progress=watcher.preparing
+            located = find_domain(its_task, name, source, watcher.log)
+            domain = prepare_domain(
+                located.domain, its_task, config, located.manifest.digest, source.cache, watcher.preparing
             )
-        click.echo(f"{name}: {len(prepared.ids)} cases prepared, version {prepared.digest}")
+        click.echo(f"{name}: {len(domain.ids)} cases prepared, version {domain.digest}")
 
 
-def _task_of(name: str) -> Task:
-    tasks = {domain: task for task in TASKS.values() for domain in {**task.sources, **task.targets}}
-    if name not in tasks:
-        raise unknown("domain", name, tasks)
-    return tasks[name]
+def _task_of(domain: str) -> Task:
+    tasks = {name: task for task in TASKS.values() for name in options.domain_loaders(task)}
+    if domain not in tasks:
+        raise unknown("domain", domain, tasks)
+    return tasks[domain]
 
 
 @data.command()

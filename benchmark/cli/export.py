@@ -1,14 +1,11 @@
 """``bench export``: what is committed of a suite's results."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ..errors import INCOMPLETE
 from ..scoring.metrics import Metric
-from .metric_option import metric_option
+from . import options
 from .selection import Selection, suite_options
 
 
@@ -16,13 +13,13 @@ from .selection import Selection, suite_options
 @suite_options
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     required=True,
     help="Folder; files of an earlier export are replaced, all others are left alone.",
 )
-@metric_option("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
+@options.metric("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases, in the tables.")
-def export(output: Path, metrics: tuple[Metric, ...], validation: bool, **given: Any) -> None:
+def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], validation: bool) -> None:
     """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.
 
     \b
@@ -37,17 +34,8 @@ def export(output: Path, metrics: tuple[Metric, ...], validation: bool, **given:
     """  # noqa: D301 - click wants a backspace character there
     from ..report.export import export_suite, write_export
 
-    selection = Selection(given)
-    made = export_suite(selection.results(), metrics, validation)
-    write_export(made, output)
-    size = sum(len(text.encode()) for text in made.files.values())
-    click.echo(f"{output}: {len(made.files)} files, {size / 1e6:.2f} MB")
-    if made.missing:
-        click.echo(f"bench: the export has {len(made.missing)} holes:", err=True)
-        for hole in made.missing:
-            click.echo(f"  {hole}", err=True)
-    if made.missing or selection.problems:
-        sys.exit(INCOMPLETE)
-
-
-commands = [export]
+    contents = export_suite(selection.results(), metrics, validation)
+    write_export(contents, output)
+    size = sum(len(text.encode()) for text in contents.files.values())
+    click.echo(f"{output}: {len(contents.files)} files, {size / 1e6:.2f} MB")
+    selection.require_complete(contents.missing, f"the export has {len(contents.missing)} holes")

@@ -1,6 +1,6 @@
 """``bench figure``: figures for papers."""
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,21 +8,20 @@ import click
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError, Task
+from ssdg.methods import registry
 
-from ..errors import INCOMPLETE, UsageError, unknown
-from ..settings import parse_assignments, resolve_sections
+from ..errors import UsageError, unknown
+from ..settings import resolve_sections
 from ..spec import PROTOCOLS, PreprocessConfig
 from . import options
-from .selection import Selection, suite_options
-from .selection import names as name_list
+from .selection import Selection, names, suite_options
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..data.prepared import PreparedDomain
 
-FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
-OUTPUT = options.OutputFile()
-
-
+LABEL = "Its label: SLAug transforms each class by itself."
 width = click.option(
     "--width",
     type=click.FloatRange(2, 20),
@@ -32,7 +31,20 @@ width = click.option(
 )
 
 
-def _write(drawn: Any, output: Path) -> None:
+def output(default: str) -> Callable[..., Any]:
+    """Return the option ``--output``, which refuses a format before anything is computed."""
+
+    def check(_context: object, _parameter: object, path: Path) -> Path:
+        from ..figures.style import require_format
+
+        require_format(path)
+        return path
+
+    file = options.OutputFile()
+    return click.option("--output", type=file, default=Path(default), show_default=True, callback=check)
+
+
+def _write(drawn: "Figure", output: Path) -> None:
     from ..figures.style import PAGE, save_figure
 
     save_figure(drawn, output)
@@ -49,56 +61,54 @@ def figure() -> None:
 
 @figure.command()
 @click.option(
-    "--image", "images", multiple=True, required=True, type=FILE, help="Image; a second one is the partner."
+    "--image", "images", multiple=True, required=True, type=options.FILE, help="Image; a second one is the partner."
 )
-@click.option("--label", "labels", multiple=True, type=FILE, help="Its label: SLAug transforms each class by itself.")
+@click.option(
+    "--label", "labels", multiple=True, type=options.FILE, help="Its label: SLAug transforms each class by itself."
+)
 @click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
-@click.option("--methods", callback=name_list, help="Comma-separated; default: all that work on the image.")
+@click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
 @click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--output", type=OUTPUT, default=Path("augmentations.png"), show_default=True)
+@output("augmentations.png")
 @width
 @options.plugins
 def augmentations(
-    images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **given: Any
+    images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **values: Any
 ) -> None:
     """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
-    from ssdg.methods import registry
-
     from ..figures.augmentations import Picture, augmentation_figure, examples, load_batch
-    from ..figures.style import require_format
 
-    require_format(output)
     volume = images[0].name.endswith((".nii", ".nii.gz"))
-    kind = options.find_task(task).task if task else TASKS["fetal-atlases" if volume else "fundus"]
+    kind = options.find_task(task) if task else TASKS["fetal-atlases" if volume else "fundus"]
     if labels and len(labels) != len(images):
         raise UsageError(f"{len(images)} images and {len(labels)} labels: give each image its label, or none")
     entries = {name: entry for name, entry in registry().items() if kind.ndim in entry.ndims}
-    methods = given["methods"] or tuple(entries)
+    methods = values["methods"] or tuple(entries)
     for name in methods:
         if name not in entries:
             raise unknown(f"{kind.ndim}D method", name, entries)
     pictures = [Picture(image, labels[index] if labels else None) for index, image in enumerate(images)]
     batch = load_batch(pictures, kind, PreprocessConfig())
-    rows = {entries[name].label: examples(name, kind, batch, given["draws"], given["seed"]) for name in methods}
-    _write(augmentation_figure(rows, batch.image[0].numpy(), given["width"]), output)
+    rows = {entries[name].label: examples(name, kind, batch, values["draws"], values["seed"]) for name in methods}
+    _write(augmentation_figure(rows, batch.image[0].numpy(), values["width"]), output)
     click.echo(f"{len(rows)} methods in {output}")
 
 
 @figure.command()
 @click.option("--task", required=True, help="Task id or TOML file.")
-@click.option("--domains", callback=name_list, help="Comma-separated; default: the source and all targets on disk.")
-@click.option("--labels", callback=name_list, help="What to call the domains, comma-separated, in their order.")
+@click.option("--domains", callback=names, help="Comma-separated; default: the source and all targets on disk.")
+@click.option("--labels", callback=names, help="What to call the domains, comma-separated, in their order.")
 @click.option("--low", type=float, help="End of the low band: distance from the zero frequency, 1 is the farthest.")
 @click.option("--high", type=float, help="Begin of the high band.")
-@click.option("--csv", "table", type=OUTPUT, help="Also write every number, one line a case and band.")
-@click.option("--output", type=OUTPUT, default=Path("spectra.pdf"), show_default=True)
+@click.option("--csv", "table", type=options.OutputFile(), help="Also write every number, one line a case and band.")
+@output("spectra.pdf")
 @click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
 @width
 @options.settings
 @options.data_root
 @options.results_root
-def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
+def spectra(task: str, table: Path | None, output: Path, **values: Any) -> None:
     """Show how domains differ in the amplitudes of low and of high spatial frequencies (the paper's Fig. 1b/c).
 
     Amplitudes are those of the prepared images, in [0, 1] on the network's grid. The limits of the bands are a choice
@@ -108,17 +118,15 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
 
     from ..figures.amplitudes import Bands, fold_range, measure, spectra_csv
     from ..figures.spectra import spectra_figure
-    from ..figures.style import require_format
     from ..storage.files import write_text
 
-    require_format(output)
-    bands = Bands(**{name: given[name] for name in ("low", "high") if given[name] is not None})
-    prepared = _prepared(options.find_task(task).task, given)
-    labels = given["labels"] or tuple(domain.name for domain in prepared)
+    bands = Bands(**{name: values[name] for name in ("low", "high") if values[name] is not None})
+    prepared = _prepared(options.find_task(task), values)
+    labels = values["labels"] or tuple(domain.name for domain in prepared)
     if len(labels) != len(prepared):
         raise UsageError(f"{len(labels)} labels for {len(prepared)} domains ({', '.join(d.name for d in prepared)})")
     measured = [measure(domain, bands) for domain in prepared]
-    _write(spectra_figure(measured, labels, bands, given["width"]), output)
+    _write(spectra_figure(measured, labels, bands, values["width"]), output)
     if table is not None:
         write_text(table, spectra_csv(measured, bands))
     for label, domain in zip(labels, measured, strict=True):
@@ -129,39 +137,39 @@ def spectra(task: str, table: Path | None, output: Path, **given: Any) -> None:
     click.echo(f"{len(measured)} domains in {output}")
 
 
-def _prepared(task: Task, given: dict[str, Any]) -> "list[PreparedDomain]":
+def _prepared(task: Task, values: dict[str, Any]) -> "list[PreparedDomain]":
     """Return the domains asked for, prepared; unless named, those missing on disk are left out with a message."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
     from ..training.progress import observer
 
-    config = resolve_sections(given["protocol"], parse_assignments(given["assignments"]))[0]["preprocess"]
-    cache = given["results_root"] / "prepared"
-    data_source = DataSource(given["data_root"], cache)
+    config = resolve_sections(values["protocol"], values["overrides"])[0]["preprocess"]
+    cache = values["results_root"] / "prepared"
+    data_source = DataSource(values["data_root"], cache)
     prepared = []
     with observer(task.name) as watcher:
-        for name in given["domains"] or (task.source, *task.targets):
+        for name in values["domains"] or (task.source, *task.targets):
             try:
                 located = find_domain(task, name, data_source, watcher.log)
             except DataError as error:
-                if given["domains"]:
+                if values["domains"]:
                     raise
                 watcher.log(f"{name} is left out: {str(error).splitlines()[0]}")
                 continue
             digest = located.manifest.digest
             prepared.append(prepare_domain(located.domain, task, config, digest, cache, watcher.preparing))
     if not prepared:
-        raise UsageError(f"no domain of task {task.name!r} is under {given['data_root']}: give --data-root")
+        raise UsageError(f"no domain of task {task.name!r} is under {values['data_root']}: give --data-root")
     return prepared
 
 
 @figure.command()
 @suite_options
 @click.option("--case", "cases", multiple=True, help="Case to show of the targets that have it; repeatable.")
-@click.option("--output", type=OUTPUT, default=Path("predictions.pdf"), show_default=True)
+@output("predictions.pdf")
 @width
 @options.data_root
-def predictions(cases: tuple[str, ...], output: Path, data_root: Path, **given: Any) -> None:
+def predictions(selection: Selection, cases: tuple[str, ...], output: Path, width: float, data_root: Path) -> None:
     """Show every row's prediction beside the label, on one case a target (the paper's Fig. 4).
 
     Unless --case names it, the case is the one whose DSC by the source-only row is the median. Stored predictions are
@@ -169,28 +177,23 @@ def predictions(cases: tuple[str, ...], output: Path, data_root: Path, **given: 
     """
     from ..figures.prediction_cases import choose_case, legend_of, make_strip, note_of, require_cases
     from ..figures.predictions import predictions_figure
-    from ..figures.style import require_format
 
-    require_format(output)
-    selection = Selection(given)
     results = selection.results()
     require_cases(results, cases)
     strips, notes, tasks = [], [], []
     for column in results.suite.columns:
-        chosen = choose_case(results, column, cases)
-        if chosen is None:
+        case = choose_case(results, column, cases)
+        if case is None:
             click.echo(f"bench: {column.label} is left out: no row has a finished run", err=True)
             continue
-        strip, domain = make_strip(results, column, chosen, data_root)
+        strip, domain = make_strip(results, column, case, data_root)
         strips.append(strip)
-        notes.append(f"{chosen.why} ({domain.citation or domain.source}).")
+        notes.append(f"{case.why} ({domain.citation or domain.source}).")
         tasks.append(selection.inventory.task(column.task))
     if not strips:
-        click.echo(f"bench: {selection.nothing_finished()}", err=True)
-        sys.exit(INCOMPLETE)
+        selection.nothing_finished()
     note = note_of(results, tasks, notes)
-    _write(predictions_figure(strips, legend_of(tasks), note, given["width"]), output)
+    _write(predictions_figure(strips, legend_of(tasks), note, width), output)
     click.echo(note)
     click.echo(f"{len(strips)} cases in {output}")
-    if selection.problems:
-        sys.exit(INCOMPLETE)
+    selection.require_complete()

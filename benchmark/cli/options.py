@@ -1,16 +1,23 @@
 """Options that several commands share, and the tasks they name."""
 
+import functools
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssdg.datasets import TASKS, find_target
-from ssdg.datasets.base import Task
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import DomainLoader, Task
+from ssdg.methods import load_method, register_plugin, registry
 
 from ..errors import UsageError, unknown
+from ..scoring.metrics import METRICS, find_metric
+from ..settings import parse_assignments
+
+if TYPE_CHECKING:
+    from ssdg.methods.base import Method
 
 
 class OutputFile(click.Path):
@@ -30,16 +37,19 @@ class OutputFile(click.Path):
         return path
 
 
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
 data_root = click.option(
     "--data-root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=lambda: Path(os.environ.get("BENCH_DATA", "data")),
     show_default="$BENCH_DATA, else data",
     help="Folder that holds the data sets; never written.",
 )
 results_root = click.option(
     "--results-root",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=FOLDER,
     default=lambda: Path(os.environ.get("BENCH_RESULTS", "results")),
     show_default="$BENCH_RESULTS, else results",
     help="Folder for runs and prepared data.",
@@ -55,7 +65,7 @@ plugins = click.option(
     "--plugin",
     "plugins",
     multiple=True,
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=FILE,
     callback=lambda _context, _parameter, files: register(files),
     is_eager=True,  # registered before the other options are read
     help="Python file that defines methods of your own.",
@@ -69,53 +79,67 @@ no_published = click.option(
 )
 settings = click.option(
     "--set",
-    "assignments",
+    "overrides",
     multiple=True,
+    callback=lambda _context, _parameter, texts: parse_assignments(texts),
     metavar="SECTION.KEY=VALUE",
     help="Change a setting: training.*, optimizer.*, network.*, preprocess.*, method.*, evaluation.*.",
 )
 
 
+def combined(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Return one decorator for several options, which keep their order in ``--help``."""
+    return lambda function: functools.reduce(lambda inner, decorate: decorate(inner), reversed(decorators), function)
+
+
+def metric(*names: str, text: str, multiple: bool = False, default: str | None = None) -> Callable[..., Any]:
+    """Return the option ``--metric``, whose values are metrics, built in or of an installed package."""
+
+    def find(_context: object, _parameter: object, value: Any) -> Any:
+        return tuple(map(find_metric, value)) if multiple else find_metric(value)
+
+    return click.option(
+        "--metric",
+        *names,
+        metavar="NAME",
+        multiple=multiple,
+        default=default,
+        show_default=default is not None,
+        callback=find,
+        help=f"{text} One of {', '.join(METRICS)}, or one that an installed package adds.",
+    )
+
+
+def method_class(name: str) -> "type[Method]":
+    """Return the class of a method by its id or module:Class."""
+    if ":" not in name and name not in registry():
+        raise unknown("method", name, registry())
+    return load_method(name)
+
+
 def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
     """Register the methods that plugin files define."""
-    if files:
-        from ssdg.methods import register_plugin
-
-        for file in files:
-            register_plugin(file.resolve())
+    for file in files:
+        register_plugin(file.resolve())
     return files
 
 
-@dataclass(frozen=True, slots=True)
-class TaskChoice:
-    """A task with the file that defines it, if a user's own."""
-
-    task: Task
-    file: Path | None = None
+def domain_loaders(*tasks: Task) -> dict[str, DomainLoader]:
+    """Return the loaders of the domains of some tasks, by name."""
+    return {name: loader for task in tasks for name, loader in {**task.sources, **task.targets}.items()}
 
 
-def find_task(name: str) -> TaskChoice:
+def find_task(name: str) -> Task:
     """Return a task by name, or from a user's TOML file."""
-    if name.endswith(".toml"):
+    if file := task_file(name):
         from ssdg.datasets.folder import task_from_toml
 
-        return TaskChoice(task_from_toml(Path(name)), Path(name).resolve())
+        return task_from_toml(file)
     if name not in TASKS:
         raise UsageError(f"{unknown('task', name, TASKS)}; or give the TOML file of your own with --task")
-    return TaskChoice(TASKS[name])
+    return TASKS[name]
 
 
-def choose_task(task: str | None, targets: tuple[str, ...], source: str | None) -> tuple[TaskChoice, str]:
-    """Return the task and the source that --task, --target and --source mean together."""
-    if task is not None:
-        choice = find_task(task)
-    elif targets:
-        choice = TaskChoice(find_target(targets[0]))
-    else:
-        raise UsageError("name a --target (see `bench list targets`) or a --task")
-    for target in targets:
-        if target not in choice.task.targets:
-            raise unknown(f"target of task {choice.task.name!r}", target, choice.task.targets)
-    if source is not None and source not in choice.task.sources:
-        raise unknown(f"source of task {choice.task.name!r}", source, choice.task.sources)
-    return choice, source or choice.task.source
+def task_file(name: str | None) -> Path | None:
+    """Return the file of a user's own task, None for the name of a task."""
+    return Path(name).resolve() if name is not None and name.endswith(".toml") else None

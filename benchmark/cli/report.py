@@ -1,12 +1,9 @@
 """``bench report``: everything there is to say about a suite's results, on one page."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
-from ..errors import INCOMPLETE
 from ..storage.files import write_text
 from . import options
 from .selection import Selection, suite_options
@@ -25,7 +22,14 @@ from .selection import Selection, suite_options
 @options.baseline
 @click.option("--no-images", is_flag=True, help="Leave out whatever shows a case, where the data's terms ask for it.")
 @options.no_published
-def report(output: Path, no_images: bool, no_published: bool, **given: Any) -> None:
+def report(
+    selection: Selection,
+    data_root: Path,
+    output: Path,
+    baseline: str | None,
+    no_images: bool,
+    no_published: bool,
+) -> None:
     """Write a suite's report: tables, differences, cases, classes, learning, cost, provenance, and what is missing.
 
     The data sets are read for pictures of the worst cases alone; where they are not there, the page says so.
@@ -33,21 +37,16 @@ def report(output: Path, no_images: bool, no_published: bool, **given: Any) -> N
     from ..report.gather import Report
     from ..report.page import render_page
 
-    selection = Selection(given)
-    made = Report(
+    contents = Report(
         selection.results(),
         published=not no_published,
-        data_root=None if no_images else given["data_root"],
-        baseline=given["baseline"],
+        data_root=None if no_images else data_root,
+        baseline=baseline,
     )
-    page = render_page(made)
+    page = render_page(contents)
     write_text(output, page)
     click.echo(f"{output}: {len(page.encode()) / 1e6:.2f} MB")
     # A page without a number is written, because it says what failed, and is no success.
-    if not made.evaluations:
-        click.echo(f"bench: {selection.nothing_finished()}", err=True)
-    if not made.evaluations or selection.problems:
-        sys.exit(INCOMPLETE)
-
-
-commands = [report]
+    if not contents.evaluations:
+        selection.nothing_finished()
+    selection.require_complete()

@@ -2,36 +2,33 @@
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import FAILED, INCOMPLETE, INTERRUPTED, unknown
 from ..launching.worker import end_with_launcher
 from ..outcomes.planned_run import match_plan
-from ..scoring.metrics import METRICS, Metric, mask_metrics
+from ..scoring.metrics import METRICS, mask_metrics
 from ..storage.run_folder import VALIDATION
 from . import options
-from .selection import Selection, names, suite_options
+from .selection import Selection, echo_lines, names, suite_options
 
 if TYPE_CHECKING:
     from ..scoring.rescore import RescoreItem
 
 
 def _mask_metrics(context: object, parameter: object, value: str | None) -> tuple[str, ...] | None:
-    listed = names(context, parameter, value)
-    for name in listed or ():
+    metrics = names(context, parameter, value)
+    for name in metrics or ():
         if name not in mask_metrics():
             raise unknown("metric from masks", name, mask_metrics())
-    return listed
+    return metrics
 
 
 def _listed(ndim: int) -> str:
-    return ", ".join(name for name, metric in METRICS.items() if _is_default(metric, ndim))
-
-
-def _is_default(metric: Metric, ndim: int) -> bool:
-    return metric.source == "masks" and ndim in metric.default_ndims
+    return ", ".join(name for name, m in METRICS.items() if m.source == "masks" and ndim in m.default_ndims)
 
 
 @click.command()
@@ -47,7 +44,9 @@ def _is_default(metric: Metric, ndim: int) -> bool:
     "--jobs", type=click.IntRange(1), help="Processes at a time; the default is one a core that this one may use."
 )
 @click.option("--again", is_flag=True, help="Also what has values: to audit the counts once more.")
-def rescore(jobs: int | None, again: bool, **given: Any) -> None:
+def rescore(
+    selection: Selection, data_root: Path, metrics: tuple[str, ...] | None, jobs: int | None, again: bool
+) -> None:
     """Compute distances and clDice from a suite's stored predictions, for `bench table SUITE --metric hd95`.
 
     Nothing is trained or predicted. Values go into metrics/NAME-vVERSION.csv beside cases.csv; what has values is
@@ -61,15 +60,11 @@ def rescore(jobs: int | None, again: bool, **given: Any) -> None:
     from ..scoring.rescore import Rescorer, workers
     from ..training.progress import observer
 
-    selection = Selection(given)
     items = list(_items(selection))
-    data_source = DataSource(given["data_root"], selection.results_root / "prepared")
+    data_source = DataSource(data_root, selection.results_root / "prepared")
     try:
-        with (
-            workers(jobs or environment.cores(), end_with_launcher) as compute,
-            observer("rescore") as watcher,
-        ):
-            rescorer = Rescorer(data_source, compute, environment.commit(), given["metrics"], again)
+        with workers(jobs or environment.cores(), end_with_launcher) as compute, observer("rescore") as watcher:
+            rescorer = Rescorer(data_source, compute, environment.commit(), metrics, again)
             for item in items:
                 rescorer.rescore(item, watcher)
     except KeyboardInterrupt:
@@ -78,9 +73,7 @@ def rescore(jobs: int | None, again: bool, **given: Any) -> None:
     outcome = rescorer.outcome
     click.echo(f"{len(items)} evaluations: {outcome.computed} cases computed, {outcome.present} were there")
     if outcome.failures:
-        click.echo(f"bench: {len(outcome.failures)} could not be computed:", err=True)
-        for failure in outcome.failures:
-            click.echo(f"  {failure}", err=True)
+        echo_lines(f"{len(outcome.failures)} could not be computed", outcome.failures)
         sys.exit(FAILED)
     if selection.problems or not items:
         sys.exit(INCOMPLETE)
@@ -93,12 +86,12 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
     planned, notes = match_plan(selection.plan.runs, selection.stored)
     for note in notes:
         click.echo(f"bench: {note}", err=True)
-    seen = set()
+    paths = set()
     for run in planned:
         for domain in (*(() if run.row.per_target else (VALIDATION,)), *run.targets):
             evaluation = run.evaluation(domain)
-            if run.stored is not None and evaluation is not None and evaluation.path not in seen:
-                seen.add(evaluation.path)
+            if run.stored is not None and evaluation is not None and evaluation.path not in paths:
+                paths.add(evaluation.path)
                 yield RescoreItem(
                     name=f"{run.name} on {domain}",
                     evaluation=evaluation,
@@ -106,6 +99,3 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
                     domain=run.request.source if domain == VALIDATION else domain,
                     preprocess=run.stored.spec.request.preprocess,
                 )
-
-
-commands = [rescore]

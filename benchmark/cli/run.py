@@ -1,24 +1,31 @@
 """Commands on a single run: ``bench run`` and ``bench predict``."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from ssdg.datasets import find_target
+from ssdg.datasets.base import Task
+
 from ..errors import UsageError, unknown
 from ..launching.job_file import Job, read_job
 from ..launching.registry import current_job
 from ..launching.worker import end_with_launcher, stop_on_request
-from ..settings import parse_assignments, resolve_sections
+from ..settings import resolve_sections
 from ..spec import PROTOCOLS, RunRequest
 from ..training.runtime import Runtime
 from . import options
 
+RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log")
+REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
+"""Options that would contradict a job file."""
+
 
 @click.command()
-@click.argument("job", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("job", required=False, type=options.FILE)
 @click.option("--method", help="Method id (`bench list methods`), or module:Class.")
 @click.option("--target", "targets", multiple=True, help="Target domain to score; may be given several times.")
 @click.option("--source", help="Source domain to train on; the target's task has a default.")
@@ -42,7 +49,7 @@ from . import options
 @options.plugins
 @options.data_root
 @options.results_root
-def run(job: Path | None, **given: Any) -> None:
+def run(job: Path | None, **values: Any) -> None:
     """Train a method once and score its targets; resumes what was interrupted and skips what is done.
 
     JOB is a job file or a run's spec.json, to repeat exactly that run.
@@ -52,97 +59,88 @@ def run(job: Path | None, **given: Any) -> None:
     bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
     """  # noqa: D301 - click wants a backspace character there
     runtime = Runtime(
-        data_root=given["data_root"],
-        results_root=given["results_root"],
-        device=given["device"],
-        strict=given["strict"],
-        wait=float("inf") if given["wait"] else 0.0,
-        threads=given["threads"],
-        checkpoint_interval=given["checkpoint_interval"],
-        log=given["log"],
+        wait=float("inf") if values["wait"] else 0.0,
         job_id=current_job(),
+        **{name: values[name] for name in RUNTIME},
     )
-    if job is not None:
-        if given["log"] is not None:
-            end_with_launcher()
-        refuse_beside_a_job(("method", "source", "seed", "protocol", "selection", "assignments"))
-        execute(job_from_file(job, runtime, given["targets"], given["task"]), job)
-    else:
-        execute(job_from_options(runtime, given))
-
-
-def refuse_beside_a_job(names: tuple[str, ...]) -> None:
-    """Refuse options that would contradict the job file."""
+    if job is None:
+        execute(_job_from_options(runtime, values))
+        return
+    if runtime.log is not None:
+        end_with_launcher()
     context = click.get_current_context()
     for parameter in context.command.params:
-        if parameter.name in names and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+        name = parameter.name or ""
+        if name in REQUEST and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
+    execute(_job_from_file(job, runtime, values["targets"], values["task"]), job)
 
 
-def job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: str | None) -> Job:
+def _job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: str | None) -> Job:
     """Return the job of a file; a spec.json names neither targets nor a task's own file: --target and --task do."""
-    job = read_job(path, {name: getattr(runtime, name) for name in Runtime.__dataclass_fields__})
+    job = read_job(path, asdict(runtime))
     return replace(
         job,
         targets=job.targets or targets or ((job.request.target,) if job.request.target else ()),
         runtime=replace(job.runtime, log=runtime.log, job_id=runtime.job_id),
-        task_file=job.task_file or (options.find_task(task).file if task else None),
+        task_file=job.task_file or options.task_file(task),
     )
 
 
-def job_from_options(runtime: Runtime, given: dict[str, Any]) -> Job:
-    """Return the job that the options of `bench run` describe."""
-    if given["method"] is None:
+def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
+    method = values["method"]
+    if method is None:
         raise UsageError("name a --method (see `bench list methods`)")
-    choice, source = options.choose_task(given["task"], given["targets"], given["source"])
-    oracle = given["selection"] == "oracle"
-    sections, method_settings = resolve_sections(given["protocol"], parse_assignments(given["assignments"]), oracle)
-    uda = method_setting(given["method"]) == "uda"
-    targets = tuple(dict.fromkeys(given["targets"]))
+    targets = tuple(dict.fromkeys(values["targets"]))
+    task = _choose_task(values["task"], targets)
+    source = values["source"] or task.source
+    if source not in task.sources:
+        raise unknown(f"source of task {task.name!r}", source, task.sources)
+    oracle = values["selection"] == "oracle"
+    sections, method_settings = resolve_sections(values["protocol"], values["overrides"], oracle)
+    uda = options.method_class(method).access == "uda"
     if (uda or oracle) and len(targets) != 1:
         does = "trains on unlabelled target images" if uda else "is to be selected on the target's labels"
-        raise UsageError(f"{given['method']} {does}: give it exactly one --target")
+        raise UsageError(f"{method} {does}: give it exactly one --target")
     request = RunRequest(
-        task=choice.task.name,
+        task=task.name,
         source=source,
-        method=given["method"],
+        method=method,
         method_settings=method_settings,
-        seed=given["seed"],
-        protocol=given["protocol"],
+        seed=values["seed"],
+        protocol=values["protocol"],
         target=targets[0] if uda or oracle else None,
         **sections,
     )
-    return Job(request=request, targets=targets, runtime=runtime, task_file=choice.file, plugins=given["plugins"])
+    return Job(
+        request=request,
+        targets=targets,
+        runtime=runtime,
+        task_file=options.task_file(values["task"]),
+        plugins=values["plugins"],
+    )
 
 
-def method_setting(method: str) -> str:
-    """Return "ssdg" or "uda" for a method id or module:Class."""
-    from ssdg.methods import load_method, registry
-
-    methods = registry()
-    if method in methods:
-        return methods[method].access
-    if ":" in method:
-        return str(load_method(method).access)
-    raise unknown("method", method, methods)
+def _choose_task(name: str | None, targets: tuple[str, ...]) -> Task:
+    if name is None and not targets:
+        raise UsageError("name a --target (see `bench list targets`) or a --task")
+    task = options.find_task(name) if name is not None else find_target(targets[0])
+    for target in targets:
+        if target not in task.targets:
+            raise unknown(f"target of task {task.name!r}", target, task.targets)
+    return task
 
 
 def execute(job: Job, file: Path | None = None) -> None:
-    """Do a job in this process, with a progress display; Ctrl-C stops after the step and saves a checkpoint.
-
-    Args:
-        job: the job.
-        file: its file, which `bench cancel` marks.
-    """
+    """Do a job, perhaps of a file that `bench cancel` marks; Ctrl-C stops after the step and saves a checkpoint."""
+    from ..tables.run_summary import describe
     from ..training import progress
     from ..training.run import run_one
 
     options.register(job.plugins)
-    task = options.find_task(str(job.task_file) if job.task_file else job.request.task).task
+    task = options.find_task(str(job.task_file) if job.task_file else job.request.task)
     with progress.observer(job.name) as observer:
         folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
-    from ..tables.run_summary import describe
-
     for line in describe(folder, task.ndim):
         click.echo(line)
 
@@ -152,7 +150,7 @@ def execute(job: Job, file: Path | None = None) -> None:
 @click.option(
     "--input", "images", required=True, type=click.Path(path_type=Path, exists=True), help="Image or folder."
 )
-@click.option("--output", required=True, type=click.Path(path_type=Path, file_okay=False), help="Folder to write to.")
+@click.option("--output", required=True, type=options.FOLDER, help="Folder to write to.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--task", help="The TOML file of the run's task, if it is your own.")
 @options.plugins
@@ -166,10 +164,7 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
     from ..training.predict import predict_images
 
     stored = read_run(run)
-    choice = options.find_task(task or stored.spec.request.task)
+    its_task = options.find_task(task or stored.spec.request.task)
     with progress.observer("predict") as observer:
-        written = predict_images(stored, choice.task, images, output, device, observer)
+        written = predict_images(stored, its_task, images, output, device, observer)
     click.echo(f"{len(written)} predictions in {output}")
-
-
-commands = [run, predict]

@@ -1,21 +1,24 @@
 """Options shared by suite commands, and the runs they select."""
 
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cached_property
+import functools
+import re
+import sys
+from collections.abc import Callable, Collection
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from ssdg.datasets import TASKS
+from ssdg.methods import registry
 
+from ..errors import INCOMPLETE
 from ..launching.job_file import Job, JobFile, job_file
 from ..outcomes.planned_run import PlannedRun, match_plan
-from ..settings import parse_assignments
 from ..spec import PROTOCOLS
-from ..storage.results_reader import StoredRun, scan
-from ..suites.suite import Filters, Inventory, Plan, Planned, Row, Suite, check_column
+from ..storage.results_reader import scan
+from ..suites.suite import Filters, Inventory, Planned, Row, check_column
 from ..suites.suite_file import load_suite
 from ..training.runtime import Runtime
 from . import options
@@ -23,115 +26,68 @@ from . import options
 if TYPE_CHECKING:
     from ..outcomes.results import SuiteResults
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 
 def names(_context: object, _parameter: object, value: str | None) -> tuple[str, ...] | None:
     """Return the names of a comma-separated list."""
     if value is None:
         return None
-    found = tuple(name.strip() for name in value.split(",") if name.strip())
-    if not found:
+    items = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not items:
         raise click.BadParameter(f"takes names separated by commas, not {value!r}")
-    return found
+    return items
 
 
 def numbers(_context: object, _parameter: object, value: str | None) -> tuple[int, ...] | None:
     """Return the numbers of a list like 0,1,4 or a range like 0-2."""
     if value is None:
         return None
-    found: list[int] = []
+    items: list[int] = []
     for part in value.split(","):
-        first, dash, last = part.partition("-")
-        try:
-            part_of = range(int(first), int(last if dash else first) + 1)
-        except ValueError:
-            part_of = range(0)
-        if not part_of:
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not span:
             raise click.BadParameter(f"takes numbers like 0,1,2 or 0-2, not {value!r}")
-        found += part_of
-    return tuple(dict.fromkeys(found))
-
-
-def suite_options(function: F) -> F:
-    """Add SUITE and the options that choose a part of it."""
-    for decorate in (
-        part_options,
-        click.option("--methods", callback=names, help="Rows, or methods for all their rows; comma-separated."),
-        click.argument("suite"),
-    ):
-        function = decorate(function)
-    return function
-
-
-def part_options(function: F) -> F:
-    """Add the options that choose a part of a suite, but for its rows."""
-    for decorate in (
-        options.results_root,
-        options.plugins,
-        options.settings,
-        click.option("--task", "tasks", multiple=True, help="TOML file of a task of your own that the suite names."),
-        click.option(
-            "--selection",
-            type=click.Choice(["oracle"]),
-            help="Also, for each row that saw the source alone, one whose checkpoint is chosen on the target (†).",
-        ),
-        click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's own."),
-        click.option("--seeds", callback=numbers, help="Such as 0-2 or 0,4."),
-        click.option("--targets", callback=names, help="Comma-separated."),
-    ):
-        function = decorate(function)
-    return function
+        items += span
+    return tuple(dict.fromkeys(items))
 
 
 class Selection:
-    """A suite, the part of it that is meant, and what is on disk."""
+    """A suite, the selected part of it, and what is on disk."""
 
-    def __init__(self, given: dict[str, Any]) -> None:
-        from ssdg.methods import registry
-
-        choices = [options.find_task(name) for name in given["tasks"]]
-        self.task_files = {choice.task.name: choice.file for choice in choices if choice.file is not None}
-        self.inventory = Inventory(registry(), {**TASKS, **{choice.task.name: choice.task for choice in choices}})
-        self.name: str = given["suite"]  # as given: of a file, its path
-        self.suite: Suite = load_suite(self.name)
+    def __init__(
+        self, suite: str, filters: Filters, tasks: tuple[str, ...], plugins: tuple[Path, ...], results_root: Path
+    ) -> None:
+        own = [(options.find_task(name), options.task_file(name)) for name in tasks]
+        self.task_files = {task.name: file for task, file in own}
+        self.inventory = Inventory(registry(), {**TASKS, **{task.name: task for task, _ in own}})
+        self.name = suite  # as on the command line: of a file, its path
+        self.suite = load_suite(suite)
         for column in self.suite.columns:
             check_column(column, self.inventory.task(column.task))
-        self.choice = Filters(
-            protocol=given["protocol"],
-            methods=given["methods"],
-            targets=given["targets"],
-            seeds=given["seeds"],
-            overrides=parse_assignments(given["assignments"]),
-            selection=given["selection"],
-        )
-        self.plugins: tuple[Path, ...] = given["plugins"]
-        self.results_root: Path = given["results_root"]
-        self.stored: list[StoredRun]
-        self.problems: list[str]
+        self.plugins, self.results_root = plugins, results_root
         self.rescan()
         for problem in self.problems:
             click.echo(f"bench: {problem}", err=True)
+        self.plan = self.suite.plan(filters, self.inventory)
 
-    @cached_property
-    def plan(self) -> Plan:
-        """The chosen part of the suite, and the runs it asks for."""
-        return self.suite.plan(self.choice, self.inventory)
+    def rescan(self) -> None:
+        """Read the results folder again."""
+        self.stored, self.problems = scan(self.results_root)
 
     def results(self, rows: tuple[Row, ...] | None = None) -> "SuiteResults":
-        """Return the results of the chosen part of the suite, or of some rows of it."""
+        """Return the results of the selected part of the suite, or of some rows of it."""
         from ..outcomes.results import SuiteResults  # imports numpy
 
         plan = self.plan
         if rows is not None:
             plan = replace(plan.suite, rows=rows).plan(Filters(), self.inventory)
-        return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job_of(self._to_look_at))
+        return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job)
 
     def planned_runs(self, runtime: Runtime | None = None) -> list[PlannedRun]:
         """Return the planned runs; those of an older version of a method do not count as done.
 
         Args:
-            runtime: where and how their jobs are to run; None: only to look at them.
+            runtime: of their jobs; None where nothing is to be run.
         """
         methods = self.inventory.methods
         current = [
@@ -140,43 +96,88 @@ class Selection:
             if run.spec.request.method not in methods
             or run.spec.method_version == methods[run.spec.request.method].version
         ]
-        return match_plan(self.plan.runs, current, self._job_of(runtime or self._to_look_at))[0]
+        return match_plan(self.plan.runs, current, functools.partial(self._job, runtime=runtime))[0]
 
-    @property
-    def _to_look_at(self) -> Runtime:
-        return Runtime(data_root=Path(), results_root=self.results_root)
-
-    def _job_of(self, runtime: Runtime) -> Callable[[Planned], JobFile]:
-        def job_of(planned: Planned) -> JobFile:
-            job = Job(
-                request=planned.request,
-                targets=tuple(column.target for column in planned.columns),
-                runtime=runtime,
-                task_file=self.task_files.get(planned.request.task),
-                plugins=self.plugins,
-                row=planned.row.id,
-            )
-            return job_file(self.jobs_folder, job)
-
-        return job_of
+    def _job(self, planned: Planned, runtime: Runtime | None = None) -> JobFile:
+        job = Job(
+            request=planned.request,
+            targets=tuple(column.target for column in planned.columns),
+            runtime=runtime or Runtime(data_root=Path(), results_root=self.results_root),
+            task_file=self.task_files.get(planned.request.task),
+            plugins=self.plugins,
+            row=planned.row.id,
+        )
+        return job_file(self.jobs_folder, job)
 
     @property
     def jobs_folder(self) -> Path:
-        """Where the suite's job files and logs are kept."""
+        """Folder of the suite's job files and logs."""
         return self.results_root / "logs" / self.suite.name
 
-    def rescan(self) -> None:
-        """Look again at what is on disk."""
-        self.stored, self.problems = scan(self.results_root)
-
-    def nothing_finished(self) -> str:
-        """Return what to say where nothing of the chosen part is finished, with the way out."""
-        return (
-            f"nothing that is asked for of suite {self.suite.name!r} is finished under {self.results_root}: "
+    def nothing_finished(self) -> NoReturn:
+        """Say that nothing of the selected part is finished, with the way out, and exit as INCOMPLETE."""
+        click.echo(
+            f"bench: nothing that is asked for of suite {self.suite.name!r} is finished under {self.results_root}: "
             f"`bench status {self.name}` says what is there, `bench sweep {self.name}` makes it; "
-            "or give another --results-root"
+            "or give another --results-root",
+            err=True,
         )
+        sys.exit(INCOMPLETE)
 
     def unavailable(self) -> list[str]:
         """Return the rows whose method is not in this version."""
         return [row.id for row in self.plan.suite.rows if row.method not in self.inventory.methods]
+
+    def require_complete(self, missing: Collection[Any] = (), title: str = "") -> None:
+        """Print what is missing under a title, if any, and exit as INCOMPLETE unless everything is there."""
+        if missing and title:
+            echo_lines(title, missing)
+        if missing or self.problems:
+            sys.exit(INCOMPLETE)
+
+
+def echo_lines(title: str, lines: Collection[str]) -> None:
+    """Print an error's title and its indented lines."""
+    click.echo(f"bench: {title}:", err=True)
+    for line in lines:
+        click.echo(f"  {line}", err=True)
+
+
+def _selecting(*decorators: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a decorator that adds options, and passes the :class:`Selection` they describe as first argument."""
+
+    def decorate(function: Callable[..., None]) -> Any:
+        @functools.wraps(function)
+        def command(**values: Any) -> None:
+            filters = Filters(**{f.name: values.pop(f.name) for f in fields(Filters) if f.name in values})
+            part = {name: values.pop(name) for name in ("suite", "tasks", "plugins", "results_root")}
+            function(Selection(filters=filters, **part), **values)
+
+        return options.combined(*decorators)(command)
+
+    return decorate
+
+
+_PART_OPTIONS = (
+    click.option("--targets", callback=names, help="Comma-separated."),
+    click.option("--seeds", callback=numbers, help="Such as 0-2 or 0,4."),
+    click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's own."),
+    click.option(
+        "--selection",
+        type=click.Choice(["oracle"]),
+        help="Also, for each row that saw the source alone, one whose checkpoint is chosen on the target (†).",
+    ),
+    click.option("--task", "tasks", multiple=True, help="TOML file of a task of your own that the suite names."),
+    options.settings,
+    options.plugins,
+    options.results_root,
+)
+part_options = _selecting(*_PART_OPTIONS)
+"""Adds the options that select a part of a suite, but for its rows."""
+
+suite_options = _selecting(
+    click.argument("suite"),
+    click.option("--methods", callback=names, help="Rows, or methods for all their rows; comma-separated."),
+    *_PART_OPTIONS,
+)
+"""Adds SUITE and the options that select a part of it."""

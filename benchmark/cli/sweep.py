@@ -3,10 +3,11 @@
 import dataclasses
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
+
+from ssdg.methods import load_method
 
 from ..errors import FAILED, INCOMPLETE, INTERRUPTED, UsageError
 from ..launching.cluster import OPTIONS, read_cluster
@@ -24,19 +25,11 @@ from ..training.runtime import Runtime
 from . import options
 from .selection import Selection, names, suite_options
 
-F = TypeVar("F", bound=Callable[..., Any])
-
 MAX_ATTEMPTS = 3
 """Consecutive starts without progress after which a sweep's run is FAILED."""
 
 
-def _scheduler(_context: object, _parameter: object, name: str) -> Scheduler | None:
-    """Return the scheduler of ``--launcher``, None for this machine."""
-    return None if name == LOCAL else find_scheduler(name)
-
-
-def _cluster_option(field: "dataclasses.Field[Any]") -> Callable[[F], F]:
-    """Return the command-line option of a field of :class:`Cluster`."""
+def _cluster_option(field: "dataclasses.Field[Any]") -> Callable[..., Any]:
     name, help_text = f"--{field.name.replace('_', '-')}", f"Slurm: {field.metadata['help']}"
     if field.name == "setup":
         return click.option(name, multiple=True, help=help_text)
@@ -45,14 +38,14 @@ def _cluster_option(field: "dataclasses.Field[Any]") -> Callable[[F], F]:
     return click.option(name, type=click.IntRange(1) if number else str, help=help_text + shown)
 
 
-LAUNCH_OPTIONS = (
+launch_options = options.combined(
     click.option(
         "--launcher",
         "scheduler",
         metavar=f"[{'|'.join([LOCAL, *SCHEDULERS])}]",
         default=LOCAL,
         show_default=True,
-        callback=_scheduler,
+        callback=lambda _context, _parameter, name: None if name == LOCAL else find_scheduler(name),
         help="Where.",
     ),
     click.option(
@@ -67,86 +60,77 @@ LAUNCH_OPTIONS = (
     click.option(
         "--cluster",
         "profile",
-        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        type=options.FILE,
         help="TOML file with the Slurm options below; what is given here comes on top of it.",
     ),
     *map(_cluster_option, OPTIONS),
 )
 
 
-def launch_options(function: F) -> F:
-    """Add :data:`LAUNCH_OPTIONS`."""
-    for option in reversed(LAUNCH_OPTIONS):
-        function = option(function)
-    return function
-
-
 @click.command()
 @suite_options
 @launch_options
-def sweep(**given: Any) -> None:
+def sweep(selection: Selection, **launch: Any) -> None:
     """Train and score everything a suite asks for that is not done yet.
 
     The same command again continues where it stopped: it starts, or submits, only what is missing. Failed runs are
     left alone; see `bench retry`.
     """
-    _sweep(given, AGAIN)
+    _sweep(selection, AGAIN, launch)
 
 
 @click.command()
 @suite_options
 @click.option("--state", "states", callback=names, default="failed,diverged", show_default=True)
 @launch_options
-def retry(**given: Any) -> None:
+def retry(selection: Selection, states: tuple[str, ...], **launch: Any) -> None:
     """Try failed and diverged runs of a suite again."""
     retried: tuple[State, ...] = ("FAILED", "DIVERGED", "STALE")
-    states = tuple(state for state in retried if state.lower() in given["states"])
-    if len(states) != len(given["states"]):
-        raise UsageError(f"--state takes some of {', '.join(retried).lower()}, not {','.join(given['states'])}")
-    _sweep(given, states)
+    selected = tuple(state for state in retried if state.lower() in states)
+    if len(selected) != len(states):
+        raise UsageError(f"--state takes some of {', '.join(retried).lower()}, not {','.join(states)}")
+    _sweep(selection, selected, launch)
 
 
 @click.command()
 @suite_options
-def cancel(**given: Any) -> None:
+def cancel(selection: Selection) -> None:
     """Stop a suite's runs, wherever they wait or run; each saves a checkpoint, and `bench sweep` continues it."""
-    selection = Selection(given)
     pending = (run.job for run in selection.planned_runs() if run.state != "DONE")
     for line in cancel_jobs([file for file in pending if file.path.exists()], selection.jobs_folder):
         click.echo(line)
 
 
-def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
-    scheduler: Scheduler | None = given["scheduler"]
-    cluster = read_cluster(given["profile"], {option.name: given[option.name] for option in OPTIONS})
-    selection = Selection(given)
+def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, Any]) -> None:
+    scheduler: Scheduler | None = launch["scheduler"]
+    cluster = read_cluster(launch["profile"], {option.name: launch[option.name] for option in OPTIONS})
     runtime = Runtime(
-        data_root=given["data_root"],
+        data_root=launch["data_root"],
         results_root=selection.results_root,
-        device=given["device"],
-        strict=given["strict"],
+        device=launch["device"],
+        strict=launch["strict"],
         # Another sweep may work on the same run: its result is as good. Here the job waits for it, but not in an
         # allocation that others could use.
         wait=0.0 if scheduler else float("inf"),
         threads=cluster.cpus if scheduler else None,
         max_attempts=MAX_ATTEMPTS,
-        checkpoint_interval=given["checkpoint_interval"],
+        checkpoint_interval=launch["checkpoint_interval"],
     )
-    everything = selection.planned_runs(runtime)
-    pending = [run for run in everything if run.state in states and run.state != "DONE"]
-    _announce(selection, everything, pending, states)
+    planned = selection.planned_runs(runtime)
+    pending = [run for run in planned if run.state in states and run.state != "DONE"]
+    _announce(selection, planned, pending, states)
     files = [run.job for run in pending]
     _check_settings([file.job.request for file in files], selection.inventory)
-    if given["dry_run"]:
+    if launch["dry_run"]:
         for file in files:
             click.echo(f"  {file.job.name}: {file.job.request.source} -> {', '.join(file.job.targets)}")
         return
     if scheduler is None:
-        _run_here(files, given["jobs"])
+        _run_here(files, launch["jobs"])
     else:
         for line in submit_missing(scheduler, files, selection.suite.name, cluster, selection.jobs_folder):
             click.echo(line)
-        if not given["wait"]:
+        if not launch["wait"]:
             return
         wait_until_over(scheduler, files, selection.jobs_folder)
     selection.rescan()
@@ -158,21 +142,19 @@ def _sweep(given: dict[str, Any], states: tuple[State, ...]) -> None:
 
 
 def _announce(
-    selection: Selection, everything: Sequence[PlannedRun], pending: Sequence[PlannedRun], states: tuple[State, ...]
+    selection: Selection, planned: Sequence[PlannedRun], pending: Sequence[PlannedRun], states: tuple[State, ...]
 ) -> None:
     """Print the states, the work ahead with its estimated time, and the runs that are left alone."""
     for row in selection.unavailable():
         click.echo(f"bench: row {row!r} is left out: its method is not in this version", err=True)
-    click.echo(
-        f"{selection.suite.name}: {len(everything)} runs ({tally(run.state for run in everything)}); "
-        f"{len(pending)} to do"
-    )
+    states_text = tally(run.state for run in planned)
+    click.echo(f"{selection.suite.name}: {len(planned)} runs ({states_text}); {len(pending)} to do")
     if pending:
         untrained = [run for run in pending if not run.trained]
         scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, VALIDATION))
         estimate = estimate_hours(untrained, selection.stored)
         click.echo(f"{len(untrained)} to train, {scored} evaluations; {estimate.described}")
-    for run in everything:
+    for run in planned:
         if run.state != "DONE" and run.state not in states:
             click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")
 
@@ -181,12 +163,10 @@ def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> Non
     """Refuse a grid that does not fit its task and settings that a method lacks, before anything is started."""
     for request in requests:
         grid_shape(inventory.task(request.task), request.preprocess)
-    distinct = {(request.method, str(request.method_settings)): request for request in requests}
+    # Loading a method imports torch: only where there is something to check.
+    distinct = {(r.method, str(r.method_settings)): r for r in requests if r.method_settings}
     for request in distinct.values():
-        if request.method_settings:
-            from ssdg.methods import load_method  # imports torch: only where there is something to check
-
-            build(load_method(request.method).Config, request.method_settings, f"method {request.method}")
+        build(load_method(request.method).Config, request.method_settings, f"method {request.method}")
 
 
 def _run_here(files: Sequence[JobFile], at_once: int) -> None:
@@ -199,6 +179,3 @@ def _run_here(files: Sequence[JobFile], at_once: int) -> None:
         sys.exit(INTERRUPTED)
     if undone:
         sys.exit(INTERRUPTED if all(job.code == INTERRUPTED for job in undone) else FAILED)
-
-
-commands = [sweep, retry, cancel]

@@ -47,15 +47,7 @@ OPTIONS = tuple(option for option in fields(Cluster) if option.metadata)
 
 
 def read_cluster(profile: Path | None, options: Mapping[str, Any]) -> Cluster:
-    """Return the resources of a profile and the command line.
-
-    Args:
-        profile: TOML file with some of the fields of :class:`Cluster`; None: defaults.
-        options: fields that override the profile's, where neither None nor empty.
-
-    Raises:
-        UsageError: the profile cannot be read, or a name or value in it is wrong.
-    """
+    """Return the resources of a TOML profile, which options override where neither None nor empty."""
     values: dict[str, Any] = {}
     if profile is not None:
         try:

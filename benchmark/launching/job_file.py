@@ -27,29 +27,27 @@ class Job:
 
     @property
     def name(self) -> str:
-        """A short name for people."""
+        """Short name for people."""
         return job_name(self.request, self.row)
 
     @property
     def stem(self) -> str:
-        """The name of its files; jobs of different requests never share one, jobs of one name may."""
+        """Name of its files, which jobs of different requests never share."""
         readable = re.sub(r"[^\w.-]+", "-", self.name)
         return f"{readable}-{digest({'request': to_json(self.request), 'targets': self.targets})}"
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
         runtime = asdict(self.runtime).items()
-        write_json(
-            path,
-            {
-                "request": to_json(self.request),
-                "targets": list(self.targets),
-                "runtime": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in runtime},
-                "task_file": str(self.task_file.resolve()) if self.task_file else None,
-                "plugins": [str(plugin.resolve()) for plugin in self.plugins],
-                "row": self.row,
-            },
-        )
+        data = {
+            "request": to_json(self.request),
+            "targets": list(self.targets),
+            "runtime": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in runtime},
+            "task_file": str(self.task_file.resolve()) if self.task_file else None,
+            "plugins": [str(plugin.resolve()) for plugin in self.plugins],
+            "row": self.row,
+        }
+        write_json(path, data)
 
 
 def job_name(request: RunRequest, row: str = "") -> str:
@@ -64,12 +62,7 @@ def job_name(request: RunRequest, row: str = "") -> str:
 
 
 def read_job(path: Path, runtime: Mapping[str, Any]) -> Job:
-    """Return the job of a file that :meth:`Job.write` or a run's ``spec.json`` holds.
-
-    Args:
-        path: the file.
-        runtime: fields of :class:`Runtime` for a ``spec.json``, which has none.
-    """
+    """Return the job of a job file, or of a run's ``spec.json`` with these fields of :class:`Runtime`."""
     try:
         data = read_json(path)
         request = request_from_json(data["request"])
@@ -117,10 +110,7 @@ class JobFile:
     @property
     def failed_with(self) -> str:
         """The last line its process printed before it failed; "" if it did not."""
-        try:
-            return self.failure.read_text()
-        except OSError:
-            return ""
+        return self.failure.read_text() if self.failure.is_file() else ""
 
     @property
     def cancelled(self) -> bool:
@@ -130,12 +120,6 @@ class JobFile:
     def cancel(self) -> None:
         """Ask it, wherever it runs or waits, to stop with a checkpoint."""
         write_text(cancel_mark(self.path), "")
-
-    def write(self) -> None:
-        """Write the job for a launcher, and remove its earlier :meth:`cancel` and failure."""
-        self.job.write(self.path)
-        cancel_mark(self.path).unlink(missing_ok=True)
-        self.failure.unlink(missing_ok=True)
 
 
 def cancel_mark(path: Path) -> Path:
@@ -160,7 +144,9 @@ def job_file(folder: Path, job: Job) -> JobFile:
 
 
 def write_jobs(files: Sequence[JobFile]) -> Sequence[JobFile]:
-    """Write jobs for a launcher, and return them."""
+    """Write jobs for a launcher, remove earlier cancellings and failures, and return the files."""
     for file in files:
-        file.write()
+        file.job.write(file.path)
+        cancel_mark(file.path).unlink(missing_ok=True)
+        file.failure.unlink(missing_ok=True)
     return files

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -30,7 +30,7 @@ POLL = 0.1
 """Seconds between two polls of the running processes."""
 
 RESTARTS = 20
-"""How often a job that is killed is started again. The run itself gives up earlier where it makes no progress."""
+"""Starts of a job that is killed. The run itself gives up earlier where it makes no progress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,6 @@ class Finished:
         return f"{verdict} ({self.file.last_line}); log {self.file.log}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Running:
-    file: JobFile
-    process: "subprocess.Popen[bytes]"
-    started: str  # kernel time of the process
-
-
-@dataclass(slots=True)
 class LocalLauncher:
     """Runs jobs as processes of this machine.
 
@@ -73,16 +65,17 @@ class LocalLauncher:
         tick: called between polls of the processes, with the running jobs.
     """
 
-    at_once: int
-    finished: Callable[[Finished], None] = lambda _finished: None
-    tick: Callable[[Sequence[JobFile]], None] = lambda _running: None
-    _running: list[_Running] = field(default_factory=list)
+    def __init__(
+        self,
+        at_once: int,
+        finished: Callable[[Finished], None] = lambda _finished: None,
+        tick: Callable[[Sequence[JobFile]], None] = lambda _running: None,
+    ) -> None:
+        self.at_once, self._finished, self._tick = at_once, finished, tick
+        self._running: list[tuple[JobFile, subprocess.Popen[bytes], str]] = []  # with the process's kernel time
 
     def run(self, files: Sequence[JobFile]) -> list[Finished]:
-        """Run the jobs to their ends; Ctrl-C stops each after its step, with a checkpoint, and is raised again.
-
-        A job that something kills is started again and continues from its checkpoint.
-        """
+        """Run the jobs, those that are killed again; Ctrl-C stops each with a checkpoint and is raised again."""
         waiting, restarts, ended = deque(files), Counter[Path](), list[Finished]()
         try:
             while waiting or self._running:
@@ -98,7 +91,7 @@ class LocalLauncher:
                         waiting.appendleft(file)
                     else:
                         ended.append(self._end(Finished(file, code)))
-                self.tick([running.file for running in self._running])
+                self._tick([file for file, *_ in self._running])
                 time.sleep(POLL)
         except KeyboardInterrupt:
             self._interrupt()
@@ -107,7 +100,7 @@ class LocalLauncher:
 
     def stop(self, seconds: float) -> None:
         """Ask the running jobs to stop with a checkpoint, kill those that take longer; safe in a signal handler."""
-        left = [(running.process.pid, running.started) for running in self._running]
+        left = [(process.pid, since) for _, process, since in self._running]
         # Not by poll(): it takes a lock that the code under the handler may hold.
         for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 1.0)):
             left = [(pid, since) for pid, since in left if is_running(pid, since)]
@@ -129,42 +122,39 @@ class LocalLauncher:
                 env={**os.environ, "OMP_NUM_THREADS": threads},
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
-        self._running.append(_Running(file, process, started(process.pid)))
+        self._running.append((file, process, started(process.pid)))
 
     def _collect(self) -> Iterator[tuple[JobFile, int]]:
         """Yield the jobs whose processes ended, and their exit codes."""
         for running in list(self._running):
-            code = running.process.poll()
+            code = running[1].poll()
             if code is not None:
                 self._running.remove(running)
                 # SIGTERM: asked to stop before it could listen.
-                yield running.file, INTERRUPTED if code == -signal.SIGTERM else code
+                yield running[0], INTERRUPTED if code == -signal.SIGTERM else code
 
     def _end(self, finished: Finished) -> Finished:
         if finished.failed:
             with contextlib.suppress(StorageError):  # a full disk may be why it failed
                 write_text(finished.file.failure, finished.file.last_line)
-        self.finished(finished)
+        self._finished(finished)
         return finished
 
     def _interrupt(self) -> None:
         """Ask the processes to stop after their step, and wait; a second Ctrl-C kills them."""
-        for running in self._running:
-            running.process.send_signal(signal.SIGINT)
+        processes = [process for _, process, _ in self._running]
+        for process in processes:
+            process.send_signal(signal.SIGINT)
         try:
-            for running in self._running:
-                running.process.wait()
+            for process in processes:
+                process.wait()
         except KeyboardInterrupt:
-            for running in self._running:
-                running.process.kill()
+            for process in processes:
+                process.kill()
 
 
 def run_jobs(files: Sequence[JobFile], at_once: int) -> list[Finished]:
-    """Run jobs with a line for each that ends and, in a terminal, each running one's last; return those undone.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C or SIGTERM; every job has stopped with a checkpoint.
-    """
+    """Run jobs with a line for each that ends and, in a terminal, each running one's last; return those undone."""
     console = Console(stderr=True)
     live = Live(console=console, refresh_per_second=2, transient=True)
     numbers = itertools.count(1)

@@ -14,6 +14,7 @@ from .job_file import JobFile, write_jobs
 from .registry import find_scheduler
 from .scheduler import Scheduler, Ticket
 
+RECORDS = "submissions"
 GRACE = 60.0
 """Seconds that jobs in an allocation get to stop by themselves before the allocation is ended."""
 
@@ -24,16 +25,8 @@ CANCEL_POLL, WAIT_POLL = 1.0, 10.0
 def submit_missing(
     scheduler: Scheduler, files: Sequence[JobFile], suite: str, cluster: Cluster, folder: Path
 ) -> Iterator[str]:
-    """Submit the jobs that are not in the queue; yield messages.
-
-    Args:
-        scheduler: takes the jobs.
-        files: job files, not yet written.
-        suite: its name, for the queue.
-        cluster: resources of each allocation.
-        folder: of the suite's jobs; one process at a time submits from it.
-    """
-    with Lease(_records(folder), wait=float("inf")):
+    """Submit the jobs of a suite's folder that are not in the queue, one process at a time; yield messages."""
+    with Lease(folder / RECORDS, wait=float("inf")):
         queue, tickets = scheduler.queue(), _tickets_of(scheduler, folder)
         queued = {stem for stem, ticket in tickets.items() if ticket.job_id in queue}
         missing = [file for file in files if file.path.stem not in queued or file.cancelled]
@@ -56,12 +49,7 @@ def wait_until_over(scheduler: Scheduler, files: Sequence[JobFile], folder: Path
 
 
 def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
-    """Ask jobs to stop, and end the allocations that hold no other jobs; yield messages.
-
-    Args:
-        files: the jobs, some of which may not wait or run at all.
-        folder: of the suite's jobs.
-    """
+    """Ask jobs of a suite's folder to stop, and end the allocations that hold no others; yield messages."""
     for file in files:
         file.cancel()
     yield f"{len(files)} jobs asked to stop; those that run save a checkpoint first"
@@ -87,27 +75,21 @@ def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
 
 
 def read_tickets(folder: Path) -> dict[str, Ticket]:
-    """Return the newest ticket of each job, by the stem of its file.
-
-    Raises:
-        UsageError: a record is damaged.
-    """
+    """Return the newest ticket of each job, by the stem of its file."""
     records = []
-    for path in _records(folder).glob("*.json"):
+    for path in (folder / RECORDS).glob("*.json"):
         if path.name.startswith("lease."):
             continue
         try:
             data = read_json(path)
             scheduler = data.get("scheduler", "Slurm")  # earlier records lack it, and their key for job_id is "slurm"
-            tickets = [
-                Ticket(scheduler, a.get("job_id") or a["slurm"], Path(a["log"]), tuple(a["stems"]))
-                for a in data["allocations"]
-            ]
-            records.append((data["submitted"], path.stat().st_mtime_ns, tickets))
+            for a in data["allocations"]:
+                ticket = Ticket(scheduler, a.get("job_id") or a["slurm"], Path(a["log"]), tuple(a["stems"]))
+                records.append((data["submitted"], path.stat().st_mtime_ns, ticket))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is damaged ({error}); remove it: its jobs count as never submitted") from error
     records.sort(key=lambda record: record[:2])
-    return {stem: ticket for *_, tickets in records for ticket in tickets for stem in ticket.stems}
+    return {stem: ticket for *_, ticket in records for stem in ticket.stems}
 
 
 def _tickets_of(scheduler: Scheduler, folder: Path) -> dict[str, Ticket]:
@@ -115,12 +97,7 @@ def _tickets_of(scheduler: Scheduler, folder: Path) -> dict[str, Ticket]:
 
 
 def _record(folder: Path, tickets: Sequence[Ticket]) -> None:
-    """Record allocations that were submitted together."""
     name = re.sub(r"[^\w-]", "-", f"{tickets[0].scheduler.lower()}-{tickets[0].job_id}")
     allocations = [{"job_id": t.job_id, "log": str(t.log), "stems": t.stems} for t in tickets]
     data = {"submitted": environment.now(), "scheduler": tickets[0].scheduler, "allocations": allocations}
-    write_json(_records(folder) / f"{name}.json", data)
-
-
-def _records(folder: Path) -> Path:
-    return folder / "submissions"
+    write_json(folder / RECORDS / f"{name}.json", data)

@@ -13,26 +13,19 @@ SAVING = 60.0
 
 
 class Allocation:
-    """The callable that submitit pickles by reference; its only state is the time that jobs get to stop.
-
-    Args:
-        saving: seconds that the jobs get to stop before the allocation is put back into the queue.
-    """
+    """The callable that submitit pickles by reference; its state is the seconds that jobs get to stop."""
 
     def __init__(self, saving: float = SAVING) -> None:
         self.saving = saving
         self._launcher: LocalLauncher | None = None
 
     def __call__(self, files: Sequence[str]) -> None:
-        """Run the jobs of some job files at the same time, to their ends.
-
-        Raises:
-            RuntimeError: some failed; so that Slurm's own records do not call the allocation a success.
-        """
+        """Run the jobs of some job files at the same time, to their ends."""
         jobs = [JobFile(read_job(Path(file), {}), Path(file)) for file in files]
         self._launcher = LocalLauncher(len(jobs), finished=_report)
         ended = self._launcher.run(jobs)
         if failed := [finished.file.job.name for finished in ended if finished.failed]:
+            # So that Slurm's own records do not call the allocation a success.
             raise RuntimeError(f"{len(failed)} of {len(jobs)} runs failed: {', '.join(failed)}")
 
     def checkpoint(self, files: Sequence[str]) -> DelayedSubmission:

@@ -35,10 +35,7 @@ class Slurm:
         """Return this user's jobs that are not over, by id ("12", or "12_3" for an element of an array)."""
         answer = _ask("squeue", "--array", "--noheader", "--user", getpass.getuser(), "--format", "%i|%T|%r")
         rows = (line.strip().split("|", 2) for line in answer.splitlines() if line.count("|") >= 2)
-        return {
-            job_id: QueuedJob(state, state == "PENDING", "" if reason == "None" else reason)
-            for job_id, state, reason in rows
-        }
+        return {i: QueuedJob(state, state == "PENDING", "" if why == "None" else why) for i, state, why in rows}
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel jobs; those that are over are no error."""

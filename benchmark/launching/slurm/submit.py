@@ -18,6 +18,8 @@ SETUP = (
     "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK",  # Slurm 22.05 to 23.02 do not pass it on
 )
 
+PASSED_ON = ("partition", "gres", "account", "qos", "constraint")
+
 UNLIMITED = 1_000_000
 """Time-outs after which submitit gives a job up: never. A run without progress ends itself."""
 
@@ -34,8 +36,7 @@ def submit(
         # With more arrays than --max-parallel, each starts after the array --max-parallel places before it.
         after = index - cluster.max_parallel if cluster.max_parallel is not None else -1
         dependency = f"afterany:{submitted[after]}" if after >= 0 else None
-        executor = make_executor(name, cluster, folder, share, dependency)
-        tickets = _submit_array(executor, cluster, array)
+        tickets = _submit_array(make_executor(name, cluster, folder, share, dependency), cluster, array)
         submitted.append(tickets[0].job_id.partition("_")[0])
         yield tickets
 
@@ -43,12 +44,7 @@ def submit(
 def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | None, dependency: str | None) -> Any:
     """Return submitit's executor for allocations of a cluster."""
     executor = submitit.AutoExecutor(folder=folder.resolve(), cluster="slurm", slurm_max_num_timeout=UNLIMITED)
-    options = {
-        "slurm_partition": cluster.partition,
-        "slurm_gres": cluster.gres,
-        "slurm_account": cluster.account,
-        "slurm_qos": cluster.qos,
-        "slurm_constraint": cluster.constraint,
+    options = {f"slurm_{name}": getattr(cluster, name) for name in PASSED_ON} | {
         "slurm_array_parallelism": parallel,
         "slurm_dependency": dependency,
         "mem_gb": cluster.memory,
@@ -72,9 +68,8 @@ def _submit_array(executor: Any, cluster: Cluster, groups: Sequence[Sequence[Job
         jobs = executor.map_array(allocation, paths)
     except submitit.core.utils.FailedJobError as error:
         message = str(error).strip().splitlines()[-1]
-        raise UsageError(
-            f"Slurm refused the allocations: {message}; the same command submits what is left"
-        ) from error
+        text = f"Slurm refused the allocations: {message}; the same command submits what is left"
+        raise UsageError(text) from error
     return [
         Ticket("Slurm", job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
         for job, group in zip(jobs, groups, strict=True)

@@ -10,7 +10,7 @@ import pytest
 
 from ssdg.benchmark.storage.files import write_text
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, to_csv
-from ssdg.benchmark.suites.suite import Choice, Inventory
+from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
@@ -88,7 +88,7 @@ def results(bench, suite):
 
 def fill(root, suite, leave_out=lambda planned: False):
     inventory = Inventory(registry(), TASKS)
-    for planned in load_suite(str(suite)).plan(Choice(), inventory).runs:
+    for planned in load_suite(str(suite)).plan(Filters(), inventory).runs:
         if leave_out(planned):
             continue
         made = {
@@ -299,7 +299,7 @@ def test_nothing_at_all_is_missing_and_no_error(bench, suite, verb):
         (("compare", "erm", "randconv"), "Missing option '--suite'"),
         (("compare", "erm", "--suite", "{suite}"), "Missing argument"),
         (("compare", "erm", "randconv", "--suite", "{suite}", "--targets", "lesav"), "target of the suite"),
-        (("compare", "erm", "randconv", "--suite", "{suite}", "--metric", "dice"), "Invalid value for '--metric'"),
+        (("compare", "erm", "randconv", "--suite", "{suite}", "--metric", "dice"), "unknown metric 'dice'"),
         (("rank", "{suite}", "--baseline", "ermm"), "did you mean 'erm'"),
         (("rank", "{suite}", "--methods", "randconv"), "name the row to compare with by --baseline"),
         (("rank", "{suite}", "--set", "evaluation.empty=two"), "evaluation.empty"),

@@ -372,7 +372,7 @@ def test_headings_leave_no_level_out(either):
 
 
 def test_an_output_that_cannot_be_is_refused_before_anything_is_computed(pictures, tmp_path, monkeypatch):
-    monkeypatch.setattr("ssdg.benchmark.cli.report.Selection", None)
+    monkeypatch.setattr("ssdg.benchmark.cli.selection.Selection", None)
     (tmp_path / "file").touch()
     result = report(pictures, tmp_path / "file" / "report.html")
     assert result.exit_code == 2
