@@ -1,7 +1,4 @@
-"""Exit codes of ``bench``, and the errors it expects: each becomes one line and its exit code.
-
-Nothing here imports anything of this package, so that whoever raises or catches an error loads nothing else.
-"""
+"""Exit codes of ``bench``, and the errors it expects: each becomes one line and its exit code."""
 
 import difflib
 from collections.abc import Iterable
@@ -59,9 +56,15 @@ class Interrupted(BenchError):
     exit_code = INTERRUPTED
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     """Return the error for a name that does not exist, offering the nearest one and listing all."""
-    names = sorted(known)
+    names = sorted(valid)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+
+
+def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise ``error(message)`` unless the condition holds."""
+    if not condition:
+        raise error(message)

@@ -1,7 +1,6 @@
-"""Reading native images, labels and masks with every check a file must pass, and writing predictions in their grid.
+"""Reading native images, labels and masks (2D: PNG, TIFF, GIF, JPEG; 3D: NIfTI), and writing predictions.
 
-2D files are PNG, TIFF, GIF or JPEG, 3D files NIfTI. A file that cannot be used raises DataError naming it, what is
-wrong and the way out; nothing is repaired silently.
+A file that cannot be used raises DataError naming it and the way out; nothing is repaired silently.
 """
 
 import gzip
@@ -90,19 +89,18 @@ def read_label(path: Path, label_map: Mapping[int, int], like: NativeImage) -> N
     Raises:
         DataError: unreadable, on another grid, or with values that are not in the map.
     """
-    readings = _aligned_values(path, like)
-    tallies = [_tally(values) for values in readings]
-    for found, _, position in tallies:
-        if all(value in label_map for value in found):
-            classes = np.array([label_map[value] for value in found], dtype=np.uint8)
+    tallies = [_tally(array) for array in _aligned_values(path, like)]
+    for values, _, position in tallies:
+        if all(value in label_map for value in values):
+            classes = np.array([label_map[value] for value in values], dtype=np.uint8)
             return np.asarray(classes[position])
-    found, counts, _ = tallies[0]
-    bad = [(value, count) for value, count in zip(found, counts, strict=True) if value not in label_map]
+    values, counts, _ = tallies[0]
+    bad = [(value, count) for value, count in zip(values, counts, strict=True) if value not in label_map]
     listed = ", ".join(f"{value:g} ({count} times)" for value, count in bad[:LISTED])
     more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-    known = ", ".join(map(str, sorted(label_map)))
+    mapped = ", ".join(map(str, sorted(label_map)))
     raise DataError(
-        f"{path}: values not in the label map: {listed}{more}; known values: {known}. "
+        f"{path}: values not in the label map: {listed}{more}; known values: {mapped}. "
         "Map it in the domain's label_map, or repair the file (labels must not be stored as JPEG)"
     )
 
@@ -157,7 +155,7 @@ def read_prediction(path: Path) -> NDArray[np.uint8]:
 
 
 def _aligned_values(path: Path, like: NativeImage) -> list[NDArray[Any]]:
-    """Return what a label or mask file may mean, likeliest first, once it is known to share the image's grid."""
+    """Return the possible readings of a label or mask file, likeliest first; it must share the image's grid."""
     affine = None
     if len(like.shape) == 2:
         readings = picture_values(path)
@@ -200,8 +198,8 @@ def _tally(values: NDArray[Any]) -> tuple[list[Any], list[int], NDArray[Any]]:
         order = np.zeros(len(counts), dtype=np.uint16)
         order[present] = np.arange(len(present))
         return (present + int(low)).tolist(), counts[present].tolist(), order[shifted]
-    found, position, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return found.tolist(), counts.tolist(), position.reshape(values.shape)
+    distinct, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return distinct.tolist(), counts.tolist(), position.reshape(values.shape)
 
 
 def _nifti_like(labels: NDArray[np.uint8], like_path: Path) -> Any:
