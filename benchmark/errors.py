@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
-"""A run failed; wrong use or bad input; results are missing; stopped by Ctrl-C."""
+"""Exit codes: a run failed; wrong use or bad input; results are missing; stopped by Ctrl-C."""
 
 
 class BenchError(Exception):
@@ -15,13 +15,13 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """The user asked for something that does not exist or cannot be."""
+    """Wrong use: something that does not exist or cannot be."""
 
     exit_code = USAGE
 
 
 class NotRescored(UsageError):
-    """A metric of shapes that was not computed yet, or of predictions that were replaced since."""
+    """A metric from masks that was not computed yet, or of predictions that were replaced since."""
 
 
 class StorageError(BenchError):
@@ -31,7 +31,7 @@ class StorageError(BenchError):
 
 
 class LeaseLost(BenchError):
-    """Another process took the folder over; nothing of this process may reach it any more."""
+    """Another process took the folder over; this one must not write to it."""
 
     exit_code = INCOMPLETE
 
@@ -43,7 +43,7 @@ class LeaseHeld(BenchError):
 
 
 class NoProgress(BenchError):
-    """A run was started so often without reaching a checkpoint that another start would be no use."""
+    """A run reached its limit of starts without a checkpoint."""
 
 
 class Diverged(BenchError):

@@ -36,12 +36,15 @@ class NativeImage:
         array: (C, *S) float32; 2D: [0, 1] by bit depth; 3D: the file's own units, its scaling applied, its axes
             ordered and flipped to point right, front and top (RAS).
         affine: (4, 4) voxel index -> mm; None in 2D.
-        spacing: mm per voxel of each axis; 1 in 2D.
     """
 
-    array: NDArray[np.float32]
+    array: NDArray[Any]
     affine: NDArray[np.float64] | None
-    spacing: tuple[float, ...]
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Size of a voxel along each axis in mm; 1 in 2D."""
+        return (1.0, 1.0) if self.affine is None else tuple(float(size) for size in voxel_sizes(self.affine))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,24 +58,22 @@ def read_image(path: Path, ndim: int, channels: int) -> NativeImage:
     Args:
         path: PNG, TIFF, GIF or JPEG (``ndim`` 2), NIfTI (3).
         ndim: dimensions of the task.
-        channels: of the task; a grey picture is repeated to fill them, alpha is dropped.
+        channels: of the task; a grey picture is repeated, alpha is dropped.
 
     Raises:
         DataError: unreadable, truncated, of the wrong dimension, with NaN or infinite values, or constant.
     """
     affine = None
-    spacing: tuple[float, ...] = (1.0, 1.0)
     if ndim == 2:
         values: NDArray[Any] = picture_intensities(path, channels)
     else:
         values, affine = read_volume(path, channels)
-        spacing = tuple(float(size) for size in voxel_sizes(affine))
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
         array = np.ascontiguousarray(values, dtype=np.float32)
     require_finite(array, path)
     if array.min() == array.max():
         raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; replace the file")
-    return NativeImage(array, affine, spacing)
+    return NativeImage(array, affine)
 
 
 def read_label(path: Path, label_map: Mapping[int, int], like: NativeImage) -> NDArray[np.uint8]:

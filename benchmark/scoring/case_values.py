@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
-from numpy.typing import NDArray
 
 from ssdg.datasets.base import Case, DataError
 
@@ -50,7 +48,11 @@ def compute_case(work: CaseWork) -> CaseValues:
 def _compute(work: CaseWork) -> CaseValues:
     if work.case.label is None:
         raise DataError(f"{work.case.image} has no label")
-    like = _as_image(work.prediction, work.ndim)
+    # As an image, because the label is checked against its grid.
+    if work.ndim == 2:
+        like = NativeImage(read_prediction(work.prediction)[None], None)
+    else:
+        like = NativeImage(*read_volume(work.prediction, channels=1))
     prediction = like.array[0].astype(np.uint8)
     label = read_label(work.case.label, work.label_map, like)
     foreground = read_mask(work.case.foreground, like) if work.case.foreground is not None else None
@@ -64,12 +66,3 @@ def _compute(work: CaseWork) -> CaseValues:
     if work.ndim == 2:
         values["foreground"] = values["image"] if foreground is None else inside(foreground)
     return CaseValues(tuple(counts.by_class()), values)
-
-
-def _as_image(path: Path, ndim: int) -> NativeImage:
-    # As an image, because the label is checked against its grid.
-    if ndim == 2:
-        picture: NDArray[Any] = read_prediction(path)[None]
-        return NativeImage(picture, None, (1.0, 1.0))
-    array, affine = read_volume(path, channels=1)
-    return NativeImage(array, affine, tuple(float(size) for size in voxel_sizes(affine)))

@@ -220,7 +220,7 @@ def _marker(names: Collection[str]) -> State | None:
 def _read_evaluation(folder: Path) -> StoredEvaluation | None:
     try:
         data = read_object(folder / "evaluation.json")
-        what = {name: data[name] for name in ("domain", "selection", "resample")}
+        identity = {name: data[name] for name in ("domain", "selection", "resample")}
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError) as error:
@@ -228,4 +228,4 @@ def _read_evaluation(folder: Path) -> StoredEvaluation | None:
             f"{folder / 'evaluation.json'} is damaged ({type(error).__name__}: {error}); remove that evaluation's "
             "folder and score the run again"
         ) from None
-    return StoredEvaluation(path=folder, **what, done=(folder / "DONE").exists(), data=data)
+    return StoredEvaluation(path=folder, **identity, done=(folder / "DONE").exists(), data=data)

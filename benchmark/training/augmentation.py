@@ -77,16 +77,8 @@ def nnunet_geometry(shape: tuple[int, ...]) -> AffineRange:
     )
 
 
-def _none(batch: Batch, rng: torch.Generator) -> Batch:  # noqa: ARG001 - an Augmentation
-    return batch
-
-
-def _geometric(batch: Batch, rng: torch.Generator) -> Batch:
-    return compose(moderate_geometry(batch.image.shape[2:]), None, batch, rng)
-
-
-def _nnunet(batch: Batch, rng: torch.Generator) -> Batch:
-    return compose(nnunet_geometry(batch.image.shape[2:]), Intensity(), batch, rng)
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {"none": _none, "geometric": _geometric, "nnunet": _nnunet}
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "none": lambda batch, _rng: batch,
+    "geometric": lambda batch, rng: compose(moderate_geometry(batch.image.shape[2:]), None, batch, rng),
+    "nnunet": lambda batch, rng: compose(nnunet_geometry(batch.image.shape[2:]), Intensity(), batch, rng),
+}
