@@ -1,14 +1,11 @@
-"""Exit codes of ``bench``, and the errors it expects: each becomes one line and its exit code.
-
-Nothing here imports anything of this package, so that whoever raises or catches an error loads nothing else.
-"""
+"""Exit codes of ``bench``, and the errors it expects: each becomes one line and its exit code."""
 
 import difflib
 from collections.abc import Iterable
 from typing import ClassVar
 
 FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
-"""A run failed; wrong use or bad input; results are missing; stopped by Ctrl-C."""
+"""Exit codes: a run failed; wrong use or bad input; results are missing; stopped by Ctrl-C."""
 
 
 class BenchError(Exception):
@@ -18,13 +15,13 @@ class BenchError(Exception):
 
 
 class UsageError(BenchError):
-    """The user asked for something that does not exist or cannot be."""
+    """Wrong use: something that does not exist or cannot be."""
 
     exit_code = USAGE
 
 
 class NotRescored(UsageError):
-    """A metric of shapes that was not computed yet, or of predictions that were replaced since."""
+    """A metric from masks that was not computed yet, or of predictions that were replaced since."""
 
 
 class StorageError(BenchError):
@@ -34,7 +31,7 @@ class StorageError(BenchError):
 
 
 class LeaseLost(BenchError):
-    """Another process took the folder over; nothing of this process may reach it any more."""
+    """Another process took the folder over; this one must not write to it."""
 
     exit_code = INCOMPLETE
 
@@ -46,7 +43,7 @@ class LeaseHeld(BenchError):
 
 
 class NoProgress(BenchError):
-    """A run was started so often without reaching a checkpoint that another start would be no use."""
+    """A run reached its limit of starts without a checkpoint."""
 
 
 class Diverged(BenchError):
@@ -59,9 +56,15 @@ class Interrupted(BenchError):
     exit_code = INTERRUPTED
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     """Return the error for a name that does not exist, offering the nearest one and listing all."""
-    names = sorted(known)
+    names = sorted(valid)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+
+
+def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise ``error(message)`` unless the condition holds."""
+    if not condition:
+        raise error(message)

@@ -1,7 +1,4 @@
-"""Stateless randomness: every generator is a function of (seed, purpose, step).
-
-Nothing is carried from step to step, so a resumed run draws what an undisturbed one draws, whatever happened between.
-"""
+"""Stateless randomness: generators are functions of (seed, purpose, step), so that a resumed run draws the same."""
 
 import hashlib
 
@@ -14,5 +11,5 @@ def derived_seed(seed: int, purpose: str, step: int = 0) -> int:
 
 
 def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator on a device, seeded by the run's seed, what it is for, and the step."""
+    """Return a generator on a device, seeded by the run's seed, its purpose and the step."""
     return torch.Generator(device=device).manual_seed(derived_seed(seed, purpose, step))

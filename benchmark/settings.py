@@ -1,7 +1,4 @@
-"""Reading settings: ``--set section.key=value``, TOML tables and stored JSON, all against the same dataclasses.
-
-Every unknown name is an error that offers the nearest valid one.
-"""
+"""Reading settings: ``--set section.key=value``, TOML tables and stored JSON, against the same dataclasses."""
 
 import dataclasses
 import functools
@@ -31,7 +28,7 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
 
 
 def split_sections(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return {"section": {"key": value}} of {"section.key": value}; unknown sections are errors, "method" is one."""
+    """Return {"section": {"key": value}} of {"section.key": value} ("method" included); unknown ones are errors."""
     sections: dict[str, dict[str, Any]] = {name: {} for name in [*SECTIONS, "method"]}
     for name, value in values.items():
         section, _, key = name.partition(".")
@@ -47,7 +44,7 @@ def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
     Args:
         config: a dataclass whose fields are bool, int, float, str, Literal, tuple[int, ...] or ``| None`` of these.
         values: some of its fields; the others keep their defaults.
-        where: what the settings belong to ("training", "method randconv"), for messages.
+        where: name of the section ("training", "method randconv"), for messages.
 
     Raises:
         UsageError: unknown key, or a value that does not fit.
@@ -92,16 +89,7 @@ def convert(value: Any, hint: Any) -> Any:
 
 def _convert_scalar(value: Any, hint: Any) -> Any:
     if hint is bool:
-        words = {
-            "true": True,
-            "yes": True,
-            "1": True,
-            "on": True,
-            "false": False,
-            "no": False,
-            "0": False,
-            "off": False,
-        }
+        words = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
         answer = value if isinstance(value, bool) else words.get(str(value).lower())
         if answer is None:
             raise ValueError(f"true or false, not {value!r}")
@@ -120,13 +108,12 @@ def _convert_scalar(value: Any, hint: Any) -> Any:
 def resolve_sections(
     protocol: str, values: Mapping[str, Any], oracle: bool = False
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the resolved config sections and the method's settings as given.
+    """Return the resolved config sections, and the method's settings as given.
 
     Args:
         protocol: "clean" or "paper"; its preset comes first.
         values: {"section.key": value} on top of it.
-        oracle: the checkpoint is chosen on the target, whatever else is said; never a plain setting, because what is
-            chosen so must be marked.
+        oracle: select the checkpoint on the target; never a plain setting, because such results must be marked.
     """
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
@@ -135,10 +122,10 @@ def resolve_sections(
             "training.selection=oracle chooses the checkpoint on the target's labels and is no setting: use the "
             'flag --selection oracle, or selection = "oracle" in a row of a suite; both mark the results †'
         )
-    chosen = {"training.selection": "oracle"} if oracle else {}
-    sections = split_sections({**PROTOCOLS[protocol], **values, **chosen})
+    selection = {"training.selection": "oracle"} if oracle else {}
+    sections = split_sections({**PROTOCOLS[protocol], **values, **selection})
     settings = sections.pop("method")
-    return {name: build(SECTIONS[name], given, name) for name, given in sections.items()}, settings
+    return {name: build(SECTIONS[name], section, name) for name, section in sections.items()}, settings
 
 
 def request_from_json(data: Mapping[str, JSON]) -> RunRequest:

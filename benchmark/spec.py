@@ -1,7 +1,7 @@
 """Everything that defines a run, as plain frozen data, and the digests that identify it.
 
 A :class:`RunSpec` holds what can change trained weights; an :class:`EvaluationSpec` adds what can change stored
-predictions. Nothing here knows paths, devices or launchers, and nothing here imports torch.
+predictions.
 """
 
 import dataclasses
@@ -11,6 +11,8 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
+
+from .errors import require
 
 SCHEMA = 1
 """Layout of specs, rows and run folders; part of every identity."""
@@ -28,7 +30,7 @@ class TrainingConfig:
     selection: Literal["last", "source-val", "oracle"] = "last"  # oracle: on the target's labels; has its own flag
     patience: int = 20  # epochs without improvement before source-val selection stops the run
     min_delta: float = 1e-4  # improvement of the selecting DSC (0..1) that counts
-    validation_interval: int = 10  # epochs between looks at the cases held out, and under oracle the target's
+    validation_interval: int = 10  # epochs between validations
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU
 
     def __post_init__(self) -> None:
@@ -180,6 +182,8 @@ class RunSpec:
 
     def train_id_of_seed(self) -> Callable[[int], str]:
         """Return the ``train_id`` as a function of the seed, for many runs that differ in nothing else."""
+        # Spliced into the text instead of digested anew: `bench status` of 5,000 runs takes 1.9 s of CPU, not 2.7 s
+        # (2.3 s where specs are shared and only the identity is computed for each run).
         identity = self._identity()
         before = canonical_json({name: value for name, value in identity.items() if name < "seed"})
         after = canonical_json({name: value for name, value in identity.items() if name > "seed"})
@@ -214,16 +218,10 @@ class EvaluationSpec:
         return digest({"schema": SCHEMA, **dataclasses.asdict(self)})
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError(message) unless the condition holds."""
-    if not condition:
-        raise ValueError(message)
-
-
 def to_json(value: Any) -> JSON:
     """Return dataclasses, tuples and mappings as plain JSON data with string keys."""
     kind = type(value)
-    if kind in _PLAIN:  # first: nearly every value is one, and telling what else it is takes many times as long
+    if kind in _PLAIN:  # first, because nearly every value is one and the other tests are slow
         return value  # type: ignore[no-any-return]
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]

@@ -60,9 +60,9 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     peaks["the held-out score"] = peak_memory()
     scored = list(run_data.scored.values())[-1]
     predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
-    for _ in predictor.native_labels(prepared[scored.found.domain.name], scored.ids[:2]):
+    for _ in predictor.native_labels(prepared[scored.located.domain.name], scored.ids[:2]):
         pass
-    peaks[f"scoring on {scored.found.domain.name}"] = peak_memory()
+    peaks[f"scoring on {scored.located.domain.name}"] = peak_memory()
     return peaks
 
 

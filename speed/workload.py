@@ -8,7 +8,7 @@ import torch
 from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig, to_json
 from ssdg.benchmark.training.build import build_method
-from ssdg.benchmark.training.train import Step, make_players
+from ssdg.benchmark.training.train import Step, optimized_modules
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method
@@ -87,5 +87,5 @@ class Workload:
         method, request = self.method(name, device), self.request(name, steps)
         unlabelled = cases if method.access == "uda" else None
         batches = Batches(cases, unlabelled, self.batch_size, request.seed)
-        players = make_players(method.train(), request.optimizer)
-        return Step(method, players, batches, request, request.training.epochs * batches.steps_per_epoch)
+        modules = optimized_modules(method.train(), request.optimizer)
+        return Step(method, modules, batches, request, request.training.epochs * batches.steps_per_epoch)

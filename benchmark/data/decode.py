@@ -1,4 +1,4 @@
-"""Decoding files into plain arrays; whatever a decoder stumbles over becomes a DataError that names the file."""
+"""Decoding files into plain arrays; every failure is a DataError that names the file."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ VOLUME = "a NIfTI volume"
 
 @contextlib.contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever a decoder raises into a DataError that names the file."""
+    """Turn any error of a decoder into a DataError that names the file."""
     try:
         if path.is_dir():
             raise DataError(f"{path} is a folder, not {kind}")
@@ -78,7 +78,6 @@ def picture_intensities(path: Path, channels: int) -> NDArray[np.float32]:
 
 
 def _with_channels(array: NDArray[np.float32], channels: int, path: Path) -> NDArray[np.float32]:
-    """Return (H, W, k) as (C, H, W)."""
     k = array.shape[2]
     grey = k == 1 or bool((array == array[..., :1]).all())
     if k != channels and not grey:
@@ -88,7 +87,7 @@ def _with_channels(array: NDArray[np.float32], channels: int, path: Path) -> NDA
 
 
 def picture_values(path: Path) -> list[NDArray[Any]]:
-    """Return what a label or mask picture may mean, likeliest first: (H, W) each.
+    """Return the possible readings of a label or mask picture (H, W), likeliest first.
 
     Raises:
         DataError: unreadable, in colour, or with NaN.
@@ -125,14 +124,13 @@ def _palette_values(picture: Image.Image) -> list[NDArray[Any]]:
 
 
 def read_volume(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return a NIfTI as (C, X, Y, Z), its scl_slope and scl_inter applied, and its affine, axes to right, front, top.
+    """Return a NIfTI as (C, X, Y, Z) in RAS order, scl_slope and scl_inter applied, and its affine.
 
     Raises:
         DataError: unreadable, of other dimensions or channels, not of plain numbers, or without a usable affine.
     """
     with reading(path, VOLUME):
-        # Departure: the parent code takes the axes as stored. Scanners and tools store them in different orders, and
-        # a network trained on one cannot be asked for another; nothing is resampled by this.
+        # Departure: the parent code takes the axes as stored, and scanners and tools store them in different orders.
         file = nib.as_closest_canonical(nib.load(path, mmap=False))
         array = np.asanyarray(file.dataobj)
         affine = np.asarray(file.affine, dtype=np.float64)

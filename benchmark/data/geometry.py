@@ -1,7 +1,7 @@
-"""From the native grid to the network's and back: one box, one convention of sampling.
+"""From the native grid to the network's and back, by one box and one convention of sampling.
 
 The centre of voxel i of a grid of m over a box of n native voxels lies at (i + 1/2) n / m - 1/2 native voxels of the
-box. Images, labels and their inverses all use it, so that nothing shifts by half a voxel on the way back.
+box, for images, labels and their inverses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """How a case's native grid became the network's: the box [start, start + extent) resampled to ``shape``.
+    """The box [start, start + extent) of a case's native grid, resampled to ``shape``.
 
     Attributes:
         native_shape: voxels of the image.
@@ -54,7 +54,7 @@ class Geometry:
 
 
 def stretched(native_shape: tuple[int, ...], box: Sequence[slice], shape: tuple[int, ...]) -> Geometry:
-    """Return the geometry that stretches a box within the image to the grid, whatever its aspect."""
+    """Return the geometry that stretches a box within the image to the grid."""
     start = tuple(side.start for side in box)
     return Geometry(native_shape, start, tuple(side.stop - side.start for side in box), shape)
 
@@ -64,11 +64,9 @@ def isotropic(
 ) -> Geometry:
     """Return the geometry that widens a box evenly on both sides until the grid's voxels are cubes (squares).
 
-    A square picture or a cube in mm where the grid's sides are equal.
-
     Args:
         native_shape: voxels of the image.
-        box: the part that must be kept.
+        box: the part to keep.
         shape: the network's grid.
         spacing: mm per native voxel.
     """
@@ -116,14 +114,8 @@ def labels_to_native(labels: NDArray[Scalar], geometry: Geometry) -> NDArray[Sca
 
 
 def probabilities_to_native(probabilities: "Tensor", geometry: Geometry) -> NDArray[np.uint8]:
-    """Return the likeliest class on the native grid from linearly resampled probabilities; 0 outside the box.
-
-    Classes are resampled one at a time on the tensor's device, so that memory is three boxes whatever their number.
-
-    Args:
-        probabilities: (K, *shape) floating point.
-        geometry: of the case.
-    """
+    """Return the likeliest class on the native grid from probabilities (K, *shape), resampled linearly; else 0."""
+    # One class at a time, so that memory is three boxes for any number of classes.
     import torch
     from torch.nn import functional as F
 
@@ -148,8 +140,7 @@ def probabilities_to_native(probabilities: "Tensor", geometry: Geometry) -> NDAr
 def spline_weights(n: int, m: int, order: int) -> NDArray[np.float32]:
     """Return the (m, n) matrix that resamples an axis of n samples to m; edges are continued by their last value.
 
-    Resampling by splines is linear and separable, so its effect on unit vectors says everything; three small matrix
-    products do the work of a spline evaluation with 64 neighbours a voxel.
+    Resampling by splines is linear and separable: its effect on unit vectors defines it.
     """
     from skimage.transform import resize
 
@@ -160,6 +151,6 @@ def spline_weights(n: int, m: int, order: int) -> NDArray[np.float32]:
 
 
 def _nearest(array: NDArray[Scalar], shape: tuple[int, ...]) -> NDArray[Scalar]:
-    """Resample by the nearest voxel centre; in integers, so that no rounding moves a boundary."""
+    # In integers, so that no rounding moves a boundary.
     index = [(2 * np.arange(m) + 1) * n // (2 * m) for n, m in zip(array.shape, shape, strict=True)]
     return array[np.ix_(*index)]

@@ -1,7 +1,6 @@
-"""Reading native images, labels and masks with every check a file must pass, and writing predictions in their grid.
+"""Reading native images, labels and masks (2D: PNG, TIFF, GIF, JPEG; 3D: NIfTI), and writing predictions.
 
-2D files are PNG, TIFF, GIF or JPEG, 3D files NIfTI. A file that cannot be used raises DataError naming it, what is
-wrong and the way out; nothing is repaired silently.
+A file that cannot be used raises DataError naming it and the way out; nothing is repaired silently.
 """
 
 import gzip
@@ -37,12 +36,15 @@ class NativeImage:
         array: (C, *S) float32; 2D: [0, 1] by bit depth; 3D: the file's own units, its scaling applied, its axes
             ordered and flipped to point right, front and top (RAS).
         affine: (4, 4) voxel index -> mm; None in 2D.
-        spacing: mm per voxel of each axis; 1 in 2D.
     """
 
-    array: NDArray[np.float32]
+    array: NDArray[Any]
     affine: NDArray[np.float64] | None
-    spacing: tuple[float, ...]
+
+    @property
+    def spacing(self) -> tuple[float, ...]:
+        """Size of a voxel along each axis in mm; 1 in 2D."""
+        return (1.0, 1.0) if self.affine is None else tuple(float(size) for size in voxel_sizes(self.affine))
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -56,24 +58,22 @@ def read_image(path: Path, ndim: int, channels: int) -> NativeImage:
     Args:
         path: PNG, TIFF, GIF or JPEG (``ndim`` 2), NIfTI (3).
         ndim: dimensions of the task.
-        channels: of the task; a grey picture is repeated to fill them, alpha is dropped.
+        channels: of the task; a grey picture is repeated, alpha is dropped.
 
     Raises:
         DataError: unreadable, truncated, of the wrong dimension, with NaN or infinite values, or constant.
     """
     affine = None
-    spacing: tuple[float, ...] = (1.0, 1.0)
     if ndim == 2:
         values: NDArray[Any] = picture_intensities(path, channels)
     else:
         values, affine = read_volume(path, channels)
-        spacing = tuple(float(size) for size in voxel_sizes(affine))
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
         array = np.ascontiguousarray(values, dtype=np.float32)
     require_finite(array, path)
     if array.min() == array.max():
         raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; replace the file")
-    return NativeImage(array, affine, spacing)
+    return NativeImage(array, affine)
 
 
 def read_label(path: Path, label_map: Mapping[int, int], like: NativeImage) -> NDArray[np.uint8]:
@@ -90,19 +90,18 @@ def read_label(path: Path, label_map: Mapping[int, int], like: NativeImage) -> N
     Raises:
         DataError: unreadable, on another grid, or with values that are not in the map.
     """
-    readings = _aligned_values(path, like)
-    tallies = [_tally(values) for values in readings]
-    for found, _, position in tallies:
-        if all(value in label_map for value in found):
-            classes = np.array([label_map[value] for value in found], dtype=np.uint8)
+    tallies = [_tally(array) for array in _aligned_values(path, like)]
+    for values, _, position in tallies:
+        if all(value in label_map for value in values):
+            classes = np.array([label_map[value] for value in values], dtype=np.uint8)
             return np.asarray(classes[position])
-    found, counts, _ = tallies[0]
-    bad = [(value, count) for value, count in zip(found, counts, strict=True) if value not in label_map]
+    values, counts, _ = tallies[0]
+    bad = [(value, count) for value, count in zip(values, counts, strict=True) if value not in label_map]
     listed = ", ".join(f"{value:g} ({count} times)" for value, count in bad[:LISTED])
     more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-    known = ", ".join(map(str, sorted(label_map)))
+    mapped = ", ".join(map(str, sorted(label_map)))
     raise DataError(
-        f"{path}: values not in the label map: {listed}{more}; known values: {known}. "
+        f"{path}: values not in the label map: {listed}{more}; known values: {mapped}. "
         "Map it in the domain's label_map, or repair the file (labels must not be stored as JPEG)"
     )
 
@@ -157,7 +156,7 @@ def read_prediction(path: Path) -> NDArray[np.uint8]:
 
 
 def _aligned_values(path: Path, like: NativeImage) -> list[NDArray[Any]]:
-    """Return what a label or mask file may mean, likeliest first, once it is known to share the image's grid."""
+    """Return the possible readings of a label or mask file, likeliest first; it must share the image's grid."""
     affine = None
     if len(like.shape) == 2:
         readings = picture_values(path)
@@ -200,8 +199,8 @@ def _tally(values: NDArray[Any]) -> tuple[list[Any], list[int], NDArray[Any]]:
         order = np.zeros(len(counts), dtype=np.uint16)
         order[present] = np.arange(len(present))
         return (present + int(low)).tolist(), counts[present].tolist(), order[shifted]
-    found, position, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return found.tolist(), counts.tolist(), position.reshape(values.shape)
+    distinct, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return distinct.tolist(), counts.tolist(), position.reshape(values.shape)
 
 
 def _nifti_like(labels: NDArray[np.uint8], like_path: Path) -> Any:

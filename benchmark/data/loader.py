@@ -1,10 +1,7 @@
-"""Prepared cases on the run's device, and the stream of batches drawn from them.
-
-The sets are small: every case stays on the device in its stored type and becomes float32 in a batch only.
-"""
+"""Prepared cases on the run's device in their stored type, and the stream of float32 batches drawn from them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -29,8 +26,8 @@ class Pool:
 
     def images(self, index: Tensor) -> Tensor:
         """Return images (B, C, *S) float32 in [0, 1]."""
-        chosen = self.image[index]
-        return chosen.float().div_(255.0) if chosen.dtype == torch.uint8 else chosen.float()
+        images = self.image[index]
+        return images.float().div_(255.0) if images.dtype == torch.uint8 else images.float()
 
 
 def pool(domain: PreparedDomain, ids: Sequence[str], device: torch.device, labelled: bool = True) -> Pool:
@@ -50,30 +47,28 @@ def pool(domain: PreparedDomain, ids: Sequence[str], device: torch.device, label
     )
 
 
+@dataclass
 class Batches:
     """The batch of any step: a function of the seed and the step, with no state to save.
 
     Each epoch visits every source case once in random order; a last odd batch is filled from another shuffle. Target
-    images, where a method may see them, run in cycles of their own.
-
-    Args:
-        source: labelled cases to train on.
-        target: unlabelled cases, or None.
-        batch_size: cases of the source (and of the target) in a batch.
-        seed: the run's seed; methods of one seed see the same batches.
+    images run in cycles of their own.
     """
 
-    def __init__(self, source: Pool, target: Pool | None, batch_size: int, seed: int) -> None:
-        self.source = source
-        self.target = target
-        self.batch_size = batch_size
-        self.seed = seed
-        self.steps_per_epoch = -(-len(source) // batch_size)
-        self._orders: dict[str, tuple[int, Tensor]] = {}
+    source: Pool  # labelled
+    target: Pool | None  # unlabelled
+    batch_size: int  # cases of the source (and of the target)
+    seed: int  # methods of one seed see the same batches
+    _orders: dict[str, tuple[int, Tensor]] = field(default_factory=dict, init=False)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every source case is visited."""
+        return -(-len(self.source) // self.batch_size)
 
     @property
     def device(self) -> torch.device:
-        """Where the batches live."""
+        """Device of the batches."""
         return self.source.image.device
 
     def at(self, step: int) -> Batch:
@@ -83,8 +78,8 @@ class Batches:
         assert label is not None
         target = target_foreground = None
         if self.target is not None:
-            chosen = self._indices("target-order", self.target, step)
-            target, target_foreground = self.target.images(chosen), self.target.foreground[chosen]
+            positions = self._indices("target-order", self.target, step)
+            target, target_foreground = self.target.images(positions), self.target.foreground[positions]
         return Batch(
             image=self.source.images(index),
             label=label[index].long(),
@@ -94,16 +89,14 @@ class Batches:
         )
 
     def _indices(self, purpose: str, cases: Pool, step: int) -> Tensor:
-        """Return the case indices of a step, from an order that is moved to the device once a pass."""
         steps = -(-len(cases) // self.batch_size)
         turn, within = divmod(step, steps)
-        known = self._orders.get(purpose)
-        if known is None or known[0] != turn:
+        if purpose not in self._orders or self._orders[purpose][0] != turn:
             rng = generator(self.seed, purpose, turn)
             order = torch.randperm(len(cases), generator=rng)
             while len(order) < steps * self.batch_size:
                 order = torch.cat([order, torch.randperm(len(cases), generator=rng)])
-            known = turn, order.to(self.device, non_blocking=True)
-            self._orders[purpose] = known
+            # Moved to the device once a pass.
+            self._orders[purpose] = turn, order.to(self.device, non_blocking=True)
         start = within * self.batch_size
-        return known[1][start : start + self.batch_size]
+        return self._orders[purpose][1][start : start + self.batch_size]

@@ -1,7 +1,7 @@
-"""The prepared cache: every case of a domain on the network's grid, computed once and mapped into memory afterwards.
+"""The prepared cache: every case of a domain on the network's grid, computed once and then mapped into memory.
 
-``<cache root>/<digest>/`` holds ``images.npy``, ``labels.npy`` (where every case has a label), ``foregrounds.npy``
-and ``cases.json``. It appears by one rename when it is whole; the data root is only read.
+``<cache root>/<digest>/`` holds ``images.npy``, ``labels.npy`` (if every case has a label), ``foregrounds.npy`` and
+``cases.json``. It appears by one rename when it is whole.
 """
 
 import contextlib
@@ -30,16 +30,16 @@ from ..storage.lease import Lease
 from .geometry import Geometry
 from .preprocess import PREPROCESS_VERSION, PreparedCase, label_map_of, masks_by_label, prepare_case
 
-Progress: TypeAlias = Callable[[str, int, int], None]
-"""Told (domain, cases done, cases) after each case."""
+OnCase: TypeAlias = Callable[[str, int, int], None]
+"""Called with (domain, cases done, cases) after each case."""
 
 Layout: TypeAlias = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 """Type and shape of every array of the cache, by file name."""
 
 CASES = "cases.json"
 
-MOST_AT_ONCE = 4
-"""Cases in the making at once; each holds a few copies of its native volume."""
+CONCURRENT_CASES = 4
+"""Each holds a few copies of its native volume."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,14 @@ class PreparedDomain:
         return self.image.shape[1] > 1 and all(bool((image == image[:1]).all()) for image in self.image)
 
 
-def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manifest_digest: str) -> str:
-    """Return the identity of prepared data: what the files hold and what is done to them, and nothing else.
+def ignore_case(domain: str, done: int, total: int) -> None:
+    """Do nothing after a case."""
 
-    Normalisation happens later, the oracle matters only where it applies, the corpus callosum only through the label
-    map: protocols that prepare alike share a cache.
+
+def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manifest_digest: str) -> str:
+    """Return the identity of prepared data; protocols that prepare alike share it.
+
+    Normalisation happens later, and the corpus callosum matters only through the label map.
     """
     value: dict[str, JSON] = {
         "version": PREPROCESS_VERSION,
@@ -97,20 +100,19 @@ def prepare_domain(
     config: PreprocessConfig,
     manifest_digest: str,
     cache_root: Path,
-    progress: Progress | None = None,
+    progress: OnCase = ignore_case,
 ) -> PreparedDomain:
     """Return a domain on the network's grid, from the cache or computed into it.
 
-    Of several processes that ask at once, one computes and the others wait for it. A cache with a missing or
-    truncated file is computed anew.
+    Of several processes that ask at once, one computes and the others wait. A damaged cache is computed anew.
 
     Args:
-        domain: whose cases are prepared.
+        domain: the cases.
         task: dimensions, channels and grid.
-        config: how.
+        config: of the preprocessing.
         manifest_digest: identity of the domain's files.
         cache_root: folder of all prepared data.
-        progress: told after each case.
+        progress: called after each case.
 
     Raises:
         DataError: cases that cannot be used, all of them in one message.
@@ -121,29 +123,29 @@ def prepare_domain(
         raise DataError(
             f"{domain.name}: there is no case to prepare; look at the tree that `bench data verify` expects"
         )
-    identity = prepared_digest(domain, task, config, manifest_digest)
+    folder = cache_root / prepared_digest(domain, task, config, manifest_digest)
     layout = _layout(domain, task, config)
-    folder = cache_root / identity
-    found = _load(folder, domain, layout)
-    while found is None:
-        try:
-            with Lease(cache_root / ".building" / identity, wait=math.inf) as lease:
-                found = _load(folder, domain, layout)  # another process may have finished it meanwhile
-                if found is None:
-                    cases = _prepared_cases(domain, task, config, progress or _silent)
-                    _build(folder, lease, cases, layout)
-                    found = _load(folder, domain, layout)
-                    if found is None:
-                        raise UsageError(f"{folder} was written and cannot be read back: is the disk healthy?")
-        except LeaseLost:
-            continue
-        except OSError as error:
-            raise _disk_error(error, folder, domain, layout) from error
-    return found
+    prepared = _load(folder, domain, layout)
+    while prepared is None:
+        # A process that took the lease over may have finished the cache; if not, this one tries again.
+        with contextlib.suppress(LeaseLost):
+            prepared = _compute(folder, domain, task, config, progress)
+    return prepared
 
 
-def _silent(domain: str, done: int, total: int) -> None:
-    pass
+def _compute(folder: Path, domain: Domain, task: Task, config: PreprocessConfig, progress: OnCase) -> PreparedDomain:
+    layout = _layout(domain, task, config)
+    try:
+        with Lease(folder.parent / ".building" / folder.name, wait=math.inf) as lease:
+            prepared = _load(folder, domain, layout)  # another process may have finished it meanwhile
+            if prepared is None:
+                _build(folder, lease, _prepared_cases(domain, task, config, progress), layout)
+                prepared = _load(folder, domain, layout)
+    except OSError as error:
+        raise _disk_error(error, folder, domain, layout) from error
+    if prepared is None:
+        raise UsageError(f"{folder} was written and cannot be read back: is the disk healthy?")
+    return prepared
 
 
 def _layout(domain: Domain, task: Task, config: PreprocessConfig) -> Layout:
@@ -163,7 +165,7 @@ def _bytes(layout: Layout) -> int:
 
 
 def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None:
-    """Map a cache into memory; None where it is absent, truncated or not what the layout says."""
+    """Map a cache into memory; None if it is absent, truncated or of another layout."""
     ids = tuple(case.id for case in domain.cases)
     try:
         cases = read_json(folder / CASES)
@@ -189,7 +191,7 @@ def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None
 
 
 def _build(folder: Path, lease: Lease, cases: Iterator[tuple[str, PreparedCase]], layout: Layout) -> None:
-    """Write a cache beside its place and rename it there; what dead processes or a broken cache left is removed."""
+    """Write a cache in the lease's folder and rename it; remains of dead processes or a broken cache are removed."""
     if folder.exists():
         folder.rename(lease.folder / f"data.{lease.token}.broken")
     for rest in lease.folder.glob("data.*"):
@@ -204,27 +206,19 @@ def _build(folder: Path, lease: Lease, cases: Iterator[tuple[str, PreparedCase]]
         sync_folder(scratch)
         lease.check()
         # A process that took the lease over may have finished first: its cache is as good.
-        with _ignoring(errno.ENOTEMPTY, errno.EEXIST):
+        try:
             scratch.rename(folder)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _ignoring(*codes: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in codes:
-            raise
-
-
 def _write_arrays(folder: Path, cases: Iterator[tuple[str, PreparedCase]], layout: Layout) -> list[JSON]:
-    """Append each case to the arrays as it comes and return the records of ``cases.json``.
-
-    Plain writes, not a memory map: on a full disk a map kills the process, a write raises.
-    """
+    """Append each case to the arrays and return the records of ``cases.json``."""
+    # Plain writes, not a memory map: on a full disk a map kills the process, a write raises.
     records: list[JSON] = []
     with ExitStack() as stack:
         streams = {name: stack.enter_context((folder / name).open("wb")) for name in layout}
@@ -245,15 +239,10 @@ def _write_arrays(folder: Path, cases: Iterator[tuple[str, PreparedCase]], layou
 
 
 def _prepared_cases(
-    domain: Domain, task: Task, config: PreprocessConfig, progress: Progress
+    domain: Domain, task: Task, config: PreprocessConfig, progress: OnCase
 ) -> Iterator[tuple[str, PreparedCase]]:
-    """Yield (id, prepared case) in the domain's order, several in the making at once.
-
-    Threads suffice: decoding, matrix products and the hole filling release the interpreter's lock.
-
-    Raises:
-        DataError: after every case was tried, listing all that failed; nothing is yielded after the first of them.
-    """
+    """Yield (id, prepared case) in the domain's order; raise DataError listing all failures after the last case."""
+    # Threads suffice: decoding, matrix products and the hole filling release the interpreter's lock.
     with_label = all(case.label is not None for case in domain.cases)
 
     def attempt(case: Case) -> PreparedCase | DataError:
@@ -264,7 +253,7 @@ def _prepared_cases(
 
     total = len(domain.cases)
     failures: list[str] = []
-    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, cores()), thread_name_prefix="prepare")
+    pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="prepare")
     try:
         for done, (case, result) in enumerate(zip(domain.cases, pool.map(attempt, domain.cases), strict=True), 1):
             progress(domain.name, done, total)

@@ -1,6 +1,6 @@
 """From a case's files to the network's grid: intensities in [0, 1], label, foreground, and the way back.
 
-Normalisation is not done here: it is the method's (``Method.prepare``), so that both protocols share prepared data.
+Normalisation is the method's (``Method.prepare``), so that both protocols share prepared data.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from .geometry import Geometry, image_to_grid, isotropic, labels_to_grid, stretc
 from .images import NativeImage, read_image, read_label, read_mask
 
 PREPROCESS_VERSION = 1
-"""Part of the prepared data's identity: raise it when anything here or in geometry.py changes what comes out."""
+"""Part of the prepared data's identity: raise it when a change here or in geometry.py changes results."""
 
 BACKGROUND = 1e-3
 """Fraction of a volume's maximum up to which a voxel is background: some atlases have 1e-16 there instead of 0."""
@@ -67,7 +67,7 @@ def prepare_case(
         domain: its label map, and whether its volumes are skull-stripped.
         task: dimensions, channels and grid.
         config: grid convention, brain mask, class of the corpus callosum.
-        with_label: whether to read the label. Without it no label is opened, but for the oracle brain mask.
+        with_label: False opens no label, except for the oracle brain mask.
 
     Raises:
         DataError: a file that cannot be used.
@@ -80,9 +80,8 @@ def prepare_case(
     if case.label is not None and (with_label or oracle):
         label = read_label(case.label, label_map_of(domain, config), image)
     if task.ndim == 2:
-        foreground = (
-            np.ones(image.shape, dtype=np.bool_) if case.foreground is None else read_mask(case.foreground, image)
-        )
+        mask = case.foreground
+        foreground = np.ones(image.shape, dtype=np.bool_) if mask is None else read_mask(mask, image)
         box: tuple[slice, ...] = tuple(slice(0, side) for side in image.shape)
     else:
         foreground = _label_mask(case, label) if oracle else _brain(case, image)
@@ -114,7 +113,7 @@ def _label_mask(case: Case, label: NDArray[np.uint8] | None) -> NDArray[np.bool_
 
 
 def _brain(case: Case, image: NativeImage) -> NDArray[np.bool_]:
-    """Return the brain mask that the case ships, or everything above the background with its holes filled."""
+    """Return the case's own brain mask, or everything above the background with its holes filled."""
     if case.foreground is not None:
         return read_mask(case.foreground, image)
     top = image.array.max(axis=(1, 2, 3), keepdims=True)
@@ -137,7 +136,7 @@ def _volume_grid(
     if (top <= 0).any():
         raise DataError(f"{case.image} has fewer than 0.1 % positive voxels in its brain: it shows nothing")
     # Departure: the parent code neither clips nor scales (it z-scores, which undoes a scale); the cut at the 99.9th
-    # percentile and at the spline's overshoot bounds what methods that work on [0, 1] and float16 get to see.
+    # percentile and at the spline's overshoot bounds the range for methods that work on [0, 1] and float16.
     scaled: NDArray[np.float32] = np.clip(array / top.astype(np.float32), 0, 1)
     # Departure: the parent code shrinks without a low-pass filter; at its own grid the filter does next to nothing.
     return np.clip(image_to_grid(scaled, geometry, order=3), 0, 1).astype(np.float16)

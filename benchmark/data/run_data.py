@@ -1,4 +1,4 @@
-"""The data of one run: which domains, which of their cases train, select and score, and in which version."""
+"""The data of one run: its domains, and which of their cases train, validate and are scored."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,14 +12,14 @@ from ssdg.datasets.partition import folds, held_out
 from ..errors import UsageError, unknown
 from ..spec import PreprocessConfig, RunRequest, digest
 from ..storage.run_folder import VALIDATION
-from .prepared import PreparedDomain, prepare_domain
+from .prepared import OnCase, PreparedDomain, ignore_case, prepare_domain
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """Where domains are found, and how much of one must be there."""
+    """Data root, cache and completeness policy."""
 
     data_root: Path  # holds the data sets; never written
     cache: Path  # prepared data, and the hashes of files already seen
@@ -36,14 +36,14 @@ class LocatedDomain:
 
 @dataclass(frozen=True, slots=True)
 class EvaluationSet:
-    """Cases to score: a target's, or the source's held-out ones."""
+    """Cases to score: a target's, or the source's validation cases."""
 
-    found: LocatedDomain
+    located: LocatedDomain
     ids: tuple[str, ...]
 
     def counts(self, prepared: PreparedDomain) -> dict[str, Any]:
-        """Return how many cases are scored, of how many published, which are missing on disk, and what is odd."""
-        domain = self.found.domain
+        """Return the numbers of scored, available and published cases, the missing ones, and notes."""
+        domain = self.located.domain
         notes = {"note": "every image is grey"} if prepared.is_grey else {}
         return notes | {
             "scored": len(self.ids),
@@ -55,33 +55,33 @@ class EvaluationSet:
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """Everything a run reads, found and identified; nothing is loaded yet."""
+    """Everything a run reads, identified but not loaded."""
 
     source: LocatedDomain
     training: tuple[str, ...]
     validation: tuple[str, ...]
-    target: (
-        LocatedDomain | None
-    )  # the one the request names: the method sees its images, or its labels select the weights
+    target: LocatedDomain | None  # the one that the request names, for adaptation or oracle selection
     scored: Mapping[str, EvaluationSet]  # "held-out" and each target
 
     @property
     def split(self) -> str:
-        """Digest of who trains and who is held out."""
+        """Digest of the training and validation cases."""
         return digest({"training": self.training, "held_out": self.validation})
 
     def prepare(
-        self, task: Task, config: PreprocessConfig, cache: Path, tell: Callable[[str, int, int], None] | None = None
+        self, task: Task, config: PreprocessConfig, cache: Path, on_case: OnCase = ignore_case
     ) -> dict[str, PreparedDomain]:
-        """Return every domain on the network's grid by name, from the cache where it is there.
+        """Return every domain on the network's grid by name, cached where possible.
 
         Raises:
             DataError: files that cannot be used, all of them in one message.
         """
-        domains = {found.domain.name: found for found in [self.source, *(s.found for s in self.scored.values())]}
+        domains = {
+            each.domain.name: each for each in [self.source, *(cases.located for cases in self.scored.values())]
+        }
         return {
-            name: prepare_domain(found.domain, task, config, found.manifest.digest, cache, tell)
-            for name, found in domains.items()
+            name: prepare_domain(located.domain, task, config, located.manifest.digest, cache, on_case)
+            for name, located in domains.items()
         }
 
 
@@ -91,11 +91,11 @@ def find_run_data(
     """Find and identify the domains of a run.
 
     Args:
-        request: names the source and, where training looks at a target, that.
-        task: where the names are looked up.
+        request: names the source and, for adaptation and oracle selection, a target.
+        task: of the domains.
         targets: domains to score.
         data_source: where they are.
-        say: told about incomplete domains.
+        say: called with a message for each incomplete domain.
 
     Raises:
         DataError: a domain is missing, incomplete under ``strict``, without labels, or shares images with the source.
@@ -104,28 +104,27 @@ def find_run_data(
         raise UsageError(f"a target cannot be called {VALIDATION!r}: the source's held-out cases are; rename it")
     source = find_domain(task, request.source, data_source, say)
     others = {name: find_domain(task, name, data_source, say) for name in targets if name != request.source}
-    for name, found in others.items():
-        _require_disjoint(source, found, request.source, name)
-    for name, found in {request.source: source, **others}.items():
-        _require_labels(name, found.domain)
+    for name, located in others.items():
+        _require_disjoint(source, located, request.source, name)
+    for name, located in {request.source: source, **others}.items():
+        _require_labels(name, located.domain)
     if request.fold is not None:
         return _intra_run_data(request, source)
-    chosen = held_out(source.domain)
-    training = tuple(case.id for case in source.domain.cases if case.id not in chosen)
-    scored = {VALIDATION: EvaluationSet(source, chosen)}
-    scored |= {
-        name: EvaluationSet(found, tuple(case.id for case in found.domain.cases)) for name, found in others.items()
-    }
     if request.target is not None and request.target not in others:
         raise UsageError(
             f"{request.method} trains for target {request.target!r}, which is not among the ones to score"
         )
+    validation = held_out(source.domain)
+    training = tuple(case.id for case in source.domain.cases if case.id not in validation)
+    scored = {VALIDATION: EvaluationSet(source, validation)}
+    for name, located in others.items():
+        scored[name] = EvaluationSet(located, tuple(case.id for case in located.domain.cases))
     target = others[request.target] if request.target is not None else None
-    return RunData(source, training, chosen, target, scored)
+    return RunData(source, training, validation, target, scored)
 
 
 def find_domain(task: Task, name: str, data_source: DataSource, say: Say) -> LocatedDomain:
-    """Find and identify one domain; say what is missing of it, or refuse it where the data_source is strict."""
+    """Find and identify a domain; report its missing cases, or refuse them if the data source is strict."""
     if name not in task.sources and name not in task.targets:
         raise unknown(f"domain of task {task.name!r}", name, [*task.sources, *task.targets])
     domain = task.domain(name)(data_source.data_root)
@@ -139,14 +138,14 @@ def find_domain(task: Task, name: str, data_source: DataSource, say: Say) -> Loc
 
 
 def _intra_run_data(request: RunRequest, target: LocatedDomain) -> RunData:
-    """Return the run_data of one fold: its cases are scored, and no case of it trains or selects."""
+    # No case of the fold trains or validates.
     assert request.fold is not None
     fold = folds(target.domain, request.fold.count)[request.fold.index]
     others = tuple(case for case in target.domain.cases if case.id not in fold)
-    chosen = held_out(replace(target.domain, cases=others))
-    training = tuple(case.id for case in others if case.id not in chosen)
-    scored = {VALIDATION: EvaluationSet(target, chosen), request.source: EvaluationSet(target, fold)}
-    return RunData(target, training, chosen, None, scored)
+    validation = held_out(replace(target.domain, cases=others))
+    training = tuple(case.id for case in others if case.id not in validation)
+    scored = {VALIDATION: EvaluationSet(target, validation), request.source: EvaluationSet(target, fold)}
+    return RunData(target, training, validation, None, scored)
 
 
 def _require_labels(name: str, domain: Domain) -> None:

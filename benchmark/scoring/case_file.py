@@ -1,7 +1,4 @@
-"""Reading ``cases.csv``: what each row is about, and its counts.
-
-Only what is needed, column by column: a table over thousands of runs reads millions of these numbers.
-"""
+"""Reading ``cases.csv`` column by column: a table over thousands of runs reads millions of its numbers."""
 
 import csv
 import functools
@@ -12,18 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import UsageError
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import CASE_COLUMNS
+from ..storage.run_folder import CASE_COLUMNS, COUNTS
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-_COUNTS = CASE_COLUMNS.index("tp")
-
-COUNTS = CASE_COLUMNS[_COUNTS:]
-
 RowKey: TypeAlias = tuple[str, str, str, str]
-"""A row for values stored elsewhere: case, index and name of the class, and the six counts separated by spaces."""
+"""Key of a row in metric files: case, index and name of the class, and the six counts separated by spaces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +55,23 @@ def read_cases(evaluation: StoredEvaluation) -> CaseFile:
     """Return the rows of an evaluation with their counts.
 
     Raises:
-        UsageError: ``cases.csv`` is not what an evaluation writes; names the file.
+        UsageError: ``cases.csv`` is damaged.
     """
+    path = evaluation.path / "cases.csv"
     try:
-        file = parse_cases((evaluation.path / "cases.csv").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise _malformed(evaluation, error.strerror or str(error)) from None
-    except (ValueError, OverflowError, csv.Error) as error:
-        raise _malformed(evaluation, str(error)) from None
-    expected = evaluation.data.get("counts", {}).get("scored", len(file.layout.cases))
-    if len(file.layout.cases) != expected:
-        raise _malformed(evaluation, f"it should have {expected} cases, not {len(file.layout.cases)}")
+        file = parse_cases(path.read_text(encoding="utf-8"))
+        expected = evaluation.data.get("counts", {}).get("scored", len(file.layout.cases))
+        if len(file.layout.cases) != expected:
+            raise ValueError(f"it should have {expected} cases, not {len(file.layout.cases)}")
+    except (OSError, ValueError, OverflowError, csv.Error) as error:
+        problem = error.strerror or error if isinstance(error, OSError) else error
+        message = f"{path} is damaged ({problem}); remove that evaluation's folder and score the run again"
+        raise UsageError(message) from None
     return file
 
 
 def parse_cases(text: str) -> CaseFile:
-    """Return the content of a ``cases.csv``; ValueError where it is not what an evaluation writes."""
+    """Return the content of a ``cases.csv``; ValueError if it is damaged."""
     header, *lines = text.removesuffix("\n").split("\n")
     if header != ",".join(CASE_COLUMNS) or not lines:
         raise ValueError("its header is not the expected one" if lines else "it has no rows")
@@ -86,7 +80,7 @@ def parse_cases(text: str) -> CaseFile:
 
 
 def _counts(lines: Sequence[str]) -> tuple[tuple[str, ...], "NDArray[np.int64]"]:
-    """Return what describes each row, not parsed, and its counts as (6, rows)."""
+    """Return the description of each row, not parsed, and its counts as (6, rows)."""
     import numpy as np
 
     # Names may be quoted and hold commas, counts never: from the right, every comma separates.
@@ -95,26 +89,22 @@ def _counts(lines: Sequence[str]) -> tuple[tuple[str, ...], "NDArray[np.int64]"]
         raise ValueError("a row is cut short")
     described, *counts = zip(*rows, strict=True)
     try:
-        found = np.array([list(map(int, column)) for column in counts], dtype=np.int64)
+        numbers = np.array([list(map(int, column)) for column in counts], dtype=np.int64)
     except ValueError:
-        wrong = next((where, text) for where, *texts in rows for text in texts if not _is_count(text))
-        raise ValueError(f"{wrong[0]}: {wrong[1]!r} is not a count") from None
-    if found.min() < 0:
+        wrong = ((row, text) for row, *texts in rows for text in texts if not text.removeprefix("-").isdecimal())
+        row, text = next(wrong)
+        raise ValueError(f"{row}: {text!r} is not a count") from None
+    if numbers.min() < 0:
         raise ValueError("a count is negative")
-    return described, found
-
-
-def _is_count(text: str) -> bool:
-    return text.removeprefix("-").isdecimal()
+    return described, numbers
 
 
 @functools.lru_cache(maxsize=64)
 def _layout(described: tuple[str, ...]) -> Layout:
-    """Return the layout of rows from what describes each; evaluations on the same cases share it."""
     import numpy as np
 
     rows = list(csv.reader(described, strict=True))
-    if {len(row) for row in rows} != {_COUNTS}:
+    if {len(row) for row in rows} != {len(CASE_COLUMNS) - len(COUNTS)}:
         raise ValueError("a row is cut short")
     strata = {case: stratum for case, stratum, _, _ in rows}
     by_index = sorted({(int(index), name) for _, _, index, name in rows})
@@ -128,9 +118,3 @@ def _layout(described: tuple[str, ...]) -> Layout:
         wrong = next((f"{case}, {name}" for case in cases for name in classes if counts[case, name] != 1), "")
         raise ValueError(f"it should have one row for each class of each case; it has not for {wrong}")
     return Layout(tuple(cases), tuple(strata.values()), tuple(classes), np.argsort(place))
-
-
-def _malformed(evaluation: StoredEvaluation, why: str) -> UsageError:
-    return UsageError(
-        f"{evaluation.path / 'cases.csv'} is damaged ({why}); remove that evaluation's folder and score the run again"
-    )

@@ -1,4 +1,4 @@
-"""One case for `bench rescore`, in a process of its own: its prediction against its label, counts and metrics."""
+"""The prediction of one case against its label: counts and metrics, for `bench rescore`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from nibabel.affines import voxel_sizes
-from numpy.typing import NDArray
 
 from ssdg.datasets.base import Case, DataError
 
 from ..data.decode import read_volume
 from ..data.images import NativeImage, read_label, read_mask, read_prediction
 from .metrics import find_metric
-from .overlap import Counts, count
+from .overlap import count
 from .shapes import compute_classes
 
 
 @dataclass(frozen=True, slots=True)
 class CaseWork:
-    """What to read and to compute; plain data, to be sent to a process."""
+    """Files and metrics of a case, sent to a worker process."""
 
     case: Case
     prediction: Path
@@ -32,7 +30,7 @@ class CaseWork:
 
 @dataclass(frozen=True, slots=True)
 class CaseValues:
-    """The results of a case, an entry for each foreground class; or why there are none."""
+    """The results of a case, one entry per foreground class; or why there are none."""
 
     counts: tuple[tuple[int, ...], ...] = ()  # as in cases.csv
     values: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)  # region -> class -> metric
@@ -40,7 +38,7 @@ class CaseValues:
 
 
 def compute_case(work: CaseWork) -> CaseValues:
-    """Return the counts and metrics of a case; files that cannot be used are told, not raised."""
+    """Return the counts and metrics of a case, or the error of a file that cannot be used."""
     try:
         return _compute(work)
     except (DataError, OSError, ValueError) as error:
@@ -50,7 +48,11 @@ def compute_case(work: CaseWork) -> CaseValues:
 def _compute(work: CaseWork) -> CaseValues:
     if work.case.label is None:
         raise DataError(f"{work.case.image} has no label")
-    like = _as_image(work.prediction, work.ndim)
+    # As an image, because the label is checked against its grid.
+    if work.ndim == 2:
+        like = NativeImage(read_prediction(work.prediction)[None], None)
+    else:
+        like = NativeImage(*read_volume(work.prediction, channels=1))
     prediction = like.array[0].astype(np.uint8)
     label = read_label(work.case.label, work.label_map, like)
     foreground = read_mask(work.case.foreground, like) if work.case.foreground is not None else None
@@ -63,23 +65,4 @@ def _compute(work: CaseWork) -> CaseValues:
     values = {"image": inside(np.uint8(1))}
     if work.ndim == 2:
         values["foreground"] = values["image"] if foreground is None else inside(foreground)
-    return CaseValues(_by_class(counts), values)
-
-
-def _as_image(path: Path, ndim: int) -> NativeImage:
-    """Return a prediction as the image whose grid it was written in: labels are checked against that.
-
-    Raises:
-        DataError: unreadable or truncated.
-    """
-    if ndim == 2:
-        array: NDArray[Any] = read_prediction(path)[None]
-        return NativeImage(array, None, (1.0, 1.0))
-    array, affine = read_volume(path, channels=1)
-    return NativeImage(array, affine, tuple(float(size) for size in voxel_sizes(affine)))
-
-
-def _by_class(counts: Counts) -> tuple[tuple[int, ...], ...]:
-    """Return the counts of each foreground class in the order of ``cases.csv``."""
-    columns = (counts.tp, counts.fp, counts.fn, counts.tp_outside, counts.fp_outside, counts.fn_outside)
-    return tuple(tuple(int(column[index]) for column in columns) for index in range(1, len(counts.tp)))
+    return CaseValues(tuple(counts.by_class()), values)

@@ -1,14 +1,12 @@
-"""Metric files: one version of a metric for an evaluation, in ``metrics/<name>-v<version>.csv`` beside ``cases.csv``.
+"""Metric files: one version of a metric for an evaluation, in its ``metrics/<name>-v<version>.csv``.
 
-A row is a case, class and region. ``counts`` are the six of its row in ``cases.csv``: where these have changed since,
-the value is of another prediction and not taken. ``nan`` is not defined; a row that is not there was not computed.
-
-Before there were metric files, all metrics shared one ``shapes.csv``. Its values count for a metric without a file of
-its own, if its ``definitions`` name the metric's version. Files are read by the names of their columns, and nobody
-writes or removes a file that is not of the metric and version in hand.
+A row is a case, class and region with its six ``counts`` of ``cases.csv``: if these have changed, its value is of
+another prediction and not taken. ``nan`` is undefined; a missing row was not computed. Earlier results have one
+``shapes.csv`` for all metrics, valid for a metric without a file of its own whose version its ``definitions`` name.
 """
 
 import csv
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import NotRescored, UsageError
 from ..storage.files import write_text
-from ..storage.run_folder import to_csv
-from .case_file import COUNTS, CaseFile, RowKey
+from ..storage.run_folder import COUNTS, to_csv
+from .case_file import CaseFile, RowKey
 from .metrics import REGIONS, Metric, mask_metrics
 
 if TYPE_CHECKING:
@@ -31,7 +29,7 @@ COLUMNS = ("case", "class_index", "class_name", "region", "value", "counts", "co
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A value and the commit whose code computed it."""
+    """A value and the commit of the code that computed it."""
 
     value: float
     commit: str
@@ -42,7 +40,7 @@ Entries: TypeAlias = Mapping[tuple[RowKey, str], Stored]
 
 
 def mask_values(folder: Path, cases: CaseFile, metric: Metric, region: str) -> "NDArray[np.float64]":
-    """Return a metric from masks of each row of an evaluation's ``cases.csv``, (rows,); NaN where it is not defined.
+    """Return a metric from masks of each row of ``cases.csv``, (rows,); NaN is undefined.
 
     Raises:
         NotRescored: a row has no value of the metric's present version.
@@ -59,18 +57,18 @@ def mask_values(folder: Path, cases: CaseFile, metric: Metric, region: str) -> "
 
 
 def stored_values(folder: Path, cases: CaseFile, region: str) -> dict[str, list[float | None]]:
-    """Return each metric from masks that has any value in a region, by row of ``cases.csv``; None: not computed."""
+    """Return the metrics from masks with any value in a region, by row of ``cases.csv``; None: not computed."""
     stored: dict[str, list[float | None]] = {}
     for name, metric in mask_metrics().items() if has_any(folder) else ():
         entries = read_entries(folder, metric)
-        found = [entries.get((row, region)) for row in cases.row_keys()]
-        if any(found):
-            stored[name] = [None if entry is None else entry.value for entry in found]
+        of_rows = [entries.get((row, region)) for row in cases.row_keys()]
+        if any(of_rows):
+            stored[name] = [None if entry is None else entry.value for entry in of_rows]
     return stored
 
 
 def stored_commits(folder: Path, cases: CaseFile) -> set[str]:
-    """Return the commits that computed the values of an evaluation's metrics from masks."""
+    """Return the commits of the code that computed an evaluation's metrics from masks."""
     rows = set(cases.row_keys())
     return {
         entry.commit
@@ -81,12 +79,12 @@ def stored_commits(folder: Path, cases: CaseFile) -> set[str]:
 
 
 def has_any(folder: Path) -> bool:
-    """Tell whether an evaluation was ever rescored; opens no file."""
+    """Tell whether an evaluation was ever rescored."""
     return (folder / FOLDER).is_dir() or (folder / OLD_FILE).exists()
 
 
 def read_entries(folder: Path, metric: Metric) -> dict[tuple[RowKey, str], Stored]:
-    """Return the values of a metric's present version, whatever ``cases.csv`` says now; damaged rows are left out.
+    """Return the stored values of a metric's present version; damaged rows are left out.
 
     Raises:
         UsageError: a file that cannot be opened.
@@ -103,14 +101,13 @@ def read_entries(folder: Path, metric: Metric) -> dict[tuple[RowKey, str], Store
 
 
 def write_entries(folder: Path, metric: Metric, rows: Sequence[RowKey], entries: Entries) -> None:
-    """Write the file of a metric, atomically: its values in the order of the rows of ``cases.csv``."""
+    """Write the file of a metric atomically, in the order of the rows of ``cases.csv``."""
     lines = [
-        (*row[:3], region, entry.value, row[3], entry.commit)
-        for row in rows
-        for region in REGIONS
+        dict(zip(COLUMNS, (*row[:3], region, entry.value, row[3], entry.commit), strict=True))
+        for row, region in itertools.product(rows, REGIONS)
         if (entry := entries.get((row, region))) is not None
     ]
-    write_text(path_of(folder, metric), to_csv(COLUMNS, [dict(zip(COLUMNS, line, strict=True)) for line in lines]))
+    write_text(path_of(folder, metric), to_csv(COLUMNS, lines))
 
 
 def path_of(folder: Path, metric: Metric) -> Path:
@@ -133,7 +130,7 @@ def _old_texts(path: Path, metric: Metric) -> Iterator[tuple[RowKey, str, str, s
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Return the whole rows of a file that has these columns, perhaps among others; none of a damaged one."""
+    """Return the complete rows of a file with at least these columns; none of a damaged one."""
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)

@@ -1,8 +1,7 @@
-"""Metrics as plain data: name, unit, which way is better, what is undefined when, and the code that computes it.
+"""Metrics as plain data: name, unit, direction, treatment of missing classes, and the code that computes it.
 
-A metric comes from the counts in ``cases.csv``, or from masks: then `bench rescore` computes it from the stored
-predictions. Installed packages add metrics through the entry-point group ``ssdg.metrics``
-(``assd = "my_package.metrics:ASSD"``, a :class:`Metric`). Nothing heavy is imported until a metric is computed.
+Installed packages add metrics through the entry-point group ``ssdg.metrics`` (``assd = "my_package.metrics:ASSD"``, a
+:class:`Metric`). Nothing heavy is imported until a metric is computed.
 """
 
 import pkgutil
@@ -13,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from ..errors import UsageError, unknown
+from ..errors import UsageError, require, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,10 +28,10 @@ REGIONS: tuple[Region, ...] = ("foreground", "image")
 """Inside the field of view, or everywhere; 3D has the image only."""
 
 NSD_TOLERANCE = 1.0
-"""Distance (mm in 3D, pixels in 2D) up to which a surface element counts as found.
+"""Distance (mm in 3D, pixels in 2D) up to which surfaces agree.
 
-Fixed rather than a multiple of the voxel, so that one number means the same on every target; 1 mm is about the larger
-voxel side of fetal MRI after super-resolution, and one pixel is the width of a vessel's drawn border.
+Not a multiple of the voxel, so that one number means the same on every target: about the larger voxel side of fetal
+MRI after super-resolution, and the width of a vessel's drawn border.
 """
 
 
@@ -45,18 +44,18 @@ class Metric:
         short: heading in tables.
         label: name in full, for captions.
         definition: for captions: formula or convention, and the value of a class that is missed.
-        from_counts: (tp, fp, fn) -> values, all float64 of the same shape; or where that is, as "module:function".
-        from_masks: (prediction, label, spacing) -> value, or where that is. The masks are bool (*S), one class of one
+        from_counts: (tp, fp, fn) -> values, all float64 of one shape; or its place, "module:function".
+        from_masks: (prediction, label, spacing) -> value, or its place. The masks are bool (*S), one class of one
             case, cropped to the box that holds both; neither is empty. Spacing is in mm; 1 in 2D.
         unit: "%" of values in 0..1, or "length": mm in 3D, pixels in 2D.
-        better: which values win.
-        follows_empty: whether ``evaluation.empty`` decides for a class that a case's label lacks; else undefined.
-        skips_misses: whether a class that only the prediction lacks is undefined, and not 0: then misses are printed.
-        version: raised when other numbers come out; stored values belong to one version.
-        default_ndims: tasks in which `bench rescore` computes it without being asked.
+        better: the direction of better values.
+        follows_empty: whether ``evaluation.empty`` applies to a class that the label lacks; else undefined.
+        skips_misses: whether a class that only the prediction lacks is undefined, and not 0; misses are then printed.
+        version: raised when results change; stored values belong to one version.
+        default_ndims: tasks in which `bench rescore` computes it by default.
 
     Raises:
-        ValueError: the name is not one, there is no single source, or misses would win.
+        ValueError: an invalid name, no single source, or misses would win.
     """
 
     name: str
@@ -73,16 +72,17 @@ class Metric:
     default_ndims: tuple[int, ...] = (2, 3)
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", self.name):
-            raise ValueError(f"{self.name!r} is no name of a metric: use small letters, digits and hyphens")
-        if (self.from_counts is None) == (self.from_masks is None):
-            raise ValueError(f"metric {self.name!r} needs from_counts or from_masks, and not both")
-        if self.source == "masks" and self.better == "lower" and not self.skips_misses:
-            raise ValueError(f"metric {self.name!r}: a missed class would score 0, the best; set skips_misses")
+        name = self.name
+        valid = re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name) is not None
+        require(valid, f"{name!r} is no name of a metric: use small letters, digits and hyphens")
+        single = (self.from_counts is None) != (self.from_masks is None)
+        require(single, f"metric {name!r} needs from_counts or from_masks, and not both")
+        misses_win = self.source == "masks" and self.better == "lower" and not self.skips_misses
+        require(not misses_win, f"metric {name!r}: a missed class would score 0, the best; set skips_misses")
 
     @property
     def source(self) -> Literal["counts", "masks"]:
-        """Where values come from: counts of ``cases.csv``, or masks by `bench rescore`."""
+        """Source of the values: counts of ``cases.csv``, or masks by `bench rescore`."""
         return "masks" if self.from_counts is None else "counts"
 
     @property
@@ -92,7 +92,7 @@ class Metric:
 
     @property
     def token(self) -> str:
-        """Name and version, as provenance has them."""
+        """Name and version, as in provenance."""
         return f"{self.name}:{self.version}"
 
     def unit_in(self, ndim: int) -> str:
@@ -102,7 +102,7 @@ class Metric:
     def of_counts(
         self, tp: "ArrayLike", fp: "ArrayLike", fn: "ArrayLike", empty: "Empty" = "zero-fp"
     ) -> "NDArray[np.float64]":
-        """Return values from counts, under the rule for empty classes; arrays broadcast, NaN is undefined."""
+        """Return values from counts under a rule for empty classes; arrays broadcast, NaN is undefined."""
         import numpy as np
 
         tp, fp, fn = np.broadcast_arrays(*(np.asarray(count, dtype=np.float64) for count in (tp, fp, fn)))
@@ -117,7 +117,7 @@ class Metric:
     def with_empty_rule(
         self, values: Any, tp: "ArrayLike", fp: "ArrayLike", fn: "ArrayLike", empty: "Empty"
     ) -> "NDArray[np.float64]":
-        """Return values with those of classes that the label lacks replaced, if the metric follows that rule."""
+        """Apply a rule for classes that the label lacks, if the metric follows one."""
         from .overlap import apply_empty_rule
 
         return apply_empty_rule(values, tp, fp, fn, empty) if self.follows_empty else values
@@ -211,26 +211,21 @@ def metrics() -> dict[str, Metric]:
     """Return every metric by name: the built-in ones, then those of installed packages.
 
     Raises:
-        UsageError: an installed package offers something else, or a name that is taken; names the package.
+        UsageError: an installed package offers something else, or a name that is taken.
     """
     return {**METRICS, **_installed()}
 
 
 def find_metric(name: str) -> Metric:
-    """Return a metric by name; installed packages are asked only for names that are not built in.
-
-    Raises:
-        UsageError: no such metric, or as :func:`metrics`.
-    """
-    if name in METRICS:
-        return METRICS[name]
-    if name not in metrics():
-        raise unknown("metric", name, metrics())
-    return metrics()[name]
+    """Return a metric by name; raises UsageError without one, and as :func:`metrics`."""
+    available = METRICS if name in METRICS else metrics()
+    if name not in available:
+        raise unknown("metric", name, available)
+    return available[name]
 
 
 def mask_metrics() -> dict[str, Metric]:
-    """Return the metrics by name that `bench rescore` computes; raises as :func:`metrics`."""
+    """Return the metrics that `bench rescore` computes, by name; raises as :func:`metrics`."""
     return {name: metric for name, metric in metrics().items() if metric.source == "masks"}
 
 

@@ -1,7 +1,6 @@
-"""Overlap of a predicted and a true label map: integer counts per class, Dice and other coefficients from them.
+"""Overlap of a predicted and a true label map: integer counts per class, and coefficients from them.
 
-Results store counts, so that every convention (region, empty classes, averaging) is applied later without training or
-predicting again. Counts belong to one case; they are never pooled over cases.
+Results store counts of each case, so that region, empty-class rule and averaging are applied later.
 """
 
 from dataclasses import dataclass
@@ -18,17 +17,19 @@ Values: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Voxels of each class: found, wrongly predicted, missed. Each is (classes,) int64, background included.
+    """True positives, false positives and false negatives (classes,), background included, by region."""
 
-    The foreground is the field of view or the brain; without one, everything is inside.
-    """
-
-    tp: NDArray[np.int64]  # inside the foreground
+    tp: NDArray[np.int64]  # inside the foreground (field of view, brain); without one, everywhere
     fp: NDArray[np.int64]
     fn: NDArray[np.int64]
-    tp_outside: NDArray[np.int64]  # and in the rest of the image
+    tp_outside: NDArray[np.int64]
     fp_outside: NDArray[np.int64]
     fn_outside: NDArray[np.int64]
+
+    def by_class(self) -> list[tuple[int, ...]]:
+        """Return the six counts of each foreground class, as in ``cases.csv``."""
+        rows = zip(*(getattr(self, name).tolist() for name in self.__slots__), strict=True)
+        return list(rows)[1:]
 
 
 def count(
@@ -50,7 +51,7 @@ def count(
     if prediction.shape != label.shape or (foreground is not None and foreground.shape != label.shape):
         shapes = [array.shape for array in (prediction, label, foreground) if array is not None]
         raise ValueError(f"prediction, label and foreground have different shapes: {', '.join(map(str, shapes))}")
-    # One number a voxel: its outcome among 2 regions x true class x predicted class, in the smallest type that holds.
+    # One index per voxel into (region, true class, predicted class), in the smallest type that holds it.
     kind = np.uint16 if 2 * classes**2 <= 2**16 else np.int64
     outcome: NDArray[Any] = label.astype(kind)
     outcome *= classes
@@ -64,25 +65,22 @@ def count(
 
 
 def dice(tp: Values, fp: Values, fn: Values) -> Values:
-    """Return the Dice coefficient 2 tp / (2 tp + fp + fn); NaN where there is nothing."""
+    """Return 2 tp / (2 tp + fp + fn); NaN where all are 0."""
     return _ratio(2 * tp, 2 * tp + fp + fn)
 
 
 def sensitivity(tp: Values, _fp: Values, fn: Values) -> Values:
-    """Return tp / (tp + fn), the share of the label that is found; NaN for a class that the label lacks."""
+    """Return tp / (tp + fn); NaN for a class that the label lacks."""
     return _ratio(tp, tp + fn)
 
 
 def precision(tp: Values, fp: Values, _fn: Values) -> Values:
-    """Return tp / (tp + fp), the share of the prediction that is right.
-
-    0 for a class that only the prediction lacks, so that predicting nothing is no way to be precise.
-    """
+    """Return tp / (tp + fp); 0 for a class that only the prediction lacks, so that missing it never pays."""
     return np.where(tp + fp == 0, 0.0, _ratio(tp, tp + fp))
 
 
 def volume_similarity(tp: Values, fp: Values, fn: Values) -> Values:
-    """Return 1 - |fp - fn| / (2 tp + fp + fn): sizes are compared, places are not.
+    """Return 1 - |fp - fn| / (2 tp + fp + fn), which compares sizes and not positions.
 
     Source: Taha and Hanbury, Metrics for evaluating 3D medical image segmentation, BMC Medical Imaging 2015.
     """
@@ -90,20 +88,15 @@ def volume_similarity(tp: Values, fp: Values, fn: Values) -> Values:
 
 
 def apply_empty_rule(values: Values, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty) -> Values:
-    """Return values (float64, NaN undefined) with those of classes that the label lacks replaced; arrays broadcast.
+    """Return values with those of classes that the label lacks replaced (NaN: left out of means); arrays broadcast.
 
-    A class that the label lacks has no overlap to score. The rules:
-
-    ========== ================== =======================
-    ``empty``  prediction lacks   prediction has it (a
-               it too             false positive)
-    ========== ================== =======================
-    skip       NaN                NaN
-    one        1                  0
-    zero-fp    NaN                0
-    ========== ================== =======================
-
-    NaN is left out of means, whose n says so; it never becomes 0.
+    ========== ========================== ==========================================
+    ``empty``  prediction lacks it too    prediction has it (a false positive)
+    ========== ========================== ==========================================
+    skip       NaN                        NaN
+    one        1                          0
+    zero-fp    NaN                        0
+    ========== ========================== ==========================================
 
     Raises:
         ValueError: no such rule.
@@ -129,6 +122,6 @@ def _check_indices(name: str, array: NDArray[Any], classes: int) -> None:
 
 
 def _overlap(confusion: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return tp, fp and fn of a table (true class, predicted class) of counts."""
+    """Return tp, fp and fn of a confusion matrix (true class, predicted class)."""
     tp = confusion.diagonal().copy()
     return tp, confusion.sum(axis=0) - tp, confusion.sum(axis=1) - tp

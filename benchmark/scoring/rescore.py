@@ -1,7 +1,7 @@
-"""Computing metrics from masks of stored evaluations: predictions against labels, into a file for each metric.
+"""Computing metrics from masks of stored predictions and labels, into a file for each metric.
 
-Nothing is predicted again. Only metric files are written, whole and for finished evaluations, so that no lease is
-taken: two that do the same work write the same. On the way the voxels are counted again, which checks ``cases.csv``.
+Only metric files are written, whole and for finished evaluations, so that no lease is needed: two processes that do
+the same work write the same. The voxels are counted again, which checks ``cases.csv``.
 """
 
 import functools
@@ -23,48 +23,48 @@ from ..data.run_data import DataSource, find_domain
 from ..errors import UsageError
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import prediction_path
-from .case_file import COUNTS, RowKey, read_cases
+from ..storage.run_folder import COUNTS, prediction_path
+from .case_file import RowKey, read_cases
 from .case_values import CaseValues, CaseWork, compute_case
 from .metric_file import Stored, path_of, read_entries, write_entries
 from .metrics import REGIONS, Metric, mask_metrics
 
 SAVE_INTERVAL = 20.0
-"""Seconds after which an evaluation that is not finished is saved: what a killed process loses at most."""
+"""Seconds between saves of an unfinished evaluation: the most a killed process loses."""
 
 Compute: TypeAlias = Callable[[Sequence[CaseWork]], Iterable[CaseValues]]
-"""Does pieces of work and gives their results one by one, in their order."""
+"""Computes cases and yields their results in order."""
 
 REMEDY = "; remove that evaluation's folder and score the run again"
 
 
 class Observer(Protocol):
-    """Progress of rescoring, for people."""
+    """Progress of rescoring."""
 
     def log(self, message: str) -> None:
-        """Something worth a line of its own."""
+        """Print a message."""
 
     def scoring(self, domain: str, cases: int) -> None:
-        """An evaluation begins."""
+        """Report that an evaluation begins."""
 
     def scored(self) -> None:
-        """A case is done."""
+        """Report a finished case."""
 
 
 @dataclass(frozen=True, slots=True)
 class RescoreItem:
-    """A finished evaluation with what its labels are found by."""
+    """A finished evaluation, and the domain of its labels."""
 
-    name: str  # for people: row, seed and domain
+    name: str  # row, seed and domain, for messages
     evaluation: StoredEvaluation
     task: Task
-    domain: str  # of the cases, also where these are held-out source cases
+    domain: str  # of the cases, also if these are validation cases
     preprocess: PreprocessConfig
 
 
 @dataclass(slots=True)
 class Outcome:
-    """Counts of cases, and messages of those that could not be computed."""
+    """Numbers of cases, and messages of failed ones."""
 
     computed: int = 0
     present: int = 0  # computed before
@@ -73,7 +73,7 @@ class Outcome:
 
 @contextmanager
 def workers(jobs: int, initializer: Callable[[], None]) -> Iterator[Compute]:
-    """Yield a function that computes in so many processes, each begun by the initializer; 1: in this process."""
+    """Yield a function that computes in some processes, each begun by the initializer; 1: in this process."""
     if jobs == 1:
         yield functools.partial(map, compute_case)
         return
@@ -96,7 +96,7 @@ def workers(jobs: int, initializer: Callable[[], None]) -> Iterator[Compute]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Start processes that never hear Ctrl-C, which is this one's to answer: it does so at the end of the block."""
+    # The processes started meanwhile ignore Ctrl-C; this one answers it at the end of the block.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it
     try:
         yield
@@ -104,35 +104,20 @@ def _interrupts_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
+@dataclass
 class Rescorer:
-    """Computes metrics of evaluations; each domain's files are found and identified once.
+    """Computes metrics of evaluations; each domain's files are found and identified once."""
 
-    Args:
-        data_source: where the labels are.
-        compute: does the work; see :func:`workers`.
-        commit: recorded with the values.
-        names: of metrics from masks; None: those that suit the task's dimensions.
-        again: also those that have values.
-    """
-
-    def __init__(
-        self,
-        data_source: DataSource,
-        compute: Compute,
-        commit: str,
-        names: Sequence[str] | None = None,
-        again: bool = False,
-    ) -> None:
-        self.data_source = data_source
-        self.compute = compute
-        self.commit = commit
-        self.names = names
-        self.again = again
-        self.outcome = Outcome()
-        self._domains: dict[tuple[str, str], tuple[Domain, str]] = {}
+    data_source: DataSource  # of the labels
+    compute: Compute  # see :func:`workers`
+    commit: str  # recorded with the values
+    names: Sequence[str] | None = None  # of metrics from masks; None: the defaults for the task's dimensions
+    again: bool = False  # also those that have values
+    outcome: Outcome = field(default_factory=Outcome, init=False)
+    _domains: dict[tuple[str, str], tuple[Domain, str]] = field(default_factory=dict, init=False)
 
     def rescore(self, item: RescoreItem, observer: Observer) -> None:
-        """Compute what an evaluation lacks and write it; what fails is among the outcome's failures."""
+        """Compute and write the missing values of an evaluation; errors go to the outcome's failures."""
         try:
             values = _EvaluationValues(item, self._metrics(item.task.ndim))
             lacking = values.lacking(self.again)
@@ -146,32 +131,26 @@ class Rescorer:
             self._run(values, work, observer)
 
     def _metrics(self, ndim: int) -> list[Metric]:
-        known = mask_metrics()
+        available = mask_metrics()
         if self.names is not None:
-            return [known[name] for name in self.names]
-        return [metric for metric in known.values() if ndim in metric.default_ndims]
+            return [available[name] for name in self.names]
+        return [metric for metric in available.values() if ndim in metric.default_ndims]
 
     def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: Observer) -> list[CaseWork]:
         domain = self._domain(item, observer)
         label_map = dict(label_map_of(domain, item.preprocess))
-        task, folder = item.task, item.evaluation.path
+        ndim, classes = item.task.ndim, len(item.task.classes)
+        folder = item.evaluation.path
         cases = {case.id: case for case in domain.cases}
         if foreign := sorted(lacking.keys() - cases.keys()):
             raise DataError(f"{folder / 'cases.csv'} names cases that {domain.name} lacks: {', '.join(foreign)}")
         return [
-            CaseWork(
-                case=cases[name],
-                prediction=prediction_path(folder, name, task.ndim),
-                label_map=label_map,
-                ndim=task.ndim,
-                classes=len(task.classes),
-                names=tuple(names),
-            )
+            CaseWork(cases[name], prediction_path(folder, name, ndim), label_map, ndim, classes, tuple(names))
             for name, names in lacking.items()
         ]
 
     def _domain(self, item: RescoreItem, observer: Observer) -> Domain:
-        """Return the domain of an evaluation's cases; DataError where its files are not those that were scored."""
+        """Return the domain of an evaluation's cases; DataError if its files have changed since the scoring."""
         key = item.task.name, item.domain
         if key not in self._domains:
             located = find_domain(item.task, item.domain, self.data_source, observer.log)
@@ -202,7 +181,7 @@ class Rescorer:
 
 
 class _EvaluationValues:
-    """The metric files of an evaluation in the making."""
+    """The metric files of an evaluation while they are computed."""
 
     def __init__(self, item: RescoreItem, metrics: Sequence[Metric]) -> None:
         self.item = item
@@ -215,31 +194,31 @@ class _EvaluationValues:
         self.changed: set[str] = set()
 
     def lacking(self, again: bool) -> dict[str, list[str]]:
-        """Return the metrics that each case lacks, of the cases that lack any; again: all."""
+        """Return the missing metrics of each case that lacks any; again: all."""
         regions = REGIONS if self.item.task.ndim == 2 else ("image",)
         lacking = {}
         for case, rows in self.rows.items():
-            needed = [(row, region) for row in rows for region in regions]
-            names = [name for name, known in self.entries.items() if again or not known.keys() >= set(needed)]
+            needed = set(itertools.product(rows, regions))
+            names = [name for name, stored in self.entries.items() if again or not stored.keys() >= needed]
             if names:
                 lacking[case] = names
         return lacking
 
     def take(self, work: CaseWork, result: CaseValues, commit: str) -> str:
-        """Keep the values of a case; return what is wrong where there are none or its counts are not cases.csv's."""
+        """Keep the values of a case; return the problem if it failed or its counts differ from ``cases.csv``."""
         rows = self.rows[work.case.id]
         problem = result.error or _difference(work, rows, result)
         self.changed |= set(work.names)
         for name in work.names:
-            known = self.entries[name]
+            stored = self.entries[name]
             for row, region in itertools.product(rows, REGIONS):
-                known.pop((row, region), None)
+                stored.pop((row, region), None)
                 if not problem and region in result.values:
-                    known[row, region] = Stored(result.values[region][int(row[1]) - 1][name], commit)
+                    stored[row, region] = Stored(result.values[region][int(row[1]) - 1][name], commit)
         return problem
 
     def save(self) -> None:
-        """Write what changed, in the order of ``cases.csv``."""
+        """Write the changed files, in the order of ``cases.csv``."""
         folder = self.item.evaluation.path
         for metric in self.metrics:
             if metric.name in self.changed and (self.entries[metric.name] or path_of(folder, metric).exists()):

@@ -1,12 +1,12 @@
 """Metrics from masks: surface distances and the centre-line Dice.
 
-For HD95 a surface is the voxels of a class that share a face with a voxel that is not of the class; outside the image
-nothing is. Distances are Euclidean, from voxel centre to voxel centre, in mm (3D) or pixels (2D), and exact: nearest
-neighbours among the surface voxels, which takes a fraction of the time of distance maps over the volume.
+For HD95 a surface is the voxels of a class that share a face with a voxel outside it, or with the outside of the
+image. Distances are Euclidean between voxel centres, in mm (3D) or pixels (2D), and exact: nearest neighbours among
+surface voxels are much faster than distance maps over the volume.
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,11 +29,11 @@ def compute_classes(
     spacing: tuple[float, ...],
     metrics: Sequence[Metric],
 ) -> list[dict[str, float]]:
-    """Return metrics by name for each foreground class of a case; NaN where not defined.
+    """Return metrics by name for each foreground class of two label maps (*S); NaN is undefined.
 
     Args:
-        prediction: class indices (*S).
-        label: class indices (*S).
+        prediction: class indices.
+        label: class indices.
         classes: number of classes, background included.
         spacing: size of a voxel along each axis.
         metrics: from masks.
@@ -44,7 +44,7 @@ def compute_classes(
     boxes = [ndimage.find_objects(array, max_label=classes - 1) for array in (prediction, label)]
     results = []
     for index, both in enumerate(zip(*boxes, strict=True), start=1):
-        box = _around([one_box for one_box in both if one_box is not None])
+        box = _around([class_box for class_box in both if class_box is not None])
         masks = prediction[box] == index, label[box] == index
         results.append({metric.name: _compute(metric, *masks, spacing) for metric in metrics})
     return results
@@ -58,18 +58,14 @@ def _compute(metric: Metric, prediction: Mask, label: Mask, spacing: tuple[float
 
 
 def hd95(prediction: Mask, label: Mask, spacing: tuple[float, ...]) -> float:
-    """Return the larger of the two directed 95th percentiles (linear interpolation) of the surface distances.
-
-    Each surface voxel counts once, whatever area of the surface it stands for.
-    """
+    """Return the larger directed 95th percentile (linear interpolation) of surface distances, voxels unweighted."""
     return float(max(np.percentile(part, 95) for part in surface_distances(prediction, label, spacing)))
 
 
 def nsd(prediction: Mask, label: Mask, spacing: tuple[float, ...], tolerance: float = NSD_TOLERANCE) -> float:
     """Return the share (0..1) of both surfaces at most ``tolerance`` from the other, elements weighted by area.
 
-    Source: Nikolov et al., Clinically applicable segmentation of head and neck anatomy for radiotherapy, 2021;
-    MONAI's code, which equals the authors'.
+    Source: Nikolov et al., Clinically applicable segmentation of head and neck anatomy for radiotherapy, 2021; MONAI.
     """
     import torch
 
@@ -89,7 +85,7 @@ def nsd(prediction: Mask, label: Mask, spacing: tuple[float, ...], tolerance: fl
 
 
 def cldice(prediction: Mask, label: Mask, _spacing: tuple[float, ...]) -> float:
-    """Return the centre-line Dice (0..1): the harmonic mean of how much of each skeleton lies inside the other mask.
+    """Return the centre-line Dice (0..1): the harmonic mean of each skeleton's share inside the other mask.
 
     Source: Shit et al., clDice - a novel topology-preserving loss function for tubular structure segmentation, 2021.
     """
@@ -131,7 +127,7 @@ def nearest(points: Mask, others: Mask, spacing: Sequence[float]) -> NDArray[np.
 
 
 def skeleton(mask: Mask) -> Mask:
-    """Return a mask's centre lines; a part that thinning leaves nothing of (2 x 2 x 2 voxels) stands for itself."""
+    """Return a mask's centre lines; a part that thinning removes (2 x 2 x 2 voxels) stays whole."""
     from skimage.morphology import skeletonize  # only for those who ask for clDice: its import takes a while
 
     # Padded: in 3D, skimage thins a part that touches the array's border otherwise than one that does not.
@@ -143,9 +139,7 @@ def skeleton(mask: Mask) -> Mask:
     return np.asarray(thin | vanished[parts])
 
 
-def _around(boxes: Iterable[tuple[slice, ...]]) -> tuple[Any, ...]:
-    """Return the smallest box around boxes; an empty one around none."""
-    boxes = list(boxes)
+def _around(boxes: Sequence[tuple[slice, ...]]) -> tuple[Any, ...]:
     if not boxes:
         return (slice(0, 0), ...)
     axes = zip(*boxes, strict=True)

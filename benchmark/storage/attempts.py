@@ -7,14 +7,14 @@ from typing import Any
 
 from .. import environment
 from ..errors import NoProgress
-from .files import Guard, no_guard, read_mapping, write_json
+from .files import Guard, no_guard, read_object, write_json
 
 FILE = "starts.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """One start of a run; every field is for people, or to find its log and its place in a queue."""
+    """One start of a run, with its log and the scheduler's id."""
 
     time: str
     host: str
@@ -25,12 +25,7 @@ class Start:
 
 
 def start_here(log: Path | None = None, job_id: str | None = None) -> Start:
-    """Return the start of a run in this process.
-
-    Args:
-        log: the file that takes what the run prints, if one does.
-        job_id: the scheduler's id of the allocation this process runs in, if any.
-    """
+    """Return the start of a run in this process."""
     return Start(
         time=environment.now(),
         host=socket.gethostname(),
@@ -43,26 +38,16 @@ def start_here(log: Path | None = None, job_id: str | None = None) -> Start:
 
 @dataclass(slots=True)
 class Attempts:
-    """Counts the starts of a run since it last made progress: a checkpoint, or a finished evaluation.
+    """Counter of a run's starts since it last made progress: a checkpoint, or a finished evaluation."""
 
-    Args:
-        folder: of the run, owned by this process.
-        check_lease: called before every rename.
-        limit: attempts in a row without progress, after which another one raises; None: no limit.
-    """
-
-    folder: Path
-    check_lease: Guard = no_guard
-    limit: int | None = None
+    folder: Path  # of the run, owned by this process
+    check_lease: Guard = no_guard  # called before every rename
+    limit: int | None = None  # attempts in a row without progress, after which another one raises
     attempts_without_progress: int = 0
     starts: list[dict[str, Any]] = field(default_factory=list)
 
     def begin(self, start: Start, reset: bool) -> None:
-        """Record a start.
-
-        Args:
-            start: of this attempt.
-            reset: ignore the attempts before it (`bench retry`).
+        """Record a start; ``reset`` ignores the attempts before it (`bench retry`).
 
         Raises:
             NoProgress: the limit of attempts without progress is reached.
@@ -91,7 +76,7 @@ class Attempts:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the content of ``starts.json``; empty where it is missing or unreadable."""
-    return read_mapping(folder / FILE)
+    return read_object(folder / FILE, lenient=True)
 
 
 def last_start(folder: Path) -> Start | None:

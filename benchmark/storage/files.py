@@ -1,4 +1,4 @@
-"""Writing files so that a reader, a crash or a full disk never meets half of one."""
+"""Atomic writing of files: a reader, a crash or a full disk never leaves half of one."""
 
 import contextlib
 import errno
@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from ..errors import StorageError
 
 Guard = Callable[[], None]
-"""Called before a file is begun and before it is renamed; raises where this process has lost its lease."""
+"""Called before a file is begun and before it is renamed; raises if this process has lost its lease."""
 
 
 def no_guard() -> None:
@@ -20,11 +20,10 @@ def no_guard() -> None:
 
 @contextlib.contextmanager
 def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` that becomes ``path`` when the block ends without an exception.
+    """Open a temporary file that replaces ``path`` when the block ends without an exception.
 
-    The content is on disk (fsync) before the rename, unless ``durable`` is False: then it survives the end of the
-    process but not of the machine, for what can be written again. On any failure the temporary file is removed and an
-    existing ``path`` is left as it was.
+    The content is on disk (fsync) before the rename, unless ``durable`` is False: then it may be lost if the machine
+    fails. On any error the temporary file is removed and an existing ``path`` is left as it was.
 
     Raises:
         StorageError: no space, no quota, no permission or a read-only folder.
@@ -49,7 +48,7 @@ def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> It
 
 
 def storage_error(error: BaseException, path: Path) -> BaseException:
-    """Return a StorageError that says what to do where the disk is to blame, else the error itself."""
+    """Return a StorageError with the way out if the disk is the cause, else the error itself."""
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -100,10 +99,18 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return a JSON file's object; an empty one where there is none, or the file is damaged."""
+def read_object(path: Path, lenient: bool = False) -> dict[str, Any]:
+    """Return the object in a JSON file; lenient: an empty one if the file is missing or damaged.
+
+    Raises:
+        OSError, ValueError: unreadable, or no JSON object.
+    """
     try:
         value = read_json(path)
+        if not isinstance(value, dict):
+            raise ValueError(f"expected a JSON object, found {type(value).__name__}")
     except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
+        if lenient:
+            return {}
+        raise
+    return value

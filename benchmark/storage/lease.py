@@ -1,10 +1,10 @@
 """One writer per run folder, without file locks: works on NFS, between hosts, and after kill -9.
 
 A lease is a file ``lease.<token>.json`` created with O_EXCL; the highest token owns the folder. Its owner raises a
-counter in it from a thread. A lease is stale when its owner's process is gone (same host), or when an observer that
-looked at it for ``patience`` seconds never saw its counter change: no clock is read, of either machine.
-Taking over creates the next token, which exactly one taker can; an owner that was paused and wakes sees the higher
-token, or its own file gone, and must not write (:meth:`Lease.check` before every change).
+counter in it from a thread. A lease is stale if its owner's process is gone (same host), or if an observer saw no
+change of the counter for ``patience`` seconds; clocks are not compared. Taking over creates the next token, which
+only one process can; an owner that was paused sees the higher token, or its file gone, and must not write
+(:meth:`Lease.check` before every change).
 """
 
 import contextlib
@@ -24,14 +24,14 @@ from .files import read_json
 INTERVAL = 5.0
 """Seconds between two beats of the counter."""
 PATIENCE = 60.0
-"""Seconds of watching without a beat after which an owner on another host counts as dead."""
+"""Seconds without a beat after which an owner on another host counts as dead."""
 LOOKS = 12
-"""Into which patience is divided. A stall of the observer lengthens the time between two, and spares it none."""
+"""Parts of patience. A stall of the observer lengthens the time between two, and skips none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who holds a lease, as its file says."""
+    """Holder of a lease, as in its file."""
 
     token: int
     id: str
@@ -43,12 +43,12 @@ class Owner:
 
     @property
     def described(self) -> str:
-        """The owner, for messages."""
+        """Process and host, for messages."""
         return f"process {self.pid} on {self.host}"
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """Return the owner with the highest token, or None where the folder is free."""
+    """Return the owner with the highest token, None if the folder is free."""
     for token in sorted(_tokens(folder), reverse=True):
         try:
             return Owner(token=token, **read_json(_file(folder, token)))
@@ -61,7 +61,7 @@ def read_owner(folder: Path) -> Owner | None:
 
 
 def is_gone(owner: Owner) -> bool:
-    """Tell whether the owner is certainly dead: it ran on this machine and its process is no more."""
+    """Tell whether the owner certainly died: it ran on this machine and its process is gone."""
     return owner.place == _place() and started(owner.pid) != owner.started
 
 
@@ -97,15 +97,14 @@ class Lease:
             owner = read_owner(self.folder)
             if owner is None:
                 continue
-            if not self._is_stale(owner):
-                if time.monotonic() >= deadline:
-                    raise LeaseHeld(f"{self.folder} is being worked on by {owner.described}")
-                self.look()
-                time.sleep(min(1.0, self.patience / 10))
+            if self._is_stale(owner):
+                if self._try(owner.token + 1):
+                    break
                 continue
-            self._try(owner.token + 1)
-            if self.token:
-                break
+            if time.monotonic() >= deadline:
+                raise LeaseHeld(f"{self.folder} is being worked on by {owner.described}")
+            self.look()
+            time.sleep(min(1.0, self.patience / 10))
         for token in _tokens(self.folder):
             if token < self.token:
                 _file(self.folder, token).unlink(missing_ok=True)
@@ -131,7 +130,7 @@ class Lease:
             )
 
     def _try(self, token: int | None = None) -> bool:
-        """Create the lease file of a token; None means the folder's first, which needs it to be free."""
+        """Create the lease file of a token; None: the first, if the folder is free."""
         if token is None:
             if read_owner(self.folder) is not None:
                 return False
@@ -146,15 +145,9 @@ class Lease:
         return True
 
     def _record(self, counter: int) -> str:
-        """Return the file's text; two beats differ in digits alone, so that a torn read of both is a beat too."""
-        pid = os.getpid()
-        owner = {
-            "id": self._id,
-            "place": _place(),
-            "host": socket.gethostname(),
-            "pid": pid,
-            "started": started(pid),
-        }
+        """Return the file's text; two beats differ in digits alone, so that a torn read is a beat too."""
+        pid, host = os.getpid(), socket.gethostname()
+        owner = {"id": self._id, "place": _place(), "host": host, "pid": pid, "started": started(pid)}
         return f'{json.dumps(owner)[:-1]}, "counter": {counter:10d}}}'
 
     def _beat(self) -> None:
@@ -195,7 +188,7 @@ def _tokens(folder: Path) -> list[int]:
 
 
 def _place() -> str:
-    """Return what a pid is unique within: this boot of this machine, and this process namespace."""
+    """Return the scope of a pid: this boot of this machine, and this process namespace."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

@@ -1,9 +1,9 @@
-"""The results on disk, for their writer: one folder a run, one folder an evaluation in it.
+"""Results on disk, for their writer.
 
 ``runs/<task>/<row>/s<seed>-<train_id>/`` holds ``spec.json``, ``environment.json``, ``history.csv``,
 ``checkpoints/``, a marker (``DONE``, ``FAILED`` or ``DIVERGED``) and ``evaluations/<domain>-<eval_id>/`` with
 ``evaluation.json``, ``cases.csv``, ``predictions/`` and a ``DONE`` of its own. Only the holder of the run's lease
-writes there, but for the ``metrics/`` of `bench rescore`; readers are in ``stored``.
+writes there, except for the ``metrics/`` of `bench rescore`.
 """
 
 import csv
@@ -21,21 +21,13 @@ from .files import Guard, no_guard, read_json, write_json, write_text
 State: TypeAlias = Literal["QUEUED", "RUNNING", "STALE", "DONE", "FAILED", "DIVERGED"]
 
 MARKERS: tuple[State, ...] = ("DIVERGED", "FAILED", "DONE")
-"""Looked at in this order: a run that is trained (DONE) and whose scoring failed is FAILED."""
+"""In order of precedence: a run that is trained (DONE) and whose scoring failed is FAILED."""
 
-CASE_COLUMNS = (
-    "case",
-    "stratum",
-    "class_index",
-    "class_name",
-    "tp",
-    "fp",
-    "fn",
-    "tp_outside",
-    "fp_outside",
-    "fn_outside",
-)
-"""Of ``cases.csv``: voxel counts inside the foreground (field of view, brain), and outside it."""
+COUNTS = ("tp", "fp", "fn", "tp_outside", "fp_outside", "fn_outside")
+"""Voxels inside the foreground (field of view, brain), and outside it."""
+
+CASE_COLUMNS = ("case", "stratum", "class_index", "class_name", *COUNTS)
+"""Of ``cases.csv``."""
 
 VALIDATION = "held-out"
 """Domain name of the evaluation on the source's held-out cases."""
@@ -72,17 +64,17 @@ class RunFolder:
         if not path.exists():
             write_json(path, content, self.guard)
             return
-        there = read_json(path)
-        differing = sorted(key for key in content if there.get(key) != content[key])
-        if there.get("train_id") != spec.train_id:
-            raise UsageError(f"{path} is of another run (differing: {', '.join(differing)}); move that folder away")
+        stored = read_json(path)
+        if stored.get("train_id") != spec.train_id:
+            differing = ", ".join(sorted(key for key in content if stored.get(key) != content[key]))
+            raise UsageError(f"{path} is of another run (differing: {differing}); move that folder away")
 
     def mark(self, state: State, detail: Mapping[str, Any]) -> None:
         """Write the final marker of a run."""
         write_json(self.path / state, detail, self.guard)
 
     def clear_failure(self) -> bool:
-        """Forget an earlier failure, to try again; return whether there was one."""
+        """Remove the marker of an earlier failure; return whether there was one."""
         markers = [self.path / name for name in ("FAILED", "DIVERGED") if (self.path / name).exists()]
         for marker in markers:
             self.guard()
@@ -101,7 +93,7 @@ class RunFolder:
     def write_history(self, history: list[dict[str, Any]], final: bool = False) -> None:
         """Write ``history.csv``, one row an epoch; the final one waits for the disk."""
         columns = list(dict.fromkeys(name for row in history for name in row))
-        # Every checkpoint holds it too: waiting for the disk each epoch would cost short epochs dearly.
+        # Every checkpoint holds it too, so that only the last one needs to wait.
         write_text(self.path / "history.csv", to_csv(columns, history), self.guard, durable=final)
 
 
@@ -137,14 +129,11 @@ def prediction_path(folder: Path, case: str, ndim: int) -> Path:
 
 
 def _folder_name(name: str) -> str:
-    """Return a name without what would make it several folders: methods and tasks may be named by a path."""
+    # Methods and tasks may be named by a path.
     return re.sub(r"[/\\:\0]+", "-", name).lstrip(".") or "-"
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """Return what a FAILED or DIVERGED marker holds."""
-    return {
-        "type": type(error).__name__,
-        "message": str(error),
-        "traceback": traceback.format_exception(error)[-12:],
-    }
+    """Return the content of a FAILED or DIVERGED marker."""
+    lines = traceback.format_exception(error)[-12:]
+    return {"type": type(error).__name__, "message": str(error), "traceback": lines}

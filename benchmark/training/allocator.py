@@ -1,4 +1,4 @@
-"""Keeping the memory that a step frees for the next step."""
+"""Keep the memory that a training step frees for the next step."""
 
 import ctypes
 import os
@@ -7,20 +7,18 @@ import sys
 import torch
 
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""What ``mallopt`` calls its parameters (malloc.h)."""
+"""Parameters of ``mallopt`` (malloc.h)."""
 LARGEST_KEPT = 2**30
-"""Bytes; larger blocks go back to the system at once, whoever frees them."""
+"""Bytes; larger blocks go back to the system at once."""
 CHOSEN = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
-"""Variables by whose beginning a user chooses an allocator, or how it works."""
+"""Prefixes of environment variables that choose or tune an allocator."""
 
 
 def keep_freed_memory(device: torch.device) -> bool:
-    """Have this process keep the memory that tensors on the CPU free; return whether it does.
+    """Make this process keep the CPU memory that tensors free; return whether it does.
 
-    Every step of training frees what the next one asks for again. glibc gives the larger of such blocks back to the
-    system, which clears page after page of them again at each step: a tenth to a fifth of a step's time. Kept are as
-    many bytes as were in use at once. No result changes. Nothing is done where tensors are on a GPU, where the C
-    library has no such setting, and where the environment already chooses.
+    glibc returns large blocks to the system, which clears them again at each step: 10 to 20 % of a step's time. No
+    result changes. Nothing is done on a GPU, with another C library, or if the environment chooses an allocator.
     """
     if device.type != "cpu" or not sys.platform.startswith("linux"):
         return False

@@ -1,10 +1,7 @@
 """Shared augmentations by name, applied to every method's source batch on its device.
 
-``none``: nothing. ``geometric``: moderate flips, rotations and scalings; intensities stay as they are. ``nnunet``:
-the default training augmentation of nnU-Net v2, the strong baseline that any generalisation method should beat.
-
-Label and foreground follow the image. Unlabelled target images (``Batch.target``) are left untouched: their
-augmentation is the business of the method that asked for them.
+``none``: nothing. ``geometric``: moderate flips, rotations and scalings. ``nnunet``: the default training
+augmentation of nnU-Net v2. Label and foreground follow the image; ``Batch.target`` is left untouched.
 """
 
 import dataclasses
@@ -20,7 +17,7 @@ from ssdg.methods.transforms.intensity import Intensity, perturb
 from ..errors import unknown
 
 Augmentation: TypeAlias = Callable[[Batch, torch.Generator], Batch]
-"""Returns a new batch; draws from the generator alone (on the batch's device) and leaves its input as it was."""
+"""Returns a new batch, drawn from the generator alone (on the batch's device); the input is unchanged."""
 
 
 def augmentation(name: str) -> Augmentation:
@@ -44,13 +41,12 @@ def compose(affine: AffineRange, intensity: Intensity | None, batch: Batch, rng:
 
 
 def moderate_geometry(shape: tuple[int, ...]) -> AffineRange:
-    """Return the affine maps of ``geometric`` for a grid: each gives another plausible case of the domain.
+    """Return the affine maps of ``geometric`` for a grid.
 
-    Flips: both axes in 2D (left and right eyes; photographs are never upside down, but vessels have no up), the first
-    axis alone in 3D (left-right in the atlases' common orientation: brains are symmetric that way only), each with
-    probability 1/2. Rotation up to 15° about each axis, nnU-Net's range for oblong images, and scaling of 0.9 to 1.1,
-    TorchIO's default; each with probability 1/2, so that a quarter of the images are not interpolated, as test images
-    are not.
+    Flips with probability 1/2 each: both axes in 2D (left and right eyes; vessels have no up), left-right in 3D
+    (brains are symmetric that way only). With probability 1/2 each, so that a quarter of the images are not
+    interpolated: rotation up to 15° about each axis, nnU-Net's range for oblong images, and scaling of 0.9 to 1.1,
+    TorchIO's default.
     """
     return AffineRange(
         flip_axes=(0, 1) if len(shape) == 2 else (0,),
@@ -81,16 +77,8 @@ def nnunet_geometry(shape: tuple[int, ...]) -> AffineRange:
     )
 
 
-def _none(batch: Batch, rng: torch.Generator) -> Batch:  # noqa: ARG001 - an Augmentation
-    return batch
-
-
-def _geometric(batch: Batch, rng: torch.Generator) -> Batch:
-    return compose(moderate_geometry(batch.image.shape[2:]), None, batch, rng)
-
-
-def _nnunet(batch: Batch, rng: torch.Generator) -> Batch:
-    return compose(nnunet_geometry(batch.image.shape[2:]), Intensity(), batch, rng)
-
-
-AUGMENTATIONS: dict[str, Augmentation] = {"none": _none, "geometric": _geometric, "nnunet": _nnunet}
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "none": lambda batch, _rng: batch,
+    "geometric": lambda batch, rng: compose(moderate_geometry(batch.image.shape[2:]), None, batch, rng),
+    "nnunet": lambda batch, rng: compose(nnunet_geometry(batch.image.shape[2:]), Intensity(), batch, rng),
+}

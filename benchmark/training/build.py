@@ -18,7 +18,7 @@ from .checkpoint import load_final
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
-    """Return the run's spec: the request with the method's configuration and the data's digests.
+    """Return the request with the method's configuration and the data's digests.
 
     Raises:
         UsageError: the method does not work on images of the task's dimension, or a setting of it is unknown.
@@ -43,11 +43,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
 
 
 def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.device) -> Method:
-    """Return the method with its initial weights, a function of the seed alone, on the device.
-
-    The network is initialised before and apart from the method's own modules, so that every method of a seed starts
-    from identical network weights.
-    """
+    """Return the method on the device with its initial weights; methods of one seed share those of the network."""
     request = spec.request
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(request.seed, "network"))
@@ -70,7 +66,7 @@ def load_run_method(run: Path, spec: RunSpec, task: Task, device: torch.device) 
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device named; "auto" is the GPU where there is one."""
+    """Return the named device; "auto" is the GPU if there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -87,16 +83,13 @@ def find_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what a device is called in a run's records: "cpu", or "cuda" with the name of the GPU."""
+    """Return a device's name for the records: "cpu", or "cuda" with the name of the GPU."""
     return f"cuda ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else device.type
 
 
 def use_threads(device: torch.device, stored: int | None, asked: int | None) -> int:
-    """Set torch's CPU threads and return their number: as at the run's first start, else as asked, else as found.
-
-    Sums of different thread counts differ in their last bits, so a resumed CPU run keeps its count. On another device
-    the count is free and recorded as 0.
-    """
+    """Set torch's CPU threads to the stored count, else the one asked for, and return it; 0 on other devices."""
+    # Sums of different thread counts differ in their last bits: a resumed CPU run keeps its count.
     if device.type != "cpu":
         return 0
     threads = stored or asked or torch.get_num_threads()

@@ -1,8 +1,9 @@
-"""Checkpoints of a run: atomic, with a predecessor, refused where they belong to another run."""
+"""Checkpoints of a run: atomic, with a predecessor, refused if they belong to another run."""
 
 import pickle
 import time
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -10,39 +11,27 @@ import torch
 
 from ..errors import UsageError
 from ..storage.files import Guard, atomic_file, no_guard
+from .progress import Row
 
 LAST, PREVIOUS, FINAL = "last.pt", "previous.pt", "final.pt"
 
+DAMAGED = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)
+"""Errors of loading a damaged file."""
 
+
+@dataclass
 class Checkpoints:
-    """The ``checkpoints`` folder of one run.
+    """The ``checkpoints`` folder of one run, and its ``history.csv``."""
 
-    Args:
-        folder: where the files are.
-        identity: what must agree for a checkpoint to be continued: train_id, device type, threads.
-        interval: seconds between two periodic checkpoints.
-        guard: called before each rename (see :data:`Guard`).
-        warn: told when a damaged checkpoint is passed over.
-        saved: told the step of a checkpoint that is on disk.
-    """
-
-    def __init__(
-        self,
-        folder: Path,
-        identity: dict[str, Any],
-        *,
-        interval: float = 60.0,
-        guard: Guard = no_guard,
-        warn: Callable[[str], None] = print,
-        saved: Callable[[int], None] = lambda _step: None,
-    ) -> None:
-        self.folder = folder
-        self.identity = identity
-        self.interval = interval
-        self.guard = guard
-        self.warn = warn
-        self.saved = saved
-        self._written = time.monotonic()
+    folder: Path
+    identity: dict[str, Any]  # must agree for a checkpoint to be continued: train_id, device type, threads
+    _: KW_ONLY
+    interval: float = 60.0  # seconds between two periodic checkpoints
+    guard: Guard = no_guard  # called before each rename
+    warn: Callable[[str], None] = print  # called with a message about a damaged checkpoint
+    saved: Callable[[int], None] = lambda _step: None  # called with the step of each checkpoint on disk
+    save_history: Callable[[list[Row]], None] = lambda _history: None  # called after each epoch
+    _written: float = field(default_factory=time.monotonic, init=False)
 
     def due(self) -> bool:
         """Tell whether the interval has passed since the last one was written."""
@@ -62,10 +51,10 @@ class Checkpoints:
         self.saved(state["step"])
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the newest readable checkpoint's state, or None where there is none.
+        """Return the newest readable checkpoint's state, None without one.
 
         Raises:
-            UsageError: it belongs to another run, device type or thread count; the message names what differs.
+            UsageError: it belongs to another run, device type or thread count.
         """
         for name in (f"{LAST}.new", LAST, PREVIOUS):
             path = self.folder / name
@@ -74,7 +63,7 @@ class Checkpoints:
             try:
                 content = torch.load(path, map_location=device, weights_only=True)
                 identity, state = content["identity"], content["state"]
-            except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+            except DAMAGED as error:
                 self.warn(f"{path} is damaged ({type(error).__name__}); trying the checkpoint before it")
                 continue
             self._refuse_others(path, identity)
@@ -113,6 +102,6 @@ def load_final(folder: Path, device: torch.device) -> dict[str, Any]:
         weights: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)["weights"]
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: the run has not finished, or its weights were removed") from None
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except DAMAGED as error:
         raise UsageError(f"{path} cannot be read ({error}); remove {folder.parent} to train again") from error
     return weights

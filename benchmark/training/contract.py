@@ -1,10 +1,10 @@
 """The contract of a method as checks, run by ``bench check module:Class``.
 
-Each check trains or predicts on a tiny synthetic batch, on the CPU, with the loop's own optimiser step. None needs
-pytest; the project's tests run them on every registered method.
+Each trains or predicts on a tiny synthetic batch on the CPU, with the loop's own optimiser step.
 """
 
 import dataclasses
+import functools
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -15,20 +15,21 @@ from torch import Tensor
 
 from ssdg.methods.base import Batch, Method
 
+from .. import errors
 from ..errors import UsageError
 from ..settings import build
 from ..spec import to_json
 from .contract_fixture import (
     CLASSES,
     STEPS,
-    Subject,
-    both_equal,
+    MethodUnderTest,
     context,
     copy_of,
     darkened,
     equal,
     global_state,
-    players_of,
+    modules_of,
+    same,
     state_of,
     take_steps,
     with_augment,
@@ -59,10 +60,10 @@ def check_method(cls: type[Method], ndims: Iterable[int] | None = None) -> list[
         ndims: dimensions of the images to check it on; None takes all that the method declares.
     """
     dimensions = sorted(cls.ndims if ndims is None else ndims)
-    return [run_check(name, Subject(cls, ndim)) for ndim in dimensions for name in CHECKS]
+    return [run_check(name, MethodUnderTest(cls, ndim)) for ndim in dimensions for name in CHECKS]
 
 
-def run_check(name: str, subject: Subject) -> CheckResult:
+def run_check(name: str, subject: MethodUnderTest) -> CheckResult:
     """Run one check of :data:`CHECKS`; an exception of the method is a failure."""
     title = f"{subject.ndim}D: {name}"
     try:
@@ -74,13 +75,10 @@ def run_check(name: str, subject: Subject) -> CheckResult:
     return CheckResult(title, True, "")
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise CheckFailed(message) unless the condition holds."""
-    if not condition:
-        raise CheckFailed(message)
+require = functools.partial(errors.require, error=CheckFailed)
 
 
-def require_finite(values: Mapping[str, Tensor | None], what: str) -> None:
+def require_all_finite(values: Mapping[str, Tensor | None], what: str) -> None:
     """Raise CheckFailed naming the tensors with a NaN or infinity."""
     bad = [name for name, value in values.items() if value is not None and not bool(torch.isfinite(value).all())]
     require(not bad, f"{what} not finite: {', '.join(bad[:5])}")
@@ -91,27 +89,27 @@ def gradients(method: Method) -> dict[str, Tensor | None]:
     return {name: parameter.grad for name, parameter in method.named_parameters()}
 
 
-def _finite_terms(subject: Subject) -> None:
+def _finite_terms(subject: MethodUnderTest) -> None:
     method = subject.method()
     terms = method.training_step(subject.batch(), context())
     require(isinstance(terms, Mapping) and len(terms) > 0, "training_step must return a mapping of at least one term")
     for name, term in terms.items():
         fits = isinstance(name, str) and isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
         require(fits, f"term {name!r} must be a 0-d floating-point tensor: reduce it with .mean() or .sum()")
-    require_finite(terms, "terms")
-    minimise(terms, players_of(method)[0], clip=None)
-    require_finite(gradients(method), "gradients")
+    require_all_finite(terms, "terms")
+    minimise(terms, modules_of(method)[0], clip=None)
+    require_all_finite(gradients(method), "gradients")
 
 
-def _weights_move(subject: Subject) -> None:
+def _weights_move(subject: MethodUnderTest) -> None:
     method = subject.method()
     before = {name: weight.detach().clone() for name, weight in method.network.named_parameters()}
-    take_steps(method, players_of(method), subject.batch(), [0])
+    take_steps(method, modules_of(method), subject.batch(), [0])
     still = [name for name, weight in method.network.named_parameters() if torch.equal(weight, before[name])]
     require(not still, f"network weights that do not move in a step: {', '.join(still[:5])} ({len(still)} in all)")
 
 
-def _predict(subject: Subject) -> None:
+def _predict(subject: MethodUnderTest) -> None:
     method, batch = subject.method().eval(), subject.batch()
     before = state_of(method)
     with torch.inference_mode():
@@ -120,33 +118,33 @@ def _predict(subject: Subject) -> None:
     shape = (len(batch.image), CLASSES, *batch.image.shape[2:])
     require(tuple(first.shape) == shape, f"predict returns shape {tuple(first.shape)}, expected logits {shape}")
     require(first.is_floating_point(), f"predict returns {first.dtype}, expected floating-point logits")
-    require_finite({"logits": first}, "predictions")
+    require_all_finite({"logits": first}, "predictions")
     require(torch.equal(first, second), "predict gives two answers for one image: it must be deterministic")
     require(equal(before, state_of(method)), "predict changes the method's parameters or buffers")
 
 
-def _single_image(subject: Subject) -> None:
+def _single_image(subject: MethodUnderTest) -> None:
     method, batch = subject.method().eval(), subject.batch()
     with torch.no_grad():
         alone = method.predict(batch.image[:1], batch.foreground[:1])
         together = method.predict(batch.image, batch.foreground)
     require(len(alone) == 1, f"predict returns {len(alone)} predictions for 1 image")
-    same = torch.allclose(alone, together[:1], rtol=1e-3, atol=1e-3)
-    require(same, "the prediction for an image depends on the others in its batch")
+    close = torch.allclose(alone, together[:1], rtol=1e-3, atol=1e-3)
+    require(close, "the prediction for an image depends on the others in its batch")
 
 
-def _inputs_unchanged(subject: Subject) -> None:
+def _inputs_unchanged(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
     original = {f.name: copy_of(getattr(batch, f.name)) for f in dataclasses.fields(batch)}
-    take_steps(method, players_of(method), batch, [0])
+    take_steps(method, modules_of(method), batch, [0])
     with torch.no_grad():
         method.eval().predict(batch.image, batch.foreground)
     for name, value in original.items():
-        same = value is None or torch.equal(value, getattr(batch, name))
-        require(same, f"batch.{name} is modified in place: work on a copy, return it with dataclasses.replace")
+        unchanged = same(value, getattr(batch, name))
+        require(unchanged, f"batch.{name} is modified in place: work on a copy, return it with dataclasses.replace")
 
 
-def _reproducible(subject: Subject) -> None:
+def _reproducible(subject: MethodUnderTest) -> None:
     batch = subject.batch()
     runs = []
     for disturbance in (11, 12):
@@ -162,29 +160,29 @@ def _reproducible(subject: Subject) -> None:
     require(equal(*runs), "the same weights, batch and context.rng give different terms")
 
 
-def _resume(subject: Subject) -> None:
+def _resume(subject: MethodUnderTest) -> None:
     batch = subject.batch()
     method = subject.method()
-    players = players_of(method)
-    take_steps(method, players, batch, range(STEPS // 2))
+    modules = modules_of(method)
+    take_steps(method, modules, batch, range(STEPS // 2))
     file = io.BytesIO()
-    torch.save([method.state_dict(), *[player.optimizer.state_dict() for player in players]], file)
-    take_steps(method, players, batch, range(STEPS // 2, STEPS))
+    torch.save([method.state_dict(), *[module.optimizer.state_dict() for module in modules]], file)
+    take_steps(method, modules, batch, range(STEPS // 2, STEPS))
     file.seek(0)
     state, *optimizers = torch.load(file, weights_only=True)
     resumed = subject.method(seed=7)
     resumed.load_state_dict(state)
-    players = players_of(resumed)
-    for player, saved in zip(players, optimizers, strict=True):
-        player.optimizer.load_state_dict(saved)
-    take_steps(resumed, players, batch, range(STEPS // 2, STEPS))
+    modules = modules_of(resumed)
+    for module, saved in zip(modules, optimizers, strict=True):
+        module.optimizer.load_state_dict(saved)
+    take_steps(resumed, modules, batch, range(STEPS // 2, STEPS))
     require(
         equal(state_of(method), state_of(resumed)),
         "3 steps, a restart and 3 more differ from 6 steps: keep all state in parameters and buffers",
     )
 
 
-def _augment(subject: Subject) -> None:
+def _augment(subject: MethodUnderTest) -> None:
     # As a subclass would put another augmentation in front of the method.
     plain = replace(subject, cls=with_augment(subject.cls, lambda batch: batch))
     for name, outputs in _AUGMENTED.items():
@@ -205,7 +203,7 @@ def _augment(subject: Subject) -> None:
         require(equal(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
 
 
-def _access(subject: Subject) -> None:
+def _access(subject: MethodUnderTest) -> None:
     require(subject.cls.access in ("ssdg", "uda"), f"access must be 'ssdg' or 'uda', not {subject.cls.access!r}")
     if subject.cls.access == "uda":
         return
@@ -215,29 +213,29 @@ def _access(subject: Subject) -> None:
     require(equal(terms, shown), "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
 
 
-def _adversary(subject: Subject) -> None:
+def _adversary(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
     if method.adversary is None:
         return
-    players = players_of(method)
+    modules = modules_of(method)
     named = dict(method.named_parameters())
     critics = {name: p for name, p in named.items() if name.startswith("adversary.")}
     others = {name: p for name, p in named.items() if name not in critics}
     shared = {id(p) for p in others.values()} & {id(p) for p in method.get_submodule("adversary").parameters()}
-    require(len(players) == 2 and not shared, "the adversary must have parameters of its own, none shared")
-    minimise(method.training_step(batch, context()), players[0], clip=None)
+    require(len(modules) == 2 and not shared, "the adversary must have parameters of its own, none shared")
+    minimise(method.training_step(batch, context()), modules[0], clip=None)
     require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
     before = {name: (p.detach().clone(), copy_of(p.grad)) for name, p in others.items()}
     start = {name: p.detach().clone() for name, p in critics.items()}
-    minimise(method.adversary_step(batch, context()), players[1], clip=None)
+    minimise(method.adversary_step(batch, context()), modules[1], clip=None)
     for name, (weight, gradient) in before.items():
-        same = gradient is None if others[name].grad is None else both_equal(gradient, others[name].grad)
-        require(same and torch.equal(weight, others[name]), f"adversary_step changes {name} or its gradient")
+        unchanged = torch.equal(weight, others[name]) and same(gradient, others[name].grad)
+        require(unchanged, f"adversary_step changes {name} or its gradient")
     still = [name for name, p in critics.items() if torch.equal(p, start[name])]
     require(not still, f"adversary weights that do not move: {', '.join(still[:5])}")
 
 
-def _config(subject: Subject) -> None:
+def _config(subject: MethodUnderTest) -> None:
     config = subject.cls.Config
     parameters = getattr(config, "__dataclass_params__", None)
     require(parameters is not None and parameters.frozen, "Config must be a frozen dataclass")
@@ -252,27 +250,27 @@ def _config(subject: Subject) -> None:
     raise CheckFailed("Config accepts a setting that does not exist")
 
 
-def _precision(subject: Subject) -> None:
+def _precision(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
     with without_onednn():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             terms = method.training_step(batch, context())
-        require_finite(terms, "under bfloat16 autocast, terms")
-        minimise(terms, players_of(method)[0], clip=None)
-        require_finite(gradients(method), "under bfloat16 autocast, gradients")
+        require_all_finite(terms, "under bfloat16 autocast, terms")
+        minimise(terms, modules_of(method)[0], clip=None)
+        require_all_finite(gradients(method), "under bfloat16 autocast, gradients")
         with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
             logits = method.eval().predict(batch.image, batch.foreground)
-        require_finite({"logits": logits}, "under bfloat16 autocast, predictions")
+        require_all_finite({"logits": logits}, "under bfloat16 autocast, predictions")
 
 
-def _foreground(subject: Subject) -> None:
+def _foreground(subject: MethodUnderTest) -> None:
     for value in (False, True):
         method, batch = subject.method(), subject.batch()
         batch = replace(batch, foreground=torch.full_like(batch.foreground, value))
-        require_finite(method.training_step(batch, context()), f"with foreground all {value}, terms")
+        require_all_finite(method.training_step(batch, context()), f"with foreground all {value}, terms")
         with torch.no_grad():
             logits = method.eval().predict(batch.image, batch.foreground)
-        require_finite({"logits": logits}, f"with foreground all {value}, predictions")
+        require_all_finite({"logits": logits}, f"with foreground all {value}, predictions")
 
 
 _AUGMENTED: dict[str, Callable[[Method, Batch], Mapping[str, Tensor]]] = {
@@ -282,7 +280,7 @@ _AUGMENTED: dict[str, Callable[[Method, Batch], Mapping[str, Tensor]]] = {
 }
 """Name -> outputs of each step on a batch of the source; each calls ``augment`` once."""
 
-CHECKS: dict[str, Callable[[Subject], None]] = {
+CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "finite terms": _finite_terms,
     "every network weight moves": _weights_move,
     "predict": _predict,

@@ -1,4 +1,4 @@
-"""A method on a tiny synthetic task, for the contract's checks: milliseconds on a CPU."""
+"""A method on a tiny synthetic task, for the contract's checks."""
 
 import contextlib
 import random
@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssdg.methods.base import Batch, Method, StepContext, Terms
+from ssdg.methods.base import Batch, Method, StepContext
 from ssdg.methods.network import SegmentationNetwork
 
 from ..spec import OptimizerConfig
-from .train import Player, make_players, minimise
+from .train import OptimizedModule, minimise, optimized_modules
 
 CLASSES = 3
 FILTERS = 8
@@ -23,7 +23,7 @@ GRIDS = {2: (3, 32, 32), 3: (1, 16, 16, 16)}
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class MethodUnderTest:
     """A method class under check, on images of one dimension."""
 
     cls: type[Method]
@@ -65,19 +65,17 @@ def context(step: int = 0) -> StepContext:
     return StepContext(rng=rng, step=step, total_steps=STEPS, epoch=step // 3, total_epochs=2)
 
 
-def take_steps(method: Method, players: list[Player], batch: Batch, steps: Iterable[int]) -> Terms:
-    """Train as the loop does and return the last step's terms."""
-    last: Mapping[str, Tensor] = {}
+def take_steps(method: Method, modules: list[OptimizedModule], batch: Batch, steps: Iterable[int]) -> None:
+    """Train as the loop does."""
     for step in steps:
-        last = minimise(method.training_step(batch, context(step)), players[0], clip=None)
-        for adversary in players[1:]:
-            last |= minimise(method.adversary_step(batch, context(step)), adversary, clip=None)
-    return last
+        minimise(method.training_step(batch, context(step)), modules[0], clip=None)
+        for adversary in modules[1:]:
+            minimise(method.adversary_step(batch, context(step)), adversary, clip=None)
 
 
-def players_of(method: Method) -> list[Player]:
+def modules_of(method: Method) -> list[OptimizedModule]:
     """Return the loop's optimisers for a method, at a rate large enough to move every weight."""
-    return make_players(method, OptimizerConfig(lr=1e-3))
+    return optimized_modules(method, OptimizerConfig(lr=1e-3))
 
 
 def with_augment(cls: type[Method], augment: Callable[[Batch], Batch]) -> type[Method]:
@@ -101,13 +99,13 @@ def copy_of(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.detach().clone()
 
 
-def both_equal(first: Tensor | None, second: Tensor | None) -> bool:
-    """Return whether two tensors exist and are equal."""
-    return first is not None and second is not None and torch.equal(first, second)
+def same(first: Tensor | None, second: Tensor | None) -> bool:
+    """Tell whether two tensors are equal, or both None."""
+    return first is second if first is None or second is None else torch.equal(first, second)
 
 
 def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    """Return whether two mappings hold equal tensors under equal names."""
+    """Tell whether two mappings hold equal tensors under equal names."""
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 

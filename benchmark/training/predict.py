@@ -26,7 +26,7 @@ def predict_images(
 ) -> list[Path]:
     """Segment an image or a folder of images with a finished run; return the files written.
 
-    Labels and masks are not looked for: the foreground is the whole picture in 2D, the non-zero voxels in 3D.
+    Labels and masks are not read: the foreground is the whole picture in 2D, the non-zero voxels in 3D.
 
     Args:
         run: a finished run.
@@ -34,7 +34,7 @@ def predict_images(
         images: a file, or a folder of files, of the task's kind.
         output: folder for PNG (2D) or NIfTI (3D) files of class indices, each named like its image.
         device_name: as ``--device``.
-        observer: told how it goes.
+        observer: reports progress.
 
     Raises:
         UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.
@@ -61,7 +61,7 @@ def predict_images(
 
 
 def find_images(place: Path, ndim: int) -> list[Path]:
-    """Return the images at a path: itself, or those in the folder, sorted; names that would collide are refused."""
+    """Return the image at a path, or the sorted ones in a folder; refuse names that would collide."""
     suffixes = SUFFIXES[ndim]
     if place.is_file():
         return [place]
@@ -69,10 +69,10 @@ def find_images(place: Path, ndim: int) -> list[Path]:
     if not files:
         raise UsageError(f"no image in {place}: a {ndim}D task takes files that end in {', '.join(suffixes)}")
     stems = [stem(file) for file in files]
-    for one in stems:
-        if stems.count(one) > 1:
+    for name in stems:
+        if stems.count(name) > 1:
             raise UsageError(
-                f"{place} has several images called {one!r}: their predictions would overwrite each other"
+                f"{place} has several images called {name!r}: their predictions would overwrite each other"
             )
     return files
 
@@ -81,7 +81,7 @@ def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessCon
     case = Case(id=stem(file), image=file)
     domain = Domain("input", "", (case,), {}, str(file), "", skull_stripped=False)
     prepared = prepare_case(case, domain, task, config, with_label=False)
-    one = PreparedDomain(
+    alone = PreparedDomain(
         name=domain.name,
         ids=(case.id,),
         strata=(case.stratum,),
@@ -91,5 +91,5 @@ def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessCon
         geometries=(prepared.geometry,),
         digest="",
     )
-    [(_, labels)] = predictor.native_labels(one, [case.id])
+    [(_, labels)] = predictor.native_labels(alone, [case.id])
     return labels

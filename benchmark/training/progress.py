@@ -1,6 +1,6 @@
-"""A run's progress for people: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar in a terminal, plain lines elsewhere."""
 
-# ruff: noqa: D102 - the bar overrides methods that its base class documents
+# ruff: noqa: D102 - the bar overrides documented methods
 
 import time
 from typing import Any, Self
@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 Row = dict[str, float | int]
+"""One epoch of ``history.csv``."""
 
 SCORES = {"held_out_dsc": "held-out DSC", "oracle_dsc": "target DSC †"}
-"""Printed names of the columns of ``history.csv`` that are scores; the others are losses."""
+"""Printed names of the score columns of ``history.csv``; the others are losses."""
 
 
 def summary(row: Row) -> str:
-    """Return the losses of an epoch and, where it was validated, the DSC."""
+    """Return the losses of an epoch and its validation DSC, if any."""
     others = ("epoch", "step", "seconds", *SCORES)
     parts = [f"{name} {value:.4f}" for name, value in row.items() if name not in others]
     parts += [f"{label} {100 * row[name]:.2f}" for name, label in SCORES.items() if name in row]

@@ -1,8 +1,4 @@
-"""One run from request to results: the job of every launcher.
-
-Data are located, checked and prepared first, so that a corrupt file of the last target is named before the first
-step; then the run is trained from the source alone, unless it is already; then its targets are scored.
-"""
+"""One run from request to results: its data are located and checked, then it is trained, then its targets scored."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +19,10 @@ from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path
 from .allocator import keep_freed_memory
 from .build import build_method, device_name, find_device, load_run_method, resolve, use_threads
 from .checkpoint import Checkpoints
-from .evaluate import Predictor, Subject, evaluate
+from .evaluate import Predictor, evaluate
 from .progress import RunObserver
 from .runtime import Runtime
-from .train import Row, fit
+from .train import fit
 from .validation import autocast
 
 
@@ -38,16 +34,16 @@ def run_one(
     observer: RunObserver,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Path:
-    """Train a run if needed, score it on its held-out source cases and on the targets; return its folder.
+    """Train a run if needed, score it on its validation cases and the targets, and return its folder.
 
-    Everything already done is left as it is, whatever was interrupted is continued.
+    What is done already stays, what was interrupted is continued.
 
     Args:
         request: what to train.
         task: the task the request names.
         targets: domains of the task to score; for an intra-domain request, its own target.
         runtime: execution settings.
-        observer: follows the run.
+        observer: reports progress.
         should_stop: called after each step, after each case that is prepared or scored, and while waiting.
 
     Raises:
@@ -56,7 +52,7 @@ def run_one(
         Interrupted: ``should_stop`` said so; the run can be continued.
         LeaseLost: another process took the run over; nothing of this one was written after that.
     """
-    # A device that is not there is the command's fault, not the run's: nothing is recorded.
+    # A missing device is the command's fault, not the run's: nothing is recorded.
     device = find_device(runtime.device)
     autocast(device, request.training.precision)
     keep_freed_memory(device)
@@ -84,13 +80,9 @@ def run_one(
             attempts.begin(start_here(runtime.log, runtime.job_id), reset=failed)
             prepared = run_data.prepare(task, request.preprocess, runtime.prepared, run.preparing)
             if not store.trained:
-                # Of the targets, training is handed the one that its method or its selection may see, or none.
-                target = run_data.target
-                run.train(
-                    prepared[run_data.source.domain.name],
-                    prepared[target.domain.name] if target is not None else None,
-                    should_stop,
-                )
+                # Of the targets, training gets the one that its method or its selection may see, or none.
+                target = prepared[run_data.target.domain.name] if run_data.target is not None else None
+                run.train(prepared[run_data.source.domain.name], target, should_stop)
             run.score(prepared, unscored)
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
@@ -125,7 +117,6 @@ class _RunInProgress:
         self.check_cancelled()
 
     def unscored(self) -> dict[str, EvaluationSpec]:
-        """Return the evaluations that are not done, by domain."""
         specs = {name: self._evaluation(name) for name in self.run_data.scored}
         return {
             name: spec
@@ -134,13 +125,7 @@ class _RunInProgress:
         }
 
     def train(self, source: PreparedDomain, target: PreparedDomain | None, should_stop: Callable[[], bool]) -> None:
-        """Train and mark the run DONE.
-
-        Args:
-            source: its training cases train, its held-out cases validate.
-            target: gives unlabelled images to a method that adapts, labelled cases to oracle selection; else None.
-            should_stop: see :func:`run_one`.
-        """
+        # The target gives unlabelled images to a method that adapts, and labelled cases to oracle selection.
         request, run_data = self.spec.request, self.run_data
         device = find_device(self.runtime.device)
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
@@ -162,9 +147,9 @@ class _RunInProgress:
             guard=self.store.guard,
             warn=self.observer.log,
             saved=self._saved,
+            save_history=self.store.write_history,
         )
-        recorder = _Recorder(self.observer, self.store)
-        progress = fit(method, batches, validation, request, checkpoints, recorder, should_stop)
+        progress = fit(method, batches, validation, request, checkpoints, self.observer, should_stop)
         checkpoints.finish(method.state_dict())
         self.attempts.progressed()
         self.store.write_history(progress.history, final=True)
@@ -173,22 +158,16 @@ class _RunInProgress:
         checkpoints.clear()  # not before DONE: a run killed in between would train again
 
     def score(self, prepared: Mapping[str, PreparedDomain], unscored: Mapping[str, EvaluationSpec]) -> None:
-        """Evaluate the finished run on some domains; its weights are loaded once."""
         if not unscored:
             return
-        request, commit = self.spec.request, environment.commit()
-        device = find_device(self.runtime.device)
+        request, device = self.spec.request, find_device(self.runtime.device)
         method = load_run_method(self.store.path, self.spec, self.task, device)
         predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
         for name, evaluation in unscored.items():
             scored = self.run_data.scored[name]
-            domain = scored.found.domain
-            images = prepared[domain.name]
-            provenance = {"counts": scored.counts(images), "commit": commit, "finished": environment.now()}
-            subject = Subject(self.task, domain, images, scored.ids, provenance)
+            images = prepared[scored.located.domain.name]
             self.observer.scoring(name, len(scored.ids))
-            folder = evaluation_path(self.store.path, evaluation)
-            evaluate(predictor, subject, evaluation, folder, self.store.guard, self.scored)
+            evaluate(predictor, self.task, scored, images, evaluation, self.store, self.scored)
             self.attempts.progressed()
 
     def _saved(self, step: int) -> None:
@@ -200,27 +179,9 @@ class _RunInProgress:
         return EvaluationSpec(
             train_id=self.spec.train_id,
             domain=name,
-            manifest=scored.found.manifest.digest,
+            manifest=scored.located.manifest.digest,
             cases=digest(scored.ids),
             selection=request.training.selection,
             preprocess=request.preprocess,
             resample=request.evaluation.resample,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Recorder:
-    """Passes progress on and keeps ``history.csv`` up to date."""
-
-    observer: RunObserver
-    store: RunFolder
-
-    def start(self, step: int, total_steps: int) -> None:
-        self.observer.start(step, total_steps)
-
-    def step(self, step: int) -> None:
-        self.observer.step(step)
-
-    def epoch(self, row: Row, history: list[Row]) -> None:
-        self.store.write_history(history)
-        self.observer.epoch(row, history)

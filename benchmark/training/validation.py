@@ -1,4 +1,4 @@
-"""The held-out score the loop looks at: mean DSC on the network's grid."""
+"""Validation during training: mean DSC on the network's grid."""
 
 import torch
 
@@ -9,7 +9,7 @@ from ..errors import UsageError
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context of a forward pass: bf16 on CUDA unless ``fp32`` is asked for, always fp32 on the CPU."""
+    """Return the context of a forward pass: bf16 on CUDA unless ``fp32`` is asked for, fp32 on the CPU."""
     if precision == "bf16" and device.type == "cpu":
         raise UsageError("training.precision=bf16 needs a GPU: on the CPU use auto or fp32")
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu" and precision != "fp32")

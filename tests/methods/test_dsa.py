@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.benchmark.spec import OptimizerConfig
-from ssdg.benchmark.training.train import make_players, minimise
+from ssdg.benchmark.training.train import minimise, optimized_modules
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.dsa import DSA, DSAConfig
 from ssdg.methods.losses import soft_dice
@@ -78,21 +78,21 @@ def test_each_critic_has_a_term_of_its_own():
 
 def test_the_loop_moves_critics_only_in_their_own_step():
     method, batch = make_method(), make_batch()
-    players = make_players(method, OptimizerConfig(lr=1e-3))
+    modules = optimized_modules(method, OptimizerConfig(lr=1e-3))
     critics = [weight.detach().clone() for weight in method.adversary.parameters()]
-    minimise(method.training_step(batch, make_context()), players[0], clip=None)
+    minimise(method.training_step(batch, make_context()), modules[0], clip=None)
     assert all(map(torch.equal, critics, method.adversary.parameters()))
     assert all(weight.grad is None for weight in method.adversary.parameters())
-    others = [weight.detach().clone() for weight in players[0].parameters]
-    minimise(method.adversary_step(batch, make_context()), players[1], clip=None)
-    assert all(map(torch.equal, others, players[0].parameters))
+    others = [weight.detach().clone() for weight in modules[0].parameters]
+    minimise(method.adversary_step(batch, make_context()), modules[1], clip=None)
+    assert all(map(torch.equal, others, modules[0].parameters))
     assert not any(map(torch.equal, critics, method.adversary.parameters()))
 
 
 def test_critics_have_their_own_learning_rate():
-    players = make_players(make_method(), OptimizerConfig(lr=1e-3))
-    assert [player.rate for player in players] == [1e-3, 1e-5]
-    assert make_players(make_method(adversary_learning_rate=1e-4), OptimizerConfig())[1].rate == 1e-4
+    modules = optimized_modules(make_method(), OptimizerConfig(lr=1e-3))
+    assert [module.rate for module in modules] == [1e-3, 1e-5]
+    assert optimized_modules(make_method(adversary_learning_rate=1e-4), OptimizerConfig())[1].rate == 1e-4
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -125,7 +125,8 @@ def test_terms_follow_their_definitions(ndim):
 def test_critics_see_real_before_fake_and_what_the_updated_weights_make():
     method, batch = make_method().eval(), make_batch()
     stale = method.adversary_step(batch, make_context())
-    minimise(method.training_step(batch, make_context()), make_players(method, OptimizerConfig(lr=1e-2))[0], None)
+    own = optimized_modules(method, OptimizerConfig(lr=1e-2))[0]
+    minimise(method.training_step(batch, make_context()), own, None)
     terms = method.adversary_step(batch, make_context())
     assert all(terms[name] != stale[name] for name in terms)
     with torch.no_grad():
@@ -191,7 +192,7 @@ def test_checkpointing_changes_memory_and_nothing_else(ndim):
         with torch.autograd.graph.saved_tensors_hooks(lambda x, kept=kept: kept.append(x.numel()) or x, lambda x: x):
             terms = method.training_step(make_batch(ndim), make_context())
             used = sum(kept)
-        minimise(terms, make_players(method, OptimizerConfig(lr=1e-3))[0], clip=None)
+        minimise(terms, optimized_modules(method, OptimizerConfig(lr=1e-3))[0], clip=None)
         grads = [weight.grad for name, weight in method.named_parameters() if not name.startswith("adversary.")]
         found.append((used, terms, grads))
     (plain, terms, grads), (less, same_terms, same_grads) = found

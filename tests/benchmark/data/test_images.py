@@ -27,7 +27,7 @@ def rng():
 
 
 def flat(shape, affine=None):
-    return NativeImage(np.zeros((1, *shape), np.float32), affine, (1.0,) * len(shape))
+    return NativeImage(np.zeros((1, *shape), np.float32), affine)
 
 
 def save_volume(path, array, affine=AFFINE, **header):

@@ -9,7 +9,7 @@ from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage import results_reader as reading
 from ssdg.benchmark.storage.lease import Lease
-from ssdg.benchmark.storage.results_reader import last_error, read_run, read_state, scan
+from ssdg.benchmark.storage.results_reader import last_error, read_run, scan
 
 from ..stored import cases, write_run
 
@@ -95,20 +95,20 @@ def test_what_is_no_run_is_passed_over(tmp_path):
 @pytest.mark.parametrize("state", ["DONE", "FAILED", "DIVERGED"])
 def test_a_marker_says_how_a_run_ended(tmp_path, state):
     [path] = several(tmp_path, seeds=(0,), state=state)
-    assert read_state(path) == state
+    assert read_run(path).state == state
     assert last_error(path) == ""
     (path / "FAILED").write_text('{"message": "no memory"}')
     assert last_error(path) == "no memory"
-    assert read_state(path) == ("DIVERGED" if state == "DIVERGED" else "FAILED")
+    assert read_run(path).state == ("DIVERGED" if state == "DIVERGED" else "FAILED")
 
 
 def test_states_without_a_marker(tmp_path):
     [path] = several(tmp_path, seeds=(0,), state="QUEUED")
-    assert read_state(path) == "QUEUED"
+    assert read_run(path).state == "QUEUED"
     with Lease(path):
-        assert read_state(path) == "RUNNING"
+        assert read_run(path).state == "RUNNING"
     (path / "checkpoints").mkdir()
-    assert read_state(path) == "STALE"
+    assert read_run(path).state == "STALE"
 
 
 def test_a_run_that_ends_while_it_is_looked_at_is_not_stale(tmp_path, monkeypatch):
@@ -121,4 +121,4 @@ def test_a_run_that_ends_while_it_is_looked_at_is_not_stale(tmp_path, monkeypatc
         (folder / "lease.1.json").unlink()
 
     monkeypatch.setattr(reading, "read_owner", leaves)
-    assert read_state(path) == "DONE"
+    assert read_run(path).state == "DONE"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ssdg.benchmark.training.contract import CHECKS, CheckResult, check_method, run_check
-from ssdg.benchmark.training.contract_fixture import Subject
+from ssdg.benchmark.training.contract_fixture import MethodUnderTest
 from ssdg.methods import load_method, registry
 from ssdg.methods.base import Method, standardise
 from ssdg.methods.losses import soft_dice
@@ -21,7 +21,7 @@ SUBJECTS += [("ssdg.methods.template:Template", 2), ("ssdg.methods.template:Temp
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize(("name", "ndim"), SUBJECTS)
 def test_method_keeps_the_contract(name, ndim, check):
-    result = run_check(check, Subject(load_method(name), ndim))
+    result = run_check(check, MethodUnderTest(load_method(name), ndim))
     assert result.passed, result.message
 
 
@@ -259,7 +259,7 @@ BROKEN = [
 
 @pytest.mark.parametrize(("cls", "check", "named"), BROKEN, ids=[cls.__name__ for cls, *_ in BROKEN])
 def test_check_catches_a_method_that_breaks_it(cls, check, named):
-    result = run_check(check, Subject(cls, 2))
+    result = run_check(check, MethodUnderTest(cls, 2))
     assert not result.passed
     assert named in result.message
 

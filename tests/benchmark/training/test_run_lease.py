@@ -16,9 +16,9 @@ from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage import lease as leases
 from ssdg.benchmark.storage.lease import Lease
-from ssdg.benchmark.training.progress import LineObserver
+from ssdg.benchmark.training.progress import RunObserver
 from ssdg.benchmark.training.run import run_one
-from ssdg.benchmark.training.runtime import Place
+from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY
@@ -69,8 +69,8 @@ def start(bench):
     sections, _ = resolve_sections("clean", dict(text[6:].split("=") for text in SHORT))
     request = RunRequest(task="phantom2d", source="phantom2d-a", method="erm", **sections)
     # A checkpoint after each step: each writer's turn comes between those of the others.
-    place = Place(data_root=bench.data, results_root=bench.results, device="cpu", checkpoint_interval=0.0)
-    return lambda: run_one(request, TASKS["phantom2d"], ["phantom2d-b"], place, LineObserver("test"))
+    place = Runtime(data_root=bench.data, results_root=bench.results, device="cpu", checkpoint_interval=0.0)
+    return lambda: run_one(request, TASKS["phantom2d"], ["phantom2d-b"], place, RunObserver("test"))
 
 
 def take_over(folder):

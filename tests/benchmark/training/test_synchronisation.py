@@ -16,8 +16,8 @@ from torch.utils._pytree import tree_leaves
 
 from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.training.contract_fixture import Subject
-from ssdg.benchmark.training.train import Step, make_players
+from ssdg.benchmark.training.contract_fixture import MethodUnderTest
+from ssdg.benchmark.training.train import Step, optimized_modules
 from ssdg.methods import load_method, registry
 from ssdg.methods.base import Method
 from ssdg.methods.parts.host import host_generator, offspring
@@ -130,7 +130,7 @@ def cuda_refuses_to_wait():
 
 def make_step(cls, name, ndim, device):
     """Return the loop's own step of a method on tiny cases."""
-    subject = Subject(cls, ndim)
+    subject = MethodUnderTest(cls, ndim)
     batch = subject.batch()
 
     def pool(image, foreground, label):
@@ -143,7 +143,7 @@ def make_step(cls, name, ndim, device):
     request = RunRequest(task="toy", source="toy", method=name)
     method = subject.method().to(device)
     batches = Batches(source, target, CASES // STEPS, seed=0)
-    return Step(method, make_players(method, request.optimizer), batches, request, total_steps=STEPS)
+    return Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps=STEPS)
 
 
 def take(step, watch):

@@ -78,9 +78,9 @@ def train(request, folder, method=None, stop_after=None, interval=1e9, target=No
     watcher = Silent()
     checkpoints = Checkpoints(folder, {"train_id": "x", "threads": 1}, interval=interval, warn=lambda text: None)
     stop = (lambda: len(watcher.steps) >= stop_after) if stop_after else (lambda: False)
-    looked_at = {"held_out_dsc": make_pool(2, seed=9), **({} if target is None else {"oracle_dsc": target})}
+    validation = {"held_out_dsc": make_pool(2, seed=9), **({} if target is None else {"oracle_dsc": target})}
     progress = fit(
-        method, Batches(make_pool(5), None, 2, request.seed), looked_at, request, checkpoints, watcher, stop
+        method, Batches(make_pool(5), None, 2, request.seed), validation, request, checkpoints, watcher, stop
     )
     return method, progress, watcher
 
@@ -216,7 +216,7 @@ def test_divergence_names_method_seed_step_and_term(tmp_path, toy_request, inter
         train(toy_request, tmp_path, start(Poisoned), interval=interval)
 
 
-def test_players_do_not_touch_each_other(tmp_path, toy_request):
+def test_adversary_and_network_do_not_touch_each_other(tmp_path, toy_request):
     alone, _, _ = train(toy_request, tmp_path / "alone", start(Method))
     contested, _, _ = train(toy_request, tmp_path / "contested", start(Adversarial))
     assert equal(alone.network, contested.network)
