@@ -58,10 +58,7 @@ class ConventionTable:
 def build_conventions(results: SuiteResults, metric: Metric = DSC, validation: bool = False) -> ConventionTable:
     """Return a suite's means and ranks under every convention that makes a difference.
 
-    Args:
-        results: of the suite; its protocol and settings say which convention is in force.
-        metric: of each case and class.
-        validation: also on the source's validation cases.
+    The suite's protocol and settings say which one is in force; ``validation`` adds the source's validation cases.
 
     Raises:
         UsageError: runs on different data, or a damaged results file.
@@ -96,7 +93,6 @@ def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetC
 
 
 def _first(value: Any, every: Sequence[Any]) -> list[Any]:
-    """Return all values, one of them first."""
     return [value, *(other for other in every if other != value)]
 
 

@@ -73,13 +73,8 @@ def render_csv(table: ConventionTable) -> str:
 def render_json(table: ConventionTable) -> str:
     """Return everything that is known."""
     targets = [
-        {
-            **_of_target(target),
-            "varies": list(target.axes),
-            "notes": list(target.notes),
-            "conventions": _data(table, target),
-        }
-        for target in table.targets
+        {**_of_target(t), "varies": list(t.axes), "notes": list(t.notes), "conventions": _data(table, t)}
+        for t in table.targets
     ]
     data = {**_of_table(table), "title": table.suite.title, "missing": list(table.missing), "targets": targets}
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
@@ -95,23 +90,20 @@ def _title(table: ConventionTable) -> str:
 
 
 def _heading(target: TargetConventions) -> str:
-    """Return the target, its unit unless that is percent, and what its columns differ in."""
     label = target.column.label if target.unit == "%" else f"{target.column.label} ({target.unit})"
     return f"{label}, by {', '.join(target.axes)}" if target.axes else label
 
 
 def _printed(table: ConventionTable, target: TargetConventions) -> Printed[list[str]]:
     """Return a column of row labels and one a convention, over a last line of taus."""
+    values = [[str(getattr(convention, axis)) for axis in target.axes] for convention in target.conventions]
+    headings = [", ".join(texts) for texts in values]
+    headings[0] = f"in force: {headings[0]}" if target.axes else "in force, and any other"
+    stacked = [("", *target.axes), ("in force", *values[0]), *(("", *texts) for texts in values[1:])]
     columns: list[PrintedColumn[list[str]]] = [
-        PrintedColumn(heading="Method", stacked=("", *target.axes), text=itemgetter(0), align="l")
+        PrintedColumn(heading, lines, itemgetter(position), align="c" if position else "l")
+        for position, (heading, lines) in enumerate(zip(["Method", *headings], stacked, strict=True))
     ]
-    for position, convention in enumerate(target.conventions):
-        values = [str(getattr(convention, axis)) for axis in target.axes]
-        heading, over = ", ".join(values), ""
-        if position == 0:
-            heading, over = f"in force: {heading}" if heading else "in force, and any other", "in force"
-        text = itemgetter(position + 1)
-        columns.append(PrintedColumn(heading=heading, stacked=(over, *values), text=text))
     rows = [
         [row_label(row), *(_cell_text(target, row, i) for i in range(len(target.conventions)))]
         for row in table.suite.rows
@@ -130,8 +122,7 @@ def _cell_text(target: TargetConventions, row: Row, position: int) -> str:
 
 
 def _of_table(table: ConventionTable) -> dict[str, Any]:
-    suite = table.suite
-    return {"suite": suite.name, "protocol": suite.protocol, "metric": table.metric.name}
+    return {"suite": table.suite.name, "protocol": table.suite.protocol, "metric": table.metric.name}
 
 
 def _of_target(target: TargetConventions) -> dict[str, Any]:
@@ -140,7 +131,6 @@ def _of_target(target: TargetConventions) -> dict[str, Any]:
 
 
 def _data(table: ConventionTable, target: TargetConventions) -> list[dict[str, Any]]:
-    """Return each convention with its rows."""
     return [
         {
             **convention._asdict(),

@@ -46,14 +46,9 @@ def rank_stability(
 ) -> RankStability:
     """Return how the ranking of methods varies when seeds and cases are drawn again, with replacement.
 
-    A draw takes the same cases for all methods, and seeds of each method for itself.
-
-    Args:
-        methods: of each, (seeds, cases) scores on the same cases, NaN where not defined.
-        strata: the stratum of each case, to weigh strata equally; cases are then drawn within their stratum.
-        better: whether high scores or low ones rank first.
-        draws: how often.
-        seed: of the generator that draws.
+    A draw takes the same cases for all methods, and seeds of each method for itself. Each method's scores are
+    ``(seeds, cases)`` on the same cases, NaN where not defined. With the stratum of each case in ``strata``, these
+    weigh equally and cases are drawn within their stratum.
 
     Raises:
         ValueError: no method, or no case that is defined for every seed of all of them.
@@ -95,9 +90,7 @@ def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
 
     1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
 
-    Args:
-        scores: (..., methods).
-        reference: (methods,).
+    Shapes are ``(..., methods)`` and ``(methods,)``.
     """
     values, target = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     first, second = np.triu_indices(target.size, 1)

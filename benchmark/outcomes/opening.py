@@ -148,7 +148,6 @@ def _key(row: Mapping[str, str]) -> Path:
 
 
 def _plan(provenance: Mapping[str, Any]) -> Plan:
-    """Return the suite of an export with the settings that its numbers were made with."""
     described = provenance["suite"]
     columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
     rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
@@ -190,7 +189,6 @@ def _own_tasks(files: Sequence[str | Path]) -> dict[str, Task]:
 def _runs(
     plan: Plan, provenance: Mapping[str, Any], records: Sequence[Mapping[str, str]], files: _ExportedFiles
 ) -> Iterator[StoredRun]:
-    """Yield the planned runs that an export has a record of."""
     by_key = {(r["row"], r["seed"], r["source"], r["targets"], r["fold"]): r for r in records}
     configs = {row["id"]: row["ran_as"] for row in provenance["rows"]}
     data = {_domain(d["task"], d["source"], d["target"]): d for d in provenance["data"] if d}

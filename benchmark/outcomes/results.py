@@ -52,7 +52,7 @@ class SuiteResults:
         plan: the suite, narrowed, and its runs.
         stored: runs of a results folder; those of other suites are ignored.
         problems: folders that cannot be read, a message each.
-        root: the results folder; folders of runs are named relative to it.
+        root: the results folder.
         job_of: job file of a planned run, where jobs are kept.
         files: reads the files of evaluations.
 
@@ -260,7 +260,6 @@ class SuiteResults:
         )
 
     def _mask_values(self, stored: SeedEvaluations, metric: Metric, region: str) -> dict[int, NDArray[np.float64]]:
-        """Return a metric of masks as (cases, classes) of each seed that has it."""
         values: dict[int, NDArray[np.float64]] = {}
         for seed, joined in stored.cases.items():
             with contextlib.suppress(NotRescored):

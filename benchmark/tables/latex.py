@@ -55,7 +55,6 @@ def latex_lines(
 
 
 def _header(columns: Iterable[PrintedColumn[Any]]) -> list[str]:
-    """Return the lines of headings, with rules under those that several columns share."""
     first, *others = zip(*(column.stacked for column in columns), strict=True)
     cells, rules, position = [], [], 1
     for text, repeated in itertools.groupby(first):

@@ -15,7 +15,7 @@ BOLD = "\x00"
 """Stands for Markdown's asterisks until other asterisks are escaped."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class PrintedColumn(Generic[R]):
     """A column: its heading and what it prints of a row."""
 

@@ -91,36 +91,32 @@ def render_latex(table: Table) -> str:
 
 
 def _printed(table: Table) -> Printed[TableRow]:
-    stratified = any(map(group_text, table.headings))
-
-    def before(heading: str, text: Callable[[TableRow], str], *, mark: bool = False) -> PrintedColumn[TableRow]:
-        stacked = ("", heading) if stratified else (heading,)
-        return PrintedColumn(heading=heading, stacked=stacked, text=text, align="c" if mark else "l")
+    groups = 1 if any(map(group_text, table.headings)) else 0
 
     def component(label: str) -> PrintedColumn[TableRow]:
-        return before(label, lambda row: CHECK if table.suite.components_of(row.row)[label] else "", mark=True)
+        marks = {row.row.id: CHECK if table.suite.components_of(row.row)[label] else "" for row in table.rows}
+        return PrintedColumn(label, (*[""] * groups, label), lambda row: marks[row.row.id])
 
     def target(position: int, heading: Heading) -> PrintedColumn[TableRow]:
-        stacked = (heading.column.label, group_text(heading))
+        def notes(row: TableRow) -> dict[str, str]:
+            entry = row.entries[position]
+            return {"published": published_text(entry), "difference": delta_text(entry)}
+
         return PrintedColumn(
-            heading=heading_text(heading),
-            stacked=stacked if stratified else stacked[:1],
+            heading_text(heading),
+            (heading.column.label, group_text(heading))[: 1 + groups],
             text=lambda row: ours_text(row.entries[position].cell),
             bold=lambda row: row.entries[position].best,
-            notes=lambda row: _published(row.entries[position]) if table.show_published else {},
+            notes=notes if table.show_published else lambda _: {},
         )
 
     columns = [
-        before("Method", lambda row: row_label(row.row)),
-        before("Setting", lambda row: SETTINGS[row.row.access]),
+        PrintedColumn("Method", (*[""] * groups, "Method"), lambda row: row_label(row.row), align="l"),
+        PrintedColumn("Setting", (*[""] * groups, "Setting"), lambda row: SETTINGS[row.row.access], align="l"),
         *map(component, table.suite.components),
         *(target(position, heading) for position, heading in enumerate(table.headings)),
     ]
     return Printed(columns, table.rows)
-
-
-def _published(entry: Entry) -> dict[str, str]:
-    return {"published": published_text(entry), "difference": delta_text(entry)}
 
 
 def _of_suite(table: Table) -> dict[str, Any]:

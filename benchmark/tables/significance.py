@@ -83,7 +83,6 @@ def best_first(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
 def _against_first(
     results: SuiteResults, ranked: Sequence[Row], heading: "Heading", metric: Metric
 ) -> list[tuple[str, float]]:
-    """Return each other row's id and its p against the first one."""
     if len(ranked) < 2:
         return []
     paired = pair(
