@@ -153,14 +153,12 @@ def _interval(a: _Scores, b: _Scores, strata: Sequence[str] | None) -> Interval:
 
 
 def _groups(cases: int, strata: Sequence[str] | None) -> list[NDArray[np.bool_]]:
-    """Return which cases belong to each group of equal weight; none is empty."""
     if strata is None:
         return [np.ones(cases, dtype=bool)] if cases else []
-    return [np.array([stratum == one for stratum in strata]) for one in sorted(set(strata))]
+    return [np.array([stratum == group for stratum in strata]) for group in sorted(set(strata))]
 
 
 def _spread(values: _Scores) -> float:
-    """Return the estimated variance of the mean of at least two values."""
     return float(values.var(ddof=1)) / values.size
 
 

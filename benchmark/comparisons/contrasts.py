@@ -60,13 +60,13 @@ def find_row(suite: Suite, name: str) -> Row:
     Raises:
         UsageError: no such row, or several.
     """
-    found = [row for row in suite.rows if row.id == name] or [row for row in suite.rows if row.method == name]
-    if not found:
+    rows = [row for row in suite.rows if row.id == name] or [row for row in suite.rows if row.method == name]
+    if not rows:
         raise unknown(f"row or method of suite {suite.name!r}", name, {r.id for r in suite.rows})
-    if len(found) > 1:
-        ids = ", ".join(row.id for row in found)
+    if len(rows) > 1:
+        ids = ", ".join(row.id for row in rows)
         raise UsageError(f"several rows of suite {suite.name!r} run {name!r}; name one of them: {ids}")
-    return found[0]
+    return rows[0]
 
 
 def find_baseline(suite: Suite, name: str | None) -> Row:
@@ -79,22 +79,22 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     """
     if name is not None:
         return find_row(suite, name)
-    found = [row for row in suite.rows if row.access == "source-only" and row.contender]
-    if len(found) > 1:
-        found = [row for row in found if not row.settings] or found
-    if len(found) != 1:
-        has = ", ".join(row.id for row in found) or "no source-only row"
+    rows = [row for row in suite.rows if row.access == "source-only" and row.contender]
+    if len(rows) > 1:
+        rows = [row for row in rows if not row.settings] or rows
+    if len(rows) != 1:
+        has = ", ".join(row.id for row in rows) or "no source-only row"
         raise UsageError(f"suite {suite.name!r}, as chosen, has {has}: name the row to compare with by --baseline")
-    return found[0]
+    return rows[0]
 
 
 def overall_headings(results: SuiteResults, metric: Metric = DSC) -> list[Heading]:
     """Return one printed column a target: all its cases, by the protocol's average; else each stratum it prints."""
-    chosen = []
+    overall = []
     for column in results.suite.columns:
         headings = stratum_headings(results, column, metric)
-        chosen += [heading for heading in headings if heading.stratum in ("all", "average")] or headings
-    return chosen
+        overall += [heading for heading in headings if heading.stratum in ("all", "average")] or headings
+    return overall
 
 
 def stratum_headings(results: SuiteResults, column: Column, metric: Metric = DSC) -> list[Heading]:
@@ -106,14 +106,7 @@ def stratum_headings(results: SuiteResults, column: Column, metric: Metric = DSC
 def contrast_rows(
     results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Metric = DSC
 ) -> Family:
-    """Return the comparisons of rows with one other row; together they are the family of Holm's adjustment.
-
-    Args:
-        results: of the suite.
-        rows: to compare; the other one is left out of them.
-        other: the baseline.
-        headings: printed columns.
-        metric: to compare.
+    """Return the comparisons of other rows with the baseline ``other``: the family of Holm's adjustment.
 
     Cells without all their seeds are left out and named.
     """
@@ -166,8 +159,8 @@ def pairing_notes(results: SuiteResults, headings: Sequence[Heading], metric: Me
     for heading in headings:
         rows = [row for row in results.suite.rows if results.is_complete(row, heading.column, metric)]
         scores = {row.label: results.row_scores(row, heading.column, metric) for row in rows}
-        tallies = {label: there.tally(heading.stratum) for label, there in scores.items()}
-        several = any(len(there.classes) > 1 for there in scores.values())
+        tallies = {label: of_row.tally(heading.stratum) for label, of_row in scores.items()}
+        several = any(len(of_row.classes) > 1 for of_row in scores.values())
         uneven |= several and any(undefined for undefined, _ in tallies.values())
         if metric.skips_misses and any(missed for _, missed in tallies.values()):
             counts = ", ".join(f"{label} {missed}" for label, (_, missed) in tallies.items())

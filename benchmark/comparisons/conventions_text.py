@@ -1,17 +1,18 @@
 """Printing how means and ranks depend on conventions: Markdown, CSV, LaTeX, JSON."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
-from ..errors import unknown
-from ..outcomes.scores import Cell
 from ..scoring.metrics import Metric
 from ..storage.run_folder import to_csv
-from ..tables import latex_text as latex
-from ..tables import render
+from ..suites.suite import Row
+from ..tables.latex import LatexStyle, latex_lines
+from ..tables.printed import Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
+from ..tables.render import rounded
 from ..tables.wording import MINUS, misses_notes, ours_text, row_label
-from .conventions import ConventionRow, ConventionTable, TargetConventions
+from .conventions import ConventionTable, TargetConventions
 
 COLUMNS = (
     *("suite", "protocol", "metric", "unit", "task", "source", "target", "region", "empty", "average", "in_force"),
@@ -31,50 +32,31 @@ LEGEND = (
 
 
 def render_conventions(table: ConventionTable, form: str) -> str:
-    """Return the table as text that ends with a line break.
-
-    Args:
-        table: what to print.
-        form: "csv", "markdown", "latex" or "json".
-    """
-    if form not in FORMATS:
-        raise unknown("table format", form, FORMATS)
-    return FORMATS[form](table)
+    """Return the table as text that ends with a line break; ``form`` is a key of ``FORMATS``."""
+    return render_as(FORMATS, form, table)
 
 
 def render_markdown(table: ConventionTable) -> str:
     """Return a GitHub table for each target, with the axes that change nothing under it."""
-    text = [f"**{render.escape(_title(table))}**"]
+    text = [f"**{markdown(_title(table))}**"]
     for target in table.targets:
-        notes = [f"* {render.escape(note)}." for note in target.notes]
-        labels = [", ".join(one.values(target.axes)) for one in target.conventions]
-        head = ["Method", f"in force: {labels[0]}" if labels[0] else "in force, and any other", *labels[1:]]
-        text += ["", f"**{render.escape(_heading(target))}**", "", *render.markdown_table([head, *_lines(target)])]
-        text += ["", *notes] if notes else []
-    return "\n".join([*text, "", *(f"* {render.escape(line)}" for line in _legend(table.metric))]) + "\n"
+        text += ["", f"**{markdown(_heading(target))}**", "", *markdown_lines(_printed(table, target))]
+        text += ["", *markdown_list(f"{note}." for note in target.notes)] if target.notes else []
+    return "\n".join([*text, "", *markdown_list(_legend(table.metric))]) + "\n"
 
 
 def render_latex(table: ConventionTable) -> str:
     """Return a ``table`` environment for each target."""
     text = [r"% Needs \usepackage{booktabs}."]
     for target in table.targets:
-        made = [" & ".join(map(latex.escape, line)) + r" \\" for line in [*_latex_head(target), *_lines(target)]]
-        head, lines = made[: -len(target.rows) - 1], made[-len(target.rows) - 1 :]
-        notes = [f"{latex.escape(sentence)}." for sentence in target.notes] + [
-            latex.escape(line) for line in _legend(table.metric)
-        ]
-        text += [
-            r"\begin{table}",
-            r"\centering"
-            + (r"\small" if len(target.conventions) < NARROW else r"\scriptsize\setlength{\tabcolsep}{2pt}"),
-            rf"\caption{{{latex.escape(f'{_title(table)}: {_heading(target)}')}}}",
-            rf"\label{{tab:{table.suite.name}-conventions-{target.column.target}}}",
-            rf"\begin{{tabular}}{{@{{}}l{'c' * len(target.conventions)}@{{}}}}",
-            r"\toprule",
-            *(*head, r"\midrule", *lines[:-1], r"\midrule", lines[-1]),
-            *(r"\bottomrule", r"\end{tabular}", r"\par\smallskip"),
-            *(r"\begin{minipage}{\linewidth}\footnotesize", *notes, r"\end{minipage}", r"\end{table}"),
-        ]
+        font = r"\small" if len(target.conventions) < NARROW else r"\scriptsize\setlength{\tabcolsep}{2pt}"
+        text += latex_lines(
+            _printed(table, target),
+            f"{_title(table)}: {_heading(target)}",
+            f"{table.suite.name}-conventions-{target.column.target}",
+            [*(f"{note}." for note in target.notes), *_legend(table.metric)],
+            LatexStyle(font, r"\footnotesize", edge="@{}"),
+        )
     return "\n".join(text) + "\n"
 
 
@@ -82,18 +64,17 @@ def render_csv(table: ConventionTable) -> str:
     """Return one line a target, convention and row; means in the printed unit."""
     lines = []
     for target in table.targets:
-        for one in _data(target):
-            for row in one.pop("rows"):
-                line = {**_of_table(table), **_of_target(target), **one, **row}
-                lines.append({name: "" if line[name] is None else line[name] for name in COLUMNS})
+        for convention in _data(table, target):
+            for row in convention.pop("rows"):
+                lines.append({**_of_table(table), **_of_target(target), **convention, **row})
     return to_csv(COLUMNS, lines)
 
 
 def render_json(table: ConventionTable) -> str:
     """Return everything that is known."""
     targets = [
-        {**_of_target(target), "varies": list(target.axes), "notes": list(target.notes), "conventions": _data(target)}
-        for target in table.targets
+        {**_of_target(t), "varies": list(t.axes), "notes": list(t.notes), "conventions": _data(table, t)}
+        for t in table.targets
     ]
     data = {**_of_table(table), "title": table.suite.title, "missing": list(table.missing), "targets": targets}
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
@@ -109,39 +90,39 @@ def _title(table: ConventionTable) -> str:
 
 
 def _heading(target: TargetConventions) -> str:
-    """Return the target, its unit unless that is percent, and what its columns differ in."""
     label = target.column.label if target.unit == "%" else f"{target.column.label} ({target.unit})"
     return f"{label}, by {', '.join(target.axes)}" if target.axes else label
 
 
-def _latex_head(target: TargetConventions) -> list[list[str]]:
-    """Return a line that marks the column in force, and a line an axis."""
-    columns = list(zip(*(one.values(target.axes) for one in target.conventions), strict=True))
-    named = [[axis, *values] for axis, values in zip(target.axes, columns, strict=True)]
-    return [["", "in force", *[""] * (len(target.conventions) - 1)], *named]
-
-
-def _lines(target: TargetConventions) -> list[list[str]]:
-    """Return a line of cells a row, and the line of taus."""
-    columns = range(len(target.conventions))
-    lines = [[row_label(row.row), *(_cell_text(row, i) for i in columns)] for row in target.rows]
-    return [
-        *lines,
-        ["Kendall's tau", *("" if tau is None else f"{tau:.2f}".replace("-", MINUS) for tau in target.taus)],
+def _printed(table: ConventionTable, target: TargetConventions) -> Printed[list[str]]:
+    """Return a column of row labels and one a convention, over a last line of taus."""
+    values = [[str(getattr(convention, axis)) for axis in target.axes] for convention in target.conventions]
+    headings = [", ".join(texts) for texts in values]
+    headings[0] = f"in force: {headings[0]}" if target.axes else "in force, and any other"
+    stacked = [("", *target.axes), ("in force", *values[0]), *(("", *texts) for texts in values[1:])]
+    columns: list[PrintedColumn[list[str]]] = [
+        PrintedColumn(heading, lines, itemgetter(position), align="c" if position else "l")
+        for position, (heading, lines) in enumerate(zip(["Method", *headings], stacked, strict=True))
     ]
+    rows = [
+        [row_label(row), *(_cell_text(target, row, i) for i in range(len(target.conventions)))]
+        for row in table.suite.rows
+    ]
+    taus = ["" if tau is None else f"{tau:.2f}".replace("-", MINUS) for tau in target.taus]
+    return Printed(columns, rows, foot=[["Kendall's tau", *taus]])
 
 
-def _cell_text(row: ConventionRow, position: int) -> str:
-    cell = row.cells[position]
+def _cell_text(target: TargetConventions, row: Row, position: int) -> str:
+    cell = target.cells[row.id][position]
     if cell.state != "complete" or cell.mean is None:
         return ours_text(cell)
-    notes = ([] if row.ranks is None else [str(row.ranks[position])]) + misses_notes(cell)
+    ranks = target.ranks.get(row.id)
+    notes = ([] if ranks is None else [str(ranks[position])]) + misses_notes(cell)
     return f"{cell.metric.scale * cell.mean:.2f}" + (f" ({', '.join(notes)})" if notes else "")
 
 
 def _of_table(table: ConventionTable) -> dict[str, Any]:
-    suite = table.suite
-    return {"suite": suite.name, "protocol": suite.protocol, "metric": table.metric.name}
+    return {"suite": table.suite.name, "protocol": table.suite.protocol, "metric": table.metric.name}
 
 
 def _of_target(target: TargetConventions) -> dict[str, Any]:
@@ -149,43 +130,36 @@ def _of_target(target: TargetConventions) -> dict[str, Any]:
     return {"task": column.task, "source": column.source, "target": column.target, "unit": target.unit}
 
 
-def _data(target: TargetConventions) -> list[dict[str, Any]]:
-    """Return each convention with its rows."""
+def _data(table: ConventionTable, target: TargetConventions) -> list[dict[str, Any]]:
     return [
         {
-            "region": one.region,
-            "empty": one.empty,
-            "average": one.average,
+            **convention._asdict(),
             "in_force": position == 0,
             "kendall_tau": target.taus[position],
-            "rows": [
-                {
-                    "row": row.row.id,
-                    "label": row.row.label,
-                    "method": row.row.method,
-                    "setting": row.row.access,
-                    "rank": None if row.ranks is None else row.ranks[position],
-                    **_numbers(row.cells[position]),
-                }
-                for row in target.rows
-            ],
+            "rows": [_row_data(target, row, position) for row in table.suite.rows],
         }
-        for position, one in enumerate(target.conventions)
+        for position, convention in enumerate(target.conventions)
     ]
 
 
-def _numbers(cell: Cell) -> dict[str, Any]:
+def _row_data(target: TargetConventions, row: Row, position: int) -> dict[str, Any]:
+    cell = target.cells[row.id][position]
     return {
+        "row": row.id,
+        "label": row.label,
+        "method": row.method,
+        "setting": row.access,
+        "rank": target.ranks[row.id][position] if row.id in target.ranks else None,
         "state": cell.state,
         "reason": cell.reason or None,
-        "mean": None if cell.mean is None else round(cell.metric.scale * cell.mean, 4),
+        "mean": rounded(cell.scaled(cell.mean)),
         "n": cell.n_seeds,
         "expected_n": cell.expected_seeds,
         "missed": cell.n_missed,
     }
 
 
-FORMATS: dict[str, Callable[[ConventionTable], str]] = {
+FORMATS: Mapping[str, Callable[[ConventionTable], str]] = {
     "csv": render_csv,
     "markdown": render_markdown,
     "latex": render_latex,

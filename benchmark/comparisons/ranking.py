@@ -16,6 +16,9 @@ DRAWS = 10_000
 SEED = 0
 """Of the bootstrap's own generator: a ranking printed twice is the same."""
 
+MANY = 50
+"""Seeds from which on single ones are drawn and counted, several times as fast as a multinomial; other draws."""
+
 
 @dataclass(frozen=True, slots=True)
 class RankStability:
@@ -43,14 +46,9 @@ def rank_stability(
 ) -> RankStability:
     """Return how the ranking of methods varies when seeds and cases are drawn again, with replacement.
 
-    A draw takes the same cases for all methods, and seeds of each method for itself.
-
-    Args:
-        methods: of each, (seeds, cases) scores on the same cases, NaN where not defined.
-        strata: the stratum of each case, to weigh strata equally; cases are then drawn within their stratum.
-        better: whether high scores or low ones rank first.
-        draws: how often.
-        seed: of the generator that draws.
+    A draw takes the same cases for all methods, and seeds of each method for itself. Each method's scores are
+    ``(seeds, cases)`` on the same cases, NaN where not defined. With the stratum of each case in ``strata``, these
+    weigh equally and cases are drawn within their stratum.
 
     Raises:
         ValueError: no method, or no case that is defined for every seed of all of them.
@@ -59,8 +57,8 @@ def rank_stability(
     sign = 1.0 if better == "higher" else -1.0
     rng = np.random.default_rng(seed)
     weights, full = _case_weights(scores[0].shape[1], kept, draws, rng)
-    means = np.array([float((one @ full).mean()) for one in scores])
-    drawn = np.stack([_drawn_means(one, weights, rng) for one in scores], axis=-1)
+    means = np.array([float((of_method @ full).mean()) for of_method in scores])
+    drawn = np.stack([_drawn_means(of_method, weights, rng) for of_method in scores], axis=-1)
     ranks = competition_ranks(sign * drawn)
     tau = kendall_tau(drawn, means)
     low, high = np.quantile(tau, [0.025, 0.975])
@@ -92,14 +90,12 @@ def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
 
     1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
 
-    Args:
-        scores: (..., methods).
-        reference: (methods,).
+    Shapes are ``(..., methods)`` and ``(methods,)``.
     """
     values, target = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    one, other = np.triu_indices(target.size, 1)
-    signs = _signs(values[..., one] - values[..., other])
-    wanted = _signs(target[one] - target[other])
+    first, second = np.triu_indices(target.size, 1)
+    signs = _signs(values[..., first] - values[..., second])
+    wanted = _signs(target[first] - target[second])
     untied = np.sqrt(np.abs(signs).sum(axis=-1) * np.abs(wanted).sum())
     agreement = (signs * wanted).sum(axis=-1)
     return np.where(untied > 0, agreement / np.maximum(untied, 1.0), 0.0)
@@ -112,15 +108,14 @@ def _signs(differences: NDArray[np.float64]) -> NDArray[np.float64]:
 def _defined(
     methods: Sequence[ArrayLike], strata: Sequence[str] | None
 ) -> tuple[list[NDArray[np.float64]], list[str] | None]:
-    """Return the scores of the cases that are defined everywhere, with their strata."""
-    scores = [np.asarray(one, dtype=np.float64) for one in methods]
-    if not scores or len({one.shape[-1] for one in scores}) != 1 or {one.ndim for one in scores} != {2}:
+    scores = [np.asarray(method, dtype=np.float64) for method in methods]
+    if not scores or len({array.shape[-1] for array in scores}) != 1 or {array.ndim for array in scores} != {2}:
         raise ValueError("a ranking needs scores (seeds, cases) of methods on the same cases")
-    defined = ~np.any([np.isnan(one).any(axis=0) for one in scores], axis=0)
+    defined = ~np.any([np.isnan(array).any(axis=0) for array in scores], axis=0)
     if not defined.any():
         raise ValueError("no case is defined for every seed of all methods")
     kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
-    return [one[:, defined] for one in scores], kept
+    return [array[:, defined] for array in scores], kept
 
 
 def _case_weights(
@@ -141,8 +136,15 @@ def _case_weights(
 def _drawn_means(
     scores: NDArray[np.float64], weights: NDArray[np.float64], rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Return a method's mean in each draw."""
     seeds = len(scores)
-    chosen = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=len(weights)) / seeds
-    means: NDArray[np.float64] = ((chosen @ scores) * weights).sum(axis=1)
+    shares = _times_drawn(seeds, len(weights), rng) / seeds
+    means: NDArray[np.float64] = ((shares @ scores) * weights).sum(axis=1)
     return means
+
+
+def _times_drawn(seeds: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Return (draws, seeds): how often each seed is in a draw of as many, with replacement."""
+    if seeds < MANY:
+        return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
+    drawn = rng.integers(seeds, size=(draws, seeds)) + seeds * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * seeds).reshape(draws, seeds)

@@ -2,11 +2,13 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import Metric
 from ..statistics import CONFIDENCE, Comparison
+from ..tables.build import Heading
 from ..tables.caption import UNITS
 from ..tables.wording import MINUS, heading_text, row_label
 from .contrasts import Contrast, Ranking
@@ -16,69 +18,45 @@ WIDTH = 41
 
 
 def comparison_lines(contrasts: Sequence[Contrast], names: Sequence[str], scale: float) -> list[str]:
-    """Return a line for each comparison under a header: difference, interval, p values, wins, and the drawing.
-
-    Args:
-        contrasts: to print; the drawings share one axis.
-        names: of each.
-        scale: what a stored value is multiplied with.
-    """
+    """Return a line for each comparison under a header: difference, interval, p values, wins, and the drawing."""
     left, right = _axis([contrast.comparison for contrast in contrasts])
-    head = [
-        "",
-        "cases",
-        "difference",
-        f"{100 * CONFIDENCE:.0f} % interval",
-        "p",
-        "Holm p",
-        "Wilcoxon p",
-        "win/tie/loss",
-    ]
-    lines = [[*head, _scale_text(scale * left, scale * right)]]
+    low, high = signed(scale * left), signed(scale * right)
+    head = ["", "cases", "difference", f"{100 * CONFIDENCE:.0f} % interval", "p", "Holm p", "Wilcoxon p"]
+    lines = [[*head, "win/tie/loss", low + high.rjust(WIDTH - len(low))]]
     for name, contrast in zip(names, contrasts, strict=True):
-        found = contrast.comparison
-        lines.append(
-            [
-                name,
-                str(found.cases),
-                signed(scale * found.difference),
-                f"[{signed(scale * found.low)}, {signed(scale * found.high)}]",
-                p_text(found.p),
-                p_text(contrast.adjusted),
-                p_text(found.wilcoxon_p),
-                f"{found.wins}/{found.ties}/{found.losses}",
-                _drawn(found, left, right),
-            ]
-        )
+        c = contrast.comparison
+        interval = f"[{signed(scale * c.low)}, {signed(scale * c.high)}]"
+        p_texts = map(p_text, (c.p, contrast.adjusted, c.wilcoxon_p))
+        wins = f"{c.wins}/{c.ties}/{c.losses}"
+        drawing = _drawn(c, left, right)
+        lines.append([name, str(c.cases), signed(scale * c.difference), interval, *p_texts, wins, drawing])
     return aligned(lines)
 
 
 def ranking_lines(ranking: Ranking, scale: float) -> list[str]:
     """Return a line a row, the best first: mean, expected rank, and the probability of each rank in percent."""
-    found = ranking.stability
-    order = sorted(range(len(ranking.rows)), key=lambda i: (found.ranks[i], found.expected[i]))
+    s = ranking.stability
+    order = sorted(range(len(ranking.rows)), key=lambda i: (s.ranks[i], s.expected[i]))
     lines = [["", "mean", "rank", "expected", *(f"P({rank})" for rank in range(1, len(order) + 1))]]
     for i in order:
-        shares = [_percent(share) for share in found.probabilities[i]]
-        mean = f"{scale * found.means[i]:.2f}"
-        lines.append([row_label(ranking.rows[i]), mean, str(found.ranks[i]), f"{found.expected[i]:.2f}", *shares])
+        numbers = [f"{scale * s.means[i]:.2f}", str(s.ranks[i]), f"{s.expected[i]:.2f}"]
+        lines.append([row_label(ranking.rows[i]), *numbers, *map(_percent, s.probabilities[i])])
     return aligned(lines)
 
 
 def stability_text(ranking: Ranking) -> str:
     """Return how far a ranking holds when it is drawn again."""
-    found = ranking.stability
-    what = "runs and cases" if found.level == "runs and cases" else "cases"
-    mean, low, high = (f"{tau:.2f}".replace("-", MINUS) for tau in (found.tau, found.tau_low, found.tau_high))
+    s = ranking.stability
+    mean, low, high = (f"{tau:.2f}".replace("-", MINUS) for tau in (s.tau, s.tau_low, s.tau_high))
     return (
-        f"On {found.cases} case{_s(found.cases)}; Kendall's tau with the full ranking when {what} are drawn again: "
-        f"{mean} on average, {low} to {high} in 95 % of {found.draws:,} draws (generator seed {found.seed})"
+        f"On {s.cases} case{_s(s.cases)}; Kendall's tau with the full ranking when {s.level} are drawn again: "
+        f"{mean} on average, {low} to {high} in 95 % of {s.draws:,} draws (generator seed {s.seed})"
     )
 
 
 def level_text(comparisons: Iterable[Comparison]) -> str:
     """Return what the intervals generalise to."""
-    if any(found.level == "cases" for found in comparisons):
+    if any(comparison.level == "cases" for comparison in comparisons):
         return (
             "Interval and p: over cases alone. A row has a single seed, so they speak of these trained models only, "
             "not of the methods: another training run may turn out otherwise"
@@ -101,50 +79,31 @@ def unit_text(results: SuiteResults, metric: Metric) -> str:
 
 def contrast_data(contrast: Contrast, scale: float) -> dict[str, Any]:
     """Return a comparison as JSON; numbers in the printed unit, None for what is infinite or not defined."""
-    found, heading = contrast.comparison, contrast.heading
-    return {
-        "row": contrast.row.id,
-        "other": contrast.other.id,
-        **_where(contrast),
-        "unit": "points" if heading.unit == "%" else heading.unit,
-        "difference": _finite(scale * found.difference),
-        "low": _finite(scale * found.low),
-        "high": _finite(scale * found.high),
-        "p": found.p,
-        "holm_p": contrast.adjusted,
-        "df": found.df,
-        "level": found.level,
-        "cases": found.cases,
-        "seeds": list(found.seeds),
-        "wilcoxon_p": found.wilcoxon_p,
-        "median": _finite(scale * found.median),
-        "wins": found.wins,
-        "ties": found.ties,
-        "losses": found.losses,
-    }
+    numbers = asdict(contrast.comparison)
+    for name in ("difference", "low", "high", "median"):
+        value = scale * numbers[name]
+        numbers[name] = value if math.isfinite(value) else None
+    before = {name: numbers.pop(name) for name in ("difference", "low", "high", "p")}
+    unit = "points" if contrast.heading.unit == "%" else contrast.heading.unit
+    rows = {"row": contrast.row.id, "other": contrast.other.id}
+    return {**rows, **_place(contrast.heading), "unit": unit, **before, "holm_p": contrast.adjusted, **numbers}
 
 
 def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
     """Return a ranking as JSON, means in the printed unit."""
-    found = ranking.stability
-    rows = zip(ranking.rows, found.means, found.ranks, found.expected, found.probabilities, strict=True)
+    s = ranking.stability
+    rows = zip(ranking.rows, s.means, s.ranks, s.expected, s.probabilities.tolist(), strict=True)
     return {
-        **_where(ranking),
+        **_place(ranking.heading),
         "rows": [
-            {
-                "row": r.id,
-                "mean": scale * mean,
-                "rank": rank,
-                "expected_rank": e,
-                "probabilities": list(map(float, p)),
-            }
-            for r, mean, rank, e, p in rows
+            {"row": row.id, "mean": scale * mean, "rank": rank, "expected_rank": expected, "probabilities": shares}
+            for row, mean, rank, expected, shares in rows
         ],
-        "kendall_tau": {"mean": found.tau, "low": found.tau_low, "high": found.tau_high},
-        "cases": found.cases,
-        "level": found.level,
-        "draws": found.draws,
-        "generator_seed": found.seed,
+        "kendall_tau": {"mean": s.tau, "low": s.tau_low, "high": s.tau_high},
+        "cases": s.cases,
+        "level": s.level,
+        "draws": s.draws,
+        "generator_seed": s.seed,
     }
 
 
@@ -171,13 +130,11 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _where(one: Contrast | Ranking) -> dict[str, str]:
-    heading = one.heading
+def _place(heading: Heading) -> dict[str, str]:
     return {"target": heading.column.target, "group": heading.stratum, "average": heading.average}
 
 
 def _axis(comparisons: Sequence[Comparison]) -> tuple[float, float]:
-    """Return where drawings begin and end: at what is finite of the intervals, and 0."""
     ends = [end for c in comparisons for end in (c.low, c.high, c.difference) if math.isfinite(end)]
     left, right = min([0.0, *ends]), max([0.0, *ends])
     return (left, right) if right > left else (-1.0, 1.0)
@@ -198,12 +155,6 @@ def _drawn(comparison: Comparison, left: float, right: float) -> str:
     return "".join(cells)
 
 
-def _scale_text(left: float, right: float) -> str:
-    """Return the ends of the axis over the drawings."""
-    one, other = signed(left), signed(right)
-    return one + other.rjust(WIDTH - len(one))
-
-
 def _percent(share: float) -> str:
     """Return a probability in percent; "." for none in all draws."""
     if share == 0:
@@ -211,10 +162,6 @@ def _percent(share: float) -> str:
     if share < 0.01:
         return "<1"
     return ">99" if 0.99 < share < 1 else f"{100 * share:.0f}"
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def _s(count: int) -> str:

@@ -1,8 +1,9 @@
 """Evaluations that a suite's cells come from, and their counts: which seeds are complete, on which cases."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,12 @@ from ..errors import UsageError
 from ..scoring.case_file import CaseFile, read_cases
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import VALIDATION
-from ..suites.suite import Availability, Column, Plan, Planned, Row
+from ..suites.suite import Availability, Column, Plan, Row
 from .match import EVALUATED_ON, require_same_evaluations
 from .planned_run import NOT_RUN, REASONS, PlannedRun
 
 
-@dataclass(frozen=True, slots=True)
-class SeedEvaluations:
-    """Evaluations of a row on a target."""
-
-    complete: dict[int, list[StoredEvaluation]]  # by seed: one evaluation, or one a fold
-    reasons: frozenset[str]  # why other seeds are missing
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SeedCases:
     """Cases of one complete seed, its folds behind each other."""
 
@@ -47,14 +40,48 @@ class SeedCases:
         return whole[..., [position[case] for case in cases], :]
 
 
-class StoredCounts:
-    """Evaluations and counts behind each row and column of a plan; each file is read once.
+@dataclass(frozen=True)
+class SeedEvaluations:
+    """Evaluations of a row on a target; a seed is complete when every run (one, or one a fold) has one."""
 
-    Args:
-        plan: of the suite.
-        runs: its planned runs, with what is stored of each.
-        read: reads the counts of an evaluation.
-    """
+    place: tuple[str, str]  # labels of the row and the target
+    complete: Mapping[int, Sequence[StoredEvaluation]]  # by seed: one evaluation, or one a fold
+    reasons: frozenset[str]  # why other seeds are missing
+    read: Callable[[StoredEvaluation], CaseFile]
+
+    @cached_property
+    def cases(self) -> dict[int, SeedCases]:
+        """Cases of each complete seed."""
+        return {seed: self._joined(evaluations) for seed, evaluations in self.complete.items()}
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """Counts of the complete seeds as (seeds, 6, cases, classes), in the first seed's order."""
+        (first, reference), *others = self.cases.items()
+        for seed, joined in others:
+            if not _same_cases(joined.cases, reference.cases):
+                raise UsageError(
+                    f"{self.place[0]}: seeds {first} and {seed} were scored on different cases of {self.place[1]}; "
+                    "remove the evaluation that is out of date and score its run again"
+                )
+        arrays = [s.arranged((file.counts for file in s.files), reference.cases) for s in self.cases.values()]
+        return np.stack(arrays)
+
+    def _joined(self, evaluations: Sequence[StoredEvaluation]) -> SeedCases:
+        files = [self.read(evaluation) for evaluation in evaluations]
+        if len(files) == 1:
+            return SeedCases(files, files[0].layout.cases)
+        cases = tuple(case for file in files for case in file.layout.cases)
+        paths = " and ".join(str(evaluation.path) for evaluation in evaluations)
+        if len(set(cases)) != len(cases):
+            raise UsageError(f"a case is scored by more than one fold: {paths}")
+        if len({file.layout.classes for file in files}) > 1:
+            raise UsageError(f"folds were scored on different classes: {paths}")
+        return SeedCases(files, cases)
+
+
+class StoredCounts:
+    """Evaluations and counts behind each row and column of a plan; each file is read once."""
 
     def __init__(
         self, plan: Plan, runs: Iterable[PlannedRun], read: Callable[[StoredEvaluation], CaseFile] = read_cases
@@ -66,8 +93,6 @@ class StoredCounts:
             self._by_row[run.row.id].append(run)
         self._files: dict[str, CaseFile] = {}
         self._evaluations: dict[tuple[str, Column], SeedEvaluations] = {}
-        self._cases: dict[tuple[str, Column], dict[int, SeedCases]] = {}
-        self._counts: dict[tuple[str, Column], NDArray[np.int64]] = {}
         self._checked: set[Column] = set()
 
     def availability(self, row: Row, column: Column) -> Availability:
@@ -80,10 +105,10 @@ class StoredCounts:
 
     def runs_of(self, row: Row, column: Column) -> list[PlannedRun]:
         """Return the planned runs of a row that score a column."""
-        return [run for run in self._by_row[row.id] if _contributes(run.planned, column)]
+        return [run for run in self._by_row[row.id] if run.contributes(column)]
 
     def of(self, row: Row, column: Column) -> SeedEvaluations:
-        """Return a row's evaluations on a target; a seed is complete when every run (one, or one a fold) has one."""
+        """Return a row's evaluations on a target."""
         key = (row.id, column)
         if key not in self._evaluations:
             by_seed: defaultdict[int, list[StoredEvaluation | None]] = defaultdict(list)
@@ -96,7 +121,8 @@ class StoredCounts:
             complete = {
                 seed: [e for e in parts if e is not None] for seed, parts in by_seed.items() if None not in parts
             }
-            self._evaluations[key] = SeedEvaluations(complete, frozenset(reasons))
+            place = (row.label, column.label)
+            self._evaluations[key] = SeedEvaluations(place, complete, frozenset(reasons), self.case_file)
         return self._evaluations[key]
 
     def case_file(self, evaluation: StoredEvaluation) -> CaseFile:
@@ -108,72 +134,32 @@ class StoredCounts:
 
     def cases_of(self, row: Row, column: Column) -> dict[int, SeedCases]:
         """Return the cases of each complete seed."""
-        key = (row.id, column)
-        if key not in self._cases:
-            evaluations = self.of(row, column).complete
-            self._cases[key] = {seed: self._joined(parts) for seed, parts in evaluations.items()}
-        return self._cases[key]
-
-    def _joined(self, evaluations: Sequence[StoredEvaluation]) -> SeedCases:
-        files = [self.case_file(evaluation) for evaluation in evaluations]
-        if len(files) == 1:
-            return SeedCases(files, files[0].layout.cases)
-        cases = tuple(case for file in files for case in file.layout.cases)
-        paths = " and ".join(str(evaluation.path) for evaluation in evaluations)
-        if len(set(cases)) != len(cases):
-            raise UsageError(f"a case is scored by more than one fold: {paths}")
-        if len({file.layout.classes for file in files}) > 1:
-            raise UsageError(f"folds were scored on different classes: {paths}")
-        return SeedCases(files, cases)
-
-    def counts_of(self, row: Row, column: Column) -> NDArray[np.int64]:
-        """Return the counts of a row's complete seeds as (seeds, 6, cases, classes), in the first seed's order."""
-        key = (row.id, column)
-        if key not in self._counts:
-            seeds = self.cases_of(row, column)
-            (first, reference), *others = seeds.items()
-            for seed, joined in others:
-                if joined.cases is not reference.cases and set(joined.cases) != set(reference.cases):
-                    raise UsageError(
-                        f"{row.label}: seeds {first} and {seed} were scored on different cases of {column.label}; "
-                        "remove the evaluation that is out of date and score its run again"
-                    )
-            arrays = [s.arranged((file.counts for file in s.files), reference.cases) for s in seeds.values()]
-            self._counts[key] = np.stack(arrays)
-        return self._counts[key]
+        return self.of(row, column).cases
 
     def require_same_cases(self, column: Column) -> None:
         """Refuse a column whose rows were scored on different versions of the data, other cases or other classes."""
-        if column not in self._checked:
-            self._refuse_different_data(column)
-            self._checked.add(column)
-
-    def _refuse_different_data(self, column: Column) -> None:
-        evaluations = {row.id: self.of(row, column).complete for row in self.suite.rows}
-        every = [e for by_seed in evaluations.values() for parts in by_seed.values() for e in parts]
-        require_same_evaluations(every, ("manifest",))
-        whole = [row for row in self.suite.rows if row.folds is None]
-        require_same_evaluations(
-            [e for r in whole for parts in evaluations[r.id].values() for e in parts], EVALUATED_ON[:2]
-        )
+        if column in self._checked:
+            return
+        of_rows = [(row, self.of(row, column)) for row in self.suite.rows]
+        whole = [(row, seeds) for row, seeds in of_rows if row.folds is None]
+        for rows, fields in ((of_rows, EVALUATED_ON[:1]), (whole, EVALUATED_ON[:2])):
+            require_same_evaluations([e for _, s in rows for parts in s.complete.values() for e in parts], fields)
         named = [
             (f"{row.label}, seed {seed}", joined.cases, joined.files[0].layout.classes)
-            for row in whole
-            for seed, joined in self.cases_of(row, column).items()
+            for row, seeds in whole
+            for seed, joined in seeds.cases.items()
         ]
         for name, cases, classes in named[1:]:
             first, expected_cases, expected_classes = named[0]
-            same = cases is expected_cases or set(cases) == set(expected_cases)
-            if not same or classes != expected_classes:
+            if not _same_cases(cases, expected_cases) or classes != expected_classes:
                 differing = {*cases, *classes} ^ {*expected_cases, *expected_classes}
                 raise UsageError(
                     f"{name}, and {first}, cannot share a table: their cases.csv differ in "
                     f"{', '.join(sorted(differing)) or 'the order of classes'}; remove the evaluation that is "
                     "wrong and score its run again"
                 )
+        self._checked.add(column)
 
 
-def _contributes(planned: Planned, column: Column) -> bool:
-    if column.target == VALIDATION:
-        return (planned.request.task, planned.request.source) == (column.task, column.source)
-    return column in planned.columns
+def _same_cases(cases: tuple[str, ...], expected: tuple[str, ...]) -> bool:
+    return cases is expected or set(cases) == set(expected)

@@ -38,12 +38,12 @@ def match_runs(plan: Sequence[Planned], runs: Iterable[StoredRun]) -> tuple[list
         [run for run in index[_key(p.request)] if settings_fit(p.request.method_settings, run.spec)] for p in plan
     ]
     newest, notes = _newest_versions(plan, candidates)
-    chosen = [
-        _one_of([run for run in found if _is_current(run, newest.get(planned.row.id))])
-        for planned, found in zip(plan, candidates, strict=True)
+    matched = [
+        _answer([run for run in runs_of if run.spec.method_version >= newest.get(planned.row.id, 0)])
+        for planned, runs_of in zip(plan, candidates, strict=True)
     ]
-    _require_same_data(chosen)
-    return chosen, notes
+    _require_same_data(matched)
+    return matched, notes
 
 
 def find_evaluation(run: StoredRun, domain: str, request: RunRequest) -> StoredEvaluation | None:
@@ -52,16 +52,10 @@ def find_evaluation(run: StoredRun, domain: str, request: RunRequest) -> StoredE
     Raises:
         UsageError: two of them scored different data.
     """
-    found = [
-        evaluation
-        for evaluation in run.evaluations
-        if evaluation.done
-        and evaluation.domain == domain
-        and evaluation.selection == request.training.selection
-        and evaluation.resample == request.evaluation.resample
-    ]
-    require_same_evaluations(found)
-    return found[0] if found else None
+    fields = (True, domain, request.training.selection, request.evaluation.resample)
+    matching = [e for e in run.evaluations if (e.done, e.domain, e.selection, e.resample) == fields]
+    require_same_evaluations(matching)
+    return matching[0] if matching else None
 
 
 def require_same_evaluations(evaluations: Sequence[StoredEvaluation], fields: Sequence[str] = EVALUATED_ON) -> None:
@@ -72,28 +66,28 @@ def require_same_evaluations(evaluations: Sequence[StoredEvaluation], fields: Se
                 raise _conflict(f"evaluations on {other.domain!r}", name, evaluations[0].path, other.path)
 
 
-def settings_fit(given: Mapping[str, JSON], spec: RunSpec) -> bool:
-    """Return whether a run used the settings given and the method's defaults elsewhere."""
+def settings_fit(settings: Mapping[str, JSON], spec: RunSpec) -> bool:
+    """Return whether a run used these settings and the method's defaults elsewhere."""
     config = spec.method_config
-    return set(spec.method_changed) <= set(given) and all(
-        key in config and _same_value(value, config[key]) for key, value in given.items()
+    return set(spec.method_changed) <= set(settings) and all(
+        key in config and _same_value(value, config[key]) for key, value in settings.items()
     )
 
 
-def _same_value(given: Any, resolved: JSON) -> bool:
-    """Compare a setting as given, perhaps the text of ``--set``, with its resolved value."""
-    if isinstance(given, str) and not isinstance(resolved, str):
+def _same_value(value: Any, resolved: JSON) -> bool:
+    """Compare a setting, perhaps the text of ``--set``, with its resolved value."""
+    if isinstance(value, str) and not isinstance(resolved, str):
         if resolved is None:
-            return given.lower() in ("none", "null")
+            return value.lower() in ("none", "null")
         try:
             if isinstance(resolved, list):
                 kind = type(resolved[0]) if resolved else str
-                given = [convert(item, kind) for item in given.split(",")]
+                value = [convert(item, kind) for item in value.split(",")]
             else:
-                given = convert(given, type(resolved))
+                value = convert(value, type(resolved))
         except (ValueError, TypeError):
             return False
-    return bool(to_json(given) == resolved)
+    return bool(to_json(value) == resolved)
 
 
 def _key(request: RunRequest) -> tuple[Any, ...]:
@@ -113,9 +107,9 @@ def _newest_versions(
     """
     versions: defaultdict[str, list[int]] = defaultdict(list)
     labels = {planned.row.id: planned.row.label for planned in plan}
-    for planned, found in zip(plan, candidates, strict=True):
-        versions[planned.row.id] += [run.spec.method_version for run in found if _has_results(run)]
-    newest = {row: max(found) for row, found in versions.items() if found}
+    for planned, runs in zip(plan, candidates, strict=True):
+        versions[planned.row.id] += [run.spec.method_version for run in runs if _has_results(run)]
+    newest = {row: max(numbers) for row, numbers in versions.items() if numbers}
     notes = []
     for row, version in newest.items():
         older = [v for v in versions[row] if v < version]
@@ -126,22 +120,16 @@ def _newest_versions(
     return newest, notes
 
 
-def _is_current(run: StoredRun, newest: int | None) -> bool:
-    return newest is None or run.spec.method_version >= newest
-
-
-def _one_of(found: Sequence[StoredRun]) -> StoredRun | None:
-    """Return the run to use among several that answer one request: one with results, where any has."""
-    scored = [run for run in found if _has_results(run)]
+def _answer(runs: Sequence[StoredRun]) -> StoredRun | None:
+    scored = [run for run in runs if _has_results(run)]
     for other in scored[1:]:
         _require_equal(f"runs of {other.spec.request.method!r}", scored[0], other, IDENTIFYING)
-    return next(iter(scored or found), None)
+    return next(iter(scored or runs), None)
 
 
-def _require_same_data(chosen: Iterable[StoredRun | None]) -> None:
-    """Refuse runs with results that trained on different versions of one source, or were split differently."""
+def _require_same_data(runs: Iterable[StoredRun | None]) -> None:
     first: dict[tuple[Any, ...], StoredRun] = {}
-    for run in chosen:
+    for run in runs:
         if run is None or not _has_results(run):
             continue
         request = run.spec.request
@@ -149,14 +137,14 @@ def _require_same_data(chosen: Iterable[StoredRun | None]) -> None:
         _require_equal(f"runs on source {request.source!r}", reference, run, ("source_manifest", "split"))
 
 
-def _require_equal(what: str, one: StoredRun, other: StoredRun, fields: Sequence[str]) -> None:
+def _require_equal(what: str, first: StoredRun, second: StoredRun, fields: Sequence[str]) -> None:
     for name in fields:
-        if getattr(one.spec, name) != getattr(other.spec, name):
-            raise _conflict(what, name, one.path, other.path)
+        if getattr(first.spec, name) != getattr(second.spec, name):
+            raise _conflict(what, name, first.path, second.path)
 
 
-def _conflict(what: str, name: str, one: Any, other: Any) -> UsageError:
+def _conflict(what: str, name: str, first: Any, second: Any) -> UsageError:
     return UsageError(
-        f"{what} differ in {name} and cannot share a table: {one} and {other}; "
+        f"{what} differ in {name} and cannot share a table: {first} and {second}; "
         "move the folder that is out of date elsewhere, or run the suite with another --results-root"
     )

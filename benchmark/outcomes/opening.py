@@ -6,7 +6,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,10 +20,10 @@ from ssdg.methods import MethodEntry, registry
 from ..errors import NotRescored, UsageError
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metrics import Metric
-from ..spec import JSON, RunSpec, to_json
+from ..spec import JSON, RunRequest, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
-from ..suites.suite import Column, Filters, Inventory, Plan, Planned, Row, Suite
+from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import load_suite, renamed
 from .results import EvaluationFiles, SuiteResults
 from .run_records import fold_text
@@ -148,21 +148,17 @@ def _key(row: Mapping[str, str]) -> Path:
 
 
 def _plan(provenance: Mapping[str, Any]) -> Plan:
-    """Return the suite of an export with the settings that its numbers were made with."""
     described = provenance["suite"]
     columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
     rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
     suite: Suite = _made(Suite, {**described, "columns": columns, "rows": rows})
     now = to_json(suite.sections())
     assert isinstance(now, dict)
-    stored = _flat(provenance["sections"])
-    changed = {name: value for name, value in stored.items() if _flat(now).get(name) != value}
-    suite = _made(
-        Suite, {**{f.name: getattr(suite, f.name) for f in fields(Suite)}, "settings": {**suite.settings, **changed}}
-    )
-    methods = {row.method: _method(row) for row in suite.rows}
-    dimensions = {column["task"]: column["ndim"] for column in described["columns"]}
-    tasks = {name: TASKS.get(name) or _task(name, ndim) for name, ndim in dimensions.items()}
+    current = _flat(now)
+    changed = {name: v for name, v in _flat(provenance["sections"]).items() if current.get(name) != v}
+    suite = replace(suite, settings={**suite.settings, **changed})
+    methods = {row.method: registry().get(row.method) or _unknown_method(row) for row in suite.rows}
+    tasks = {c["task"]: TASKS.get(c["task"]) or _unknown_task(c["task"], c["ndim"]) for c in described["columns"]}
     return suite.plan(Filters(), Inventory(methods, tasks))
 
 
@@ -176,12 +172,11 @@ def _flat(sections: Mapping[str, Any]) -> dict[str, JSON]:
     return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
 
 
-def _method(row: Row) -> MethodEntry:
-    access = "uda" if row.access == "uda" else "ssdg"
-    return registry().get(row.method) or MethodEntry("-", "-", row.label, access, (2, 3))
+def _unknown_method(row: Row) -> MethodEntry:
+    return MethodEntry("-", "-", row.label, "uda" if row.access == "uda" else "ssdg", (2, 3))
 
 
-def _task(name: str, ndim: Literal[2, 3]) -> Task:
+def _unknown_task(name: str, ndim: Literal[2, 3]) -> Task:
     return Task(name, ndim, 1, ("background",), (), sources={}, targets={})
 
 
@@ -194,15 +189,13 @@ def _own_tasks(files: Sequence[str | Path]) -> dict[str, Task]:
 def _runs(
     plan: Plan, provenance: Mapping[str, Any], records: Sequence[Mapping[str, str]], files: _ExportedFiles
 ) -> Iterator[StoredRun]:
-    """Yield the planned runs that an export has a record of."""
     by_key = {(r["row"], r["seed"], r["source"], r["targets"], r["fold"]): r for r in records}
     configs = {row["id"]: row["ran_as"] for row in provenance["rows"]}
     data = {_domain(d["task"], d["source"], d["target"]): d for d in provenance["data"] if d}
     for planned in plan.runs:
-        request = planned.request
-        targets = ";".join(column.target for column in planned.columns)
-        fold = fold_text(request)
-        record = by_key.get((planned.row.id, str(request.seed), request.source, targets, fold))
+        request, targets = planned.request, [column.target for column in planned.columns]
+        key = (planned.row.id, str(request.seed), request.source, ";".join(targets), fold_text(request))
+        record = by_key.get(key)
         if record is None or not record["train_id"]:
             continue
         spec = RunSpec(
@@ -213,23 +206,16 @@ def _runs(
             source_manifest="",
             split="",
         )
-        domains = [column.target for column in planned.columns] + [VALIDATION]
+        paths = {domain: _key({**record, "target": domain}) for domain in (*targets, VALIDATION)}
         evaluations = tuple(
-            e for domain in domains if (e := _evaluation(planned, domain, fold, data, files)) is not None
+            _evaluation(path, domain, request, data.get(_domain(request.task, request.source, domain), {}))
+            for domain, path in paths.items()
+            if path in files.rows
         )
         yield _ExportedRun(Path(record["train_id"]), spec, record["state"], evaluations, record)  # type: ignore[arg-type]
 
 
-def _evaluation(
-    planned: Planned, domain: str, fold: str, data: Mapping[Any, Mapping[str, Any]], files: _ExportedFiles
-) -> StoredEvaluation | None:
-    request = planned.request
-    where = {"task": request.task, "row": planned.row.id, "seed": str(request.seed), "source": request.source}
-    path = _key({**where, "fold": fold, "target": domain})
-    if path not in files.rows:
-        return None
-    described = {**data.get(_domain(request.task, request.source, domain), {})}
-    manifest = described.pop("manifest", None)
-    counts = {name: value for name, value in described.items() if name not in ("task", "source", "target", "scored")}
-    found = {"manifest": manifest, "counts": counts}
-    return StoredEvaluation(path, domain, request.training.selection, request.evaluation.resample, True, found)
+def _evaluation(path: Path, domain: str, request: RunRequest, data: Mapping[str, Any]) -> StoredEvaluation:
+    counts = {n: v for n, v in data.items() if n not in ("task", "source", "target", "scored", "manifest")}
+    described = {"manifest": data.get("manifest"), "counts": counts}
+    return StoredEvaluation(path, domain, request.training.selection, request.evaluation.resample, True, described)

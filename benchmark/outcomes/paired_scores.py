@@ -28,10 +28,7 @@ def pair(rows: Sequence[RowScores], stratum: str = "all", average: Average = "ca
     A class of a case that some seed of some row misses, under a metric that leaves misses out, is left out of that
     case for all rows: no row's mean is over the easier classes alone.
 
-    Args:
-        rows: each with at least one complete seed; intra-domain rows may have their cases in another order.
-        stratum: of the cases, "all" or "average".
-        average: what "average" means.
+    Each row has at least one complete seed; intra-domain rows may have their cases in another order.
 
     Raises:
         UsageError: no case has that stratum.
@@ -41,15 +38,11 @@ def pair(rows: Sequence[RowScores], stratum: str = "all", average: Average = "ca
     kept = [i for i in np.flatnonzero(first.members(stratum)) if first.cases[i] in shared]
     cases = tuple(first.cases[i] for i in kept)
     strata = tuple(first.strata[i] for i in kept)
-    orders = [_positions(scores.cases, cases) for scores in rows]
+    positions = [{case: index for index, case in enumerate(scores.cases)} for scores in rows]
+    orders = [[position[case] for case in cases] for position in positions]
     values = [scores.values[:, order] for scores, order in zip(rows, orders, strict=True)]
     missed = [scores.missed[:, order] for scores, order in zip(rows, orders, strict=True)]
     left_out = np.any([(np.isnan(v) & m).any(axis=0) for v, m in zip(values, missed, strict=True)], axis=0)
     equal_strata = stratum == "average" and average == "strata"
     by_case = tuple(mean_defined(np.where(left_out, np.nan, array), axis=2) for array in values)
     return Paired(cases, strata if equal_strata else None, by_case)
-
-
-def _positions(cases: Sequence[str], wanted: Sequence[str]) -> list[int]:
-    position = {case: index for index, case in enumerate(cases)}
-    return [position[case] for case in wanted]

@@ -9,7 +9,7 @@ from ..launching.job_file import JobFile, job_name
 from ..spec import RunRequest
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import Planned, Row
+from ..suites.suite import Column, Planned, Row
 from .match import find_evaluation, match_runs
 
 AGAIN: tuple[State, ...] = ("QUEUED", "STALE", "RUNNING", "DONE")
@@ -56,6 +56,12 @@ class PlannedRun:
     def targets(self) -> tuple[str, ...]:
         """Domains its evaluations score."""
         return tuple(column.target for column in self.planned.columns)
+
+    def contributes(self, column: Column) -> bool:
+        """Tell whether it scores a column of a table, which may be one of validation cases."""
+        if column.target == VALIDATION:
+            return (self.request.task, self.request.source) == (column.task, column.source)
+        return column in self.planned.columns
 
     @cached_property
     def job(self) -> JobFile:

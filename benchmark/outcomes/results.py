@@ -20,7 +20,7 @@ from ..spec import PROTOCOLS, EvaluationConfig
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
-from .counts import StoredCounts
+from .counts import SeedEvaluations, StoredCounts
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
 from .scores import Average, Cell, RowScores, make_cell, metric_of
 
@@ -52,7 +52,7 @@ class SuiteResults:
         plan: the suite, narrowed, and its runs.
         stored: runs of a results folder; those of other suites are ignored.
         problems: folders that cannot be read, a message each.
-        root: the results folder; folders of runs are named relative to it.
+        root: the results folder.
         job_of: job file of a planned run, where jobs are kept.
         files: reads the files of evaluations.
 
@@ -76,11 +76,9 @@ class SuiteResults:
         self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
-        self._evaluation_files = files or EvaluationFiles()
-        self.counts = StoredCounts(plan, self.planned_runs, self._evaluation_files.cases)
+        self._files = files or EvaluationFiles()
+        self.counts = StoredCounts(plan, self.planned_runs, self._files.cases)
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
-
-    # What there is, as a person analysing it wants it: data frames.
 
     def scores(self, metric: str = "dsc") -> "pd.DataFrame":
         """Return a metric of every case and class as a frame.
@@ -110,8 +108,6 @@ class SuiteResults:
 
         return history_frame(self)
 
-    # What there is, as tables, comparisons and reports want it.
-
     @cached_property
     def validation_columns(self) -> tuple[Column, ...]:
         """A column for the validation cases (held-out source cases) of each source."""
@@ -129,11 +125,7 @@ class SuiteResults:
     def row_scores(self, row: Row, column: Column, metric: Metric = DSC, scoring: Scoring | None = None) -> RowScores:
         """Return the scores of a row on a target.
 
-        Args:
-            row: of the suite.
-            column: of the suite, or one of :attr:`validation_columns`.
-            metric: of each case and class.
-            scoring: instead of the suite's own region and rule for empty classes.
+        ``scoring`` is instead of the suite's own region and rule for empty classes.
 
         Raises:
             UsageError: rows of the column were scored on different data, or a damaged results file.
@@ -172,12 +164,7 @@ class SuiteResults:
     @cached_property
     def evaluations(self) -> list[StoredEvaluation]:
         """Evaluations that the scores on the suite's targets come from."""
-        return [
-            evaluation
-            for column in self.suite.columns
-            for scores in self.of_column(column)
-            for evaluation in scores.evaluations
-        ]
+        return [e for column in self.suite.columns for scores in self.of_column(column) for e in scores.evaluations]
 
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, and evaluations that lack a metric."""
@@ -243,20 +230,20 @@ class SuiteResults:
         availability = self.counts.availability(row, column)
         if availability != "planned":
             return RowScores(availability=availability)
-        there, seeds = self.counts.of(row, column), self.counts.cases_of(row, column)
-        masks = self._mask_values(row, column, metric, region) if metric.source == "masks" else None
-        scored = tuple(seeds if masks is None else masks)
-        lacking = tuple(seed for seed in seeds if seed not in set(scored))
-        evaluations = tuple(evaluation for parts in there.complete.values() for evaluation in parts)
-        reason = hole_reason({*there.reasons, *([NOT_RESCORED] if lacking else [])})
+        stored = self.counts.of(row, column)
+        masks = self._mask_values(stored, metric, region) if metric.source == "masks" else None
+        scored = tuple(stored.cases if masks is None else masks)
+        lacking = tuple(seed for seed in stored.cases if seed not in set(scored))
+        evaluations = tuple(evaluation for parts in stored.complete.values() for evaluation in parts)
+        reason = hole_reason({*stored.reasons, *([NOT_RESCORED] if lacking else [])})
         if not scored:
             return RowScores(evaluations=evaluations, reason=reason, not_rescored=lacking)
-        counts = self.counts.counts_of(row, column)
+        counts = stored.counts
         if lacking:
-            counts = counts[[position for position, seed in enumerate(seeds) if seed in scored]]
+            counts = counts[[position for position, seed in enumerate(stored.cases) if seed in scored]]
         stacked = None if masks is None else np.stack(list(masks.values()))
         values, missed = metric_of(counts, metric, region, empty, stacked)
-        first = next(iter(seeds.values()))
+        first = next(iter(stored.cases.values()))
         return RowScores(
             seeds=scored,
             cases=first.cases,
@@ -266,20 +253,17 @@ class SuiteResults:
             missed=missed,
             evaluations=evaluations,
             counts=tuple(
-                {**there.complete[seed][0].data.get("counts", {}), "scored": len(first.cases)} for seed in scored
+                {**stored.complete[seed][0].data.get("counts", {}), "scored": len(first.cases)} for seed in scored
             ),
             reason=reason,
             not_rescored=lacking,
         )
 
-    def _mask_values(self, row: Row, column: Column, metric: Metric, region: str) -> dict[int, NDArray[np.float64]]:
-        """Return a metric of masks as (cases, classes) of each seed that has it."""
-        seeds = self.counts.cases_of(row, column)
+    def _mask_values(self, stored: SeedEvaluations, metric: Metric, region: str) -> dict[int, NDArray[np.float64]]:
         values: dict[int, NDArray[np.float64]] = {}
-        for seed, evaluations in self.counts.of(row, column).complete.items():
+        for seed, joined in stored.cases.items():
             with contextlib.suppress(NotRescored):
-                arrays = [
-                    self._evaluation_files.metric(e, self.counts.case_file(e), metric, region) for e in evaluations
-                ]
-                values[seed] = seeds[seed].arranged(arrays, next(iter(seeds.values())).cases)
+                files = zip(stored.complete[seed], joined.files, strict=True)
+                arrays = [self._files.metric(evaluation, file, metric, region) for evaluation, file in files]
+                values[seed] = joined.arranged(arrays, next(iter(stored.cases.values())).cases)
         return values

@@ -5,7 +5,6 @@ from typing import Any
 
 from ..spec import RunRequest
 from ..storage.results_reader import VERSIONS, StoredEvaluation
-from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column
 from .planned_run import PlannedRun
 from .results import SuiteResults
@@ -23,15 +22,9 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
     ``best_epoch`` counts from 1 and is the epoch whose weights are scored; ``training_seconds`` are those of the
     epochs, without preparing data and scoring.
     """
-    record = {
-        **dict.fromkeys(RUN_COLUMNS, ""),
-        **run_key(run),
-        "method": run.request.method,
-        "targets": ";".join(run.targets),
-        "state": run.state,
-    }
+    planned = {**run_key(run), "method": run.request.method, "targets": ";".join(run.targets), "state": run.state}
     recorded = {} if run.stored is None else run.stored.recorded
-    return record | {name: value for name, value in recorded.items() if value is not None}
+    return dict.fromkeys(RUN_COLUMNS, "") | planned | {n: value for n, value in recorded.items() if value is not None}
 
 
 def run_key(run: PlannedRun) -> dict[str, Any]:
@@ -60,12 +53,7 @@ def scored_evaluations(results: SuiteResults) -> Iterator[tuple[PlannedRun, Colu
         for row in results.suite.rows
     }
     for run in results.planned_runs:
-        own = {(c.task, c.source, c.target) for c in run.planned.columns} | {
-            (run.request.task, run.request.source, VALIDATION)
-        }
-        for column in columns:
-            if (column.task, column.source, column.target) not in own:
-                continue
+        for column in filter(run.contributes, columns):
             evaluation = run.evaluation(column.target)
             if evaluation is not None and evaluation.path in used[run.row.id, column]:
                 yield run, column, evaluation

@@ -74,8 +74,9 @@ class RowScores:
         """Return each seed's score: mean per class over cases, then over classes; NaN if nothing is defined."""
         if stratum == "average" and average == "strata":
             return np.asarray(np.mean([self.means(name) for name in sorted(set(self.strata))], axis=0))
-        by_seed = self.values[:, self.members(stratum)]
-        return np.array([mean_defined(mean_defined(values, axis=0), axis=0) for values in by_seed])
+        # In C order, a sum over cases rounds as it does for a seed alone, however many seeds there are.
+        values = np.ascontiguousarray(self.values[:, self.members(stratum)])
+        return mean_defined(mean_defined(values, axis=1), axis=1)
 
     def case_means(self) -> NDArray[np.float64]:
         """Return (seeds, cases): the mean of the classes that are defined in a case, NaN where none is."""
@@ -130,14 +131,7 @@ class Cell:
 def make_cell(
     scores: RowScores, expected_seeds: int, stratum: str, average: Average = "cases", metric: Metric = DSC
 ) -> Cell:
-    """Return the cell of a row, target and stratum from the seeds that are complete.
-
-    Args:
-        scores: of the row on the target.
-        expected_seeds: how many the suite asks for.
-        stratum: of the target's cases, "all", or "average".
-        average: what "average" means.
-        metric: what the scores are.
+    """Return the cell of a row, target and stratum ("all", "average", or one of cases) from the complete seeds.
 
     Raises:
         UsageError: no case of the stratum has any of the classes.
@@ -170,11 +164,8 @@ def make_cell(
 def contenders(rows: Sequence[Row], cells: Mapping[str, Sequence[Cell]]) -> list[Row]:
     """Return the rows that are ranked and may win: trained on the source alone, and complete in all their cells.
 
-    Where a metric leaves misses out, only rows with the fewest compete: none wins by predicting less.
-
-    Args:
-        rows: of the suite.
-        cells: of each row, by its id: one of a printed column, or the same one under several conventions.
+    Where a metric leaves misses out, only rows with the fewest compete: none wins by predicting less. ``cells`` has
+    those of each row by its id: one of a printed column, or the same one under several conventions.
     """
     complete = [row for row in rows if row.contender and all(c.state == "complete" for c in cells[row.id])]
     misses = {r.id: [c.n_missed if c.metric.skips_misses else 0 for c in cells[r.id]] for r in complete}
@@ -191,12 +182,7 @@ def metric_of(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return a metric (seeds, cases, classes), and which classes are missed.
 
-    Args:
-        counts: (seeds, 6, cases, classes), as ``cases.csv`` has them.
-        metric: from counts, or of masks.
-        region: "foreground" looks inside the foreground only, "image" everywhere.
-        empty: rule for a class that a case lacks; see ``overlap.dice``.
-        masks: values of a metric of masks.
+    ``counts`` are (seeds, 6, cases, classes), as ``cases.csv`` has them, ``masks`` the values of a metric of masks.
     """
     tp, fp, fn = np.moveaxis(counts[:, :3] if region == "foreground" else counts[:, :3] + counts[:, 3:], 1, 0)
     missed = (fn > 0) & (tp + fp == 0)
@@ -211,12 +197,7 @@ def evaluation_scores(file: CaseFile, scoring: EvaluationConfig, ndim: int, metr
     counts = layout.arranged(file.counts)[None]
     values, missed = metric_of(counts, metric, scoring.region_in(ndim), scoring.empty)
     return RowScores(
-        seeds=(0,),
-        cases=layout.cases,
-        strata=layout.strata,
-        classes=layout.classes,
-        values=values,
-        missed=missed,
+        seeds=(0,), cases=layout.cases, strata=layout.strata, classes=layout.classes, values=values, missed=missed
     )
 
 

@@ -38,11 +38,11 @@ class PublishedTable:
         """
         weights = {}
         for row in sorted(self.rows):
-            found = [self.scores.get((row, target, group)) for group in ("abnormal", "normal", "average")]
-            if any(score is None for score in found):
-                continue
-            abnormal, normal, average = (score.mean for score in found if score is not None)
-            weights[row] = (average - normal) / (abnormal - normal)
+            scores = [self.scores.get((row, target, group)) for group in ("abnormal", "normal", "average")]
+            means = [score.mean for score in scores if score is not None]
+            if len(means) == len(scores):
+                abnormal, normal, average = means
+                weights[row] = (average - normal) / (abnormal - normal)
         return weights
 
 

@@ -142,10 +142,10 @@ class Suite:
             return rows
         check_names("row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)])
         named = set(choice.methods)
-        chosen = {row.id for row in rows if {row.id, row.method} & named}
+        ids = {row.id for row in rows if {row.id, row.method} & named}
         if marked:
-            chosen |= {name + ORACLE for name in chosen}
-        rows = tuple(row for row in rows if row.id in chosen)
+            ids |= {name + ORACLE for name in ids}
+        rows = tuple(row for row in rows if row.id in ids)
         if marked and not any(row.selection == "oracle" for row in rows):
             raise UsageError(NO_ORACLE)
         return rows
@@ -236,13 +236,13 @@ def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
     """Yield the rows, and after each that saw the source alone the same selected on the target, if not there yet."""
     if not any(row.contender for row in rows):
         raise UsageError(NO_ORACLE)
-    known = {row.id: row for row in rows}
+    by_id = {row.id: row for row in rows}
     for row in rows:
         yield row
         name = row.id + ORACLE
-        if not row.contender or (name in known and known[name].selection == "oracle"):
+        if not row.contender or (name in by_id and by_id[name].selection == "oracle"):
             continue
-        if name in known:
+        if name in by_id:
             raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")
         settings = {key: value for key, value in row.settings.items() if key != "training.selection"}
         yield selected_on_target(replace(row, id=name, settings=settings))
@@ -270,8 +270,8 @@ def check_column(column: Column, task: Task) -> None:
         raise unknown(f"target of task {task.name!r}", column.target, task.targets)
 
 
-def check_names(kind: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise for the first name that is not known."""
-    for name in given:
-        if name not in known:
-            raise unknown(kind, name, set(known))
+def check_names(kind: str, names: Iterable[str], valid: Sequence[str]) -> None:
+    """Raise for the first name that is not valid."""
+    for name in names:
+        if name not in valid:
+            raise unknown(kind, name, set(valid))

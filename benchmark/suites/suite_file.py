@@ -62,7 +62,6 @@ def parse_suite(text: str, name: str, where: str) -> Suite:
 
 
 def _merged(text: str, where: str) -> dict[str, Any]:
-    """Return what a TOML text gives, over what the suites give that it extends."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -120,7 +119,6 @@ def _need(data: Mapping[str, Any], names: Iterable[str], where: str) -> None:
 
 
 def _check(suite: Suite, where: str) -> None:
-    """Refuse what would fail later, or print twice."""
     if suite.protocol not in PROTOCOLS:
         raise UsageError(f"{where}: {unknown('protocol', suite.protocol, PROTOCOLS)}")
     for kind, names in (("row id", [r.id for r in suite.rows]), ("target", [c.target for c in suite.columns])):
@@ -144,12 +142,12 @@ def _check(suite: Suite, where: str) -> None:
 
 def _check_components(suite: Suite, where: str) -> None:
     """Refuse a column of check marks that no row can have, or whose setting is not true or false."""
-    known = {key for row in suite.rows for key in row.settings}
+    settings = {key for row in suite.rows for key in row.settings}
     if not isinstance(suite.components, dict) or not all(isinstance(key, str) for key in suite.components.values()):
         raise UsageError(f'{where}: components is a table of label = "method.access", not {suite.components!r}')
     for label, key in suite.components.items():
-        if key not in known:
-            raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, known)}")
+        if key not in settings:
+            raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, settings)}")
     try:
         for row in suite.rows:
             suite.components_of(row)

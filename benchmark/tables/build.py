@@ -1,7 +1,6 @@
 """Tables: the cells of a suite beside the published numbers, with a caption that writes itself."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import Average, Cell
@@ -9,7 +8,7 @@ from ..scoring.metrics import DSC, Metric
 from ..suites.paper import PublishedScore, PublishedTable, load_published
 from ..suites.suite import Column, Row, Suite
 from .caption import describe
-from .significance import BestSets, best_sets
+from .significance import best_sets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,13 +93,22 @@ def build_table(results: SuiteResults, options: TableOptions | None = None) -> T
     published = load_published(suite.published) if compared and suite.published else None
     if published is not None and not published.has_any_of(column.target for column in suite.columns):
         published = None
-    rows = [_table_row(row, headings, results, metric, published) for row in suite.rows]
-    best = best_sets(results, headings, [[entry.cell for entry in row.entries] for row in rows], metric)
+    cells = [[results.cell(row, h.column, h.stratum, h.average, metric) for h in headings] for row in suite.rows]
+    best = best_sets(results, headings, cells, metric)
+    rows = tuple(
+        TableRow(
+            row,
+            tuple(
+                Entry(heading, cell, _published_score(published, row, heading), row.id in ids)
+                for heading, cell, ids in zip(headings, of_row, best.rows, strict=True)
+            ),
+        )
+        for row, of_row in zip(suite.rows, cells, strict=True)
+    )
     notes = [*results.notes(metric, columns), *results.other_protocols(metric)]
     caption = describe(results, metric, columns, published, best.rule, notes)
     missing = tuple(results.holes(metric, columns))
-    rows = mark_best(rows, best)
-    return Table(suite, headings, tuple(rows), tuple(caption), missing, published is not None, metric)
+    return Table(suite, headings, rows, tuple(caption), missing, published is not None, metric)
 
 
 def column_headings(column: Column, average: Average, unit: str) -> list[Heading]:
@@ -114,29 +122,7 @@ def column_headings(column: Column, average: Average, unit: str) -> list[Heading
     return headings
 
 
-def mark_best(rows: Sequence[TableRow], best: BestSets) -> list[TableRow]:
-    """Return the rows with the tied best set of each column marked."""
-    return [
-        replace(
-            row,
-            entries=tuple(replace(e, best=row.row.id in ids) for e, ids in zip(row.entries, best.rows, strict=True)),
-        )
-        for row in rows
-    ]
-
-
-def _table_row(
-    row: Row,
-    headings: Iterable[Heading],
-    results: SuiteResults,
-    metric: Metric,
-    published: PublishedTable | None,
-) -> TableRow:
-    entries = []
-    for heading in headings:
-        cell = results.cell(row, heading.column, heading.stratum, heading.average, metric)
-        score = None
-        if published is not None and heading.headline:
-            score = published.scores.get((row.id, heading.column.target, heading.stratum))
-        entries.append(Entry(heading, cell, score))
-    return TableRow(row, tuple(entries))
+def _published_score(published: PublishedTable | None, row: Row, heading: Heading) -> PublishedScore | None:
+    if published is None or not heading.headline:
+        return None
+    return published.scores.get((row.id, heading.column.target, heading.stratum))

@@ -30,32 +30,25 @@ def describe(
 ) -> list[str]:
     """Return the caption's sentences: what a number is, on which cases, how trained, how scored, marks, origin.
 
-    Args:
-        results: of the suite.
-        metric: in the table.
-        columns: in the table.
-        published: the numbers beside ours, if any.
-        bold: what bold means.
-        notes: what else a reader has to know.
+    ``bold`` says what bold means, ``notes`` what else a reader has to know.
     """
     suite = results.suite
     sections = suite.sections()
     return [
-        spread(suite, metric, dict.fromkeys(results.unit(column, metric) for column in columns)),
-        *measured(metric),
+        _spread(suite, metric, dict.fromkeys(results.unit(column, metric) for column in columns)),
+        *_measured(metric),
         f"Cases: {'; '.join(_cases(results, metric, columns))}.",
-        f"Protocol {suite.protocol}, training: {'; '.join(training(sections))}.",
-        f"Protocol {suite.protocol}, scoring: {'; '.join(scoring(suite, sections, metric))}.",
-        *row_settings(suite),
-        *marks(suite, bold),
-        *(published_notes(suite, published) if published is not None else ()),
+        f"Protocol {suite.protocol}, training: {'; '.join(_training(sections))}.",
+        f"Protocol {suite.protocol}, scoring: {'; '.join(_scoring(suite, sections, metric))}.",
+        *_row_settings(suite),
+        *_marks(suite, bold),
+        *(_published_notes(suite, published) if published is not None else ()),
         _provenance(results, metric, columns),
         *(f"Note: {note}." for note in notes),
     ]
 
 
-def spread(suite: Suite, metric: Metric = DSC, units: Iterable[str] = ("%",)) -> str:
-    """Return what the numbers and their ± are."""
+def _spread(suite: Suite, metric: Metric, units: Iterable[str]) -> str:
     seeds = len(suite.seeds)
     score = "per class over cases, then over the foreground classes"
     unit = " or ".join(UNITS[name] for name in units)
@@ -68,8 +61,7 @@ def spread(suite: Suite, metric: Metric = DSC, units: Iterable[str] = ("%",)) ->
     )
 
 
-def measured(metric: Metric) -> list[str]:
-    """Return how a metric other than the Dice coefficient is defined, and what is not in its means."""
+def _measured(metric: Metric) -> list[str]:
     if metric is DSC:
         return []
     sentences = [f"{metric.short} ({metric.better} is better): {metric.definition}."]
@@ -81,8 +73,7 @@ def measured(metric: Metric) -> list[str]:
     return sentences
 
 
-def training(sections: Mapping[str, Any]) -> list[str]:
-    """Return every decision of the training half."""
+def _training(sections: Mapping[str, Any]) -> list[str]:
     t: TrainingConfig = sections["training"]
     o: OptimizerConfig = sections["optimizer"]
     p: PreprocessConfig = sections["preprocess"]
@@ -98,7 +89,7 @@ def training(sections: Mapping[str, Any]) -> list[str]:
         "a row says otherwise",
         "no gradient clipping" if o.clip is None else f"gradients clipped at norm {o.clip:g}",
         f"shared augmentation: {t.augmentation}",
-        f"checkpoint: {selection(t)}",
+        f"checkpoint: {_selection(t)}",
         f"images {stretched if p.grid == 'stretch' else isotropic}",
         "z-score per image, channels jointly, over the "
         + ("whole grid" if p.normalisation == "grid" else "foreground"),
@@ -110,9 +101,8 @@ def training(sections: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def selection(config: TrainingConfig) -> str:
-    """Return which weights are scored, and what the held-out source cases are for."""
-    every = interval(config)
+def _selection(config: TrainingConfig) -> str:
+    every = _interval(config)
     if config.selection == "source-val":
         return (
             f"the best on held-out source cases, looked at every {every}, stopping after {config.patience} epochs "
@@ -121,23 +111,24 @@ def selection(config: TrainingConfig) -> str:
     return f"the last; held-out source cases, looked at every {every}, are only reported"
 
 
-def interval(config: TrainingConfig) -> str:
-    """Return the time between two looks at labelled cases, to follow "every"."""
+def _interval(config: TrainingConfig) -> str:
     return "epoch" if config.validation_interval == 1 else f"{config.validation_interval} epochs"
 
 
-def scoring(suite: Suite, sections: Mapping[str, Any], metric: Metric = DSC) -> list[str]:
-    """Return every decision of the scoring half."""
+def _scoring(suite: Suite, sections: Mapping[str, Any], metric: Metric) -> list[str]:
     e: EvaluationConfig = sections["evaluation"]
     resampled = "labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"
     region = "the whole image" if e.region == "image" else "inside the field of view"
-    one, other = "the mean of cases", "the unweighted mean of the strata"
+    front, beside = "the mean of cases", "the unweighted mean of the strata"
     if e.average == "strata":
-        one, other = other, one
-    parts = [f"on each case's native grid, {resampled}", f"2D {region}, 3D the whole volume"]
-    average = f"average: {one} in front, {other} beside it where there are strata"
-    empty = EMPTY_RULES[e.empty if metric.follows_empty else "skip"]
-    return [*parts, average, f"empty classes: {empty}", _unlabelled(suite)]
+        front, beside = beside, front
+    return [
+        f"on each case's native grid, {resampled}",
+        f"2D {region}, 3D the whole volume",
+        f"average: {front} in front, {beside} beside it where there are strata",
+        f"empty classes: {EMPTY_RULES[e.empty if metric.follows_empty else 'skip']}",
+        _unlabelled(suite),
+    ]
 
 
 def _unlabelled(suite: Suite) -> str:
@@ -148,8 +139,7 @@ def _unlabelled(suite: Suite) -> str:
     return f"no row{' but ' if others else ''}{' and '.join(others)} sees target images while training"
 
 
-def row_settings(suite: Suite) -> list[str]:
-    """Return a sentence for the rows that depart from the shared settings."""
+def _row_settings(suite: Suite) -> list[str]:
     departing = []
     for row in suite.rows:
         own = {k: v for k, v in row.settings.items() if not k.startswith("method.") or k == "method.supervision"}
@@ -158,15 +148,15 @@ def row_settings(suite: Suite) -> list[str]:
     return [f"Departing from this: {'; '.join(departing)}."] if departing else []
 
 
-def marks(suite: Suite, bold: str) -> list[str]:
-    """Return what bold, †, ‡, § and – mean, as far as the suite has them."""
+def _marks(suite: Suite, bold: str) -> list[str]:
     sentences = []
     if any(row.selection == "oracle" for row in suite.rows):
         t: TrainingConfig = suite.sections()["training"]
         sentences.append(
             "† checkpoint chosen on the target's labels: an upper bound, not a method. Of those looked at every "
-            f"{interval(t)} and after the last of {t.epochs} epochs, the one with the highest mean Dice of all cases "
-            f"of the target on the network's grid, where a gain of {t.min_delta:g} counts; no such run stops early."
+            f"{_interval(t)} and after the last of {t.epochs} epochs, the one with the highest mean Dice of all "
+            f"cases of the target on the network's grid, where a gain of {t.min_delta:g} counts; no such run stops "
+            "early."
         )
     if any(row.access == "uda" for row in suite.rows):
         sentences.append("‡ domain adaptation: saw unlabelled target images, and is not compared with the rest.")
@@ -181,8 +171,7 @@ def marks(suite: Suite, bold: str) -> list[str]:
     return [*sentences, f"{bold}; \N{EN DASH}: the method does not apply."]
 
 
-def published_notes(suite: Suite, published: PublishedTable) -> list[str]:
-    """Return what the numbers beside ours are, and which average the published column holds."""
+def _published_notes(suite: Suite, published: PublishedTable) -> list[str]:
     sentences = ["With each number: the published mean ± as printed there, and the difference, ours minus published."]
     labels = {row.id: row.label for row in suite.rows}
     for column in suite.columns:
@@ -226,5 +215,5 @@ def _provenance(results: SuiteResults, metric: Metric, columns: Iterable[Column]
         release = version("ssdg-bench")
     except PackageNotFoundError:
         release = "(not installed)"
-    where = f"; results scored at commit {', '.join(commits)}" if commits else ""
-    return f"ssdg-bench {release}{where}."
+    scored_at = f"; results scored at commit {', '.join(commits)}" if commits else ""
+    return f"ssdg-bench {release}{scored_at}."

@@ -1,84 +1,91 @@
-"""Tables as LaTeX (booktabs), with the caption under them."""
+"""Printed tables as LaTeX (booktabs), with their sentences under them."""
 
 import itertools
 import re
 import textwrap
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
-from ..scoring.metrics import DSC
-from .build import Entry, Table, TableRow
 from .latex_text import escape
-from .wording import SETTINGS, delta_text, group_text, ours_text, published_text, row_label, title_text
+from .printed import CHECK, Printed, PrintedColumn
 
 WIDEST = 14
 """Letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words."""
 
-MOST = 6
-"""Columns of numbers that a line of 6.5 in holds: those of Table 1."""
+
+@dataclass(frozen=True, slots=True)
+class LatexStyle:
+    """How a table is set."""
+
+    font: str
+    sentences: str  # font of the sentences
+    edge: str = ""  # column type at both ends
+    gap: str = ""  # under the caption
 
 
-def render_latex(table: Table) -> str:
-    """Return a ``table`` environment: targets over their groups, one line a row, the published numbers under it.
-
-    It needs booktabs (and amssymb for check marks) and is made for a line of 6.5 in, which Table 1 fills.
-    """
-    suite, components = table.suite, len(table.suite.components)
-    name = suite.name if table.metric is DSC else f"{suite.name}-{table.metric.name}"
-    lines = [
-        rf"% Needs \usepackage{{booktabs{',amssymb' if components else ''}}}; in a class of two columns, say table*.",
+def latex_lines(
+    printed: Printed[Any], caption: str, label: str, sentences: Iterable[str], style: LatexStyle
+) -> list[str]:
+    """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them."""
+    columns = printed.columns
+    rows = [_row(columns, row) for row in printed.rows]
+    if any(column.notes(row) for row in printed.rows for column in columns):
+        rows[1:] = [[r"\addlinespace[2pt]", *lines] for lines in rows[1:]]
+    foot = [line for row in printed.foot for line in _row(columns, row)]
+    return [
         r"\begin{table}",
-        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}",
-        rf"\caption{{{escape(title_text(table))}}}",
-        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', name)}}}\par\smallskip",
-        rf"\begin{{tabular}}{{ll{'c' * (components + len(table.headings))}}}",
+        rf"\centering{style.font}",
+        rf"\caption{{{escape(caption)}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', label)}}}{style.gap}",
+        rf"\begin{{tabular}}{{{style.edge}{''.join(column.align for column in columns)}{style.edge}}}",
         r"\toprule",
-        *_header(table),
+        *_header(columns),
         r"\midrule",
+        *itertools.chain(*rows),
+        *([r"\midrule", *foot] if foot else []),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\par\smallskip",
+        rf"\begin{{minipage}}{{\linewidth}}{style.sentences}",
+        *map(escape, sentences),
+        r"\end{minipage}",
+        r"\end{table}",
     ]
-    if len(table.headings) > MOST:
-        lines.insert(1, "% Wider than an upright page: say sidewaystable, of the package rotating.")
-    for position, row in enumerate(table.rows):
-        if position and table.show_published:
-            lines.append(r"\addlinespace[2pt]")
-        lines += _row(table, row)
-    lines += [r"\bottomrule", r"\end{tabular}", r"\par\smallskip", r"\begin{minipage}{\linewidth}\scriptsize"]
-    lines += [escape(sentence) for sentence in table.caption]
-    return "\n".join([*lines, r"\end{minipage}", r"\end{table}"]) + "\n"
 
 
-def _header(table: Table) -> list[str]:
-    """Return the line of targets and, where they have groups, the rules under them and the line of groups."""
-    components = [escape(label) for label in table.suite.components]
-    before = ["Method", "Setting", *components]
-    targets, rules, position = ["" for _ in before], [], len(before) + 1
-    for column, headings in itertools.groupby(table.headings, key=lambda heading: heading.column):
-        width = len(list(headings))
-        if width == 1:
-            targets.append(_broken(column.label, "b"))
+def _header(columns: Iterable[PrintedColumn[Any]]) -> list[str]:
+    first, *others = zip(*(column.stacked for column in columns), strict=True)
+    cells, rules, position = [], [], 1
+    for text, repeated in itertools.groupby(first):
+        width = len(list(repeated))
+        if width == 1 or not text or not others:
+            cells += [_broken(text, "b")] * width
         else:
-            targets.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(column.label)}}}")
+            cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape(text)}}}")
             rules.append(rf"\cmidrule(lr){{{position}-{position + width - 1}}}")
         position += width
-    groups = [_broken(group_text(heading), "t") for heading in table.headings]
-    if not any(groups):
-        return [_line([*before, *targets[len(before) :]])]
-    return [_line(targets), *(["".join(rules)] if rules else []), _line([*before, *groups])]
+    below = [_line(_broken(text, "t") for text in texts) for texts in others]
+    return [_line(cells), *(["".join(rules)] if rules else []), *below]
 
 
-def _row(table: Table, row: TableRow) -> list[str]:
-    """Return a row's line, and one each with the published numbers and the differences where there are any."""
-    marks = [r"$\checkmark$" if has else "" for has in table.suite.components_of(row.row).values()]
-    texts = [escape(row_label(row.row)), escape(SETTINGS[row.row.access]), *marks]
-    lines = [_line([*texts, *(_ours(entry) for entry in row.entries)])]
-    for name, words in (("published", published_text), ("difference", delta_text)):
-        cells = [escape(words(entry)) for entry in row.entries]
-        if any(cells):
-            small = [rf"\scriptsize {cell}" if cell else "" for cell in cells]
-            lines.append(_line([rf"\quad\scriptsize {name}", *("" for _ in texts[1:]), *small]))
+def _row(columns: Iterable[PrintedColumn[Any]], row: Any) -> list[str]:
+    """Return a row's line, and one for each kind of note that any of its cells has."""
+    lines = [_line(_cell(column, row) for column in columns)]
+    _, *notes = [column.notes(row) for column in columns]
+    for name in dict.fromkeys(itertools.chain(*notes)):
+        texts = [escape(of_cell.get(name, "")) for of_cell in notes]
+        if any(texts):
+            small = [rf"\scriptsize {text}" if text else "" for text in texts]
+            lines.append(_line([rf"\quad\scriptsize {name}", *small]))
     return lines
 
 
-def _ours(entry: Entry) -> str:
-    return _broken(ours_text(entry.cell), "t", r"\textbf{%s}" if entry.best else "%s")
+def _cell(column: PrintedColumn[Any], row: Any) -> str:
+    text = column.text(row)
+    if text == CHECK:
+        return r"$\checkmark$"
+    return escape(text) if column.align == "l" else _broken(text, "t", r"\textbf{%s}" if column.bold(row) else "%s")
 
 
 def _broken(text: str, align: str, style: str = "%s") -> str:
@@ -91,5 +98,5 @@ def _broken(text: str, align: str, style: str = "%s") -> str:
     return rf"\begin{{tabular}}[{align}]{{@{{}}c@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"
 
 
-def _line(cells: list[str]) -> str:
+def _line(cells: Iterable[str]) -> str:
     return " & ".join(cells) + r" \\"

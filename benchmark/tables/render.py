@@ -1,52 +1,43 @@
-"""Printing a table: CSV with one line a cell, Markdown, LaTeX, JSON."""
+"""Printing a suite's table: CSV with one line a cell, Markdown, LaTeX, JSON."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from ..errors import unknown
+from ..scoring.metrics import DSC
 from ..spec import to_json
 from ..storage.run_folder import to_csv
 from ..suites.suite import Row
-from .build import Entry, Table
-from .latex import render_latex
-from .wording import SETTINGS, delta_text, heading_text, ours_text, published_text, row_label, title_text
+from .build import Entry, Heading, Table, TableRow
+from .latex import LatexStyle, latex_lines
+from .printed import CHECK, Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
+from .wording import SETTINGS, delta_text, group_text, heading_text, ours_text, published_text, row_label, title_text
 
-CSV_COLUMNS = (
-    *("suite", "protocol", "row", "label", "method", "setting", "selection"),
-    *("task", "source", "target", "group", "average"),
-    *("metric", "unit", "state", "reason", "ours_mean", "ours_sd", "n", "expected_n", "cases", "undefined", "missed"),
-    "best",
-    *("published_mean", "published_sd", "delta"),
+STYLE = LatexStyle(
+    font=r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}",
+    sentences=r"\scriptsize",
+    gap=r"\par\smallskip",
 )
+
+MOST = 6
+"""Columns of numbers that a line of 6.5 in holds: those of Table 1."""
 
 
 def render(table: Table, form: str) -> str:
-    """Return a table as text that ends with a line break.
-
-    Args:
-        table: what to print.
-        form: "csv", "markdown", "latex" or "json".
-    """
-    if form not in FORMATS:
-        raise unknown("table format", form, FORMATS)
-    return FORMATS[form](table)
+    """Return a table as text that ends with a line break; ``form`` is a key of ``FORMATS``."""
+    return render_as(FORMATS, form, table)
 
 
 def render_csv(table: Table) -> str:
     """Return one line a row, target, group and average; scores in the unit named, empty where there is none."""
-    rows = []
-    columns = (*CSV_COLUMNS, *(f"component_{label}" for label in table.suite.components))
+    lines = []
     for row in table.rows:
         components = table.suite.components_of(row.row).items()
-        for entry in row.entries:
-            line = {**_where(table, entry), **_numbers(entry)}
-            line |= _of_row(table, row.row)
-            line |= {f"component_{label}": str(has).lower() for label, has in components}
-            if not table.show_published:
-                line |= dict.fromkeys(("published_mean", "published_sd", "delta"))
-            rows.append({name: "" if line[name] is None else line[name] for name in columns})
-    return to_csv(columns, rows)
+        marks = {f"component_{label}": str(has).lower() for label, has in components}
+        lines += [
+            {**_of_suite(table), **_of_row(table, row.row), **_of_entry(entry), **marks} for entry in row.entries
+        ]
+    return to_csv(lines[0], lines)
 
 
 def render_json(table: Table) -> str:
@@ -68,7 +59,12 @@ def render_json(table: Table) -> str:
                 "settings": to_json(row.row.settings),
                 "components": table.suite.components_of(row.row),
                 "cells": [
-                    {**_where(table, entry), **_numbers(entry), "per_seed": per_seed(entry)} for entry in row.entries
+                    {
+                        **_of_suite(table),
+                        **_of_entry(entry),
+                        "per_seed": [entry.cell.scaled(value) for value in entry.cell.values],
+                    }
+                    for entry in row.entries
                 ],
             }
             for row in table.rows
@@ -78,42 +74,53 @@ def render_json(table: Table) -> str:
 
 
 def render_markdown(table: Table) -> str:
-    """Return a GitHub table with its title and caption, padded to be read in a terminal too."""
-    headings = (heading_text(heading) for heading in table.headings)
-    lines = [["Method", "Setting", *table.suite.components, *headings]]
-    for row in table.rows:
-        marks = (CHECK if has else "" for has in table.suite.components_of(row.row).values())
-        cells = (_markdown_cell(entry) for entry in row.entries)
-        lines.append([row_label(row.row), SETTINGS[row.row.access], *marks, *cells])
-    caption = [f"* {escape(sentence)}" for sentence in table.caption]
-    return "\n".join([f"**{escape(title_text(table))}**", "", *markdown_table(lines), "", *caption]) + "\n"
+    """Return a GitHub table with its title and caption."""
+    title = f"**{markdown(title_text(table))}**"
+    return "\n".join([title, "", *markdown_lines(_printed(table)), "", *markdown_list(table.caption)]) + "\n"
 
 
-def markdown_table(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Return the lines of a GitHub table from its cells, the header first; ``BOLD`` becomes asterisks."""
-    lines = [[escape(text) for text in line] for line in lines]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    padded = ["| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |" for line in lines]
-    return [padded[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *padded[1:]]
+def render_latex(table: Table) -> str:
+    """Return a ``table`` environment, made for a line of 6.5 in, which Table 1 fills."""
+    packages = "booktabs,amssymb" if table.suite.components else "booktabs"
+    lines = [rf"% Needs \usepackage{{{packages}}}; in a class of two columns, say table*."]
+    if len(table.headings) > MOST:
+        lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
+    label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"
+    lines += latex_lines(_printed(table), title_text(table), label, table.caption, STYLE)
+    return "\n".join(lines) + "\n"
 
 
-def _markdown_cell(entry: Entry) -> str:
-    text = f"{BOLD}{ours_text(entry.cell)}{BOLD}" if entry.best else ours_text(entry.cell)
-    parts = [part for part in (published_text(entry), delta_text(entry)) if part]
-    return f"{text} [{'; '.join(parts)}]" if parts else text
+def _printed(table: Table) -> Printed[TableRow]:
+    groups = 1 if any(map(group_text, table.headings)) else 0
+
+    def component(label: str) -> PrintedColumn[TableRow]:
+        marks = {row.row.id: CHECK if table.suite.components_of(row.row)[label] else "" for row in table.rows}
+        return PrintedColumn(label, (*[""] * groups, label), lambda row: marks[row.row.id])
+
+    def target(position: int, heading: Heading) -> PrintedColumn[TableRow]:
+        def notes(row: TableRow) -> dict[str, str]:
+            entry = row.entries[position]
+            return {"published": published_text(entry), "difference": delta_text(entry)}
+
+        return PrintedColumn(
+            heading_text(heading),
+            (heading.column.label, group_text(heading))[: 1 + groups],
+            text=lambda row: ours_text(row.entries[position].cell),
+            bold=lambda row: row.entries[position].best,
+            notes=notes if table.show_published else lambda _: {},
+        )
+
+    columns = [
+        PrintedColumn("Method", (*[""] * groups, "Method"), lambda row: row_label(row.row), align="l"),
+        PrintedColumn("Setting", (*[""] * groups, "Setting"), lambda row: SETTINGS[row.row.access], align="l"),
+        *map(component, table.suite.components),
+        *(target(position, heading) for position, heading in enumerate(table.headings)),
+    ]
+    return Printed(columns, table.rows)
 
 
-CHECK = "\N{CHECK MARK}"
-
-BOLD = "\x00"
-"""Stands for Markdown's asterisks until other asterisks are escaped."""
-
-
-def escape(text: str) -> str:
-    """Return plain text as Markdown."""
-    for character in "\\|*<`":
-        text = text.replace(character, f"\\{character}")
-    return text.replace(BOLD, "**")
+def _of_suite(table: Table) -> dict[str, Any]:
+    return {"suite": table.suite.name, "protocol": table.suite.protocol}
 
 
 def _of_row(table: Table, row: Row) -> dict[str, Any]:
@@ -121,35 +128,21 @@ def _of_row(table: Table, row: Row) -> dict[str, Any]:
     return {"row": row.id, "label": row.label, "method": row.method, "setting": row.access, "selection": selection}
 
 
-def _where(table: Table, entry: Entry) -> dict[str, Any]:
-    heading = entry.heading
+def _of_entry(entry: Entry) -> dict[str, Any]:
+    """Return what a cell is of, and its numbers, scores in the printed unit with four decimals."""
+    column, cell, published = entry.heading.column, entry.cell, entry.published
     return {
-        "suite": table.suite.name,
-        "protocol": table.suite.protocol,
-        "task": heading.column.task,
-        "source": heading.column.source,
-        "target": heading.column.target,
-        "group": heading.stratum,
-        "average": heading.average,
-        "metric": table.metric.name,
-        "unit": heading.unit,
-    }
-
-
-def per_seed(entry: Entry) -> list[float]:
-    """Return the score of each complete seed in the printed unit."""
-    return [entry.cell.metric.scale * value for value in entry.cell.values]
-
-
-def _numbers(entry: Entry) -> dict[str, Any]:
-    """Return a cell's numbers, scores in the printed unit with four decimals."""
-    cell, published = entry.cell, entry.published
-    scale = cell.metric.scale
-    return {
+        "task": column.task,
+        "source": column.source,
+        "target": column.target,
+        "group": entry.heading.stratum,
+        "average": entry.heading.average,
+        "metric": cell.metric.name,
+        "unit": entry.heading.unit,
         "state": cell.state,
         "reason": cell.reason or None,
-        "ours_mean": None if cell.mean is None else round(scale * cell.mean, 4),
-        "ours_sd": None if cell.sd is None else round(scale * cell.sd, 4),
+        "ours_mean": rounded(cell.scaled(cell.mean)),
+        "ours_sd": rounded(cell.scaled(cell.sd)),
         "n": cell.n_seeds,
         "expected_n": cell.expected_seeds,
         "cases": cell.n_cases,
@@ -158,11 +151,16 @@ def _numbers(entry: Entry) -> dict[str, Any]:
         "best": entry.best,
         "published_mean": None if published is None else published.mean,
         "published_sd": None if published is None else published.sd,
-        "delta": None if entry.delta is None else round(entry.delta, 4),
+        "delta": rounded(entry.delta),
     }
 
 
-FORMATS: dict[str, Callable[[Table], str]] = {
+def rounded(value: float | None) -> float | None:
+    """Return a score with four decimals, as programs read it."""
+    return None if value is None else round(value, 4)
+
+
+FORMATS: Mapping[str, Callable[[Table], str]] = {
     "csv": render_csv,
     "markdown": render_markdown,
     "latex": render_latex,

@@ -2,32 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ..outcomes.paired_scores import pair
 from ..outcomes.results import SuiteResults
-from ..outcomes.scores import Average, Cell, contenders
+from ..outcomes.scores import Cell, contenders
 from ..scoring.metrics import DSC, Metric
 from ..statistics import holm, mean_difference
-from ..suites.suite import Column, Row
+from ..suites.suite import Row
+
+if TYPE_CHECKING:
+    from .build import Heading
 
 ALPHA = 0.05
-
-
-class PrintedColumn(Protocol):
-    """A printed column of a table, in which rows are compared."""
-
-    @property
-    def column(self) -> Column:
-        """The target."""
-
-    @property
-    def stratum(self) -> str:
-        """A stratum, "all" or "average"."""
-
-    @property
-    def average(self) -> Average:
-        """What "average" means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +41,7 @@ class BestSets:
 
 
 def best_sets(
-    results: SuiteResults, headings: Sequence[PrintedColumn], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
+    results: SuiteResults, headings: Sequence["Heading"], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
 ) -> BestSets:
     """Return the rows to mark in each printed column.
 
@@ -62,21 +49,15 @@ def best_sets(
     method does not know: of nine equal methods in simulated tables, some row is left out of a set in 9 to 17 % of the
     tables instead of 5 %, and 1 to 3 % of the rows. A set is a marking, not a test of a method named beforehand.
 
-    Args:
-        results: of the suite.
-        headings: printed columns.
-        cells: of each row, in the order of the columns.
-        metric: of the cells.
+    ``cells`` holds those of each row, in the order of the headings.
     """
     rows = results.suite.rows
     best: list[set[str]] = [set() for _ in headings]
     family: list[tuple[int, str, float]] = []
     for position, heading in enumerate(headings):
         ranked = best_first(rows, [line[position] for line in cells])
-        if len(ranked) > 0:
-            top, *others = ranked
-            best[position].add(top.id)
-            family += [(position, row, p) for row, p in _against(results, top, others, heading, metric)]
+        best[position] |= {row.id for row in ranked[:1]}
+        family += [(position, row, p) for row, p in _against_first(results, ranked, heading, metric)]
     for (position, row, _), adjusted in zip(family, holm([p for _, _, p in family]), strict=True):
         if adjusted > ALPHA:
             best[position].add(row)
@@ -99,12 +80,14 @@ def best_first(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
     return sorted(ranked, key=lambda row: of_row[row.id].mean or 0.0, reverse=higher)
 
 
-def _against(
-    results: SuiteResults, top: Row, others: Sequence[Row], heading: PrintedColumn, metric: Metric
+def _against_first(
+    results: SuiteResults, ranked: Sequence[Row], heading: "Heading", metric: Metric
 ) -> list[tuple[str, float]]:
-    """Return each other row's id and its p against the top one."""
-    scores = [results.row_scores(row, heading.column, metric) for row in (top, *others)]
-    paired = pair(scores, heading.stratum, heading.average)
-    reference, *rest = paired.scores
-    intervals = [mean_difference(array, reference, paired.strata) for array in rest]
-    return [(row.id, interval.p) for row, interval in zip(others, intervals, strict=True)]
+    if len(ranked) < 2:
+        return []
+    paired = pair(
+        [results.row_scores(row, heading.column, metric) for row in ranked], heading.stratum, heading.average
+    )
+    reference, *others = paired.scores
+    intervals = [mean_difference(scores, reference, paired.strata) for scores in others]
+    return [(row.id, interval.p) for row, interval in zip(ranked[1:], intervals, strict=True)]

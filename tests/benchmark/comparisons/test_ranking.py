@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssdg.benchmark.comparisons.ranking import competition_ranks, kendall_tau, rank_stability
+from ssdg.benchmark.comparisons.ranking import MANY, _times_drawn, competition_ranks, kendall_tau, rank_stability
 
 
 def test_equal_scores_share_the_better_rank():
@@ -52,6 +52,17 @@ def test_seeds_are_drawn_for_each_method_on_its_own():
     assert found.level == "runs and cases"
     assert found.probabilities[0] == pytest.approx([0.75, 0.25], abs=0.01)
     assert found.probabilities[1] == pytest.approx([0.75, 0.25], abs=0.01)  # a tie gives both the better rank
+
+
+@pytest.mark.parametrize("seeds", [MANY - 1, MANY])
+def test_draws_of_few_and_many_seeds_have_the_same_law(seeds):
+    """How often a seed is drawn is binomial, whichever way it is counted."""
+    times = _times_drawn(seeds, 4000, np.random.default_rng(0))
+    assert (times.sum(axis=1) == seeds).all()
+    assert times.mean(axis=0) == pytest.approx(np.ones(seeds), abs=0.08)
+    expected = stats.binom(seeds, 1 / seeds).pmf(range(4))
+    assert [(times == k).mean() for k in range(4)] == pytest.approx(expected, abs=0.01)
+    assert abs(np.corrcoef(times[:, 0], times[:, -1])[0, 1] + 1 / (seeds - 1)) < 0.06
 
 
 def test_strata_weigh_equally_and_keep_their_size():

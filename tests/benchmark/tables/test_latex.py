@@ -78,7 +78,7 @@ def fill(root, suite, seeds):
         score = 0.6 + 0.003 * (index % 97) + 0.004 * planned.request.seed
         strata = {f"{name}-{fold}": (name, (score + shift,)) for name, shift in (("normal", 0.05), ("abnormal", 0))}
         whole = {f"case-{fold}-{i}": ("all", (score,)) for i in range(2)}
-        found = {c.target: strata if len(c.groups) > 1 else whole for c in planned.columns}
+        found = {c.target: strata if len(c.strata) > 1 else whole for c in planned.columns}
         write_run(root, planned.request, found)
 
 

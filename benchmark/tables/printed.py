@@ -1,0 +1,72 @@
+"""A printed table: rows × columns with the text of each cell, the same for every format that people read."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Literal, TypeVar
+
+from ..errors import unknown
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+CHECK = "\N{CHECK MARK}"
+
+BOLD = "\x00"
+"""Stands for Markdown's asterisks until other asterisks are escaped."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrintedColumn(Generic[R]):
+    """A column: its heading and what it prints of a row."""
+
+    heading: str
+    stacked: tuple[str, ...]  # the heading in lines; neighbours with the same first line of several share it
+    text: Callable[[R], str]
+    bold: Callable[[R], bool] = field(default=lambda _: False)
+    notes: Callable[[R], Mapping[str, str]] = field(default=lambda _: {})  # in brackets behind, or in lines under it
+    align: Literal["l", "c"] = "c"
+
+
+@dataclass(frozen=True, slots=True)
+class Printed(Generic[R]):
+    """Columns and rows of a table, those under its last rule apart."""
+
+    columns: Sequence[PrintedColumn[R]]
+    rows: Sequence[R]
+    foot: Sequence[R] = ()
+
+
+def markdown_lines(printed: Printed[Any]) -> list[str]:
+    """Return the lines of a GitHub table, padded to be read in a terminal too."""
+    columns = printed.columns
+    lines = [[column.heading for column in columns]]
+    lines += [[_markdown_cell(column, row) for column in columns] for row in (*printed.rows, *printed.foot)]
+    lines = [[markdown(text) for text in line] for line in lines]
+    widths = [max(map(len, texts)) for texts in zip(*lines, strict=True)]
+    padded = ["| " + " | ".join(t.ljust(w) for t, w in zip(line, widths, strict=True)) + " |" for line in lines]
+    return [padded[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *padded[1:]]
+
+
+def _markdown_cell(column: PrintedColumn[R], row: R) -> str:
+    text = f"{BOLD}{column.text(row)}{BOLD}" if column.bold(row) else column.text(row)
+    notes = "; ".join(filter(None, column.notes(row).values()))
+    return f"{text} [{notes}]" if notes else text
+
+
+def markdown_list(sentences: Iterable[str]) -> list[str]:
+    """Return sentences as the points of a list."""
+    return [f"* {markdown(sentence)}" for sentence in sentences]
+
+
+def markdown(text: str) -> str:
+    """Return plain text as Markdown."""
+    for character in "\\|*<`":
+        text = text.replace(character, f"\\{character}")
+    return text.replace(BOLD, "**")
+
+
+def render_as(formats: Mapping[str, Callable[[T], str]], form: str, table: T) -> str:
+    """Return a table in one of several formats; UsageError for another."""
+    if form not in formats:
+        raise unknown("table format", form, formats)
+    return formats[form](table)
