@@ -1,7 +1,6 @@
 """Results folders made by hand: finished runs with the Dice wanted, written through the store."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite import Filters, Inventory, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
@@ -160,47 +159,14 @@ class MadeResults(SuiteResults):
         return self.made[row.id, column]
 
 
-def suite_file(path, rows=("erm",), targets=("lesav",), seeds=(0,), settings=None, **keys) -> Path:
-    """Write a suite's TOML file and return its path.
-
-    Args:
-        path: of the file.
-        rows: ids of methods, or tables with the keys of a row.
-        targets: ids of the task "fundus", or tables with the keys of a column.
-        seeds: of the suite.
-        settings: on top of a tiny run's.
-        keys: further keys of the suite.
-    """
-    tables = [{"id": row, "method": row} if isinstance(row, str) else row for row in rows]
-    for row in tables:
-        if row["id"] == "erm":
-            row.setdefault("setting", "source-only")
-    columns = [
-        {"task": "fundus", "source": "drive", "target": target} if isinstance(target, str) else target
-        for target in targets
-    ]
-    tiny = {"training.epochs": 2, "optimizer.lr": 1e-3, "network.init_filters": 8}
-    lines = [f"{key} = {_toml(value)}" for key, value in {"seeds": list(seeds), **keys}.items()]
-    lines += [
-        "[settings]",
-        *(f"{_toml(key)} = {_toml(value)}" for key, value in {**tiny, **(settings or {})}.items()),
-    ]
-    for name, entries in (("columns", columns), ("rows", tables)):
-        for entry in entries:
-            lines += [f"[[{name}]]", *(f"{key} = {_toml(value)}" for key, value in entry.items())]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def _toml(value) -> str:
-    """Return a value as TOML: JSON but for tables."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+def planned_runs(suite, **filters):
+    """Return the runs that a suite, or a suite's file, asks for of what is installed."""
+    loaded = suite if isinstance(suite, Suite) else load_suite(str(suite))
+    return loaded.plan(Filters(**filters), Inventory(registry(), TASKS)).runs
 
 
 def fill_suite(root, suite, scores, **options) -> None:
     """Write every run of a suite's file; ``scores(row id, seed)`` gives the cases on each of its targets."""
-    for planned in load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs:
+    for planned in planned_runs(suite):
         there = scores(planned.row.id, planned.request.seed)
         write_run(root, planned.request, {column.target: there for column in planned.columns}, **options)
