@@ -13,8 +13,9 @@ from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suites.suite import Filters, Inventory, Suite
+from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry, registry
@@ -39,6 +40,17 @@ INVENTORY = Inventory(
     },
     tasks={"fundus": task("fundus", 2), "fetal": task("fetal", 3)},
 )
+
+LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
+IOSTAR = Column(task="fundus", source="drive", target="iostar", label="IOSTAR")
+FETAL = Column(
+    task="fetal", source="atlases", target="feta2021", label="FeTA", strata=("abnormal", "normal", "average")
+)
+ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
+RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
+FEDDG = Row(id="feddg", method="feddg", label="FedDG")
+CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
+INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
 
 Scores = Mapping[str, tuple[str, Sequence[float]]]
 """Case -> its stratum and the Dice of each foreground class."""
@@ -133,6 +145,11 @@ def results_of(root, suite, choice=None, inventory=INVENTORY) -> SuiteResults:
         stored, problems = scan(root)
         assert problems == []
     return SuiteResults(suite.plan(choice or Filters(), inventory), stored)
+
+
+def table_of(root, suite, choice=None, **options):
+    """Return the table of a suite's results."""
+    return build_table(results_of(root, suite, choice), TableOptions(**options))
 
 
 def row_scores(*seeds, strata=None, missed=None, classes=None, **fields) -> RowScores:

@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -180,7 +179,7 @@ def test_quoted_and_nested_keys_are_the_same_setting():
     [
         (lambda t: "sede = [1]\n" + t, "did you mean 'seeds'"),
         (lambda t: t.replace("task =", "taks ="), "needs task"),
-        (lambda t: t.replace('target = "lesav"', 'target = "lesav"\ngroup = ["all"]'), "did you mean 'groups'"),
+        (lambda t: t.replace('target = "lesav"', 'target = "lesav"\nstrat = ["all"]'), "did you mean 'strata'"),
         (lambda t: t + "fold = 3\n", "did you mean 'folds'"),
         (lambda t: t + 'setting = "udaa"\n', "one of ssdg"),
         (lambda t: t + "folds = 1\n", "folds = 2 or more"),
@@ -235,7 +234,7 @@ def test_a_row_cannot_hide_that_its_method_sees_the_target():
     with pytest.raises(UsageError, match="'cutmix' is 'uda'"):
         plan(two_targets(Row(id="cutmix", method="cutmix")))
     with pytest.raises(UsageError, match="'erm' is 'ssdg'"):
-        plan(two_targets(replace(Row(id="erm", method="erm"), setting="uda")))
+        plan(two_targets(Row(id="erm", method="erm", access="uda")))
 
 
 def test_reading_suites_and_tables_imports_neither_torch_nor_pandas():
