@@ -17,25 +17,24 @@ from ssdg.benchmark.cli import main
 from ssdg.benchmark.launching.local import BENCH
 from ssdg.datasets.phantom import write_phantom
 
+from . import suites
 from .processes import (  # noqa: F401 - fixtures of every test
     Process,
     processes_end_with_the_session,
     processes_end_with_their_module,
     processes_end_with_their_test,
 )
+from .suites import flags
 
 # A busy machine is no fault of an example.
 settings.register_profile("any-load", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-load")
 
-TINY = (
-    "--set=preprocess.shape=32,32",
-    "--set=network.init_filters=8",
-    "--set=training.epochs=2",
-    "--set=training.batch_size=4",
-    "--set=optimizer.lr=1e-3",
-)
-"""Settings of a run on the 2D phantom that takes a second."""
+TINY = flags(suites.TINY)
+"""Settings of a run on the 2D phantom that takes a second, as options."""
+
+TINY_3D = flags(suites.TINY_3D)
+"""The same on the 3D phantom."""
 
 SLOW = """
 import time

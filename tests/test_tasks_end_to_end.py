@@ -9,9 +9,9 @@ import pytest
 
 from ssdg.benchmark.storage.results_reader import read_run
 
-from .conftest import TINY, Bench
-
-VOLUME = ("--set=preprocess.shape=16,16,16", *TINY[1:])
+from . import suites
+from .conftest import TINY, TINY_3D, Bench
+from .suites import suite_file
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_drive_to_lesav_and_iostar(real, protocol):
 @pytest.mark.real_data
 def test_gholipour_to_fidon_and_wu(real):
     targets = ("--target", "fidon", "--target", "wu", "--source", "gholipour")
-    result = real("run", "--method", "erm", *targets, *VOLUME, "--set=training.epochs=1")
+    result = real("run", "--method", "erm", *targets, *TINY_3D, "--set=training.epochs=1")
     assert result.exit_code == 0, result.output
     counts = evaluation(real, "erm", "fetal-atlases", "wu").data["counts"]
     assert (counts["scored"], counts["published"], counts["missing"]) == (13, 14, ["Chinese35"])
@@ -102,7 +102,7 @@ def feta(tmp_path):
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
 def test_feta(feta, protocol):
-    result = feta("run", "--method", "ras4dg", "--target", "feta2021", "--protocol", protocol, *VOLUME)
+    result = feta("run", "--method", "ras4dg", "--target", "feta2021", "--protocol", protocol, *TINY_3D)
     assert result.exit_code == 0, result.output
     scored = evaluation(feta, "ras4dg", "fetal", "feta2021")
     assert {row["stratum"] for row in case_rows(scored)} == {"normal", "abnormal"}
@@ -119,13 +119,9 @@ def test_the_oracle_brain_mask_is_said_to_be_one(feta):
 
 
 def test_intra_domain_scores_every_case_by_a_fold_that_did_not_see_it(feta, tmp_path):
-    suite = tmp_path / "intra.toml"
-    suite.write_text(
-        'title = "Intra"\nprotocol = "clean"\nseeds = [0]\n'
-        "[settings]\ntraining.epochs = 1\nnetwork.init_filters = 8\npreprocess.shape = [16, 16, 16]\n"
-        '[[columns]]\ntask = "fetal"\nsource = "atlases"\ntarget = "feta2021"\n'
-        '[[rows]]\nid = "intra"\nmethod = "erm"\nfolds = 2\n'
-    )
+    column = {"task": "fetal", "source": "atlases", "target": "feta2021"}
+    settings = {**suites.TINY_3D, "training.epochs": 1}
+    suite = suite_file(tmp_path / "intra.toml", [{"id": "intra", "method": "erm", "folds": 2}], [column], settings)
     result = feta("sweep", str(suite), "--jobs", "2")
     assert result.exit_code == 0, result.output
     runs = sorted((feta.results / "runs" / "fetal" / "intra").iterdir())

@@ -19,9 +19,10 @@ from ssdg.datasets.base import Case, Domain, Task
 from ..data.images import read_image, read_label, read_mask, read_prediction
 from ..data.preprocess import label_map_of
 from ..errors import UsageError
-from ..scoring.case_file import COUNTS, CaseFile
+from ..scoring.case_file import CaseFile
 from ..scoring.overlap import count
 from ..spec import PreprocessConfig
+from ..storage.run_folder import COUNTS
 from .style import AREAS, BLACK, PURPLE, SKY, VERMILLION
 
 MARGIN = 4

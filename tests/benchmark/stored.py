@@ -1,7 +1,6 @@
 """Results folders made by hand: finished runs with the Dice wanted, written through the store."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry, registry
@@ -40,6 +40,17 @@ INVENTORY = Inventory(
     },
     tasks={"fundus": task("fundus", 2), "fetal": task("fetal", 3)},
 )
+
+LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
+IOSTAR = Column(task="fundus", source="drive", target="iostar", label="IOSTAR")
+FETAL = Column(
+    task="fetal", source="atlases", target="feta2021", label="FeTA", strata=("abnormal", "normal", "average")
+)
+ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
+RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
+FEDDG = Row(id="feddg", method="feddg", label="FedDG")
+CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
+INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
 
 Scores = Mapping[str, tuple[str, Sequence[float]]]
 """Case -> its stratum and the Dice of each foreground class."""
@@ -136,6 +147,11 @@ def results_of(root, suite, choice=None, inventory=INVENTORY) -> SuiteResults:
     return SuiteResults(suite.plan(choice or Filters(), inventory), stored)
 
 
+def table_of(root, suite, choice=None, **options):
+    """Return the table of a suite's results."""
+    return build_table(results_of(root, suite, choice), TableOptions(**options))
+
+
 def row_scores(*seeds, strata=None, missed=None, classes=None, **fields) -> RowScores:
     """Return the scores of a row from one array a seed: (cases, classes), or one value a case."""
     values = np.array([np.reshape(seed, (len(seed), -1)) for seed in seeds], dtype=float)
@@ -160,47 +176,14 @@ class MadeResults(SuiteResults):
         return self.made[row.id, column]
 
 
-def suite_file(path, rows=("erm",), targets=("lesav",), seeds=(0,), settings=None, **keys) -> Path:
-    """Write a suite's TOML file and return its path.
-
-    Args:
-        path: of the file.
-        rows: ids of methods, or tables with the keys of a row.
-        targets: ids of the task "fundus", or tables with the keys of a column.
-        seeds: of the suite.
-        settings: on top of a tiny run's.
-        keys: further keys of the suite.
-    """
-    tables = [{"id": row, "method": row} if isinstance(row, str) else row for row in rows]
-    for row in tables:
-        if row["id"] == "erm":
-            row.setdefault("setting", "source-only")
-    columns = [
-        {"task": "fundus", "source": "drive", "target": target} if isinstance(target, str) else target
-        for target in targets
-    ]
-    tiny = {"training.epochs": 2, "optimizer.lr": 1e-3, "network.init_filters": 8}
-    lines = [f"{key} = {_toml(value)}" for key, value in {"seeds": list(seeds), **keys}.items()]
-    lines += [
-        "[settings]",
-        *(f"{_toml(key)} = {_toml(value)}" for key, value in {**tiny, **(settings or {})}.items()),
-    ]
-    for name, entries in (("columns", columns), ("rows", tables)):
-        for entry in entries:
-            lines += [f"[[{name}]]", *(f"{key} = {_toml(value)}" for key, value in entry.items())]
-    path.write_text("\n".join(lines) + "\n")
-    return path
-
-
-def _toml(value) -> str:
-    """Return a value as TOML: JSON but for tables."""
-    if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+def planned_runs(suite, **filters):
+    """Return the runs that a suite, or a suite's file, asks for of what is installed."""
+    loaded = suite if isinstance(suite, Suite) else load_suite(str(suite))
+    return loaded.plan(Filters(**filters), Inventory(registry(), TASKS)).runs
 
 
 def fill_suite(root, suite, scores, **options) -> None:
     """Write every run of a suite's file; ``scores(row id, seed)`` gives the cases on each of its targets."""
-    for planned in load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs:
+    for planned in planned_runs(suite):
         there = scores(planned.row.id, planned.request.seed)
         write_run(root, planned.request, {column.target: there for column in planned.columns}, **options)

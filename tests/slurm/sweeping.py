@@ -7,37 +7,13 @@ from pathlib import Path
 import torch
 
 from ssdg.benchmark.launching.local import BENCH
-from ssdg.benchmark.outcomes.estimate import read_history
 from ssdg.benchmark.storage.attempts import read_record
 from ssdg.benchmark.storage.lease import is_gone, read_owner
+from ssdg.benchmark.storage.results_reader import read_history
 
 from ..processes import Process
+from ..suites import suite_file
 from .cluster import Cluster
-
-SUITE = """
-title = "Toys on a cluster"
-protocol = "clean"
-seeds = [{seeds}]
-
-[settings]
-training.epochs = {epochs}
-training.batch_size = 4
-optimizer.lr = 1e-3
-network.init_filters = 8
-preprocess.shape = [32, 32]
-
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-b"
-"""
-
-ROW = """
-[[rows]]
-id = "{method}"
-method = "{method}"
-{setting}
-"""
 
 
 @dataclass(frozen=True)
@@ -65,10 +41,7 @@ class Sweep:
 
     def write(self, *methods: str, seeds: int = 1, epochs: int = 2) -> "Sweep":
         self.folder.mkdir(parents=True, exist_ok=True)
-        text = SUITE.format(seeds=", ".join(map(str, range(seeds))), epochs=epochs)
-        for method in methods:
-            text += ROW.format(method=method, setting='setting = "source-only"' if method == "erm" else "")
-        self.suite.write_text(text)
+        suite_file(self.suite, methods, seeds=range(seeds), settings={"training.epochs": epochs})
         return self
 
     def command(self, verb: str, *more: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ...conftest import TINY, Bench
+from ...conftest import TINY, TINY_3D, Bench
 
 
 def test_a_run_trains_scores_and_is_left_alone_afterwards(bench):
@@ -59,8 +59,7 @@ def test_training_reads_no_target(bench, tmp_path):
 
 
 def test_three_dimensions(bench):
-    small = ("--set=preprocess.shape=16,16,16", *TINY[1:])
-    result = bench("run", "--method", "ras4dg", "--target", "phantom3d-b", *small)
+    result = bench("run", "--method", "ras4dg", "--target", "phantom3d-b", *TINY_3D)
     assert result.exit_code == 0, result.output
     [prediction, *_] = bench.run_path("ras4dg", "phantom3d").glob("evaluations/phantom3d-b-*/predictions/*.nii.gz")
     name = prediction.name
@@ -271,8 +270,7 @@ def test_a_bad_volume_is_named(own_copy, kind):
         image, label = damaged_volume(kind, nib.load(path), nib.load(label_path))
         nib.save(nib.as_closest_canonical(image), path)
         nib.save(label, label_path)
-    small = ("--set=preprocess.shape=16,16,16", *TINY[1:])
-    result = own_copy("run", "--method", "erm", "--target", "phantom3d-b", *small)
+    result = own_copy("run", "--method", "erm", "--target", "phantom3d-b", *TINY_3D)
     assert result.exit_code == 2, result.output
     assert path.name in result.output
 

@@ -10,41 +10,16 @@ import pytest
 
 from ssdg.benchmark.storage.files import write_text
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, to_csv
-from ssdg.benchmark.suites.suite import Filters, Inventory
-from ssdg.benchmark.suites.suite_file import load_suite
-from ssdg.datasets import TASKS
-from ssdg.methods import registry
 
-from ..stored import write_run
+from ...suites import suite_file
+from ..stored import planned_runs, write_run
 
-SUITE = """
-title = "Two rows & one"
-seeds = [0, 1]
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-b"
-label = "B"
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-c"
-label = "C"
-[[rows]]
-id = "erm"
-label = "w/o SSDG"
-method = "erm"
-setting = "source-only"
-[[rows]]
-id = "randconv"
-label = "RandConv"
-method = "randconv"
-[[rows]]
-id = "cutmix"
-label = "CutMix"
-method = "cutmix"
-setting = "uda"
-"""
+ROWS = (
+    {"id": "erm", "label": "w/o SSDG"},
+    {"id": "randconv", "label": "RandConv"},
+    {"id": "cutmix", "label": "CutMix", "access": "uda"},
+)
+COLUMNS = ({"target": "phantom2d-b", "label": "B"}, {"target": "phantom2d-c", "label": "C"})
 
 EASY, HARD = ("easy", 80), ("hard", 60)
 
@@ -74,9 +49,7 @@ def conventional(row, target, seed):
 
 @pytest.fixture
 def suite(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(SUITE)
-    return path
+    return suite_file(tmp_path / "mine.toml", ROWS, COLUMNS, title="Two rows & one", seeds=(0, 1))
 
 
 @pytest.fixture
@@ -87,8 +60,7 @@ def results(bench, suite):
 
 
 def fill(root, suite, leave_out=lambda planned: False):
-    inventory = Inventory(registry(), TASKS)
-    for planned in load_suite(str(suite)).plan(Filters(), inventory).runs:
+    for planned in planned_runs(suite):
         if leave_out(planned):
             continue
         made = {

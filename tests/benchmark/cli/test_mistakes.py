@@ -17,6 +17,7 @@ from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY
+from ...suites import suite_file
 
 TASK = """
 name = "mine"
@@ -32,19 +33,6 @@ labels = "{folder}/label/*.png"
 label_map = {{ 0 = 0, 255 = 1 }}
 """
 QUICK = ("--set=network.init_filters=8", "--set=training.epochs=1", "--set=training.batch_size=4")
-SUITE = """
-title = "t"
-seeds = [0]
-[[columns]]
-task = "phantom2d"
-source = "{source}"
-target = "{target}"
-[[rows]]
-id = "erm"
-method = "erm"
-setting = "source-only"
-{more}
-"""
 
 
 @pytest.fixture
@@ -172,14 +160,13 @@ def test_an_empty_choice_is_refused(bench, verb, option):
 @pytest.mark.parametrize(
     ("source", "target", "more", "words"),
     [
-        ("phantom2d-x", "phantom2d-b", "", "phantom2d-a"),
-        ("phantom2d-a", "phantom2d-bb", "", "did you mean 'phantom2d-b'"),
-        ("phantom2d-a", "phantom2d-b", "settings = 3", "section.key"),
+        ("phantom2d-x", "phantom2d-b", {}, "phantom2d-a"),
+        ("phantom2d-a", "phantom2d-bb", {}, "did you mean 'phantom2d-b'"),
+        ("phantom2d-a", "phantom2d-b", {"settings": 3}, "section.key"),
     ],
 )
 def test_a_suite_that_names_what_is_not_there(bench, tmp_path, source, target, more, words):
-    path = tmp_path / "wrong.toml"
-    path.write_text(SUITE.format(source=source, target=target, more=more))
+    path = suite_file(tmp_path / "wrong.toml", [{"id": "erm", **more}], [{"source": source, "target": target}])
     for verb in ("status", "table", "sweep"):
         refused(bench(verb, str(path)), words)
 
@@ -238,9 +225,7 @@ def test_a_kill_between_the_final_weights_and_the_marker_trains_nothing_again(be
 
 
 def test_terminating_a_sweep_stops_its_jobs(bench, tmp_path):
-    path = tmp_path / "long.toml"
-    more = "[settings]\ntraining.epochs = 5000\nnetwork.init_filters = 8\npreprocess.shape = [32, 32]\n"
-    path.write_text(SUITE.format(source="phantom2d-a", target="phantom2d-b", more="") + more)
+    path = suite_file(tmp_path / "long.toml", settings={"training.epochs": 5000})
     process = bench.start("sweep", str(path))
     process.until(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch")
     process.send_signal(signal.SIGTERM)

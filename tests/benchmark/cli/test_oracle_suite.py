@@ -11,39 +11,12 @@ from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.training import run as running
 
 from ...conftest import TINY
+from ...suites import suite_file
 from ..report.report_page import Page
 
 EPOCHS = ("--set=training.epochs=4", "--set=training.validation_interval=1")
 RUN = ("run", "--method", "ras4dg", *TINY, *EPOCHS)
 TARGET = ("--target", "phantom2d-b")
-
-SUITE = """
-title = "One method, two targets"
-seeds = [0]
-
-[settings]
-training.epochs = 2
-training.batch_size = 4
-optimizer.lr = 1e-3
-network.init_filters = 8
-preprocess.shape = [32, 32]
-
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-b"
-
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-c"
-
-[[rows]]
-id = "erm"
-label = "w/o SSDG"
-method = "erm"
-setting = "source-only"
-"""
 
 
 def refused(result, *words):
@@ -181,9 +154,8 @@ def test_an_unlabelled_target_cannot_select(bench, tmp_path):
 
 @pytest.fixture
 def suite(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(SUITE)
-    return str(path)
+    rows = [{"id": "erm", "label": "w/o SSDG"}]
+    return str(suite_file(tmp_path / "mine.toml", rows, ("phantom2d-b", "phantom2d-c")))
 
 
 def test_a_suite_from_the_sweep_to_the_table(bench, suite):
@@ -214,10 +186,8 @@ def test_a_suite_from_the_sweep_to_the_table(bench, suite):
 
 
 def test_marked_runs_alone_leave_the_ordinary_row_empty(bench, suite):
-    options = [f"--set={name}" for name in ("training.epochs=2", "training.batch_size=4", "optimizer.lr=1e-3")]
-    options += ["--set=network.init_filters=8", "--set=preprocess.shape=32,32"]
     for target in ("phantom2d-b", "phantom2d-c"):
-        assert bench("run", "--method", "erm", "--target", target, *options, "--selection", "oracle").exit_code == 0
+        assert bench("run", "--method", "erm", "--target", target, *TINY, "--selection", "oracle").exit_code == 0
     table = bench("table", suite, "--selection", "oracle", "--format", "csv").stdout
     cells = list(csv.DictReader(table.splitlines()))
     assert {(cell["row"], cell["state"], cell["reason"]) for cell in cells} == {

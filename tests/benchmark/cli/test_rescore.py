@@ -20,32 +20,12 @@ from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.scoring.shapes import compute_classes
 from ssdg.datasets import TASKS
 
-from ...conftest import TINY, Bench
+from ...conftest import TINY, TINY_3D, Bench
 from ...processes import Process
+from ...suites import suite_file
 from ..metric_values import EXAMPLE, installing
 
-SUITE = """
-title = "Small"
-seeds = [0]
-
-[[columns]]
-task = "phantom{ndim}d"
-source = "phantom{ndim}d-a"
-target = "phantom{ndim}d-b"
-
-[[rows]]
-id = "erm"
-method = "erm"
-setting = "source-only"
-
-[[rows]]
-id = "randconv"
-method = "randconv"
-
-[settings]
-"""
-
-SETTINGS = {2: TINY, 3: ("--set=preprocess.shape=16,16,16", *TINY[1:])}
+SETTINGS = {2: TINY, 3: TINY_3D}
 
 FROM_MASKS = ("cldice", "nsd", "hd95")
 FILES = {"cldice": "cldice-v2.csv", "nsd": "nsd-v2.csv", "hd95": "hd95-v1.csv"}
@@ -59,9 +39,7 @@ def trained(phantom_data, tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     bench = Bench(phantom_data, root / "results")
     for ndim, settings in SETTINGS.items():
-        lines = [setting.removeprefix("--set=").replace("=", " = ", 1) for setting in settings]
-        lines[0] = lines[0].replace("= ", "= [") + "]"
-        (root / f"small{ndim}d.toml").write_text(SUITE.format(ndim=ndim) + "\n".join(lines))
+        suite_file(root / f"small{ndim}d.toml", ("erm", "randconv"), [f"phantom{ndim}d-b"])
         for method in METHODS[ndim]:
             result = bench("run", "--method", method, "--target", f"phantom{ndim}d-b", "--device", "cpu", *settings)
             assert result.exit_code == 0, result.output

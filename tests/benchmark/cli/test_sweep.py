@@ -11,33 +11,7 @@ from ssdg.benchmark.storage.attempts import read_record
 from ssdg.benchmark.storage.lease import read_owner
 
 from ...conftest import TINY, Bench
-
-SUITE = """
-title = "Two methods, two seeds"
-protocol = "clean"
-seeds = [0, 1]
-
-[settings]
-training.epochs = 2
-training.batch_size = 4
-optimizer.lr = 1e-3
-network.init_filters = 8
-preprocess.shape = [32, 32]
-
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-b"
-
-[[rows]]
-id = "erm"
-method = "erm"
-setting = "source-only"
-
-[[rows]]
-id = "other"
-method = "{other}"
-"""
+from ...suites import suite_file
 
 FRAGILE = """
 from pathlib import Path
@@ -56,9 +30,8 @@ class Fragile(Method):
 @pytest.fixture
 def suite(tmp_path):
     def write(other="randconv"):
-        path = tmp_path / "mine.toml"
-        path.write_text(SUITE.format(other=other))
-        return str(path)
+        rows = ("erm", {"id": "other", "method": other})
+        return str(suite_file(tmp_path / "mine.toml", rows, seeds=(0, 1)))
 
     return write
 

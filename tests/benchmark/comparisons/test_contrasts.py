@@ -17,20 +17,25 @@ from ssdg.benchmark.comparisons.contrasts import (
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.statistics import compare, holm
-from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
+from ssdg.benchmark.suites.suite import Filters, Suite
 
-from ..stored import INVENTORY, MadeResults, cases, results_of, row_scores, write_run
-
-LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
-IOSTAR = Column(task="fundus", source="drive", target="iostar", label="IOSTAR")
-FETAL = Column(
-    task="fetal", source="atlases", target="feta2021", label="FeTA", strata=("abnormal", "normal", "average")
+from ..stored import (
+    CUTMIX,
+    ERM,
+    FEDDG,
+    FETAL,
+    INTRA,
+    INVENTORY,
+    IOSTAR,
+    LESAV,
+    RAS4DG,
+    MadeResults,
+    cases,
+    results_of,
+    row_scores,
+    write_run,
 )
-ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
-RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
-FEDDG = Row(id="feddg", method="feddg", label="FedDG")
-CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
-INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
+
 SUITE = Suite(name="small", title="Small", columns=(LESAV, IOSTAR), rows=(ERM, RAS4DG, CUTMIX), seeds=(0, 1))
 
 DICE = {

@@ -13,27 +13,7 @@ from ssdg.benchmark.launching.slurm.scheduler import Slurm
 from ssdg.benchmark.launching.submissions import read_tickets
 from ssdg.benchmark.storage.attempts import last_start
 
-SUITE = """
-title = "One method, two seeds"
-protocol = "clean"
-seeds = [0, 1]
-
-[settings]
-training.epochs = 1
-training.batch_size = 4
-network.init_filters = 8
-preprocess.shape = [32, 32]
-
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-b"
-
-[[rows]]
-id = "erm"
-method = "erm"
-setting = "source-only"
-"""
+from ...suites import suite_file
 
 
 class Fake:
@@ -84,9 +64,7 @@ def fake(monkeypatch):
 
 @pytest.fixture
 def suite(tmp_path):
-    path = tmp_path / "mine.toml"
-    path.write_text(SUITE)
-    return str(path)
+    return str(suite_file(tmp_path / "mine.toml", seeds=(0, 1), settings={"training.epochs": 1}))
 
 
 def lines(bench, suite):

@@ -15,7 +15,8 @@ from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.report.export import export_suite, write_export
 from ssdg.benchmark.tables.build import build_table
 
-from ..stored import cases, fill_suite, suite_file
+from ...suites import suite_file
+from ..stored import cases, fill_suite
 
 EXPORTS = sorted((Path(__file__).parents[3] / "results" / "reproduced").glob("*/provenance.json"))
 
@@ -23,7 +24,7 @@ EXPORTS = sorted((Path(__file__).parents[3] / "results" / "reproduced").glob("*/
 @pytest.fixture
 def suite(tmp_path):
     """A suite of two rows, a target and two seeds, whose runs are all there."""
-    path = suite_file(tmp_path / "mine.toml", rows=("erm", "ras4dg"), seeds=(0, 1))
+    path = suite_file(tmp_path / "mine.toml", ("erm", "ras4dg"), ["lesav"], seeds=(0, 1))
     fill_suite(tmp_path / "results", path, lambda row, seed: cases(0.5 + 0.2 * (row == "ras4dg"), 0.6 + 0.1 * seed))
     return path
 

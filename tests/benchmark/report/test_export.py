@@ -18,73 +18,32 @@ from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
-from ssdg.benchmark.suites.suite import Filters, Inventory
-from ssdg.benchmark.suites.suite_file import load_suite
-from ssdg.datasets import TASKS
-from ssdg.methods import registry
 
 from ...conftest import TINY
+from ...suites import suite_file
 from ..metric_values import write_values
-from ..stored import write_run
+from ..stored import planned_runs, write_run
 
 FILES = {"cases.csv", "runs.csv", "table.csv", "table.md", "table.tex", "report.html", "provenance.json"}
 HOST, SYSTEM = "node-17.ward.example", "Linux-6.1-ward"
-SUITE = """
-title = "exported"
-protocol = "{protocol}"
-seeds = [0, 1]
-[settings]
-training.epochs = 2
-training.batch_size = 4
-optimizer.lr = 1e-3
-network.init_filters = 8
-preprocess.shape = [32, 32]
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-b"
-[[columns]]
-task = "phantom2d"
-source = "phantom2d-a"
-target = "phantom2d-c"
-[[rows]]
-id = "intra"
-method = "erm"
-folds = 2
-[[rows]]
-id = "cutmix"
-method = "cutmix"
-setting = "uda"
-[[rows]]
-id = "erm"
-label = "w/o SSDG"
-method = "erm"
-setting = "source-only"
-[[rows]]
-id = "narrow"
-method = "ras4dg"
-settings = {{ "network.init_filters" = 16 }}
-"""
-STRATA = """
-title = "strata"
-protocol = "{protocol}"
-seeds = [0, 1]
-[settings]
-preprocess.shape = [16, 16, 16]
-[[columns]]
-task = "phantom3d"
-source = "phantom3d-a"
-target = "phantom3d-b"
-groups = ["normal", "abnormal", "average"]
-[[rows]]
-id = "erm"
-method = "erm"
-setting = "source-only"
-[[rows]]
-id = "randconv"
-method = "randconv"
-"""
-TWO = {"pictures": (SUITE, ("vessel",)), "volumes": (STRATA, ("shell", "core, inner"))}
+PICTURES = {
+    "targets": ("phantom2d-b", "phantom2d-c"),
+    "rows": (
+        {"id": "intra", "method": "erm", "folds": 2},
+        {"id": "cutmix", "access": "uda"},
+        {"id": "erm", "label": "w/o SSDG"},
+        {"id": "narrow", "method": "ras4dg", "settings": {"network.init_filters": 16}},
+    ),
+}
+VOLUMES = {
+    "targets": [{"target": "phantom3d-b", "strata": ("normal", "abnormal", "average")}],
+    "rows": ("erm", "randconv"),
+}
+TWO = {"pictures": (PICTURES, ("vessel",)), "volumes": (VOLUMES, ("shell", "core, inner"))}
+
+
+def write_suite(folder, **keys):
+    return suite_file(folder / "suite.toml", **{"seeds": (0, 1), **PICTURES, **keys})
 
 
 def counts(rng, classes, prefix, strata):
@@ -110,8 +69,7 @@ def record(run, index):
 def fill(results, suite, classes, plan=None):
     """Write every run of a suite with random counts, and distances where they are asked for."""
     rng = np.random.default_rng(5)
-    plan = plan or load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
-    for index, planned in enumerate(plan):
+    for index, planned in enumerate(plan or planned_runs(suite)):
         fold = "" if planned.request.fold is None else f"fold {planned.request.fold.index}, "
         strata = ("normal", "normal", "abnormal") if planned.request.task == "phantom3d" else ("all",) * 3
         domains = {column.target: {str(i): ("all", ()) for i in range(3)} for column in planned.columns}
@@ -139,9 +97,8 @@ def kept(tmp_path_factory):
     @functools.cache
     def write(kind, protocol):
         folder = tmp_path_factory.mktemp(f"{kind}-{protocol}")
-        text, classes = TWO[kind]
-        (folder / "suite.toml").write_text(text.format(protocol=protocol))
-        fill(folder / "results", folder / "suite.toml", classes)
+        keys, classes = TWO[kind]
+        fill(folder / "results", write_suite(folder, **keys, protocol=protocol), classes)
         return folder
 
     return write
@@ -341,10 +298,12 @@ def test_nothing_shows_a_case_or_a_machine(bench, made, tmp_path):
 
 
 def test_holes_are_exported_and_listed(bench, tmp_path):
-    suite = tmp_path / "suite.toml"
-    suite.write_text(SUITE.format(protocol="clean"))
-    plan = load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
-    some = [p for p in plan if p.row.id != "narrow" and (p.request.fold is None or p.request.fold.index == 0)]
+    suite = write_suite(tmp_path)
+    some = [
+        p
+        for p in planned_runs(suite)
+        if p.row.id != "narrow" and (p.request.fold is None or p.request.fold.index == 0)
+    ]
     fill(tmp_path / "results", suite, ("vessel",), some)
     result = export(bench, (suite, tmp_path / "results"), tmp_path / "out", code=3)
     assert "narrow on phantom2d-b: 0 of 2 seeds (not run)" in result.output
@@ -366,8 +325,7 @@ def test_a_measure_that_was_not_computed_is_a_hole(bench, made, tmp_path):
 
 
 def test_no_results_at_all_are_said_so(bench, tmp_path):
-    suite = tmp_path / "suite.toml"
-    suite.write_text(SUITE.format(protocol="clean"))
+    suite = write_suite(tmp_path)
     result = export(bench, (suite, tmp_path / "nothing"), tmp_path / "out", code=3)
     assert "8 holes" in result.output
     assert rows_of(tmp_path / "out" / "cases.csv") == []
@@ -424,9 +382,7 @@ def test_wrong_names_are_usage_errors(bench, made, tmp_path):
 
 
 def test_real_runs_with_rescored_measures(bench, tmp_path):
-    suite = tmp_path / "suite.toml"
-    head, *rows = SUITE.format(protocol="clean").replace("seeds = [0, 1]", "seeds = [0]").split("[[rows]]")
-    suite.write_text(head + "".join(f"[[rows]]{row}" for row in rows if '"erm"' in row and "folds" not in row))
+    suite = write_suite(tmp_path, rows=["erm"], seeds=(0,))
     targets = ("--target", "phantom2d-b", "--target", "phantom2d-c")
     assert bench("run", "--method", "erm", *targets, *TINY).exit_code == 0
     assert bench("rescore", str(suite), "--metrics", "nsd").exit_code == 0

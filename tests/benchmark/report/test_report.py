@@ -15,59 +15,29 @@ from PIL import Image
 
 from ssdg.benchmark.report.charts import _apart, duration, forest_chart, kept_apart, strip_chart
 from ssdg.benchmark.storage.files import write_json
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite import Filters
 from ssdg.benchmark.suites.suite_file import load_suite
-from ssdg.datasets import TASKS
-from ssdg.methods import registry
 
-from ...conftest import TINY, Bench
-from ..stored import cases, write_run
+from ...conftest import TINY, TINY_3D, Bench
+from ...suites import suite_file
+from ..stored import cases, planned_runs, write_run
 from .report_page import Page
 
 HOSTILE = '</td><script>alert("1")</script> & $x$'
-SUITE = """
-title = "A & B <i>report</i>"
-protocol = "clean"
-seeds = {seeds}
-[settings]
-training.epochs = 2
-training.batch_size = 4
-training.validation_interval = 1
-optimizer.lr = 1e-3
-network.init_filters = 8
-preprocess.shape = {shape}
-{columns}
-"""
-COLUMN = """
-[[columns]]
-task = "{task}"
-source = "{task}-a"
-target = "{task}-{letter}"
-label = "camera {letter}"
-"""
-ROW = """
-[[rows]]
-id = "{id}"
-label = '{label}'
-method = "{method}"
-{more}
-"""
-LOWER = 'setting = "source-only"'
+BASELINE = {"id": "erm", "label": "w/o SSDG"}
 
 
-def write_suite(path, task, letters, rows, seeds):
-    shape = "[32, 32]" if task == "phantom2d" else "[16, 16, 16]"
-    columns = "".join(COLUMN.format(task=task, letter=letter) for letter in letters)
-    lines = [ROW.format(id=id, label=label, method=method, more=more) for id, label, method, more in rows]
-    path.write_text(SUITE.format(seeds=seeds, shape=shape, columns=columns) + "".join(lines))
-    return path
+def write_suite(path, targets, rows, seeds=(0,)):
+    columns = [{"target": target, "label": f"camera {target[-1]}"} for target in targets]
+    settings = {"training.validation_interval": 1}
+    return suite_file(path, rows, columns, seeds=seeds, settings=settings, title="A & B <i>report</i>")
 
 
 def train(bench, method, seed, task="phantom2d", targets=("b", "c")):
-    shape = TINY if task == "phantom2d" else ("--set=preprocess.shape=16,16,16", *TINY[1:])
+    tiny = TINY if task == "phantom2d" else TINY_3D
     named = [part for letter in targets for part in ("--target", f"{task}-{letter}")]
     options = ("--set=training.validation_interval=1", "--seed", str(seed))
-    result = bench("run", "--method", method, *named, *shape, *options)
+    result = bench("run", "--method", method, *named, *tiny, *options)
     assert result.exit_code == 0, result.output
 
 
@@ -81,13 +51,13 @@ def pictures(phantom_data, tmp_path_factory):
         train(bench, "freesdg", seed)
     train(bench, "cutmix", 0, targets=("b",))
     rows = [
-        ("erm", "w/o SSDG", "erm", LOWER),
-        ("freesdg", "FreeSDG", "freesdg", ""),
-        ("cutmix", "CutMix", "cutmix", 'setting = "uda"'),
-        ("broken", HOSTILE, "bigaug", ""),
+        BASELINE,
+        {"id": "freesdg", "label": "FreeSDG"},
+        {"id": "cutmix", "label": "CutMix", "access": "uda"},
+        {"id": "broken", "label": HOSTILE, "method": "bigaug"},
     ]
-    suite = write_suite(folder / "suite.toml", "phantom2d", "bc", rows, [0, 1])
-    planned = load_suite(str(suite)).plan(Filters(methods=("broken",)), Inventory(registry(), TASKS)).runs
+    suite = write_suite(folder / "suite.toml", ("phantom2d-b", "phantom2d-c"), rows, (0, 1))
+    planned = planned_runs(suite, methods=("broken",))
     failed = write_run(bench.results, planned[0].request, {}, state="FAILED")
     write_json(failed / "FAILED", {"type": "MemoryError", "message": "out of <b>memory</b>"})
     return bench, suite
@@ -100,8 +70,8 @@ def volumes(phantom_data, tmp_path_factory):
     bench = Bench(phantom_data, folder / "results")
     for method in ("erm", "randconv"):
         train(bench, method, 0, "phantom3d", ("b",))
-    rows = [("erm", "w/o SSDG", "erm", LOWER), ("randconv", "RandConv", "randconv", "")]
-    return bench, write_suite(folder / "suite.toml", "phantom3d", "b", rows, [0])
+    rows = [BASELINE, {"id": "randconv", "label": "RandConv"}]
+    return bench, write_suite(folder / "suite.toml", ["phantom3d-b"], rows)
 
 
 def report(made, output, *arguments, data=None):
@@ -245,8 +215,8 @@ def test_labels_are_text_and_never_markup(page):
 
 def test_hostile_names_of_cases(phantom_data, tmp_path):
     bench = Bench(phantom_data, tmp_path / "results")
-    suite = write_suite(tmp_path / "s.toml", "phantom2d", "b", [("erm", HOSTILE, "erm", LOWER)], [0])
-    [planned] = load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
+    suite = write_suite(tmp_path / "s.toml", ["phantom2d-b"], [{"id": "erm", "label": HOSTILE}])
+    [planned] = planned_runs(suite)
     name = '"><img src=x onerror=alert(1)>'
     write_run(bench.results, planned.request, {"phantom2d-b": cases(0.5, 0.25, prefix=name)})
     made = page_of((bench, suite), tmp_path / "report.html")
@@ -257,9 +227,8 @@ def test_hostile_names_of_cases(phantom_data, tmp_path):
 
 def test_worst_cases_by_their_mean_as_their_worst_seed_left_them(phantom_data, tmp_path):
     bench = Bench(phantom_data, tmp_path / "results")
-    suite = write_suite(tmp_path / "s.toml", "phantom2d", "b", [("erm", "w/o SSDG", "erm", LOWER)], [0, 1])
-    planned = load_suite(str(suite)).plan(Filters(), Inventory(registry(), TASKS)).runs
-    for one, scores in zip(planned, [(0.5, 0.1, 0.9, 0.8), (0.3, 0.6, 0.9, 0.7)], strict=True):
+    suite = write_suite(tmp_path / "s.toml", ["phantom2d-b"], [BASELINE], (0, 1))
+    for one, scores in zip(planned_runs(suite), [(0.5, 0.1, 0.9, 0.8), (0.3, 0.6, 0.9, 0.7)], strict=True):
         write_run(bench.results, one.request, {"phantom2d-b": cases(*scores)})
     made = page_of((bench, suite), tmp_path / "report.html")
     shown = [one.text for one in made.section("worst").find_all("h5")]
@@ -275,7 +244,7 @@ def test_strata_published_numbers_and_the_rows_of_a_paper(phantom_data, tmp_path
     bench = Bench(phantom_data, tmp_path / "results")
     choice = Filters(methods=("sansaw", "ras4dg", "freesdg"), targets=("feta2021",))
     suite = load_suite("table1").narrowed(choice)
-    for one in suite.plan(Filters(), Inventory(registry(), TASKS)).runs:
+    for one in planned_runs(suite):
         gain = {"sansaw": 0.0, "ras4dg": 0.2, "freesdg": 0.01}[one.row.id] + 0.004 * one.request.seed
         normal = cases(0.6 + gain, 0.7 + gain, 0.65 + gain, stratum="normal", prefix="n")
         abnormal = cases(0.3 + gain, 0.4 + gain, stratum="abnormal", prefix="a")
@@ -422,8 +391,7 @@ def test_a_history_that_is_gone_costs_its_curve_alone(pictures, content, tmp_pat
 
 def test_without_a_baseline_nothing_is_compared(volumes, tmp_path):
     bench, _ = volumes
-    rows = [("randconv", "RandConv", "randconv", "")]
-    suite = write_suite(tmp_path / "s.toml", "phantom3d", "b", rows, [0])
+    suite = write_suite(tmp_path / "s.toml", ["phantom3d-b"], [{"id": "randconv", "label": "RandConv"}])
     made = page_of((bench, suite), tmp_path / "report.html")
     assert "differences" not in made.sections
     assert "name the row to compare with by --baseline" in made.root.find_all("header")[0].text

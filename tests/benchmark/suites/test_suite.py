@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
 
@@ -235,7 +234,7 @@ def test_a_row_cannot_hide_that_its_method_sees_the_target():
     with pytest.raises(UsageError, match="'cutmix' is 'uda'"):
         plan(two_targets(Row(id="cutmix", method="cutmix")))
     with pytest.raises(UsageError, match="'erm' is 'ssdg'"):
-        plan(two_targets(replace(Row(id="erm", method="erm"), access="uda")))
+        plan(two_targets(Row(id="erm", method="erm", access="uda")))
 
 
 def test_reading_suites_and_tables_imports_neither_torch_nor_pandas():

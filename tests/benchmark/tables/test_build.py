@@ -14,21 +14,12 @@ from ssdg.benchmark.spec import RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.paper import load_published
-from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
+from ssdg.benchmark.suites.suite import Filters, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
-from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.render import render
 
-from ..stored import INVENTORY, cases, results_of, write_run
+from ..stored import CUTMIX, ERM, FETAL, INTRA, INVENTORY, LESAV, RAS4DG, cases, results_of, table_of, write_run
 
-FETAL = Column(
-    task="fetal", source="atlases", target="feta2021", label="FeTA", strata=("abnormal", "normal", "average")
-)
-LESAV = Column(task="fundus", source="drive", target="lesav", label="LES-AV")
-ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
-RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
-CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
-INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
 SMALL = Suite(name="small", title="Small & tidy", columns=(LESAV,), rows=(ERM, RAS4DG), seeds=(0, 1))
 
 
@@ -41,10 +32,6 @@ def fill(root, suite, dice, **kwargs):
         scores = {column.target: cases(*values, prefix=prefix) for column in planned.columns}
         paths.append(write_run(root, planned.request, scores, **kwargs))
     return paths
-
-
-def table_of(root, suite, choice=None, **options):
-    return build_table(results_of(root, suite, choice), TableOptions(**options))
 
 
 def shown(table):

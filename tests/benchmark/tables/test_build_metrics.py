@@ -10,15 +10,13 @@ from ssdg.benchmark.comparisons.conventions import build_conventions
 from ssdg.benchmark.comparisons.conventions_text import render_conventions
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.suites.suite import Filters, Row
-from ssdg.benchmark.tables.build import TableOptions, build_table
+from ssdg.benchmark.suites.suite import Filters
 from ssdg.benchmark.tables.render import render
 
 from ..metric_values import write_values
-from ..stored import INVENTORY, cases, results_of, write_run
-from .test_build import ERM, FETAL, LESAV, RAS4DG, SMALL, shown
+from ..stored import ERM, FEDDG, FETAL, INVENTORY, LESAV, RAS4DG, cases, results_of, table_of, write_run
+from .test_build import SMALL, shown
 
-FEDDG = Row(id="feddg", method="feddg", label="FedDG")
 HD95, NSD, SENSITIVITY = METRICS["hd95"], METRICS["nsd"], METRICS["sensitivity"]
 NAN = float("nan")
 
@@ -30,10 +28,6 @@ def write_metric(root, metric, values):
             found = values(run.spec.request.method, run.spec.request.seed)
             if found is not None:
                 write_values(evaluation, metric, found)
-
-
-def table_of(root, metric, suite=SMALL, **options):
-    return build_table(results_of(root, suite), TableOptions(metric=metric, **options))
 
 
 def fill(root, *dice, suite=SMALL):
@@ -52,7 +46,7 @@ def test_the_lowest_distance_is_the_best_and_named_with_its_unit(tmp_path):
     fill(tmp_path, *[0.5] * 12)
     base = {"erm": 3.0, "ras4dg": 8.0}
     write_metric(tmp_path, HD95, lambda row, seed: [base[row] + seed + case % 3 for case in range(12)])
-    table = table_of(tmp_path, HD95, suite)
+    table = table_of(tmp_path, suite, metric=HD95)
     assert shown(table) == {"w/o SSDG": ["**4.50 ± 0.71**"], "RAS4DG": ["9.50 ± 0.71"]}  # nothing published beside it
     text = render(table, "markdown")
     assert "**Small & tidy: HD95**" in text
@@ -67,18 +61,18 @@ def test_the_lowest_distance_is_the_best_and_named_with_its_unit(tmp_path):
 def test_units_and_counts_are_in_what_programs_read(tmp_path):
     fill(tmp_path, 0.5, 0.0)
     write_metric(tmp_path, HD95, lambda row, seed: (DISTANCES[row, seed][0], NAN))
-    [first, _] = csv.DictReader(io.StringIO(render(table_of(tmp_path, HD95), "csv")))
+    [first, _] = csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=HD95), "csv")))
     assert (first["metric"], first["unit"], first["ours_mean"]) == ("hd95", "px", "2.5")
     assert (first["undefined"], first["missed"], first["published_mean"]) == ("1", "1", "")
-    data = json.loads(render(table_of(tmp_path, HD95), "json"))
+    data = json.loads(render(table_of(tmp_path, SMALL, metric=HD95), "json"))
     assert (data["metric"], data["better"]) == ("hd95", "lower")
     assert data["rows"][0]["cells"][0]["per_seed"] == [2.0, 3.0]
-    dice = next(csv.DictReader(io.StringIO(render(table_of(tmp_path, METRICS["dsc"]), "csv"))))
+    dice = next(csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=METRICS["dsc"]), "csv"))))
     assert (dice["metric"], dice["unit"], dice["ours_mean"], dice["missed"]) == ("dsc", "%", "25", "1")
 
 
 def test_latex_names_measure_and_unit(tmp_path):
-    text = render(table_of(tmp_path, HD95), "latex")
+    text = render(table_of(tmp_path, SMALL, metric=HD95), "latex")
     assert r"\caption{Small \& tidy: HD95}" in text
     assert r"\label{tab:small-hd95}" in text
     assert r"Method & Setting & (px) \\" in text
@@ -87,7 +81,7 @@ def test_latex_names_measure_and_unit(tmp_path):
 
 def test_both_units_are_named_where_a_suite_has_2d_and_3d(tmp_path):
     suite = replace(SMALL, columns=(LESAV, replace(FETAL, strata=("abnormal", "average"))))
-    table = table_of(tmp_path, HD95, suite)
+    table = table_of(tmp_path, suite, metric=HD95)
     assert table.caption[0].startswith("Hausdorff distance, 95th percentile (pixels or mm)")
     head = render(table, "markdown").splitlines()[2]
     assert "LES-AV (px)" in head
@@ -99,7 +93,7 @@ def test_misses_are_printed_and_no_way_to_win(tmp_path):
     fill(tmp_path, 0.5, 0.0, suite=replace(SMALL, rows=(RAS4DG,)))
     near = {"erm": (8.0, 9.0), "ras4dg": (1.0, NAN)}
     write_metric(tmp_path, HD95, lambda row, _: near[row])
-    table = table_of(tmp_path, HD95)
+    table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {"w/o SSDG": ["**8.50 ± 0.00**"], "RAS4DG": ["1.00 ± 0.00 (1 miss)"]}
     assert any(sentence.startswith("Misses, classes that a case's label has") for sentence in table.caption)
     assert "up to 1 class scores not defined" in " ".join(table.caption)
@@ -130,7 +124,7 @@ def test_misses_are_beside_every_mean_of_a_convention_and_no_way_to_a_rank(tmp_p
 def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):
     fill(tmp_path, 0.0, 0.0)
     write_metric(tmp_path, HD95, lambda *_: (NAN, NAN))
-    table = table_of(tmp_path, HD95)
+    table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {row: ["nothing predicted (2 misses)"] for row in ("w/o SSDG", "RAS4DG")}
     assert {entry.cell.state for row in table.rows for entry in row.entries} == {"undefined"}
     assert table.complete  # nothing is left to be run
@@ -139,24 +133,24 @@ def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):
 def test_a_seed_that_predicts_nothing_makes_the_cell_partial(tmp_path):
     fill(tmp_path, 0.0, 0.0)
     write_metric(tmp_path, HD95, lambda _, seed: (NAN, 4.0) if seed else (NAN, NAN))
-    assert shown(table_of(tmp_path, HD95))["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
+    assert shown(table_of(tmp_path, SMALL, metric=HD95))["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
 
 
 def test_misses_score_0_where_that_is_defined(tmp_path):
     fill(tmp_path, 0.5, 0.0)
     write_metric(tmp_path, NSD, lambda *_: (0.5, 0.0))
-    assert shown(table_of(tmp_path, NSD))["RAS4DG"] == ["**25.00 ± 0.00**"]
-    assert shown(table_of(tmp_path, SENSITIVITY))["RAS4DG"] == ["**25.00 ± 0.00**"]
+    assert shown(table_of(tmp_path, SMALL, metric=NSD))["RAS4DG"] == ["**25.00 ± 0.00**"]
+    assert shown(table_of(tmp_path, SMALL, metric=SENSITIVITY))["RAS4DG"] == ["**25.00 ± 0.00**"]
 
 
 def test_what_was_not_computed_is_named_with_the_way_out(tmp_path):
     fill(tmp_path, 0.5, 0.5)
-    table = table_of(tmp_path, HD95)
+    table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {row: ["not rescored"] for row in ("w/o SSDG", "RAS4DG")}
     assert table.missing == tuple(f"{row} on LES-AV: 0 of 2 seeds (not rescored)" for row in ("w/o SSDG", "RAS4DG"))
     way_out = "bench rescore small --metrics hd95 does so from the stored predictions."
     assert table.caption[-1] == f"Note: HD95 is not computed yet for any evaluation: {way_out}"
     write_metric(tmp_path, HD95, lambda row, seed: None if (row, seed) == ("erm", 1) else DISTANCES[row, seed])
-    table = table_of(tmp_path, HD95)
+    table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {"w/o SSDG": ["3.00 (1/2 seeds)"], "RAS4DG": ["7.50 ± 2.12"]}
     assert table.caption[-1] == f"Note: HD95 is not computed yet for w/o SSDG on LES-AV (seed 1): {way_out}"

@@ -12,7 +12,7 @@ import pytest
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite import Inventory
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
 from ssdg.benchmark.tables.build import TableOptions, build_table
 from ssdg.benchmark.tables.latex_text import escape
@@ -20,7 +20,7 @@ from ssdg.benchmark.tables.render import render
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
-from ..stored import results_of, write_run
+from ..stored import planned_runs, results_of, write_run
 
 PAGE = r"""\documentclass{article}
 \usepackage[letterpaper,margin=1in]{geometry}
@@ -72,8 +72,7 @@ def pages(pdflatex, tmp_path):
 
 def fill(root, suite, seeds):
     """Write runs with results of every row of a suite, for some of its seeds."""
-    plan = replace(suite, seeds=seeds).plan(Filters(), Inventory(registry(), TASKS)).runs
-    for index, planned in enumerate(plan):
+    for index, planned in enumerate(planned_runs(replace(suite, seeds=seeds))):
         fold = planned.request.fold.index if planned.request.fold else 0
         score = 0.6 + 0.003 * (index % 97) + 0.004 * planned.request.seed
         strata = {f"{name}-{fold}": (name, (score + shift,)) for name, shift in (("normal", 0.05), ("abnormal", 0))}

@@ -14,19 +14,15 @@ from ssdg.benchmark.settings import request_from_json, resolve_sections
 from ssdg.benchmark.spec import Fold, RunRequest, RunSpec, TrainingConfig, to_json
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
-from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite, selected_on_target
+from ssdg.benchmark.suites.suite import Column, Filters, Suite, selected_on_target
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
-from ssdg.benchmark.tables.build import TableOptions, build_table
+from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.render import render
 from ssdg.benchmark.training.progress import summary
 
-from ..stored import INVENTORY, cases, results_of, write_run
+from ..stored import CUTMIX, ERM, INTRA, INVENTORY, RAS4DG, cases, results_of, table_of, write_run
 
 COLUMNS = tuple(Column(task="fundus", source="drive", target=t, label=t) for t in ("iostar", "lesav"))
-ERM = Row(id="erm", method="erm", label="w/o SSDG", access="source-only")
-RAS4DG = Row(id="ras4dg", method="ras4dg", label="RAS4DG")
-CUTMIX = Row(id="cutmix", method="cutmix", label="CutMix", access="uda")
-INTRA = Row(id="intra", method="erm", label="Intra", access="intra", folds=2)
 SUITE = Suite(name="mine", title="Mine", columns=COLUMNS, rows=(INTRA, CUTMIX, ERM, RAS4DG), seeds=(0,))
 ORACLE = Filters(selection="oracle")
 
@@ -195,10 +191,6 @@ def fill(root, suite, choice, dice):
     for planned in suite.plan(choice, INVENTORY).runs:
         scores = {column.target: cases(*[dice(planned.request)] * 3) for column in planned.columns}
         write_run(root, planned.request, {**scores, VALIDATION: cases(0.9)})
-
-
-def table_of(root, suite, choice, **options):
-    return build_table(results_of(root, suite, choice), TableOptions(**options))
 
 
 def test_a_marked_run_never_answers_for_an_ordinary_row_nor_the_reverse(tmp_path):

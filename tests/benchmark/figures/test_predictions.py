@@ -25,44 +25,15 @@ from ssdg.benchmark.figures.style import AREAS, SMALL
 from ssdg.datasets import TASKS
 from ssdg.datasets.phantom import write_phantom
 
-from ...conftest import Bench
+from ...conftest import TINY, TINY_3D, Bench
+from ...suites import suite_file
 
-TARGETS = {2: "bc", 3: "b"}
-SHAPES = {2: "32,32", 3: "16,16,16"}
-
-SUITE = """
-title = "two rows of three"
-protocol = "clean"
-seeds = [0]
-[settings]
-training.epochs = 1
-training.batch_size = 2
-network.init_filters = 8
-preprocess.shape = [{shape}]
-{columns}
-[[rows]]
-id = "randconv"
-method = "randconv"
-[[rows]]
-id = "erm"
-label = "w/o SSDG"
-method = "erm"
-setting = "source-only"
-[[rows]]
-id = "feddg"
-label = "FedDG"
-method = "feddg"
-"""
+TARGETS = {2: ("phantom2d-b", "phantom2d-c"), 3: ("phantom3d-b",)}
 
 
 def write_suite(folder, ndim):
-    columns = [
-        f'[[columns]]\ntask = "phantom{ndim}d"\nsource = "phantom{ndim}d-a"\ntarget = "phantom{ndim}d-{letter}"'
-        for letter in TARGETS[ndim]
-    ]
-    path = folder / f"pictures{ndim}.toml"
-    path.write_text(SUITE.format(shape=SHAPES[ndim], columns="\n".join(columns)))
-    return str(path)
+    rows = ("randconv", {"id": "erm", "label": "w/o SSDG"}, {"id": "feddg", "label": "FedDG"})
+    return str(suite_file(folder / f"pictures{ndim}.toml", rows, TARGETS[ndim]))
 
 
 @pytest.fixture(scope="module", params=[2, 3], ids=["2D", "3D"])
@@ -71,10 +42,8 @@ def scored(request, phantom_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scored")
     bench = Bench(phantom_data, folder / "results")
     suite = write_suite(folder, request.param)
-    targets = [f"--target=phantom{request.param}d-{letter}" for letter in TARGETS[request.param]]
-    settings = ("training.epochs=1", "training.batch_size=2", "network.init_filters=8")
-    grid = f"preprocess.shape={SHAPES[request.param]}"
-    result = bench("run", "--method", "erm", *targets, *(f"--set={value}" for value in (*settings, grid)))
+    targets = [f"--target={target}" for target in TARGETS[request.param]]
+    result = bench("run", "--method", "erm", *targets, *{2: TINY, 3: TINY_3D}[request.param])
     assert result.exit_code == 0, result.output
     return bench, suite, request.param
 
