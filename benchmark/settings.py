@@ -39,12 +39,10 @@ def split_sections(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Return a config dataclass from key -> value; texts are converted to the fields' types.
+    """Return a config dataclass from some of its fields; texts are converted to the fields' types.
 
-    Args:
-        config: a dataclass whose fields are bool, int, float, str, Literal, tuple[int, ...] or ``| None`` of these.
-        values: some of its fields; the others keep their defaults.
-        where: name of the section ("training", "method randconv"), for messages.
+    Fields are bool, int, float, str, Literal, tuple[int, ...] or ``| None`` of these. ``where`` names the section for
+    messages ("training", "method randconv").
 
     Raises:
         UsageError: unknown key, or a value that does not fit.

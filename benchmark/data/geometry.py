@@ -20,19 +20,12 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """The box [start, start + extent) of a case's native grid, resampled to ``shape``.
+    """The box [start, start + extent) of a case's native grid, resampled to ``shape``."""
 
-    Attributes:
-        native_shape: voxels of the image.
-        start: first voxel of the box; negative where the box begins outside the image.
-        extent: voxels of the box; what lies outside the image is zero.
-        shape: voxels of the network's grid.
-    """
-
-    native_shape: tuple[int, ...]
-    start: tuple[int, ...]
-    extent: tuple[int, ...]
-    shape: tuple[int, ...]
+    native_shape: tuple[int, ...]  # voxels of the image
+    start: tuple[int, ...]  # first voxel of the box; negative if the box begins outside the image
+    extent: tuple[int, ...]  # voxels of the box; zero outside the image
+    shape: tuple[int, ...]  # voxels of the network's grid
 
     def to_json(self) -> dict[str, list[int]]:
         """Return the geometry as plain data."""
@@ -62,14 +55,7 @@ def stretched(native_shape: tuple[int, ...], box: Sequence[slice], shape: tuple[
 def isotropic(
     native_shape: tuple[int, ...], box: Sequence[slice], shape: tuple[int, ...], spacing: Sequence[float]
 ) -> Geometry:
-    """Return the geometry that widens a box evenly on both sides until the grid's voxels are cubes (squares).
-
-    Args:
-        native_shape: voxels of the image.
-        box: the part to keep.
-        shape: the network's grid.
-        spacing: mm per native voxel.
-    """
+    """Return the geometry that widens a box evenly until the grid's voxels are cubes; spacing in mm per voxel."""
     size = [side.stop - side.start for side in box]
     pitch = max(n * mm / m for n, mm, m in zip(size, spacing, shape, strict=True))  # mm per grid voxel
     extent = tuple(max(n, round(pitch * m / mm)) for n, m, mm in zip(size, shape, spacing, strict=True))

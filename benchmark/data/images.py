@@ -30,16 +30,10 @@ LISTED = 5
 
 @dataclass(frozen=True, slots=True)
 class NativeImage:
-    """An image as its owners publish it.
+    """An image as published, 3D in RAS order: axes point right, front and top."""
 
-    Attributes:
-        array: (C, *S) float32; 2D: [0, 1] by bit depth; 3D: the file's own units, its scaling applied, its axes
-            ordered and flipped to point right, front and top (RAS).
-        affine: (4, 4) voxel index -> mm; None in 2D.
-    """
-
-    array: NDArray[Any]
-    affine: NDArray[np.float64] | None
+    array: NDArray[Any]  # (C, *S) float32; 2D: [0, 1] by bit depth; 3D: the file's own units, its scaling applied
+    affine: NDArray[np.float64] | None  # (4, 4) voxel index -> mm; None in 2D
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -53,12 +47,7 @@ class NativeImage:
 
 
 def read_image(path: Path, ndim: int, channels: int) -> NativeImage:
-    """Read an image.
-
-    Args:
-        path: PNG, TIFF, GIF or JPEG (``ndim`` 2), NIfTI (3).
-        ndim: dimensions of the task.
-        channels: of the task; a grey picture is repeated, alpha is dropped.
+    """Read an image of a task's dimensions and channels; grey is repeated to fill them, alpha is dropped.
 
     Raises:
         DataError: unreadable, truncated, of the wrong dimension, with NaN or infinite values, or constant.
@@ -77,15 +66,10 @@ def read_image(path: Path, ndim: int, channels: int) -> NativeImage:
 
 
 def read_label(path: Path, label_map: Mapping[int, int], like: NativeImage) -> NDArray[np.uint8]:
-    """Read a label as class indices (*S) uint8.
+    """Read a label on an image's grid as class indices (*S) uint8, by a map from the values on disk.
 
-    A 1-bit picture holds 0 and 1, or 0 and 255 where only that is in the map; a palette of greys stands for its
-    greys, or for its indices where only those are in the map.
-
-    Args:
-        path: the label's file.
-        label_map: value on disk -> class index.
-        like: the label's image, whose grid it must share.
+    A 1-bit picture holds 0 and 1, or 0 and 255 if only that is in the map; a palette of greys stands for its greys,
+    or for its indices if only those are in the map.
 
     Raises:
         DataError: unreadable, on another grid, or with values that are not in the map.
@@ -120,13 +104,9 @@ def read_mask(path: Path, like: NativeImage) -> NDArray[np.bool_]:
 
 
 def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path, guard: Guard = no_guard) -> None:
-    """Write class indices in the grid of the image they belong to, atomically.
+    """Write class indices (*S) on the native grid atomically, as PNG in 2D, as NIfTI in 3D.
 
-    Args:
-        labels: (*S) uint8 class indices on the native grid, 3D in RAS order as :func:`read_image` returns it.
-        like_path: the image; a NIfTI's order of axes, affine, its codes and units are taken over.
-        out_path: PNG in 2D; NIfTI in 3D, compressed where the name ends in ``.gz``.
-        guard: see :data:`Guard`.
+    A NIfTI has the order of axes, affine, codes and units of ``like_path``; ``.gz`` compresses it.
     """
     labels = np.ascontiguousarray(labels, dtype=np.uint8)
     if labels.ndim == 2:

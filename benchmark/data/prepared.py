@@ -44,27 +44,16 @@ CONCURRENT_CASES = 4
 
 @dataclass(frozen=True, slots=True)
 class PreparedDomain:
-    """A domain on the network's grid; the arrays are read-only and live in the page cache.
-
-    Attributes:
-        name: of the domain.
-        ids: of its cases.
-        strata: of its cases.
-        image: (N, C, *S): uint8 in 2D (255 is 1.0), float16 in [0, 1] in 3D.
-        label: (N, *S) uint8 class indices; None where any case has no label.
-        foreground: (N, *S) bool.
-        geometries: the way back to each case's native grid.
-        digest: identity of the prepared data.
-    """
+    """A domain on the network's grid; the arrays are read-only and live in the page cache."""
 
     name: str
-    ids: tuple[str, ...]
-    strata: tuple[str, ...]
-    image: NDArray[Any]
-    label: NDArray[np.uint8] | None
-    foreground: NDArray[np.bool_]
-    geometries: tuple[Geometry, ...]
-    digest: str
+    ids: tuple[str, ...]  # of its cases
+    strata: tuple[str, ...]  # of its cases
+    image: NDArray[Any]  # (N, C, *S): uint8 in 2D (255 is 1.0), float16 in [0, 1] in 3D
+    label: NDArray[np.uint8] | None  # (N, *S) class indices; None if any case has no label
+    foreground: NDArray[np.bool_]  # (N, *S)
+    geometries: tuple[Geometry, ...]  # the way back to each case's native grid
+    digest: str  # identity of the prepared data
 
     @property
     def is_grey(self) -> bool:
@@ -105,14 +94,6 @@ def prepare_domain(
     """Return a domain on the network's grid, from the cache or computed into it.
 
     Of several processes that ask at once, one computes and the others wait. A damaged cache is computed anew.
-
-    Args:
-        domain: the cases.
-        task: dimensions, channels and grid.
-        config: of the preprocessing.
-        manifest_digest: identity of the domain's files.
-        cache_root: folder of all prepared data.
-        progress: called after each case.
 
     Raises:
         DataError: cases that cannot be used, all of them in one message.

@@ -30,21 +30,13 @@ PERCENTILE = 99.9
 
 @dataclass(frozen=True, slots=True)
 class PreparedCase:
-    """A case on the network's grid.
+    """A case on the network's grid."""
 
-    Attributes:
-        image: (C, *S): uint8 in 2D, availability for [0, 255] / 255; float16 in [0, 1] in 3D.
-        label: (*S) uint8 class indices, or None.
-        foreground: (*S) bool: brain or field of view; padding is never foreground.
-        geometry: the way back.
-        spacing: mm per native voxel; 1 in 2D.
-    """
-
-    image: NDArray[Any]
-    label: NDArray[np.uint8] | None
-    foreground: NDArray[np.bool_]
-    geometry: Geometry
-    spacing: tuple[float, ...]
+    image: NDArray[Any]  # (C, *S): uint8 in 2D, standing for [0, 255] / 255; float16 in [0, 1] in 3D
+    label: NDArray[np.uint8] | None  # (*S) class indices
+    foreground: NDArray[np.bool_]  # (*S): brain or field of view; padding is never foreground
+    geometry: Geometry  # the way back
+    spacing: tuple[float, ...]  # mm per native voxel; 1 in 2D
 
 
 def label_map_of(domain: Domain, config: PreprocessConfig) -> Mapping[int, int]:
@@ -62,12 +54,7 @@ def prepare_case(
 ) -> PreparedCase:
     """Read a case and bring it to the network's grid.
 
-    Args:
-        case: of the domain.
-        domain: its label map, and whether its volumes are skull-stripped.
-        task: dimensions, channels and grid.
-        config: grid convention, brain mask, class of the corpus callosum.
-        with_label: False opens no label, except for the oracle brain mask.
+    Without ``with_label`` no label is opened, except for the oracle brain mask.
 
     Raises:
         DataError: a file that cannot be used.

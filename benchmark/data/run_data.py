@@ -90,13 +90,6 @@ def find_run_data(
 ) -> RunData:
     """Find and identify the domains of a run.
 
-    Args:
-        request: names the source and, for adaptation and oracle selection, a target.
-        task: of the domains.
-        targets: domains to score.
-        data_source: where they are.
-        say: called with a message for each incomplete domain.
-
     Raises:
         DataError: a domain is missing, incomplete under ``strict``, without labels, or shares images with the source.
     """

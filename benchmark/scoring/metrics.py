@@ -39,37 +39,25 @@ MRI after super-resolution, and the width of a vessel's drawn border.
 class Metric:
     """One number for each case and class.
 
-    Attributes:
-        name: as ``--metric`` takes it: small letters, digits and hyphens.
-        short: heading in tables.
-        label: name in full, for captions.
-        definition: for captions: formula or convention, and the value of a class that is missed.
-        from_counts: (tp, fp, fn) -> values, all float64 of one shape; or its place, "module:function".
-        from_masks: (prediction, label, spacing) -> value, or its place. The masks are bool (*S), one class of one
-            case, cropped to the box that holds both; neither is empty. Spacing is in mm; 1 in 2D.
-        unit: "%" of values in 0..1, or "length": mm in 3D, pixels in 2D.
-        better: the direction of better values.
-        follows_empty: whether ``evaluation.empty`` applies to a class that the label lacks; else undefined.
-        skips_misses: whether a class that only the prediction lacks is undefined, and not 0; misses are then printed.
-        version: raised when results change; stored values belong to one version.
-        default_ndims: tasks in which `bench rescore` computes it by default.
+    The code is a function or its place, "module:function". Masks are bool (*S), one class of one case, cropped to the
+    box that holds both; neither is empty. Spacing is in mm; 1 in 2D.
 
     Raises:
         ValueError: an invalid name, no single source, or misses would win.
     """
 
-    name: str
-    short: str
-    label: str
-    definition: str
-    from_counts: "Callable[[Any, Any, Any], Any] | str | None" = None
-    from_masks: "Callable[[Any, Any, tuple[float, ...]], float] | str | None" = None
-    unit: Literal["%", "length"] = "%"
+    name: str  # as ``--metric`` takes it: small letters, digits and hyphens
+    short: str  # heading in tables
+    label: str  # name in full, for captions
+    definition: str  # for captions: formula or convention, and the value of a class that is missed
+    from_counts: "Callable[[Any, Any, Any], Any] | str | None" = None  # (tp, fp, fn), float64 of one shape -> values
+    from_masks: "Callable[[Any, Any, tuple[float, ...]], float] | str | None" = None  # prediction, label, spacing
+    unit: Literal["%", "length"] = "%"  # "%" of values in 0..1; "length": mm in 3D, pixels in 2D
     better: Literal["higher", "lower"] = "higher"
-    follows_empty: bool = True
-    skips_misses: bool = False
-    version: int = 1
-    default_ndims: tuple[int, ...] = (2, 3)
+    follows_empty: bool = True  # ``evaluation.empty`` applies to a class that the label lacks; else undefined
+    skips_misses: bool = False  # a class that only the prediction lacks is undefined, not 0; misses are then printed
+    version: int = 1  # raised when results change; stored values belong to one version
+    default_ndims: tuple[int, ...] = (2, 3)  # tasks in which `bench rescore` computes it by default
 
     def __post_init__(self) -> None:
         name = self.name

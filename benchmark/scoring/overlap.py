@@ -35,13 +35,7 @@ class Counts:
 def count(
     prediction: NDArray[Any], label: NDArray[Any], classes: int, foreground: NDArray[np.bool_] | None = None
 ) -> Counts:
-    """Count overlaps of all classes in one pass.
-
-    Args:
-        prediction: class indices, of an integer type.
-        label: class indices, of the same shape.
-        classes: number of classes, background included.
-        foreground: bool, of the same shape; None: everything is inside.
+    """Count overlaps of all classes (background included) in one pass; without foreground, everything is inside.
 
     Raises:
         ValueError: shapes differ, or a value is not one of the classes.

@@ -29,14 +29,7 @@ def compute_classes(
     spacing: tuple[float, ...],
     metrics: Sequence[Metric],
 ) -> list[dict[str, float]]:
-    """Return metrics by name for each foreground class of two label maps (*S); NaN is undefined.
-
-    Args:
-        prediction: class indices.
-        label: class indices.
-        classes: number of classes, background included.
-        spacing: size of a voxel along each axis.
-        metrics: from masks.
+    """Return metrics from masks by name for each foreground class of two label maps (*S); NaN is undefined.
 
     Raises:
         ValueError: a metric fails; names it.

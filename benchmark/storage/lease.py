@@ -66,13 +66,9 @@ def is_gone(owner: Owner) -> bool:
 
 
 class Lease:
-    """Ownership of a folder for the length of a ``with`` block.
+    """Ownership of a folder, which is created, for the length of a ``with`` block.
 
-    Args:
-        folder: the folder to own; it is created.
-        patience: see :data:`PATIENCE`.
-        wait: seconds to wait for a live owner to finish before giving up.
-        look: called now and then while waiting; what it raises ends the wait.
+    ``wait``: seconds for a live owner to finish; ``look`` is called meanwhile, and an exception of it ends the wait.
 
     Raises:
         LeaseHeld: on entry, when another live process owns the folder.

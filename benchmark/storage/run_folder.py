@@ -34,12 +34,7 @@ VALIDATION = "held-out"
 
 
 class RunFolder:
-    """The folder of one run, for its writer.
-
-    Args:
-        path: the folder.
-        guard: called before every change; the lease's check.
-    """
+    """The folder of one run, for its writer; the guard is called before every change."""
 
     def __init__(self, path: Path, guard: Guard = no_guard) -> None:
         self.path = path

@@ -21,11 +21,7 @@ Augmentation: TypeAlias = Callable[[Batch, torch.Generator], Batch]
 
 
 def augmentation(name: str) -> Augmentation:
-    """Return the shared augmentation called ``none``, ``geometric`` or ``nnunet``, for 2D and 3D.
-
-    Raises:
-        UsageError: no such augmentation.
-    """
+    """Return the shared augmentation ``none``, ``geometric`` or ``nnunet``; UsageError for another name."""
     if name not in AUGMENTATIONS:
         raise unknown("augmentation", name, AUGMENTATIONS)
     return AUGMENTATIONS[name]

@@ -53,12 +53,7 @@ class CheckResult:
 
 
 def check_method(cls: type[Method], ndims: Iterable[int] | None = None) -> list[CheckResult]:
-    """Run every check on a method class and return the outcomes; nothing is raised.
-
-    Args:
-        cls: the method.
-        ndims: dimensions of the images to check it on; None takes all that the method declares.
-    """
+    """Run every check on a method class, by default in all dimensions it declares; nothing is raised."""
     dimensions = sorted(cls.ndims if ndims is None else ndims)
     return [run_check(name, MethodUnderTest(cls, ndim)) for ndim in dimensions for name in CHECKS]
 

@@ -95,7 +95,7 @@ def state_of(method: Method) -> dict[str, Tensor]:
 
 
 def copy_of(value: Tensor | None) -> Tensor | None:
-    """Return a detached copy of a tensor, if there is one."""
+    """Return a detached copy of a tensor, or None."""
     return None if value is None else value.detach().clone()
 
 

@@ -64,15 +64,6 @@ def evaluate(
     """Predict cases and write predictions, ``cases.csv``, ``evaluation.json`` and ``DONE``.
 
     Labels are read from their native files and never resampled; a voxel outside the prepared box is background.
-
-    Args:
-        predictor: the trained method.
-        task: of the cases.
-        scored: the cases.
-        prepared: their domain on the network's grid.
-        spec: the evaluation's identity, written with the results.
-        store: the run's folder.
-        advance: called after each case.
     """
     domain, guard = scored.located.domain, store.guard
     folder = evaluation_path(store.path, spec)

@@ -26,15 +26,8 @@ def predict_images(
 ) -> list[Path]:
     """Segment an image or a folder of images with a finished run; return the files written.
 
-    Labels and masks are not read: the foreground is the whole picture in 2D, the non-zero voxels in 3D.
-
-    Args:
-        run: a finished run.
-        task: its task.
-        images: a file, or a folder of files, of the task's kind.
-        output: folder for PNG (2D) or NIfTI (3D) files of class indices, each named like its image.
-        device_name: as ``--device``.
-        observer: reports progress.
+    Labels and masks are not read: the foreground is the whole picture in 2D, the non-zero voxels in 3D. Predictions
+    are PNG (2D) or NIfTI (3D) files of class indices, each named like its image.
 
     Raises:
         UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.

@@ -38,13 +38,8 @@ def run_one(
 
     What is done already stays, what was interrupted is continued.
 
-    Args:
-        request: what to train.
-        task: the task the request names.
-        targets: domains of the task to score; for an intra-domain request, its own target.
-        runtime: execution settings.
-        observer: reports progress.
-        should_stop: called after each step, after each case that is prepared or scored, and while waiting.
+    ``should_stop`` is called after each step, after each case that is prepared or scored, and while waiting. The
+    target of an intra-domain request is its own.
 
     Raises:
         UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.

@@ -65,14 +65,8 @@ def fit(
 ) -> Progress:
     """Train a method and leave the selected weights in it.
 
-    Args:
-        method: on the batches' device, with its initial weights.
-        batches: the stream of source (and unlabelled target) batches.
-        validation: labelled cases scored during training, by their column of ``history.csv``; never trained on.
-        request: epochs, optimiser, schedule, selection, seed.
-        checkpoints: where to continue from and save to.
-        observer: called at the start and after every step and epoch.
-        should_stop: called after each step; True saves a checkpoint and raises :class:`Interrupted`.
+    ``validation`` holds labelled cases scored during training, by their column of ``history.csv``; they are never
+    trained on. ``should_stop`` is called after each step: True saves a checkpoint and raises :class:`Interrupted`.
 
     Raises:
         Diverged: a term is not finite.
