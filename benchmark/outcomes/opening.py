@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metrics import Metric
 from ..spec import JSON, RunRequest, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
-from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import load_suite, renamed
 from .results import EvaluationFiles, SuiteResults
@@ -212,7 +212,8 @@ def _runs(
             for domain, path in paths.items()
             if path in files.rows
         )
-        yield _ExportedRun(Path(record["train_id"]), spec, record["state"], evaluations, record)  # type: ignore[arg-type]
+        train_id, state = record["train_id"], cast("State", record["state"])
+        yield _ExportedRun(Path(train_id), spec, state, evaluations, train_id, record)
 
 
 def _evaluation(path: Path, domain: str, request: RunRequest, data: Mapping[str, Any]) -> StoredEvaluation:

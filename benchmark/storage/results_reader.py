@@ -43,6 +43,7 @@ class StoredRun:
     spec: RunSpec
     state: State
     evaluations: tuple[StoredEvaluation, ...]
+    train_id: str  # as stored; to digest the specs of thousands of runs again takes seconds
 
     @property
     def trained(self) -> bool:
@@ -84,7 +85,7 @@ class StoredRun:
         versions, seconds = self.environment.get("versions") or {}, self.training_seconds
         return {
             "version": self.spec.method_version,
-            "train_id": self.spec.train_id,
+            "train_id": self.train_id,
             "epochs": len(self.history) or None,
             "best_epoch": self.selected_epoch,
             "steps": self.history[-1].get("step") if self.history else None,
@@ -160,12 +161,12 @@ def _names(folder: Path) -> set[str]:
 
 
 def _read(path: Path, names: Collection[str], specs: "_Specs") -> StoredRun:
-    spec = specs.read(path)
+    spec, train_id = specs.read(path)
     # The other way round, a run that finishes in between would be DONE and lack its evaluations.
     state = _state(path, names)
     folder = path / "evaluations"
     evaluations = [_read_evaluation(folder / name) for name in sorted(_names(folder))]
-    return StoredRun(path, spec, state, tuple(filter(None, evaluations)))
+    return StoredRun(path, spec, state, tuple(filter(None, evaluations)), train_id)
 
 
 class _Specs:
@@ -176,8 +177,8 @@ class _Specs:
     def __init__(self) -> None:
         self._seedless: dict[str, tuple[RunSpec, Callable[[int], str]]] = {}
 
-    def read(self, run: Path) -> RunSpec:
-        """Return the spec in a run's folder; raise UsageError if it is missing, damaged or edited."""
+    def read(self, run: Path) -> tuple[RunSpec, str]:
+        """Return the spec in a run's folder and its train_id; raise UsageError if it is missing, damaged or edited."""
         try:
             data = read_object(run / "spec.json")
             stored_id = data.pop("train_id")
@@ -195,7 +196,7 @@ class _Specs:
         seedless, train_id_of = self._seedless[key]
         if (train_id := train_id_of(seed)) != stored_id:
             raise UsageError(f"spec.json says {stored_id} and describes {train_id}: edited, or of another version")
-        return replace(seedless, request=replace(seedless.request, seed=seed))
+        return replace(seedless, request=replace(seedless.request, seed=seed)), train_id
 
 
 def _state(run: Path, names: Collection[str]) -> State:

@@ -16,7 +16,7 @@ from ..spec import JSON, Fold, RunRequest
 from .paper import load_published
 
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
-"""What a row's method looked at: source alone, source alone as the lower bound, also target images, target labels."""
+"""What training may see: the source, the source as the lower bound, unlabelled target images too, target labels."""
 
 ORACLE = "-oracle"
 """Added to the id of a row, for the same with its checkpoint chosen on the target."""

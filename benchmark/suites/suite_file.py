@@ -144,7 +144,7 @@ def _check_components(suite: Suite, where: str) -> None:
     """Refuse a column of check marks that no row can have, or whose setting is not true or false."""
     settings = {key for row in suite.rows for key in row.settings}
     if not isinstance(suite.components, dict) or not all(isinstance(key, str) for key in suite.components.values()):
-        raise UsageError(f'{where}: components is a table of label = "method.access", not {suite.components!r}')
+        raise UsageError(f'{where}: components is a table of label = "method.setting", not {suite.components!r}')
     for label, key in suite.components.items():
         if key not in settings:
             raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, settings)}")

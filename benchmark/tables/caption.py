@@ -105,10 +105,10 @@ def _selection(config: TrainingConfig) -> str:
     every = _interval(config)
     if config.selection == "source-val":
         return (
-            f"the best on held-out source cases, looked at every {every}, stopping after {config.patience} epochs "
+            f"the best on held-out source cases, scored every {every}, stopping after {config.patience} epochs "
             f"without a gain of {config.min_delta:g}"
         )
-    return f"the last; held-out source cases, looked at every {every}, are only reported"
+    return f"the last; held-out source cases, scored every {every}, are only reported"
 
 
 def _interval(config: TrainingConfig) -> str:
@@ -153,7 +153,7 @@ def _marks(suite: Suite, bold: str) -> list[str]:
     if any(row.selection == "oracle" for row in suite.rows):
         t: TrainingConfig = suite.sections()["training"]
         sentences.append(
-            "† checkpoint chosen on the target's labels: an upper bound, not a method. Of those looked at every "
+            "† checkpoint chosen on the target's labels: an upper bound, not a method. Of those scored every "
             f"{_interval(t)} and after the last of {t.epochs} epochs, the one with the highest mean Dice of all "
             f"cases of the target on the network's grid, where a gain of {t.min_delta:g} counts; no such run stops "
             "early."
