@@ -178,7 +178,7 @@ class _Specs:
         self._seedless: dict[str, tuple[RunSpec, Callable[[int], str]]] = {}
 
     def read(self, run: Path) -> tuple[RunSpec, str]:
-        """Return the spec in a run's folder and its train_id; raise UsageError if it is missing, damaged or edited."""
+        """Return the spec and id of a run; raise UsageError if its file is missing, damaged or edited."""
         try:
             data = read_object(run / "spec.json")
             stored_id = data.pop("train_id")
