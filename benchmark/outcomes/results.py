@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import NotRescored, UsageError
 from ..launching.job_file import JobFile
 from ..scoring.case_file import CaseFile, read_cases
-from ..scoring.metric_file import mask_values
+from ..scoring.metric_file import has_any, mask_values
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..spec import PROTOCOLS, EvaluationConfig
@@ -165,6 +165,12 @@ class SuiteResults:
     def evaluations(self) -> list[StoredEvaluation]:
         """Evaluations that the scores on the suite's targets come from."""
         return [e for column in self.suite.columns for scores in self.of_column(column) for e in scores.evaluations]
+
+    @cached_property
+    def rescored(self) -> frozenset[Path]:
+        """Folders of evaluations that have values of metrics from masks."""
+        scored = (scores for column in self.columns(validation=True) for scores in self.of_column(column))
+        return frozenset(e.path for scores in scored for e in scores.evaluations if has_any(e.path))
 
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, and evaluations that lack a metric."""

@@ -100,6 +100,7 @@ def cases_csv(results: SuiteResults) -> str:
     values = {
         (evaluation.path, f"{name}_{region}"): stored
         for _, _, evaluation, file in scored
+        if evaluation.path in results.rescored
         for region in REGIONS
         for name, stored in stored_values(evaluation.path, file, region).items()
     }
@@ -112,7 +113,7 @@ def cases_csv(results: SuiteResults) -> str:
         csv.writer(prefix, lineterminator="").writerow([key[name] for name in KEYS])
         region = results.scoring.region_in(results.inventory.task(column.task).ndim)
         tp, fp, fn = file.in_region(region)
-        dsc = DSC.of_counts(tp, fp, fn, results.scoring.empty)
+        dsc = DSC.of_counts(tp, fp, fn, results.scoring.empty).tolist()
         rescored = [values.get((evaluation.path, name), [None] * len(file.lines)) for name in columns]
         for line, score, *further in zip(file.lines, dsc, *rescored, strict=True):
             texts = "".join("," if value is None else f",{value:.6g}" for value in further)

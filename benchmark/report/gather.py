@@ -8,7 +8,6 @@ from .. import environment
 from ..comparisons.contrasts import find_baseline
 from ..errors import UsageError
 from ..outcomes.results import SuiteResults
-from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, metrics
 from ..suites.suite import Row
 from ..tables.build import Table, TableOptions, build_table
@@ -59,7 +58,7 @@ class Report:
     @cached_property
     def further(self) -> list[Table]:
         """The same table of every other metric that has values."""
-        rescored = any(has_any(evaluation.path) for evaluation in self.evaluations)
+        rescored = any(evaluation.path in self.results.rescored for evaluation in self.evaluations)
         tables = []
         for metric in metrics().values():
             # A table of shapes opens every file again: not before one is known to be there.

@@ -38,6 +38,7 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
             "rescored": _distinct(
                 commit
                 for evaluation in evaluations
+                if evaluation.path in results.rescored
                 for commit in stored_commits(evaluation.path, results.counts.case_file(evaluation))
             ),
         },
