@@ -132,10 +132,6 @@ class StoredCounts:
             self._files[key] = self._read(evaluation)
         return self._files[key]
 
-    def cases_of(self, row: Row, column: Column) -> dict[int, SeedCases]:
-        """Return the cases of each complete seed."""
-        return self.of(row, column).cases
-
     def require_same_cases(self, column: Column) -> None:
         """Refuse a column whose rows were scored on different versions of the data, other cases or other classes."""
         if column in self._checked:

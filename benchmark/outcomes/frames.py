@@ -72,10 +72,10 @@ def history_frame(results: SuiteResults) -> pd.DataFrame:
     """Return a line for each run and epoch: the loss terms and validation scores of ``history.csv``."""
     lines = []
     for run in results.planned_runs:
-        key = {**run_key(run), "method": run.request.method, "targets": ";".join(run.targets)}
+        key = run_key(run)
         for row in () if run.stored is None else run.stored.history:
             numbers = {name: float(value) if value else float("nan") for name, value in row.items() if name}
-            lines.append({**{name: key[name] for name in RUN_KEY}, **numbers, "epoch": int(row["epoch"]) + 1})
+            lines.append({**key, **numbers, "epoch": int(row["epoch"]) + 1})
     return pd.DataFrame(lines) if lines else pd.DataFrame(columns=[*RUN_KEY, "epoch"])
 
 

@@ -22,7 +22,7 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
     ``best_epoch`` counts from 1 and is the epoch whose weights are scored; ``training_seconds`` are those of the
     epochs, without preparing data and scoring.
     """
-    planned = {**run_key(run), "method": run.request.method, "targets": ";".join(run.targets), "state": run.state}
+    planned = {**run_key(run), "state": run.state}
     recorded = {} if run.stored is None else run.stored.recorded
     return dict.fromkeys(RUN_COLUMNS, "") | planned | {n: value for n, value in recorded.items() if value is not None}
 
@@ -32,9 +32,11 @@ def run_key(run: PlannedRun) -> dict[str, Any]:
     request = run.request
     return {
         "row": run.row.id,
+        "method": request.method,
         "seed": request.seed,
         "task": request.task,
         "source": request.source,
+        "targets": ";".join(run.targets),
         "fold": fold_text(request),
     }
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..scoring.case_file import CaseFile
+from ..scoring.case_file import CaseFile, counts_in_region
 from ..scoring.metrics import DSC, Metric
 from ..scoring.overlap import Empty
 from ..spec import EvaluationConfig
@@ -184,7 +184,7 @@ def metric_of(
 
     ``counts`` are (seeds, 6, cases, classes), as ``cases.csv`` has them, ``masks`` the values of a metric of masks.
     """
-    tp, fp, fn = np.moveaxis(counts[:, :3] if region == "foreground" else counts[:, :3] + counts[:, 3:], 1, 0)
+    tp, fp, fn = counts_in_region(np.moveaxis(counts, 1, 0), region)
     missed = (fn > 0) & (tp + fp == 0)
     if masks is None:
         return metric.of_counts(tp, fp, fn, empty), missed

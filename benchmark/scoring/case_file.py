@@ -43,12 +43,17 @@ class CaseFile:
 
     def in_region(self, region: str) -> "NDArray[np.int64]":
         """Return tp, fp and fn (3, rows) inside the "foreground", or in the whole "image"."""
-        return self.counts[:3] if region == "foreground" else self.counts[:3] + self.counts[3:]
+        return counts_in_region(self.counts, region)
 
     def row_keys(self) -> list[RowKey]:
         """Return the key of each row."""
         rows = csv.reader(self.lines)
         return [(case, index, name, " ".join(counts)) for case, _, index, name, *counts in rows]
+
+
+def counts_in_region(counts: "NDArray[np.int64]", region: str) -> "NDArray[np.int64]":
+    """Return tp, fp and fn (3, …) inside the "foreground", or in the whole "image", of the six counts (6, …)."""
+    return counts[:3] if region == "foreground" else counts[:3] + counts[3:]
 
 
 def read_cases(evaluation: StoredEvaluation) -> CaseFile:
