@@ -191,16 +191,22 @@ def test_a_killed_one_goes_on_where_it_was(bench):
     assert len(bench.cases()) == 4
 
 
-def test_ctrl_c_keeps_what_was_computed(bench, monkeypatch):
+def interrupt_after(cases, monkeypatch):
+    """Have Ctrl-C pressed after so many cases, and return what computes one undisturbed."""
     compute, computed = rescoring.compute_case, []
 
     def interrupted(work):
         computed.append(work)
-        if len(computed) > 2:
+        if len(computed) > cases:
             raise KeyboardInterrupt
         return compute(work)
 
     monkeypatch.setattr(rescoring, "compute_case", interrupted)
+    return compute
+
+
+def test_ctrl_c_keeps_what_was_computed(bench, monkeypatch):
+    compute = interrupt_after(2, monkeypatch)
     result = bench.rescore()
     assert (result.exit_code, "give the same command again" in result.output) == (130, True)
     monkeypatch.setattr(rescoring, "compute_case", compute)
@@ -375,15 +381,7 @@ def test_an_old_file_is_left_and_only_what_it_lacks_is_computed(bench):
 
 def test_an_audit_that_is_stopped_loses_nothing_and_one_that_disagrees_drops_the_value(bench, monkeypatch):
     bench.rescore()
-    compute, computed = rescoring.compute_case, []
-
-    def interrupted(work):
-        computed.append(work)
-        if len(computed) > 5:
-            raise KeyboardInterrupt
-        return compute(work)
-
-    monkeypatch.setattr(rescoring, "compute_case", interrupted)
+    compute = interrupt_after(5, monkeypatch)
     assert bench.rescore("--again").exit_code == 130
     monkeypatch.setattr(rescoring, "compute_case", compute)
     assert "0 cases computed, 12 were there" in bench.rescore().output

@@ -10,25 +10,12 @@ from PIL import Image
 from ssdg.benchmark.data.images import read_image
 from ssdg.datasets.base import DataError
 
-AFFINE = np.array([[0.8, 0.1, 0, -5], [-0.1, 0.8, 0, 3], [0, 0, 1.2, 7], [0, 0, 0, 1.0]])
+from .files import AFFINE, save_picture, save_volume
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
-
-
-def save_volume(path, array, affine=AFFINE, **header):
-    image = nib.Nifti1Image(array, affine)
-    for name, value in header.items():
-        image.header[name] = value
-    nib.save(image, path)
-    return path
-
-
-def save_picture(path, array, mode=None):
-    Image.fromarray(array).convert(mode).save(path) if mode else Image.fromarray(array).save(path)
-    return path
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "gif"])

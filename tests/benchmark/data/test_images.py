@@ -18,7 +18,7 @@ from ssdg.benchmark.data.images import (
 from ssdg.benchmark.errors import StorageError
 from ssdg.datasets.base import DataError
 
-AFFINE = np.array([[0.8, 0.1, 0, -5], [-0.1, 0.8, 0, 3], [0, 0, 1.2, 7], [0, 0, 0, 1.0]])
+from .files import AFFINE, save_picture, save_volume
 
 
 @pytest.fixture
@@ -28,19 +28,6 @@ def rng():
 
 def flat(shape, affine=None):
     return NativeImage(np.zeros((1, *shape), np.float32), affine)
-
-
-def save_volume(path, array, affine=AFFINE, **header):
-    image = nib.Nifti1Image(array, affine)
-    for name, value in header.items():
-        image.header[name] = value
-    nib.save(image, path)
-    return path
-
-
-def save_picture(path, array, mode=None):
-    Image.fromarray(array).convert(mode).save(path) if mode else Image.fromarray(array).save(path)
-    return path
 
 
 @given(st.dictionaries(st.integers(0, 255), st.integers(0, 7), min_size=1, max_size=9), st.integers(0, 2**32 - 1))
