@@ -21,10 +21,46 @@ class Case:
     """One image of a domain and what belongs to it."""
 
     id: str  # unique in its domain, stable, printable: "sub-012"
-    image: Path  # NIfTI (3D) or PNG / TIFF / GIF / JPEG (2D)
-    label: Path | None = None  # None: unlabelled
+    image: Path  # NIfTI (3D) or PNG / TIFF / GIF / JPEG / PPM (2D); with ``channels``, the first of them
+    label: Path | None = None  # None: unlabelled; with ``label_layers``, the file of the lowest
     foreground: Path | None = None  # brain mask or field of view, where the data set ships one
     stratum: str = "all"  # "normal" / "abnormal", an atlas family: what results and splits are broken down by
+    channels: tuple[Path, ...] = ()  # files of the second and further channels
+    label_layers: tuple[Path, ...] = ()  # label files of the second and further ``Domain.layers``
+    group: str = ""  # patient or site that no split cuts through; "": the case is a group of its own
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file of the case; image, label and foreground come first."""
+        first = (self.image, self.label, self.foreground)
+        return tuple(path for path in (*first, *self.channels, *self.label_layers) if path is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Intensity:
+    """How values on disk become [0, 1]; exactly one field is set."""
+
+    window: tuple[float, float] | None = None  # the values that become 0 and 1; beyond them is clipped
+    percentiles: tuple[float, float] | None = None  # of all values of an image: what becomes 0 and 1
+    bits: int | None = None  # 2**bits - 1 becomes 1: 12 bits of content in a file of 16
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A label file that marks one class; layers lie over each other, the last on top."""
+
+    class_index: int
+    at_least: float | None = None  # the least value on disk that marks the class
+    values: tuple[int, ...] = ()  # or the values that do
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """How volumes feed a network of two dimensions; scores stay those of volumes."""
+
+    axis: Literal[0, 1, 2] = 2  # of the volume after ``orientation`` and ``axes``
+    keep: Literal["all", "labelled"] = "all"  # training slices; every slice of a scored volume is predicted
+    neighbours: int = 0  # slices on either side that are further channels; the outermost slice is repeated
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +79,12 @@ class Domain:
     skull_stripped: bool = True  # 3D: background is already zero; False: mask as the protocol's brain_mask says
     label_variants: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
     """Other label maps by name (atlases: corpus callosum as "gm" or "wm"); replaces ``label_map`` when chosen."""
+    layers: tuple[Layer, ...] = ()  # rule of each label file of a case; (): one file, read by ``label_map``
+    intensity: Intensity | None = None  # None: bit depth (2D), 0 to the 99.9th percentile of the brain's box (3D)
+    orientation: Literal["ras", "stored"] = "ras"  # 3D: axes turned to right, anterior, superior; or left alone
+    axes: tuple[tuple[int, int], ...] = ()  # 3D, after ``orientation``: (axis, 1 or -1) that becomes axis 0, 1, 2
+    same_grid: Literal["affine", "shape"] = "affine"  # 3D: what has to agree between an image and its label
+    slices: Slices | None = None  # 3D files for a 2D network
 
 
 DomainLoader: TypeAlias = Callable[[Path], Domain]
@@ -59,11 +101,17 @@ class Task:
     shape: tuple[int, ...]  # the network's grid
     sources: Mapping[str, DomainLoader]  # the first is the default
     targets: Mapping[str, DomainLoader]
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # scored instead of classes: unions of them
 
     @property
     def source(self) -> str:
         """The default source domain."""
         return next(iter(self.sources))
+
+    @property
+    def scored(self) -> Mapping[str, tuple[int, ...]]:
+        """What is scored and printed, by name: the regions, or the foreground classes where there are none."""
+        return self.regions or {name: (index,) for index, name in enumerate(self.classes) if index}
 
     def domain(self, name: str) -> DomainLoader:
         """Return the loader of a source or target by name."""
