@@ -1,0 +1,143 @@
+"""Patterns of file names: named fields, wildcards and alternatives, matched below a folder.
+
+======================= ==========================================================================
+``{case}``              a named field, any text without ``/``; the same name again is the same text
+``{case:pat*_frame??}`` a field whose text matches a wildcard
+``*``, ``?``, ``[a-z]`` any text, one character, one of a range; none of them crosses a ``/``
+``**``                  any folders, or none
+``{_v2,}``              alternatives, here ``_v2`` or nothing
+======================= ==========================================================================
+"""
+
+import os
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from .base import DataError
+from .discovery import is_junk, stem, unknown
+
+FIELDS = ("case", "group", "stratum", "channel")
+
+_TOKEN = re.compile(r"\{(?P<name>\w+)(?::(?P<glob>[^{}]*))?\}|\{(?P<choices>[^{}]*,[^{}]*)\}|(?P<wild>\*\*/?|\*|\?|\[[^\]]+\])")
+_WILDCARDS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A file and the text of its pattern's fields, in Unicode's composed form."""
+
+    path: Path
+    fields: Mapping[str, str]
+
+    def key(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the text of some fields."""
+        return tuple(self.fields[name] for name in names)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A checked pattern; without any field, the stem of a file is its case.
+
+    Raises:
+        DataError: an unknown field, a stray brace or a backslash.
+    """
+
+    text: str
+    where: str  # the key that holds it, for messages
+
+    def __post_init__(self) -> None:
+        for match in _TOKEN.finditer(self.text):
+            if match["name"] and match["name"] not in FIELDS:
+                raise unknown(f"field in {self.where} = {self.text!r}:", match["name"], FIELDS)
+        if "\\" in self.text:
+            raise DataError(f"{self.where} = {self.text!r}: write / between folders, on every system")
+        if re.search(r"[{}]", _TOKEN.sub("", self.text)):
+            raise DataError(
+                f"{self.where} = {self.text!r} has a stray brace: fields are "
+                f"{', '.join(f'{{{name}}}' for name in FIELDS)}, alternatives are {{a,b}}"
+            )
+
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields, sorted; "case" alone where the pattern names none."""
+        return tuple(sorted({match["name"] for match in _TOKEN.finditer(self.text) if match["name"]})) or ("case",)
+
+    def matches(self, root: Path) -> list[Match]:
+        """Return the files that match below ``root`` (or anywhere, if absolute), dangling links included, sorted."""
+        expression = re.compile(_expression(self.text, named=True))
+        found = {}
+        for path, relative in _walk(*self._start(root)):
+            match = expression.fullmatch(relative)
+            if match and not is_junk(path) and not path.is_dir():
+                fields = {name: unicodedata.normalize("NFC", text) for name, text in match.groupdict().items()}
+                found[path] = Match(path, fields or {"case": unicodedata.normalize("NFC", stem(path))})
+        return [found[path] for path in sorted(found)]
+
+    def absent_folder(self, root: Path) -> Path | None:
+        """Return the first folder on the way to the files that does not exist, None if wildcards come first."""
+        folder, segments, _ = self._start(root)
+        for segment in segments[:-1]:
+            if _TOKEN.search(segment):
+                return None
+            folder = folder / segment
+            if not folder.is_dir():
+                return folder
+        return None
+
+    def _start(self, root: Path) -> tuple[Path, list[str], str]:
+        anchor = "/" if self.text.startswith("/") else ""
+        segments = [segment for segment in self.text.split("/") if segment not in ("", ".")]
+        return Path("/") if anchor else root, segments, anchor
+
+
+def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path, str]]:
+    """Yield the paths whose names match the segments one by one, with their text below the start."""
+    head, rest = segments[0], segments[1:]
+    if head == "**":
+        if rest:
+            yield from _walk(folder, rest, prefix)
+        for name in _names(folder):
+            path = folder / name
+            if path.is_dir() and not path.is_symlink() and not is_junk(path):  # a link may lead in a circle
+                yield from _walk(path, segments, f"{prefix}{name}/")
+        return
+    if _TOKEN.search(head):
+        expression = re.compile(_expression(head, named=False))
+        names = [name for name in _names(folder) if expression.fullmatch(name)]
+    else:
+        names = [head] if os.path.lexists(folder / head) else []  # a dangling link counts as missing, not as absent
+    for name in names:
+        if not rest:
+            yield folder / name, prefix + name
+        elif (folder / name).is_dir():
+            yield from _walk(folder / name, rest, f"{prefix}{name}/")
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208  # names, not paths: folders of thousands of files
+    except OSError:
+        return []
+
+
+def _expression(text: str, named: bool) -> str:
+    """Return the regular expression of a pattern or, without ``named``, of one of its segments."""
+    parts, end, seen = [], 0, set()
+    for match in _TOKEN.finditer(text):
+        parts.append(re.escape(text[end : match.start()]))
+        end = match.end()
+        if match["wild"]:
+            parts.append(_WILDCARDS.get(match["wild"], match["wild"].replace("[!", "[^")))
+        elif match["choices"] is not None:
+            parts.append(f"(?:{'|'.join(_expression(choice, named) for choice in match['choices'].split(','))})")
+        elif named and match["name"] in seen:
+            parts.append(f"(?P={match['name']})")
+        else:
+            seen.add(match["name"])
+            inner = "[^/]+?" if match["glob"] is None else _expression(match["glob"], named=False)
+            parts.append(f"(?P<{match['name']}>{inner})" if named else f"(?:{inner})")
+    return "".join(parts) + re.escape(text[end:])
