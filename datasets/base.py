@@ -85,6 +85,7 @@ class Domain:
     axes: tuple[tuple[int, int], ...] = ()  # 3D, after ``orientation``: (axis, 1 or -1) that becomes axis 0, 1, 2
     same_grid: Literal["affine", "shape"] = "affine"  # 3D: what has to agree between an image and its label
     slices: Slices | None = None  # 3D files for a 2D network
+    field_of_view: float | None = None  # 2D without masks: brightness in [0, 1] above which a pixel is inside
 
 
 DomainLoader: TypeAlias = Callable[[Path], Domain]

@@ -8,11 +8,14 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .base import Case, DataError, Domain
+from .base import DataError, Domain
+
+LATER = ("layers", "intensity", "orientation", "axes", "same_grid", "slices", "field_of_view")
+"""Fields of a domain that change what is read, and that the first digests did not know."""
 
 SETTLED = 2.0
 """Seconds a file must have rested before its hash is remembered: a rewrite within a clock tick would go unseen."""
@@ -35,6 +38,13 @@ class CaseRecord:
     image: FileRecord
     label: FileRecord | None
     foreground: FileRecord | None
+    others: tuple[FileRecord, ...] = ()  # further channels, then further label layers
+    group: str = ""
+
+    @property
+    def files(self) -> tuple[FileRecord, ...]:
+        """Every file of the case."""
+        return tuple(f for f in (self.image, self.label, self.foreground, *self.others) if f is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +58,7 @@ class Manifest:
     @property
     def bytes(self) -> int:
         """Size of all files."""
-        files = (f for case in self.cases for f in (case.image, case.label, case.foreground) if f is not None)
-        return sum(file.bytes for file in files)
+        return sum(file.bytes for case in self.cases for file in case.files)
 
 
 def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
@@ -63,7 +72,7 @@ def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
         DataError: a file cannot be read; the message names the case and the path.
     """
     remembered = _read_cache(cache)
-    owners = {path: case.id for case in domain.cases for path in _paths(case)}
+    owners = {path: case.id for case in domain.cases for path in case.files}
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:  # hashing releases the interpreter lock
         hashed = pool.map(lambda path: _entry(owners[path], path, remembered), owners)
         entries = dict(zip(owners, hashed, strict=True))
@@ -78,6 +87,8 @@ def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
             records[case.image],
             records[case.label] if case.label else None,
             records[case.foreground] if case.foreground else None,
+            tuple(records[path] for path in (*case.channels, *case.label_layers)),
+            case.group,
         )
         for case in domain.cases
     )
@@ -90,10 +101,6 @@ def shared_files(a: Manifest, b: Manifest) -> list[tuple[str, str]]:
     for case in b.cases:
         owners.setdefault(case.image.sha256, []).append(case.id)
     return [(case.id, other) for case in a.cases for other in owners.get(case.image.sha256, ())]
-
-
-def _paths(case: Case) -> list[Path]:
-    return [path for path in (case.image, case.label, case.foreground) if path is not None]
 
 
 def _entry(case: str, path: Path, remembered: Mapping[str, list[Any]]) -> list[Any]:
@@ -109,14 +116,24 @@ def _entry(case: str, path: Path, remembered: Mapping[str, list[Any]]) -> list[A
         raise DataError(f"case {case!r}: cannot read {path}: {error.strerror or error}") from None
 
 
+def _content(case: CaseRecord) -> list[Any]:
+    first = [case.id, case.stratum, *(f and f.sha256 for f in (case.image, case.label, case.foreground))]
+    others = [[file.sha256 for file in case.others]] if case.others or case.group else []
+    return [*first, *others, *([case.group] if case.group else [])]
+
+
 def _digest(domain: Domain, cases: Iterable[CaseRecord]) -> str:
+    # What the first grammar did not know enters only where a file says it: old digests stay.
+    defaults = {f.name: f.default for f in fields(Domain)}
+    later = {name: getattr(domain, name) for name in LATER if getattr(domain, name) != defaults[name]}
     content = {
-        "cases": [[c.id, c.stratum, *(f and f.sha256 for f in (c.image, c.label, c.foreground))] for c in cases],
+        "cases": [_content(case) for case in cases],
         "label_map": sorted(domain.label_map.items()),
         "label_variants": {name: sorted(m.items()) for name, m in domain.label_variants.items()},
         "skull_stripped": domain.skull_stripped,
+        **later,
     }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=asdict)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

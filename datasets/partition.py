@@ -27,15 +27,18 @@ def held_out(domain: Domain) -> tuple[str, ...]:
         raise DataError(f"domain {domain.name!r} has {len(cases)} labelled cases; training and holding out need two")
     file = Path(__file__).with_name("splits") / f"{domain.name}.txt"
     if not file.is_file():
-        return choose(cases, max(1, round(HELD_OUT_FRACTION * len(cases))))
-    chosen = sorted(read_split(file) & {case.id for case in cases})
+        chosen = choose(cases, max(1, round(HELD_OUT_FRACTION * len(cases))))
+        if len(chosen) == len(cases):
+            raise DataError(f"domain {domain.name!r}: all cases are of one group; training and holding out need two")
+        return chosen
+    chosen = tuple(sorted(read_split(file) & {case.id for case in cases}))
     if not chosen or len(chosen) == len(cases):
         state = "none" if not chosen else "all"
         raise DataError(
             f"the list {file} names {state} of the {len(cases)} cases of domain {domain.name!r} on disk: "
             "complete the data, or give a domain of your own another name"
         )
-    return tuple(chosen)
+    return chosen
 
 
 def read_split(file: Path) -> set[str]:
@@ -45,38 +48,53 @@ def read_split(file: Path) -> set[str]:
 
 
 def choose(cases: Sequence[Case], count: int) -> tuple[str, ...]:
-    """Return ``count`` ids, sorted, each stratum giving its share (largest remainders), in the order of hashes."""
-    groups = _strata(cases)
-    exact = {stratum: count * len(group) / len(cases) for stratum, group in groups.items()}
+    """Return about ``count`` ids, sorted: each stratum gives its share (largest remainders), in the order of hashes.
+
+    Cases of one group stay together, so that there may be more than ``count``.
+    """
+    strata = _strata(cases)
+    sizes = {stratum: sum(map(len, groups)) for stratum, groups in strata.items()}
+    exact = {stratum: count * size / len(cases) for stratum, size in sizes.items()}
     share = {stratum: int(value) for stratum, value in exact.items()}
-    for stratum in sorted(groups, key=lambda s: (share[s] - exact[s], s))[: count - sum(share.values())]:
+    for stratum in sorted(strata, key=lambda s: (share[s] - exact[s], s))[: count - sum(share.values())]:
         share[stratum] += 1
-    return tuple(sorted(id for stratum, group in groups.items() for id in group[: share[stratum]]))
+    chosen: list[str] = []
+    for stratum, groups in strata.items():
+        before = len(chosen)
+        for group in groups:
+            if len(chosen) - before < share[stratum]:
+                chosen += group
+    return tuple(sorted(chosen))
 
 
 def folds(domain: Domain, count: int) -> list[tuple[str, ...]]:
-    """Return ``count`` disjoint folds (sorted ids) that cover the labelled cases.
+    """Return ``count`` disjoint folds (sorted ids) that cover the labelled cases; groups stay together.
 
-    Sizes differ by one at most, and so does the number of cases of any stratum.
+    The numbers of groups (of cases, where each is a group of its own) differ by one at most over the folds, and so
+    does the number of groups of any stratum.
 
     Raises:
-        DataError: fewer cases than folds, or fewer than two folds.
+        DataError: fewer groups than folds, or fewer than two folds.
     """
-    cases = _labelled(domain)
-    if not 2 <= count <= len(cases):
-        raise DataError(f"domain {domain.name!r} with {len(cases)} labelled cases cannot be cut into {count} folds")
     # Dealing the strata one after another, without starting anew, balances both the strata and the total.
-    order = [id for _, group in sorted(_strata(cases).items()) for id in group]
-    return [tuple(sorted(order[index::count])) for index in range(count)]
+    order = [group for _, groups in sorted(_strata(_labelled(domain)).items()) for group in groups]
+    if not 2 <= count <= len(order):
+        kind = "groups of cases" if any(len(group) > 1 for group in order) else "labelled cases"
+        raise DataError(f"domain {domain.name!r} with {len(order)} {kind} cannot be cut into {count} folds")
+    return [tuple(sorted(id for group in order[index::count] for id in group)) for index in range(count)]
 
 
 def _labelled(domain: Domain) -> list[Case]:
     return [case for case in domain.cases if case.label is not None]
 
 
-def _strata(cases: Sequence[Case]) -> dict[str, list[str]]:
-    """Return stratum -> ids in the order of their hashes."""
-    groups: dict[str, list[str]] = {}
-    for case in sorted(cases, key=lambda case: hashlib.sha256(case.id.encode()).hexdigest()):
-        groups.setdefault(case.stratum, []).append(case.id)
-    return groups
+def _strata(cases: Sequence[Case]) -> dict[str, list[list[str]]]:
+    """Return stratum -> groups of ids in the order of the groups' hashes; a group is of its first case's stratum."""
+    groups: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        groups.setdefault(("group", case.group) if case.group else ("case", case.id), []).append(case)
+    strata: dict[str, list[list[str]]] = {}
+    for key in sorted(groups, key=lambda key: hashlib.sha256(key[1].encode()).hexdigest()):
+        members = groups[key]
+        strata.setdefault(members[0].stratum, []).append([case.id for case in members])
+    return strata

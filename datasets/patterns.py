@@ -22,7 +22,9 @@ from .discovery import is_junk, stem, unknown
 
 FIELDS = ("case", "group", "stratum", "channel")
 
-_TOKEN = re.compile(r"\{(?P<name>\w+)(?::(?P<glob>[^{}]*))?\}|\{(?P<choices>[^{}]*,[^{}]*)\}|(?P<wild>\*\*/?|\*|\?|\[[^\]]+\])")
+_TOKEN = re.compile(
+    r"\{(?P<name>\w+)(?::(?P<glob>[^{}]*))?\}|\{(?P<choices>[^{}]*,[^{}]*)\}|(?P<wild>\*\*/?|\*|\?|\[[^\]]+\])"
+)
 _WILDCARDS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
@@ -68,9 +70,10 @@ class Pattern:
 
     def matches(self, root: Path) -> list[Match]:
         """Return the files that match below ``root`` (or anywhere, if absolute), dangling links included, sorted."""
-        expression = re.compile(_expression(self.text, named=True))
+        folder, segments, prefix = self._start(root)
+        expression = re.compile(prefix + _expression("/".join(segments), named=True))
         found = {}
-        for path, relative in _walk(*self._start(root)):
+        for path, relative in _walk(folder, segments, prefix):
             match = expression.fullmatch(relative)
             if match and not is_junk(path) and not path.is_dir():
                 fields = {name: unicodedata.normalize("NFC", text) for name, text in match.groupdict().items()}
@@ -78,8 +81,10 @@ class Pattern:
         return [found[path] for path in sorted(found)]
 
     def absent_folder(self, root: Path) -> Path | None:
-        """Return the first folder on the way to the files that does not exist, None if wildcards come first."""
+        """Return the first folder that does not exist on the way to the files, None behind wildcards."""
         folder, segments, _ = self._start(root)
+        if not folder.is_dir():
+            return folder
         for segment in segments[:-1]:
             if _TOKEN.search(segment):
                 return None

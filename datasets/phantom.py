@@ -1,23 +1,16 @@
 """The embedded tasks: small, free, written as real files, with a shift that a network without help does not survive.
 
-What only the writer needs is imported where it is used: every command imports this module, few write.
-
 ``phantom2d``: vessel trees photographed by three cameras. ``phantom3d``: nested tissues from two scanners.
 """
 
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from .base import DataError, Domain
-from .discovery import PICTURES, VOLUMES, Publication, listing, pair
+from .base import DataError
 
 if TYPE_CHECKING:
     import numpy as np
 
-CLASSES_2D = ("background", "vessel")
-CLASSES_3D = ("background", "fluid", "cortex", "core")
 DEFAULT_CASES = {2: 16, 3: 8}  # of the source; a target has half as many
 DEFAULT_SIZE = {2: 96, 3: 32}
 RECIPE = "phantom.json"
@@ -25,37 +18,6 @@ RECIPE = "phantom.json"
 
 VERSION = 1  # raise when the drawing changes
 SPACING = 1.5  # mm, of phantom3d
-
-
-def phantom_domain(root: Path, ndim: Literal[2, 3], letter: str) -> Domain:
-    """Return ``phantom2d-a``, ``-b``, ``-c``, ``phantom3d-a`` or ``-b`` from the files under ``root``."""
-    name, types = f"phantom{ndim}d", PICTURES if ndim == 2 else VOLUMES
-    publication = Publication(
-        name=f"{name}-{letter}",
-        tree=f"{name}/{letter}/{{image,label,mask}}/",
-        source=f"written by `bench data phantom --ndim {ndim}`",
-        licence="none needed: synthetic",
-        citation="",
-    )
-    folder = publication.folder(root / name / letter)
-    images, labels, masks = (listing(publication.folder(folder / kind), types) for kind in ("image", "label", "mask"))
-    cases, missing = pair(images, labels, masks)
-    if not cases:
-        raise DataError(f"{publication.name}: no images in {folder / 'image'}; {publication.source}")
-    return Domain(
-        name=publication.name,
-        modality="synthetic fundus photograph" if ndim == 2 else "synthetic MRI",
-        cases=cases,
-        label_map={0: 0, 255: 1} if ndim == 2 else {value: value for value in range(len(CLASSES_3D))},
-        source=publication.source,
-        licence=publication.licence,
-        missing=missing,
-    )
-
-
-def loader(ndim: Literal[2, 3], letter: str) -> Callable[[Path], Domain]:
-    """Return the domain function of one camera or scanner."""
-    return partial(phantom_domain, ndim=ndim, letter=letter)
 
 
 def write_phantom(

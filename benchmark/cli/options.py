@@ -132,7 +132,7 @@ def domain_loaders(*tasks: Task) -> dict[str, DomainLoader]:
 def find_task(name: str) -> Task:
     """Return a task by name, or from a user's TOML file."""
     if file := task_file(name):
-        from ssdg.datasets.folder import task_from_toml
+        from ssdg.datasets.grammar import task_from_toml
 
         return task_from_toml(file)
     if name not in TASKS:

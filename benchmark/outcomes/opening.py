@@ -181,7 +181,7 @@ def _unknown_task(name: str, ndim: Literal[2, 3]) -> Task:
 
 
 def _own_tasks(files: Sequence[str | Path]) -> dict[str, Task]:
-    from ssdg.datasets.folder import task_from_toml
+    from ssdg.datasets.grammar import task_from_toml
 
     return {task.name: task for task in (task_from_toml(Path(file)) for file in files)}
 

@@ -15,7 +15,7 @@ def test_tasks_are_as_designed() -> None:
         for task in TASKS.values()
     }
     assert table == {
-        "fundus": (2, 3, (512, 512), ["drive"], ["lesav", "iostar", "drive-test"]),
+        "fundus": (2, 3, (512, 512), ["drive"], ["lesav", "iostar", "drive-test", "chase", "stare"]),
         "fetal": (3, 1, (144,) * 3, ["atlases"], ["feta2021"]),
         "fetal-atlases": (3, 1, (144,) * 3, ["gholipour"], ["wu", "fidon"]),
         "phantom2d": (2, 3, (96, 96), ["phantom2d-a"], ["phantom2d-b", "phantom2d-c"]),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ssdg.datasets.base import DataError, Domain
-from ssdg.datasets.folder import task_from_toml
+from ssdg.datasets.grammar import task_from_toml
 
 HEAD = """
 name = "polyps"
@@ -14,6 +14,7 @@ channels = 3
 classes = ["background", "polyp"]
 shape = [64, 96]
 """
+HEAD_3D = HEAD.replace("ndim = 2", "ndim = 3").replace("[64, 96]", "[16, 16, 16]")
 PAIRS = """
 [source.here]
 images = "here/images/*.png"
@@ -65,7 +66,7 @@ def test_absolute_patterns_foregrounds_and_all_optional_keys(tmp_path: Path) -> 
     write_files(tmp_path, "absolute/a.nii.gz", "absolute/labels/a.nii.gz")
     write_files(away, "masks/a.nii.gz")
     text = (
-        HEAD
+        HEAD_3D
         + f"""
 [source.here]
 images = "{tmp_path}/absolute/*.nii.gz"
@@ -112,8 +113,7 @@ def write_decathlon(root: Path, **lists: Any) -> str:
         {"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"} for case in ("b", "._a", "a")
     ]
     (root / "dec/dataset.json").write_text(json.dumps({"name": "x", "training": entries, "test": [], **lists}))
-    head = HEAD.replace("ndim = 2", "ndim = 3").replace("[64, 96]", "[16, 16, 16]")
-    return head + '[source.here]\ndecathlon = "dec/dataset.json"\n[target.there]\nimages = "x/*"\n'
+    return HEAD_3D + '[source.here]\ndecathlon = "dec/dataset.json"\n[target.there]\nimages = "x/*"\n'
 
 
 def test_a_decathlon_list(tmp_path: Path) -> None:
@@ -165,13 +165,13 @@ def test_decathlon_splits(tmp_path: Path) -> None:
         ("[64, 96]", "[64, 96, 96]", "shape is 2 multiples of 8"),
         ("255 = 1", "255 = 2", "label_map: 255 = 2 is not a class; they are 0 to 1"),
         ("255 = 1", "high = 1", "label_map: 'high' is not a whole number"),
-        ('images = "here', 'decathlon = "x"\nimages = "here', "give either images or decathlon"),
+        ('images = "here', 'decathlon = "x"\nimages = "here', "give one of images, decathlon and nnunet"),
         ('images = "here/images/*.png"', 'decathlon = "x"', "labels does not go with decathlon"),
         ("label_map", 'split = "x"\nlabel_map', "split does not go with images"),
         ("label_map", 'stratum = "x"\nstrata = "y"\nlabel_map', "give either stratum or strata"),
         ("[target.there]", "[target.here]", "here is both a source and a target"),
         ('labels = "here/labels/*.png"\n', "", "case 'a' has no label"),
-        ("here/images/*", "here/pictures/*", "no files match images = "),
+        ("here/images/*", "here/pictures/*", "there is no folder "),
         ("ndim = 2", "ndim =", "is not TOML"),
         ('[target.there]\nimages = "there/*.png"', "[target]", "no [target.NAME] table"),
         ("[target.there]\nimages", "[target]\nimages", "target.images is a table: [target.images]"),
@@ -190,10 +190,10 @@ def test_a_task_file_that_does_not_exist(tmp_path: Path) -> None:
 
 
 def test_the_example_in_the_documentation_works(tmp_path: Path) -> None:
-    from ssdg.datasets import folder
+    from ssdg.datasets import grammar
 
-    assert folder.__doc__ is not None
-    example = folder.__doc__.split("::\n", 1)[1]
+    assert grammar.__doc__ is not None
+    example = grammar.__doc__.split("::\n", 1)[1].split("``docs", 1)[0]
     file = tmp_path / "task.toml"
     file.write_text(example)
     task = task_from_toml(file)

@@ -1,0 +1,107 @@
+"""Checked values of a task file's keys; every message names the key and what it takes."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+from .base import DataError, Intensity, Slices
+from .columns import Column
+from .discovery import unknown
+from .patterns import FIELDS
+
+T = TypeVar("T")
+
+
+def label_map(mapping: Mapping[str, Any], classes: int, where: str) -> dict[int, int]:
+    """Return value on disk -> class index of a TOML table, whose keys are texts."""
+    require(isinstance(mapping, dict), where, "value on disk = class")
+    for key, value in mapping.items():
+        digits = key.removeprefix("-").isascii() and key.removeprefix("-").isdigit()
+        require(digits, where, f"{key!r} is not a whole number")
+        valid = type(value) is int and 0 <= value < classes
+        require(valid, where, f"{key} = {value!r} is not a class; they are 0 to {classes - 1}")
+    return {int(key): value for key, value in mapping.items()}
+
+
+def intensity(value: Any, where: str) -> Intensity:
+    """Return the one rule that an ``intensity`` table names."""
+    check_keys(value, {"window": (list,), "percentiles": (list,), "bits": (int,)}, where)
+    require(len(value) == 1, where, "give one of window, percentiles and bits")
+    if "bits" in value:
+        require(1 <= value["bits"] <= 32, where, f"bits lies between 1 and 32, not {value['bits']}")
+        return Intensity(bits=value["bits"])
+    [(key, pair)] = value.items()
+    valid = len(pair) == 2 and all(type(end) in (int, float) for end in pair) and pair[0] < pair[1]
+    require(valid, where, f"{key} is [low, high], not {pair}")
+    require(key == "window" or (pair[0] >= 0 and pair[1] <= 100), where, f"percentiles lie in 0 to 100, not {pair}")
+    ends = (float(pair[0]), float(pair[1]))
+    return Intensity(window=ends) if key == "window" else Intensity(percentiles=ends)
+
+
+def slices(value: Any, where: str) -> Slices:
+    """Return the checked ``slices`` table."""
+    check_keys(value, {"axis": (int,), "keep": (str,), "neighbours": (int,)}, where)
+    slices = Slices(**value)
+    require(slices.axis in (0, 1, 2), where, f"axis is 0, 1 or 2, not {slices.axis}")
+    require(slices.neighbours >= 0, where, "neighbours is not negative")
+    one_of(slices.keep, ("all", "labelled"), f"{where}.keep")
+    return slices
+
+
+def axes(text: str, where: str) -> tuple[tuple[int, int], ...]:
+    """Return (axis, sign) of a text such as "+0 -1 -2"."""
+    parts = text.split()
+    valid = sorted(part[1:] for part in parts) == ["0", "1", "2"] and {part[:1] for part in parts} <= {"+", "-"}
+    require(valid, where, f'three axes with their signs, such as "+0 -1 -2" or "-2 +0 +1", not {text!r}')
+    return tuple((int(part[1:]), -1 if part[0] == "-" else 1) for part in parts)
+
+
+def column(value: Any, column: str, where: str) -> Column | Mapping[str, str] | None:
+    """Return a column of a file, or the map of a pattern's field."""
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return Column(value, column=column)
+    known = {f.name: (dict,) if f.name == "map" else (str,) for f in fields(Column)}
+    check_keys(value, known, where)
+    texts = value.get("map", {}).values()
+    require(all(isinstance(text, str) for text in texts), where, "map has texts on both sides")
+    if "file" in value:
+        return Column(**{"column": column, **value})
+    require(set(value) == {"map"}, where, f"{', '.join(sorted(set(value) - {'map'}))} needs file")
+    return dict(value["map"])
+
+
+def template(text: str, where: str) -> str:
+    """Return a template of case ids after checking its fields."""
+    names = re.findall(r"\{(\w+)\}", text)
+    require("case" in names and set(names) <= set(FIELDS[:3]), where, "id is built of {case}, {group} and {stratum}")
+    return text
+
+
+def choices(values: list[Any], known: tuple[str, ...], where: str) -> frozenset[str]:
+    """Return a list of words as a set, each out of the known ones."""
+    return frozenset(one_of(value, known, where) for value in values)
+
+
+def one_of(value: T, known: tuple[T, ...], where: str) -> Any:
+    """Return a value out of the known ones."""
+    require(value in known, where, f"one of {', '.join(map(str, known))}, not {value!r}")
+    return value
+
+
+def check_keys(table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]], where: str) -> None:
+    """Refuse a key that is unknown, offering the nearest, or of another type."""
+    for key, value in table.items():
+        if key not in known:
+            raise unknown(f"key in {where}:", key, known)
+        if type(value) not in known[key]:
+            kinds = " or a ".join(kind.__name__ for kind in known[key])
+            raise DataError(f"{where}: {key} is a {kinds}, not {value!r}")
+
+
+def require(condition: bool, where: str, message: str) -> None:
+    """Raise :class:`DataError` unless a condition holds."""
+    if not condition:
+        raise DataError(f"{where}: {message}")

@@ -1,0 +1,243 @@
+"""From the patterns or lists of a domain to its cases; every surprise is a :class:`DataError`."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeAlias
+
+from .base import Case, DataError, Domain
+from .columns import Column, read_column
+from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, unknown
+from .listed import Listed, decathlon_files, nnunet_patterns
+from .patterns import Match, Pattern
+from .text_files import check_case_id
+
+Key: TypeAlias = tuple[str, ...]
+"""The text of the fields that two patterns share."""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainTable:
+    """One ``[source.NAME]``, ``[target.NAME]`` or ``[domain.NAME]`` table, checked."""
+
+    where: str  # for messages: 'my-task.toml, [source.hospital-a]'
+    labelled: bool  # whether every case must have a label: a source
+    images: Pattern | None
+    listed: Listed | None
+    labels: tuple[Pattern, ...]
+    foregrounds: Pattern | None
+    optional: frozenset[str]  # patterns that may match nothing at all
+    folders: tuple[str, ...]  # the first that exists holds the files
+    id: str  # template
+    channels: tuple[str, ...]  # texts of {channel}, in the network's order; empty: all, sorted
+    strata: Column | Mapping[str, str] | None
+    groups: Column | Mapping[str, str] | None
+    stratum: str
+    volumes: bool
+    task_channels: int  # per slice
+    domain: Domain  # everything but its cases
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files of a domain by kind; the others are joined to the images by their fields."""
+
+    images: Sequence[Match]
+    labels: tuple[Sequence[Match], ...]
+    foregrounds: Sequence[Match] | None = None
+
+
+def load_domain(table: DomainTable, root: Path) -> Domain:
+    """Return the domain of a table with the files found now under ``root``.
+
+    Raises:
+        DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
+    """
+    folder = _folder(table, root)
+    if table.listed is not None and table.listed.kind == "decathlon":
+        images, labels = decathlon_files(table.listed, folder, table.where)
+        files = Files(images, (labels,) if labels else ())
+    else:
+        files = _matching_files(table, folder)
+    cases, missing = _cases(table, files, folder)
+    if not cases:
+        raise DataError(f"{table.where}: none of the {len(missing)} images exists, for example {missing[0]!r}")
+    bare = next((case for case in cases if case.label is None), None)
+    if table.labelled and bare is not None:
+        raise DataError(f"{table.where}: case {bare.id!r} has no label: {bare.image}; a source needs labels")
+    return replace(table.domain, cases=cases, missing=missing, layers=table.domain.layers if files.labels else ())
+
+
+def _matching_files(table: DomainTable, folder: Path) -> Files:
+    if table.listed is not None:
+        image, label = nnunet_patterns(table.listed, folder, table.where)
+        optional = {"labels"} if table.listed.split == "test" else set()
+        table = replace(table, images=image, labels=(label,), optional=table.optional | optional)
+    assert table.images is not None
+    images = _matches(table, "images", table.images, folder)
+    labels = [_matches(table, "labels", pattern, folder) for pattern in table.labels]
+    if any(labels) and not all(labels):
+        pattern = table.labels[[bool(matches) for matches in labels].index(False)]
+        raise _not_found(table, f"no files match labels = {str(folder / pattern.text)!r}, and other labels exist")
+    masks = None if table.foregrounds is None else _matches(table, "foregrounds", table.foregrounds, folder)
+    return Files(images, tuple(labels) if any(labels) else (), masks or None)
+
+
+def _folder(table: DomainTable, root: Path) -> Path:
+    """Return the folder that the patterns start from."""
+    for choice in table.folders:
+        folders = sorted(path for path in root.glob(choice) if path.is_dir()) if choice else [root]
+        if len(folders) > 1:
+            names = ", ".join(path.name for path in folders)
+            raise DataError(
+                f"{table.where}: several folders match {choice!r} in {root} ({names}): rename the one to use "
+                f"to {table.folders[0]}"
+            )
+        if folders:
+            return folders[0]
+    return root / table.folders[0]
+
+
+def _matches(table: DomainTable, key: str, pattern: Pattern, folder: Path) -> list[Match]:
+    """Return the files of a pattern that are of the task's kind."""
+    suffixes = VOLUMES if table.volumes else PICTURES
+    matches = pattern.matches(folder)
+    fitting = [match for match in matches if match.path.name.lower().endswith(suffixes)]
+    if fitting or key in table.optional:
+        return fitting
+    if matches:
+        kinds = ", ".join(VOLUMES if table.volumes else (*PLAIN_PICTURES, "or one of these gzipped"))
+        raise DataError(f"{table.where}: {matches[0].path} is not of a type that is read here: {kinds}")
+    absent = pattern.absent_folder(folder)
+    state = f"there is no folder {absent}" if absent else f"no files match {key} = {str(folder / pattern.text)!r}"
+    raise _not_found(table, state)
+
+
+def _not_found(table: DomainTable, state: str) -> DataError:
+    domain = table.domain
+    patterns = (table.images, *table.labels, table.foregrounds)
+    expected = ", ".join(pattern.text for pattern in patterns if pattern is not None)
+    return DataError(
+        f"{table.where}: {state}\n  expected below the data root: {expected}\n  published at: {domain.source}\n"
+        f"  terms: {domain.licence}\n  the data root is --data-root or $BENCH_DATA"
+    )
+
+
+def _cases(table: DomainTable, files: Files, folder: Path) -> tuple[tuple[Case, ...], tuple[str, ...]]:
+    """Return the cases, sorted by id, and the ids of those that lack an image or have a dangling link."""
+    by_case: dict[str, dict[str, Match]] = {}
+    for match in files.images:
+        case = _id(table, match)
+        check_case_id(case, match.path)
+        channels, channel = by_case.setdefault(case, {}), match.fields.get("channel", "")
+        if channel in channels:
+            raise _two_files(table, case, channels[channel].path, match.path)
+        channels[channel] = match
+    strata, groups = (_values(column, folder, table.where) for column in (table.strata, table.groups))
+    companions = [_Companions(table, "label", label, files.images) for label in files.labels]
+    masks = (
+        None if files.foregrounds is None else _Companions(table, "foreground mask", files.foregrounds, files.images)
+    )
+    cases, missing = [], {case for each in companions for case in each.without_image}
+    for case, channels in by_case.items():
+        first, *others = _channels(table, case, channels)
+        label_files = [each.of(case, first) for each in companions]
+        foreground = masks.of(case, first) if masks is not None else None
+        present = Case(
+            id=case,
+            image=first.path,
+            label=label_files[0] if label_files else None,
+            foreground=foreground,
+            stratum=_value(table, strata, case, first, "stratum", table.stratum),
+            channels=tuple(match.path for match in others),
+            label_layers=tuple(label_files[1:]),
+            group=_value(table, groups, case, first, "group", ""),
+        )
+        if all(path.exists() for path in present.files):
+            cases.append(present)
+        else:  # a link to content that DataLad or git-annex has not fetched
+            missing.add(case)
+    return tuple(sorted(cases, key=lambda case: case.id)), tuple(sorted(missing))
+
+
+def _channels(table: DomainTable, case: str, channels: Mapping[str, Match]) -> list[Match]:
+    names = table.channels or tuple(sorted(channels))
+    lacking = [name for name in names if name not in channels]
+    if lacking:
+        path = next(iter(channels.values())).path
+        raise DataError(
+            f"{table.where}: case {case!r} has no channel {', '.join(lacking)}; one that it has is {path}"
+        )
+    if len(names) > 1 and len(names) != table.task_channels:
+        raise DataError(
+            f"{table.where}: case {case!r} has {len(names)} channels ({', '.join(names)}) and the task "
+            f"{table.task_channels}: choose with channels = [...], or change the task's channels"
+        )
+    return [channels[name] for name in names]
+
+
+class _Companions:
+    """The label or mask files of a domain, joined to its images by the fields that both patterns name."""
+
+    def __init__(self, table: DomainTable, kind: str, matches: Sequence[Match], images: Sequence[Match]) -> None:
+        self.table, self.kind, self.matches, self.images = table, kind, matches, images
+        shared = set(matches[0].fields) & set(images[0].fields) - {"channel"}
+        self.names = tuple(sorted(shared))
+        self.paths: dict[Key, Path] = {}
+        for match in matches:
+            key = match.key(self.names)
+            if key in self.paths:
+                raise _two_files(table, "/".join(key), self.paths[key], match.path)
+            self.paths[key] = match.path
+        keys = {match.key(self.names) for match in images}
+        orphans = [match for match in matches if match.key(self.names) not in keys]
+        self.without_image = [_id(table, match) for match in orphans if "case" in match.fields]
+
+    def of(self, case: str, image: Match) -> Path:
+        path = self.paths.get(image.key(self.names))
+        if path is not None:
+            return path
+        known = {"/".join(key): path for key, path in self.paths.items()}
+        wanted = "/".join(image.key(self.names))
+        near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.3)
+        nearest = f"; the nearest is {known[near[0]]}, whose id is {near[0]!r}" if near else ""
+        raise DataError(
+            f"{self.table.where}: case {case!r} has no {self.kind}: its image is {image.path}{nearest}. "
+            f"Files are paired by {' and '.join(f'{{{name}}}' for name in self.names)}: write around it, in both "
+            f"patterns, what differs between their names; or add the {self.kind}, or remove the image"
+        )
+
+
+def _two_files(table: DomainTable, case: str, first: Path, second: Path) -> DataError:
+    return DataError(
+        f"{table.where}: two files for case {case!r}: {first} and {second}; keep one, narrow the pattern, or tell "
+        'the cases apart with id = "{group}-{case}"'
+    )
+
+
+def _id(table: DomainTable, match: Match) -> str:
+    text = table.id
+    for name, value in match.fields.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
+
+
+def _values(column: Column | Mapping[str, str] | None, folder: Path, where: str) -> Mapping[str, str] | None:
+    return read_column(column, folder, where) if isinstance(column, Column) else column
+
+
+def _value(
+    table: DomainTable, values: Mapping[str, str] | None, case: str, match: Match, name: str, default: str
+) -> str:
+    """Return the stratum or group of a case: a row of a file, or the text of a field, renamed by a map."""
+    column = table.strata if name == "stratum" else table.groups
+    if isinstance(column, Column):
+        assert values is not None
+        if case not in values:
+            raise DataError(f"{table.where}: {column.file} has no row for case {case!r}")
+        return values[case]
+    text = match.fields.get(name, default)
+    if values is not None and text not in values:
+        raise unknown(f"{name} in {table.where}:", text, values)
+    return text if values is None else values[text]

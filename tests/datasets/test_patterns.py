@@ -1,0 +1,102 @@
+from pathlib import Path
+
+import pytest
+
+from ssdg.datasets.base import DataError
+from ssdg.datasets.patterns import Pattern
+
+FILES = (
+    "DRIVE/images/21_training.tif",
+    "DRIVE/images/._21_training.tif",
+    "chase/Image_01L.jpg",
+    "chase/Image_01L_1stHO.png",
+    "acdc/patient001/patient001_4d.nii.gz",
+    "acdc/patient001/patient001_frame01.nii.gz",
+    "acdc/patient001/patient001_frame01_gt.nii.gz",
+    "acdc/patient002/patient001_frame01.nii.gz",
+    "atlas/A_2017/x21_Study1/srr.nii.gz",
+    "atlas/B_2021/x22/srr.nii.gz",
+    "deep/a/b/c/7_mask.gif",
+    "brackets [1]/a.png",
+)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name in FILES:
+        path = tmp_path / "data [x]" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return tmp_path / "data [x]"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("DRIVE/images/{case}_training.*", [{"case": "21"}]),
+        ("DRIVE/images/*.tif", [{"case": "21_training"}]),
+        ("./DRIVE//images/*.tif", [{"case": "21_training"}]),
+        ("chase/{case}.jpg", [{"case": "Image_01L"}]),
+        ("chase/{case}_1stHO.png", [{"case": "Image_01L"}]),
+        ("chase/{case:Image_[0-9][0-9][!R]}.*", [{"case": "Image_01L"}]),
+        ("acdc/{group}/{case:*_frame??}.nii.gz", [
+            {"group": "patient001", "case": "patient001_frame01"},
+            {"group": "patient002", "case": "patient001_frame01"},
+        ]),
+        ("acdc/{group}/{group}_{case}_gt.nii.gz", [{"group": "patient001", "case": "frame01"}]),
+        ("acdc/{case}/{case}_frame01.nii.gz", [{"case": "patient001"}]),
+        ("atlas/{stratum}/{case}{_Study1,}/srr.nii.gz", [
+            {"stratum": "A_2017", "case": "x21"},
+            {"stratum": "B_2021", "case": "x22"},
+        ]),
+        ("**/{case}_mask.gif", [{"case": "7"}]),
+        ("deep/**/7_mask.gif", [{"case": "7_mask"}]),
+        ("brackets */{case}.png", [{"case": "a"}]),
+        ("nowhere/{case}.png", []),
+    ],
+)  # fmt: skip
+def test_patterns(root: Path, pattern: str, expected: list[dict[str, str]]) -> None:
+    assert [match.fields for match in Pattern(pattern, "images").matches(root)] == expected
+
+
+def test_a_pattern_may_be_absolute(root: Path, tmp_path: Path) -> None:
+    [match] = Pattern(f"{tmp_path}/data */chase/{{case}}.jpg", "images").matches(Path("/nowhere"))
+    assert match.path == root / "chase/Image_01L.jpg"
+
+
+def test_dangling_links_match_and_links_in_a_circle_end(root: Path) -> None:
+    (root / "chase/Image_02L.jpg").symlink_to("../.git/annex/gone")
+    (root / "deep/a/again").symlink_to(root / "deep", target_is_directory=True)
+    for pattern in ("chase/{case}.jpg", "chase/Image_02L.jpg"):
+        assert "Image_02L.jpg" in {match.path.name for match in Pattern(pattern, "images").matches(root)}
+    assert len(Pattern("deep/**/{case}_mask.gif", "labels").matches(root)) == 1
+
+
+def test_names_in_decomposed_unicode_are_the_same_case(tmp_path: Path) -> None:
+    (tmp_path / "e\u0301.png").write_bytes(b"")  # as macOS writes it
+    [match] = Pattern("{case}.png", "images").matches(tmp_path)
+    assert match.fields == {"case": "\u00e9"}
+    assert match.path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a/{cse}.png", "unknown field in images = 'a/{cse}.png': 'cse': did you mean 'case'?"),
+        ("a\\{case}.png", "write / between folders"),
+        ("a/{case.png", "stray brace"),
+        ("a/{case}}.png", "stray brace"),
+        ("a/{}.png", "stray brace"),
+    ],
+)
+def test_bad_patterns_say_what_is_wrong(pattern: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        Pattern(pattern, "images")
+    assert message in str(caught.value)
+
+
+def test_the_first_folder_that_is_absent_is_named(root: Path) -> None:
+    assert Pattern("DRIVE/training/images/{case}.tif", "images").absent_folder(root) == root / "DRIVE/training"
+    assert Pattern("DRIVE/images/{case}.tif", "images").absent_folder(root) is None
+    assert Pattern("*/images/{case}.tif", "images").absent_folder(root) is None
+    assert Pattern("a/{case}.tif", "images").absent_folder(root / "b") == root / "b"
