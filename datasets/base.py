@@ -1,13 +1,12 @@
 """What a data set is: cases, domains and tasks. Paths and plain data only, no arrays.
 
-A domain is a function ``(root: Path) -> Domain`` that lists the files of one data set as its owners publish them, and
-raises :class:`DataError` naming what is missing, where it is published, under which terms, and the expected tree.
+A task's domains are loaders: they list the files of one data set as its owners publish them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, Protocol
 
 
 class DataError(Exception):
@@ -88,7 +87,15 @@ class Domain:
     field_of_view: float | None = None  # 2D without masks: brightness in [0, 1] above which a pixel is inside
 
 
-DomainLoader: TypeAlias = Callable[[Path], Domain]
+class DomainLoader(Protocol):
+    """Lists the files of a domain; reading its rules needs no data."""
+
+    @property
+    def domain(self) -> Domain:
+        """The domain without its cases."""
+
+    def __call__(self, root: Path) -> Domain:
+        """Return the domain with the cases found now under the data root; DataError names what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +122,7 @@ class Task:
         return self.regions or {name: (index,) for index, name in enumerate(self.classes) if index}
 
     def domain(self, name: str) -> DomainLoader:
-        """Return the loader of a source or target by name."""
+        """Return the loader of a source or target by name; KeyError for another."""
         loader = self.sources.get(name) or self.targets.get(name)
         if loader is None:
             known = ", ".join([*self.sources, *self.targets])

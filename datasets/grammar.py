@@ -20,9 +20,8 @@
 ``docs/data.md`` lists every key. ``[domain.NAME]`` is a source and a target at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from . import checks
 from .base import Domain, Layer, Task
 from .checks import check_keys, require
 from .listed import Listed
-from .loading import DomainTable, load_domain
+from .loading import DomainTable
 from .patterns import Pattern
 from .text_files import read_toml
 
@@ -117,13 +116,13 @@ def _region(name: str, members: Any, classes: list[str], where: str) -> tuple[in
     return tuple(sorted(classes.index(member) for member in members))
 
 
-def _loaders(table: Mapping[str, Any], role: str, file: str) -> dict[str, Callable[[Path], Domain]]:
-    """Return name -> domain function of all ``[role.NAME]`` tables."""
-    loaders: dict[str, Callable[[Path], Domain]] = {}
+def _loaders(table: Mapping[str, Any], role: str, file: str) -> dict[str, DomainTable]:
+    """Return name -> loader of all ``[role.NAME]`` tables."""
+    loaders: dict[str, DomainTable] = {}
     for name, values in table.get(role, {}).items():
         where = f"{file}, [{role}.{name}]"
         require(isinstance(values, dict), file, f"{role}.{name} is a table: [{role}.{name}]")
-        loaders[name] = partial(load_domain, _domain_table(where, name, values, table, labelled=role != "target"))
+        loaders[name] = _domain_table(where, name, values, table, labelled=role != "target")
     return loaders
 
 

@@ -19,7 +19,7 @@ Key: TypeAlias = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class DomainTable:
-    """One ``[source.NAME]``, ``[target.NAME]`` or ``[domain.NAME]`` table, checked."""
+    """One ``[source.NAME]``, ``[target.NAME]`` or ``[domain.NAME]`` table, checked: the domain's loader."""
 
     where: str  # for messages: 'my-task.toml, [source.hospital-a]'
     labelled: bool  # whether every case must have a label: a source
@@ -38,6 +38,26 @@ class DomainTable:
     task_channels: int  # per slice
     domain: Domain  # everything but its cases
 
+    def __call__(self, root: Path) -> Domain:
+        """Return the domain with the files found now under ``root``.
+
+        Raises:
+            DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
+        """
+        folder = _folder(self, root)
+        if self.listed is not None and self.listed.kind == "decathlon":
+            images, labels = decathlon_files(self.listed, folder, self.where)
+            files = Files(images, (labels,) if labels else ())
+        else:
+            files = _matching_files(self, folder)
+        cases, missing = _cases(self, files, folder)
+        if not cases:
+            raise DataError(f"{self.where}: none of the {len(missing)} images exists, for example {missing[0]!r}")
+        bare = next((case for case in cases if case.label is None), None)
+        if self.labelled and bare is not None:
+            raise DataError(f"{self.where}: case {bare.id!r} has no label: {bare.image}; a source needs labels")
+        return replace(self.domain, cases=cases, missing=missing, layers=self.domain.layers if files.labels else ())
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
@@ -46,27 +66,6 @@ class Files:
     images: Sequence[Match]
     labels: tuple[Sequence[Match], ...]
     foregrounds: Sequence[Match] | None = None
-
-
-def load_domain(table: DomainTable, root: Path) -> Domain:
-    """Return the domain of a table with the files found now under ``root``.
-
-    Raises:
-        DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
-    """
-    folder = _folder(table, root)
-    if table.listed is not None and table.listed.kind == "decathlon":
-        images, labels = decathlon_files(table.listed, folder, table.where)
-        files = Files(images, (labels,) if labels else ())
-    else:
-        files = _matching_files(table, folder)
-    cases, missing = _cases(table, files, folder)
-    if not cases:
-        raise DataError(f"{table.where}: none of the {len(missing)} images exists, for example {missing[0]!r}")
-    bare = next((case for case in cases if case.label is None), None)
-    if table.labelled and bare is not None:
-        raise DataError(f"{table.where}: case {bare.id!r} has no label: {bare.image}; a source needs labels")
-    return replace(table.domain, cases=cases, missing=missing, layers=table.domain.layers if files.labels else ())
 
 
 def _matching_files(table: DomainTable, folder: Path) -> Files:
