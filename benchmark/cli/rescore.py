@@ -57,8 +57,8 @@ def rescore(
     """
     from .. import environment
     from ..data.run_data import DataSource
+    from ..progress import observer
     from ..scoring.rescore import Rescorer, workers
-    from ..training.progress import observer
 
     items = list(_items(selection))
     data_source = DataSource(data_root, selection.results_root / "prepared")

@@ -5,6 +5,7 @@ another prediction and not taken. ``nan`` is undefined; a missing row was not co
 ``shapes.csv`` for all metrics, valid for a metric without a file of its own whose version its ``definitions`` name.
 """
 
+import contextlib
 import csv
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,13 +91,11 @@ def read_entries(folder: Path, metric: Metric) -> dict[tuple[RowKey, str], Store
         UsageError: a file that cannot be opened.
     """
     own = path_of(folder, metric)
-    texts = _own_texts(own) if own.exists() else _old_texts(folder / OLD_FILE, metric)
     entries = {}
-    for row, region, value, commit in texts:
-        try:
-            entries[row, region] = Stored(float(value), commit)
-        except ValueError:
-            continue
+    for row in _rows(own, COLUMNS) if own.exists() else _old_rows(folder / OLD_FILE, metric):
+        key = row["case"], row["class_index"], row["class_name"], row["counts"]
+        with contextlib.suppress(ValueError):
+            entries[key, row["region"]] = Stored(float(row["value"]), row["commit"])
     return entries
 
 
@@ -115,18 +114,12 @@ def path_of(folder: Path, metric: Metric) -> Path:
     return folder / FOLDER / f"{metric.name}-v{metric.version}.csv"
 
 
-def _own_texts(path: Path) -> Iterator[tuple[RowKey, str, str, str]]:
-    for row in _rows(path, COLUMNS):
-        key = row["case"], row["class_index"], row["class_name"], row["counts"]
-        yield key, row["region"], row["value"], row["commit"]
-
-
-def _old_texts(path: Path, metric: Metric) -> Iterator[tuple[RowKey, str, str, str]]:
+def _old_rows(path: Path, metric: Metric) -> Iterator[dict[str, str]]:
     for row in _rows(path, ("case", "class_index", "class_name", *COUNTS, "definitions", "commit")):
         if metric.token in row["definitions"].split():
-            key = row["case"], row["class_index"], row["class_name"], " ".join(row[name] for name in COUNTS)
+            counts = " ".join(row[name] for name in COUNTS)
             for region in REGIONS:
-                yield key, region, row.get(f"{metric.name}_{region}", ""), row["commit"]
+                yield row | {"counts": counts, "region": region, "value": row.get(f"{metric.name}_{region}", "")}
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -14,20 +14,21 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from ssdg.datasets.base import DataError, Domain, Task
 
 from ..data.preprocess import label_map_of
-from ..data.run_data import DataSource, find_domain
+from ..data.run_data import DataSource, LocatedDomain, find_domain
 from ..errors import UsageError
+from ..progress import RunObserver
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import COUNTS, prediction_path
 from .case_file import RowKey, read_cases
 from .case_values import CaseValues, CaseWork, compute_case
 from .metric_file import Stored, path_of, read_entries, write_entries
-from .metrics import REGIONS, Metric, mask_metrics
+from .metrics import REGIONS, Metric, find_metric, mask_metrics
 
 SAVE_INTERVAL = 20.0
 """Seconds between saves of an unfinished evaluation: the most a killed process loses."""
@@ -36,19 +37,6 @@ Compute: TypeAlias = Callable[[Sequence[CaseWork]], Iterable[CaseValues]]
 """Computes cases and yields their results in order."""
 
 REMEDY = "; remove that evaluation's folder and score the run again"
-
-
-class Observer(Protocol):
-    """Progress of rescoring."""
-
-    def log(self, message: str) -> None:
-        """Print a message."""
-
-    def scoring(self, domain: str, cases: int) -> None:
-        """Report that an evaluation begins."""
-
-    def scored(self) -> None:
-        """Report a finished case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +70,12 @@ def workers(jobs: int, initializer: Callable[[], None]) -> Iterator[Compute]:
     with ProcessPoolExecutor(jobs, context, initializer=initializer) as pool:
 
         def compute(work: Sequence[CaseWork]) -> Iterable[CaseValues]:
-            with _interrupts_held_back():  # it is here that processes start
+            # The processes that start here ignore Ctrl-C, because they inherit this mask; this one answers it after.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
                 return pool.map(compute_case, work)
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
         try:
             yield compute
@@ -92,16 +84,6 @@ def workers(jobs: int, initializer: Callable[[], None]) -> Iterator[Compute]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    # The processes started meanwhile ignore Ctrl-C; this one answers it at the end of the block.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @dataclass
@@ -114,9 +96,9 @@ class Rescorer:
     names: Sequence[str] | None = None  # of metrics from masks; None: the defaults for the task's dimensions
     again: bool = False  # also those that have values
     outcome: Outcome = field(default_factory=Outcome, init=False)
-    _domains: dict[tuple[str, str], tuple[Domain, str]] = field(default_factory=dict, init=False)
+    _domains: dict[tuple[str, str], LocatedDomain] = field(default_factory=dict, init=False)
 
-    def rescore(self, item: RescoreItem, observer: Observer) -> None:
+    def rescore(self, item: RescoreItem, observer: RunObserver) -> None:
         """Compute and write the missing values of an evaluation; errors go to the outcome's failures."""
         try:
             values = _EvaluationValues(item, self._metrics(item.task.ndim))
@@ -131,12 +113,11 @@ class Rescorer:
             self._run(values, work, observer)
 
     def _metrics(self, ndim: int) -> list[Metric]:
-        available = mask_metrics()
         if self.names is not None:
-            return [available[name] for name in self.names]
-        return [metric for metric in available.values() if ndim in metric.default_ndims]
+            return [find_metric(name) for name in self.names]
+        return [metric for metric in mask_metrics().values() if ndim in metric.default_ndims]
 
-    def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: Observer) -> list[CaseWork]:
+    def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: RunObserver) -> list[CaseWork]:
         domain = self._domain(item, observer)
         label_map = dict(label_map_of(domain, item.preprocess))
         ndim, classes = item.task.ndim, len(item.task.classes)
@@ -149,22 +130,20 @@ class Rescorer:
             for name, names in lacking.items()
         ]
 
-    def _domain(self, item: RescoreItem, observer: Observer) -> Domain:
+    def _domain(self, item: RescoreItem, observer: RunObserver) -> Domain:
         """Return the domain of an evaluation's cases; DataError if its files have changed since the scoring."""
         key = item.task.name, item.domain
         if key not in self._domains:
-            located = find_domain(item.task, item.domain, self.data_source, observer.log)
-            self._domains[key] = located.domain, located.manifest.digest
-        domain, manifest = self._domains[key]
-        scored_on = item.evaluation.data.get("manifest")
+            self._domains[key] = find_domain(item.task, item.domain, self.data_source, observer.log)
+        manifest, scored_on = self._domains[key].manifest.digest, item.evaluation.data.get("manifest")
         if manifest != scored_on:
             raise DataError(
                 f"the files of {item.domain} have changed since (manifest {scored_on} then, {manifest} now): "
                 f"put back those that {item.evaluation.path} was scored on, or score the run again"
             )
-        return domain
+        return self._domains[key].domain
 
-    def _run(self, values: "_EvaluationValues", work: Sequence[CaseWork], observer: Observer) -> None:
+    def _run(self, values: "_EvaluationValues", work: Sequence[CaseWork], observer: RunObserver) -> None:
         saved = time.monotonic()
         try:
             for case, result in zip(work, self.compute(work), strict=True):

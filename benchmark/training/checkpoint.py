@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from ..errors import UsageError
+from ..progress import Row
 from ..storage.files import Guard, atomic_file, no_guard
-from .progress import Row
 
 LAST, PREVIOUS, FINAL = "last.pt", "previous.pt", "final.pt"
 

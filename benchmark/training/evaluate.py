@@ -89,5 +89,5 @@ def _count_rows(case: Case, predicted: np.ndarray, task: Task, labels: Mapping[i
     label = read_label(case.label, labels, image)
     foreground = read_mask(case.foreground, image) if case.foreground is not None else None
     counts = count(predicted, label, len(task.classes), foreground)
-    for index, values in enumerate(counts.by_class(), start=1):
+    for index, values in enumerate(counts.T[1:].tolist(), start=1):
         yield dict(zip(CASE_COLUMNS, (case.id, case.stratum, index, task.classes[index], *values), strict=True))

@@ -12,11 +12,11 @@ from ..data.images import write_prediction
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import prepare_case
 from ..errors import UsageError
+from ..progress import RunObserver
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredRun
 from .build import find_device, load_run_method
 from .evaluate import Predictor
-from .progress import RunObserver
 
 SUFFIXES = {2: (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp"), 3: (".nii.gz", ".nii")}
 

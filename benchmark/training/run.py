@@ -12,6 +12,7 @@ from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
 from ..errors import Diverged, Interrupted
+from ..progress import RunObserver
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
 from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
@@ -20,7 +21,6 @@ from .allocator import keep_freed_memory
 from .build import build_method, device_name, find_device, load_run_method, resolve, use_threads
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, evaluate
-from .progress import RunObserver
 from .runtime import Runtime
 from .train import fit
 from .validation import autocast

@@ -17,11 +17,11 @@ from ssdg.methods.base import Method, StepContext
 
 from ..data.loader import Batches, Pool
 from ..errors import Diverged, Interrupted
+from ..progress import Row, RunObserver
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest
 from .augmentation import augmentation
 from .checkpoint import Checkpoints
-from .progress import Row, RunObserver
 from .validation import autocast, grid_dsc
 
 SELECTED_BY = {"source-val": "held_out_dsc", "oracle": "oracle_dsc"}
