@@ -191,7 +191,6 @@ class RunSpec:
 
     def _identity(self) -> dict[str, JSON]:
         request = to_json(self.request)
-        assert isinstance(request, dict)
         for name in ("protocol", "evaluation", "method_settings"):
             del request[name]
         return {"schema": SCHEMA, **request, **{name: to_json(getattr(self, name)) for name in IDENTIFYING}}
@@ -218,11 +217,11 @@ class EvaluationSpec:
         return digest({"schema": SCHEMA, **dataclasses.asdict(self)})
 
 
-def to_json(value: Any) -> JSON:
-    """Return dataclasses, tuples and mappings as plain JSON data with string keys."""
+def to_json(value: Any) -> Any:
+    """Return dataclasses, tuples and mappings as plain :data:`JSON` data with string keys."""
     kind = type(value)
     if kind in _PLAIN:  # first, because nearly every value is one and the other tests are slow
-        return value  # type: ignore[no-any-return]
+        return value
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
     if isinstance(value, Mapping):

@@ -77,10 +77,7 @@ class Lease:
     def __init__(
         self, folder: Path, patience: float = PATIENCE, wait: float = 0.0, look: Callable[[], None] = lambda: None
     ) -> None:
-        self.folder = folder
-        self.patience = patience
-        self.wait = wait
-        self.look = look
+        self.folder, self.patience, self.wait, self.look = folder, patience, wait, look
         self.token = 0
         self._id = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -89,12 +86,10 @@ class Lease:
     def __enter__(self) -> "Lease":
         self.folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self.wait
-        while not self._try():
+        while True:
             owner = read_owner(self.folder)
-            if owner is None:
-                continue
-            if self._is_stale(owner):
-                if self._try(owner.token + 1):
+            if owner is None or self._is_stale(owner):
+                if self._create(1 if owner is None else owner.token + 1):
                     break
                 continue
             if time.monotonic() >= deadline:
@@ -125,12 +120,7 @@ class Lease:
                 f"{self.folder} was taken over by {by} while this process was paused; nothing was written"
             )
 
-    def _try(self, token: int | None = None) -> bool:
-        """Create the lease file of a token; None: the first, if the folder is free."""
-        if token is None:
-            if read_owner(self.folder) is not None:
-                return False
-            token = 1
+    def _create(self, token: int) -> bool:
         try:
             descriptor = os.open(_file(self.folder, token), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -141,7 +131,7 @@ class Lease:
         return True
 
     def _record(self, counter: int) -> str:
-        """Return the file's text; two beats differ in digits alone, so that a torn read is a beat too."""
+        # Two beats differ in digits alone, so that a torn read is a beat too.
         pid, host = os.getpid(), socket.gethostname()
         owner = {"id": self._id, "place": _place(), "host": host, "pid": pid, "started": started(pid)}
         return f'{json.dumps(owner)[:-1]}, "counter": {counter:10d}}}'

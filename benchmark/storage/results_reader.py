@@ -115,21 +115,14 @@ def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
 
 
 def read_run(path: Path) -> StoredRun:
-    """Return one run from its folder.
-
-    Raises:
-        UsageError: the folder is not a run's, or its spec.json is damaged or edited.
-    """
+    """Return one run from its folder; UsageError if it is not a run's, or its spec.json is damaged or edited."""
     return _read(path, _names(path), _Specs())
 
 
 def last_error(run: Path) -> str:
     """Return the message of a run's FAILED or DIVERGED marker, "" without one."""
-    for marker in ("FAILED", "DIVERGED"):
-        content = read_object(run / marker, lenient=True)
-        if "message" in content:
-            return str(content["message"])
-    return ""
+    contents = (read_object(run / marker, lenient=True) for marker in ("FAILED", "DIVERGED"))
+    return next((str(content["message"]) for content in contents if "message" in content), "")
 
 
 def read_history(run: Path) -> list[dict[str, str]]:
@@ -200,17 +193,13 @@ class _Specs:
 
 
 def _state(run: Path, names: Collection[str]) -> State:
-    marker = _marker(names)
-    if marker is None and any(name.startswith("lease.") for name in names):
+    if not any(marker in names for marker in MARKERS) and any(name.startswith("lease.") for name in names):
         owner = read_owner(run)
         if owner is not None:
             return "STALE" if is_gone(owner) else "RUNNING"
-        marker = _marker(_names(run))  # its owner left after the listing, perhaps with a marker
-    return marker or ("STALE" if "checkpoints" in names else "QUEUED")
-
-
-def _marker(names: Collection[str]) -> State | None:
-    return next((marker for marker in MARKERS if marker in names), None)
+        names = _names(run)  # its owner left after the listing, perhaps with a marker
+    unmarked: State = "STALE" if "checkpoints" in names else "QUEUED"
+    return next((marker for marker in MARKERS if marker in names), unmarked)
 
 
 def _read_evaluation(folder: Path) -> StoredEvaluation | None:

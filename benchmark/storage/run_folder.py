@@ -53,9 +53,7 @@ class RunFolder:
     def begin(self, spec: RunSpec) -> None:
         """Record the spec on the first start; refuse a folder that holds another one."""
         path = self.path / "spec.json"
-        described = to_json(spec)
-        assert isinstance(described, dict)
-        content = {"train_id": spec.train_id, **described}
+        content = {"train_id": spec.train_id, **to_json(spec)}
         if not path.exists():
             write_json(path, content, self.guard)
             return

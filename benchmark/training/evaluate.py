@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from ssdg.datasets.base import Case, Task
+from ssdg.methods import load_method
 from ssdg.methods.base import Method
 
 from .. import environment
@@ -18,9 +20,11 @@ from ..data.prepared import PreparedDomain
 from ..data.preprocess import label_map_of
 from ..data.run_data import EvaluationSet
 from ..scoring.overlap import count
-from ..spec import EvaluationSpec, to_json
+from ..spec import EvaluationSpec, RunSpec, to_json
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
+from .build import build_method
+from .checkpoint import load_final
 from .validation import autocast
 
 
@@ -32,6 +36,13 @@ class Predictor:
     device: torch.device
     precision: str  # as in TrainingConfig
     resample: str  # as in EvaluationConfig
+
+    @classmethod
+    def of_run(cls, run: Path, spec: RunSpec, task: Task, device: torch.device) -> Self:
+        """Return a finished run's method with its final weights; UsageError without them."""
+        method = build_method(load_method(spec.request.method), spec, task, device)
+        method.load_state_dict(load_final(run / "checkpoints", device))
+        return cls(method, device, spec.request.training.precision, spec.request.evaluation.resample)
 
     @torch.no_grad()
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -76,10 +87,8 @@ def evaluate(
         rows.extend(_count_rows(case, predicted, task, labels))
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
-    identity = to_json(spec)
-    assert isinstance(identity, dict)
     provenance = {"counts": scored.counts(prepared), "commit": environment.commit(), "finished": environment.now()}
-    write_json(folder / "evaluation.json", {**identity, "eval_id": spec.eval_id, **provenance}, guard)
+    write_json(folder / "evaluation.json", {**to_json(spec), "eval_id": spec.eval_id, **provenance}, guard)
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
 
 

@@ -48,11 +48,6 @@ class OptimizedModule:
     optimizer: Adam
     rate: float  # initial learning rate
 
-    def decay(self, factor: float) -> None:
-        """Set the learning rate to a fraction of the initial one."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
-
 
 def fit(
     method: Method,
@@ -104,41 +99,38 @@ def fit(
     return progress
 
 
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of training: ``step -> terms``. Deterministic in the step and the weights."""
 
-    def __init__(
-        self, method: Method, modules: list[OptimizedModule], batches: Batches, request: RunRequest, total_steps: int
-    ) -> None:
-        self.method = method
-        self.modules = modules
-        self.batches = batches
-        self.request = request
-        self.total_steps = total_steps
-        self.augment = augmentation(request.training.augmentation)
+    method: Method
+    modules: list[OptimizedModule]
+    batches: Batches
+    request: RunRequest
+    total_steps: int
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Take the step and return its terms, detached, still on the device."""
         seed, device = self.request.seed, self.batches.device
-        batch = self.augment(self.batches.at(step), generator(seed, "augmentation", step, device))
+        augment = augmentation(self.request.training.augmentation)
+        batch = augment(self.batches.at(step), generator(seed, "augmentation", step, device))
         decay = (1 - step / self.total_steps) ** self.request.optimizer.poly_power
         losses = {"method": self.method.training_step, "adversary": self.method.adversary_step}
         terms: dict[str, Tensor] = {}
         for module, (purpose, terms_of) in zip(self.modules, losses.items(), strict=False):
+            context = StepContext(
+                rng=generator(seed, purpose, step, device),
+                step=step,
+                total_steps=self.total_steps,
+                epoch=step // self.batches.steps_per_epoch,
+                total_epochs=self.request.training.epochs,
+            )
             with autocast(device, self.request.training.precision):
-                module_terms = terms_of(batch, self._context(purpose, step))
-            module.decay(decay)
+                module_terms = terms_of(batch, context)
+            for group in module.optimizer.param_groups:
+                group["lr"] = module.rate * decay
             terms |= minimise(module_terms, module, self.request.optimizer.clip)
         return terms
-
-    def _context(self, purpose: str, step: int) -> StepContext:
-        return StepContext(
-            rng=generator(self.request.seed, purpose, step, self.batches.device),
-            step=step,
-            total_steps=self.total_steps,
-            epoch=step // self.batches.steps_per_epoch,
-            total_epochs=self.request.training.epochs,
-        )
 
 
 def minimise(terms: Mapping[str, Tensor], module: OptimizedModule, clip: float | None) -> dict[str, Tensor]:
