@@ -185,8 +185,8 @@ class RunSpec:
         # Spliced into the text instead of digested anew: `bench status` of 5,000 runs takes 1.9 s of CPU, not 2.7 s
         # (2.3 s where specs are shared and only the identity is computed for each run).
         identity = self._identity()
-        before = canonical_json({name: value for name, value in identity.items() if name < "seed"})
-        after = canonical_json({name: value for name, value in identity.items() if name > "seed"})
+        before = _canonical_json({name: value for name, value in identity.items() if name < "seed"})
+        after = _canonical_json({name: value for name, value in identity.items() if name > "seed"})
         return lambda seed: _digest_of_text(f'{before[:-1]},"seed":{seed},{after[1:]}')
 
     def _identity(self) -> dict[str, JSON]:
@@ -243,11 +243,11 @@ def _field_names(kind: type[Any]) -> tuple[str, ...]:
 
 def digest(value: Any) -> str:
     """Return 12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
-    return _digest_of_text(canonical_json(value))
+    return _digest_of_text(_canonical_json(value))
 
 
-def canonical_json(value: Any) -> str:
-    """Return a value as JSON text that is the same for equal values: sorted keys, 1 and 1.0 equal."""
+def _canonical_json(value: Any) -> str:
+    # The same for equal values: sorted keys, 1 and 1.0 equal.
     return json.dumps(_canonical(to_json(value)), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 

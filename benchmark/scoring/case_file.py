@@ -57,11 +57,7 @@ def counts_in_region(counts: "NDArray[np.int64]", region: str) -> "NDArray[np.in
 
 
 def read_cases(evaluation: StoredEvaluation) -> CaseFile:
-    """Return the rows of an evaluation with their counts.
-
-    Raises:
-        UsageError: ``cases.csv`` is damaged.
-    """
+    """Return the rows of an evaluation with their counts; UsageError if ``cases.csv`` is damaged."""
     path = evaluation.path / "cases.csv"
     try:
         file = parse_cases(path.read_text(encoding="utf-8"))

@@ -19,10 +19,8 @@ def count(
 ) -> NDArray[np.int64]:
     """Return the six counts of ``cases.csv`` for each class, background included: (6, classes).
 
-    Without a foreground (field of view, brain), everything is inside it.
-
-    Raises:
-        ValueError: shapes differ, or a value is not one of the classes.
+    Without a foreground (field of view, brain), everything is inside it. ValueError: shapes differ, or a value is not
+    one of the classes.
     """
     for name, array in (("prediction", prediction), ("label", label)):
         _check_indices(name, array, classes)
@@ -76,9 +74,6 @@ def apply_empty_rule(values: Values, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike
     one        1                          0
     zero-fp    NaN                        0
     ========== ========================== ==========================================
-
-    Raises:
-        ValueError: no such rule.
     """
     if empty not in get_args(Empty):
         raise ValueError(f"no rule {empty!r} for empty classes; known are {', '.join(get_args(Empty))}")

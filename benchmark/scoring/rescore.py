@@ -108,9 +108,22 @@ class Rescorer:
         except (DataError, UsageError) as error:
             self.outcome.failures.append(f"{item.name}: {error}")
             return
-        if work:
-            observer.scoring(item.name, len(work))
-            self._run(values, work, observer)
+        if not work:
+            return
+        observer.scoring(item.name, len(work))
+        saved = time.monotonic()
+        try:
+            for case, result in zip(work, self.compute(work), strict=True):
+                if problem := values.take(case, result, self.commit):
+                    self.outcome.failures.append(f"{item.name}: {problem}")
+                else:
+                    self.outcome.computed += 1
+                observer.scored()
+                if time.monotonic() - saved > SAVE_INTERVAL:
+                    values.save()
+                    saved = time.monotonic()
+        finally:
+            values.save()
 
     def _metrics(self, ndim: int) -> list[Metric]:
         if self.names is not None:
@@ -142,21 +155,6 @@ class Rescorer:
                 f"put back those that {item.evaluation.path} was scored on, or score the run again"
             )
         return self._domains[key].domain
-
-    def _run(self, values: "_EvaluationValues", work: Sequence[CaseWork], observer: RunObserver) -> None:
-        saved = time.monotonic()
-        try:
-            for case, result in zip(work, self.compute(work), strict=True):
-                if problem := values.take(case, result, self.commit):
-                    self.outcome.failures.append(f"{values.item.name}: {problem}")
-                else:
-                    self.outcome.computed += 1
-                observer.scored()
-                if time.monotonic() - saved > SAVE_INTERVAL:
-                    values.save()
-                    saved = time.monotonic()
-        finally:
-            values.save()
 
 
 class _EvaluationValues:

@@ -68,10 +68,8 @@ def is_gone(owner: Owner) -> bool:
 class Lease:
     """Ownership of a folder, which is created, for the length of a ``with`` block.
 
-    ``wait``: seconds for a live owner to finish; ``look`` is called meanwhile, and an exception of it ends the wait.
-
-    Raises:
-        LeaseHeld: on entry, when another live process owns the folder.
+    ``wait``: seconds for a live owner to finish, before LeaseHeld; ``look`` is called meanwhile, and an exception of
+    it ends the wait.
     """
 
     def __init__(

@@ -115,7 +115,7 @@ def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
 
 
 def read_run(path: Path) -> StoredRun:
-    """Return one run from its folder; UsageError if it is not a run's, or its spec.json is damaged or edited."""
+    """Return one run; UsageError if the folder is no run's or its spec.json is damaged or edited."""
     return _read(path, _names(path), _Specs())
 
 

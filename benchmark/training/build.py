@@ -14,11 +14,7 @@ from ..spec import RunRequest, RunSpec, digest, to_json
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
-    """Return the request with the method's configuration and the data's digests.
-
-    Raises:
-        UsageError: the method does not work on images of the task's dimension, or a setting of it is unknown.
-    """
+    """Return the request with all it implies; UsageError for a wrong dimension or unknown setting."""
     if task.ndim not in method.ndims:
         able = " and ".join(f"{n}D" for n in sorted(method.ndims))
         raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")

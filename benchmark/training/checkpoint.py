@@ -53,7 +53,7 @@ class Checkpoints:
             self.progressed()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the newest readable state, or None; UsageError if it is of another run, device or thread count."""
+        """Return the newest readable state, or None; UsageError for another run, device or thread count."""
         for name in NEWEST_FIRST:
             path = self.folder / name
             if not path.exists():

@@ -76,7 +76,7 @@ def require_all_finite(values: Mapping[str, Tensor | None], what: str) -> None:
 
 
 def finite_step(method: Method, batch: Batch, bfloat16: bool = False) -> None:
-    """Take an optimiser step, in autocast if asked for; raise CheckFailed unless terms and gradients are finite."""
+    """Take an optimiser step; raise CheckFailed unless its terms and gradients are finite."""
     where = "under bfloat16 autocast, " if bfloat16 else ""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
         terms = method.training_step(batch, context())

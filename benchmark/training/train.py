@@ -58,20 +58,14 @@ def fit(
     observer: RunObserver,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Train a method and leave the selected weights in it.
+    """Train a method and leave the selected weights in it; Diverged if a term is not finite.
 
     ``validation`` holds labelled cases scored during training, by their column of ``history.csv``; they are never
     trained on. ``should_stop`` is called after each step: True saves a checkpoint and raises :class:`Interrupted`.
-
-    Raises:
-        Diverged: a term is not finite.
-        Interrupted: see ``should_stop``.
     """
-    training = request.training
-    total_steps = training.epochs * batches.steps_per_epoch
-    modules = optimized_modules(method, request.optimizer)
-    take_step = Step(method, modules, batches, request, total_steps)
-    progress = restore(checkpoints, method, modules, batches.device)
+    total_steps = request.training.epochs * batches.steps_per_epoch
+    take_step = Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps)
+    progress = restore(checkpoints, take_step)
     observer.start(progress.step, total_steps)
     method.train()
     clock = time.monotonic()
@@ -81,7 +75,7 @@ def fit(
         observer.step(progress.step)
         if progress.step % batches.steps_per_epoch == 0:
             raise_if_diverged(progress, take_step, checkpoints)
-            row = end_epoch(method, validation, progress, request, batches.steps_per_epoch)
+            row = end_epoch(take_step, validation, progress)
             row["seconds"] = round(time.monotonic() - clock, 3)
             clock = time.monotonic()
             progress.history.append(row)
@@ -90,7 +84,7 @@ def fit(
         stopping = should_stop()
         if stopping or checkpoints.due():
             raise_if_diverged(progress, take_step, checkpoints)
-            checkpoints.save(snapshot(method, modules, progress))
+            checkpoints.save(snapshot(take_step, progress))
         if stopping:
             raise Interrupted(f"stopped after step {progress.step} of {total_steps}; the same command continues it")
     if progress.best_weights is not None:
@@ -175,7 +169,7 @@ def raise_if_diverged(progress: Progress, take_step: Step, checkpoints: Checkpoi
         return
     request = take_step.request
     run = f"{request.method}, seed {request.seed}"
-    start = restore(checkpoints, take_step.method, take_step.modules, take_step.batches.device).step
+    start = restore(checkpoints, take_step).step
     take_step.method.train()
     for step in range(start, progress.step):
         for name, value in take_step(step).items():
@@ -187,15 +181,13 @@ def raise_if_diverged(progress: Progress, take_step: Step, checkpoints: Checkpoi
     )
 
 
-def end_epoch(
-    method: Method, validation: Mapping[str, Pool], progress: Progress, request: RunRequest, steps: int
-) -> Row:
+def end_epoch(take_step: Step, validation: Mapping[str, Pool], progress: Progress) -> Row:
     """Close an epoch: mean terms, validation DSC where it is due, and the best weights so far."""
+    method, training, steps = take_step.method, take_step.request.training, take_step.batches.steps_per_epoch
     epoch = progress.step // steps - 1
     row: Row = {"epoch": epoch, "step": progress.step}
     row |= {name: value.item() / steps for name, value in progress.sums.items()}
     progress.sums.clear()
-    training = request.training
     if (epoch + 1) % training.validation_interval == 0 or epoch + 1 == training.epochs:
         method.eval()
         for name, cases in validation.items():
@@ -217,27 +209,25 @@ def has_converged(progress: Progress, request: RunRequest, steps_per_epoch: int)
     return progress.step // steps_per_epoch - 1 - progress.best_epoch >= request.training.patience
 
 
-def snapshot(method: Method, modules: list[OptimizedModule], progress: Progress) -> dict[str, Any]:
+def snapshot(take_step: Step, progress: Progress) -> dict[str, Any]:
     """Return everything a checkpoint holds."""
     return {
-        "method": method.state_dict(),
-        "optimizers": [module.optimizer.state_dict() for module in modules],
+        "method": take_step.method.state_dict(),
+        "optimizers": [module.optimizer.state_dict() for module in take_step.modules],
         **{name: getattr(progress, name) for name in Progress.__slots__},
     }
 
 
-def restore(
-    checkpoints: Checkpoints, method: Method, modules: list[OptimizedModule], device: torch.device
-) -> Progress:
+def restore(checkpoints: Checkpoints, take_step: Step) -> Progress:
     """Load the newest checkpoint into method and optimisers; without one, write that of step 0.
 
     A divergence before the first periodic checkpoint is replayed from it, and it proves that the folder is writable.
     """
-    state = checkpoints.load(device)
+    state = checkpoints.load(take_step.batches.device)
     if state is None:
-        checkpoints.save(snapshot(method, modules, Progress()))
+        checkpoints.save(snapshot(take_step, Progress()))
         return Progress()
-    method.load_state_dict(state.pop("method"))
-    for module, saved in zip(modules, state.pop("optimizers"), strict=True):
+    take_step.method.load_state_dict(state.pop("method"))
+    for module, saved in zip(take_step.modules, state.pop("optimizers"), strict=True):
         module.optimizer.load_state_dict(saved)
     return Progress(**state)
