@@ -5,7 +5,6 @@ predictions.
 """
 
 import dataclasses
-import functools
 import hashlib
 import json
 from collections.abc import Callable, Mapping
@@ -34,10 +33,8 @@ class TrainingConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU
 
     def __post_init__(self) -> None:
-        require(self.epochs >= 1, "training.epochs must be at least 1")
-        require(self.batch_size >= 1, "training.batch_size must be at least 1")
-        require(self.validation_interval >= 1, "training.validation_interval must be at least 1")
-        require(self.patience >= 1, "training.patience must be at least 1")
+        for name in ("epochs", "batch_size", "validation_interval", "patience"):
+            require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
         require(self.min_delta >= 0, "training.min_delta must not be negative")
 
 
@@ -64,10 +61,8 @@ class NetworkConfig:
     init_filters: int = 32
 
     def __post_init__(self) -> None:
-        require(
-            self.init_filters >= 8 and self.init_filters % 8 == 0,
-            "network.init_filters must be a positive multiple of 8 (the size of a normalisation group)",
-        )
+        whole = self.init_filters >= 8 and self.init_filters % 8 == 0
+        require(whole, "network.init_filters must be a positive multiple of 8 (the size of a normalisation group)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,9 +77,8 @@ class PreprocessConfig:
 
     def __post_init__(self) -> None:
         for side in self.shape or ():
-            require(
-                side >= 16 and side % 8 == 0, f"preprocess.shape: sides are multiples of 8, at least 16, not {side}"
-            )
+            valid = side >= 16 and side % 8 == 0
+            require(valid, f"preprocess.shape: sides are multiples of 8, at least 16, not {side}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,18 +221,13 @@ def to_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if dataclasses.is_dataclass(kind):
-        return {name: to_json(getattr(value, name)) for name in _field_names(kind)}
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(kind)}
     if isinstance(value, (bool, int, float, str)):  # a subclass, such as NumPy's float64
         return value
     raise TypeError(f"{value!r} is not plain data")
 
 
 _PLAIN = frozenset({bool, int, float, str, type(None)})
-
-
-@functools.cache
-def _field_names(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(f.name for f in dataclasses.fields(kind))
 
 
 def digest(value: Any) -> str:

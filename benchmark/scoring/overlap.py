@@ -65,15 +65,10 @@ def volume_similarity(tp: Values, fp: Values, fn: Values) -> Values:
 
 
 def apply_empty_rule(values: Values, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty) -> Values:
-    """Return values with those of classes that the label lacks replaced (NaN: left out of means); arrays broadcast.
+    """Return values with those of classes that the label lacks replaced; arrays broadcast.
 
-    ========== ========================== ==========================================
-    ``empty``  prediction lacks it too    prediction has it (a false positive)
-    ========== ========================== ==========================================
-    skip       NaN                        NaN
-    one        1                          0
-    zero-fp    NaN                        0
-    ========== ========================== ==========================================
+    "skip": NaN (left out of means). "zero-fp": NaN if the prediction lacks the class too, else 0 (a false positive).
+    "one": 1 if the prediction lacks it too, else 0. ValueError for another rule.
     """
     if empty not in get_args(Empty):
         raise ValueError(f"no rule {empty!r} for empty classes; known are {', '.join(get_args(Empty))}")

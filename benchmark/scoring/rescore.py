@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ssdg.datasets.base import DataError, Domain, Task
+from ssdg.datasets.base import DataError, Task
 
 from ..data.preprocess import label_map_of
 from ..data.run_data import DataSource, LocatedDomain, find_domain
@@ -48,15 +48,6 @@ class RescoreItem:
     task: Task
     domain: str  # of the cases, also if these are validation cases
     preprocess: PreprocessConfig
-
-
-@dataclass(slots=True)
-class Outcome:
-    """Numbers of cases, and messages of failed ones."""
-
-    computed: int = 0
-    present: int = 0  # computed before
-    failures: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -95,18 +86,20 @@ class Rescorer:
     commit: str  # recorded with the values
     names: Sequence[str] | None = None  # of metrics from masks; None: the defaults for the task's dimensions
     again: bool = False  # also those that have values
-    outcome: Outcome = field(default_factory=Outcome, init=False)
+    computed: int = field(default=0, init=False)  # cases
+    present: int = field(default=0, init=False)  # cases that were computed before
+    failures: list[str] = field(default_factory=list, init=False)  # messages
     _domains: dict[tuple[str, str], LocatedDomain] = field(default_factory=dict, init=False)
 
     def rescore(self, item: RescoreItem, observer: RunObserver) -> None:
-        """Compute and write the missing values of an evaluation; errors go to the outcome's failures."""
+        """Compute and write the missing values of an evaluation; errors go to the failures."""
         try:
             values = _EvaluationValues(item, self._metrics(item.task.ndim))
             lacking = values.lacking(self.again)
-            self.outcome.present += len(values.rows) - len(lacking)
+            self.present += len(values.rows) - len(lacking)
             work = self._work(item, lacking, observer) if lacking else []
         except (DataError, UsageError) as error:
-            self.outcome.failures.append(f"{item.name}: {error}")
+            self.failures.append(f"{item.name}: {error}")
             return
         if not work:
             return
@@ -115,9 +108,9 @@ class Rescorer:
         try:
             for case, result in zip(work, self.compute(work), strict=True):
                 if problem := values.take(case, result, self.commit):
-                    self.outcome.failures.append(f"{item.name}: {problem}")
+                    self.failures.append(f"{item.name}: {problem}")
                 else:
-                    self.outcome.computed += 1
+                    self.computed += 1
                 observer.scored()
                 if time.monotonic() - saved > SAVE_INTERVAL:
                     values.save()
@@ -131,7 +124,16 @@ class Rescorer:
         return [metric for metric in mask_metrics().values() if ndim in metric.default_ndims]
 
     def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: RunObserver) -> list[CaseWork]:
-        domain = self._domain(item, observer)
+        located = self._domains.get((item.task.name, item.domain))
+        if located is None:
+            located = find_domain(item.task, item.domain, self.data_source, observer.log)
+            self._domains[item.task.name, item.domain] = located
+        domain, manifest, scored_on = located.domain, located.manifest.digest, item.evaluation.data.get("manifest")
+        if manifest != scored_on:
+            raise DataError(
+                f"the files of {item.domain} have changed since (manifest {scored_on} then, {manifest} now): "
+                f"put back those that {item.evaluation.path} was scored on, or score the run again"
+            )
         label_map = dict(label_map_of(domain, item.preprocess))
         ndim, classes = item.task.ndim, len(item.task.classes)
         folder = item.evaluation.path
@@ -142,19 +144,6 @@ class Rescorer:
             CaseWork(cases[name], prediction_path(folder, name, ndim), label_map, ndim, classes, tuple(names))
             for name, names in lacking.items()
         ]
-
-    def _domain(self, item: RescoreItem, observer: RunObserver) -> Domain:
-        """Return the domain of an evaluation's cases; DataError if its files have changed since the scoring."""
-        key = item.task.name, item.domain
-        if key not in self._domains:
-            self._domains[key] = find_domain(item.task, item.domain, self.data_source, observer.log)
-        manifest, scored_on = self._domains[key].manifest.digest, item.evaluation.data.get("manifest")
-        if manifest != scored_on:
-            raise DataError(
-                f"the files of {item.domain} have changed since (manifest {scored_on} then, {manifest} now): "
-                f"put back those that {item.evaluation.path} was scored on, or score the run again"
-            )
-        return self._domains[key].domain
 
 
 class _EvaluationValues:

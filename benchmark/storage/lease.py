@@ -21,12 +21,9 @@ from pathlib import Path
 from ..errors import LeaseHeld, LeaseLost
 from .files import read_json
 
-INTERVAL = 5.0
-"""Seconds between two beats of the counter."""
-PATIENCE = 60.0
-"""Seconds without a beat after which an owner on another host counts as dead."""
-LOOKS = 12
-"""Parts of patience. A stall of the observer lengthens the time between two, and skips none."""
+INTERVAL = 5.0  # seconds between two beats of the counter
+PATIENCE = 60.0  # seconds without a beat after which an owner on another host counts as dead
+LOOKS = 12  # parts of patience; a stall of the observer lengthens the time between two, and skips none
 
 
 @dataclass(frozen=True, slots=True)

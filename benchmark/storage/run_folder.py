@@ -54,11 +54,10 @@ class RunFolder:
         """Record the spec on the first start; refuse a folder that holds another one."""
         path = self.path / "spec.json"
         content = {"train_id": spec.train_id, **to_json(spec)}
-        if not path.exists():
+        stored = read_json(path) if path.exists() else None
+        if stored is None:
             write_json(path, content, self.guard)
-            return
-        stored = read_json(path)
-        if stored.get("train_id") != spec.train_id:
+        elif stored.get("train_id") != spec.train_id:
             differing = ", ".join(sorted(key for key in content if stored.get(key) != content[key]))
             raise UsageError(f"{path} is of another run (differing: {differing}); move that folder away")
 

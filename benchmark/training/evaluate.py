@@ -13,7 +13,7 @@ from ssdg.methods import load_method
 from ssdg.methods.base import Method
 
 from .. import environment
-from ..data.geometry import Geometry, labels_to_native, probabilities_to_native
+from ..data.geometry import labels_to_native, probabilities_to_native
 from ..data.images import read_image, read_label, read_mask, write_prediction
 from ..data.loader import pool
 from ..data.prepared import PreparedDomain
@@ -53,14 +53,12 @@ class Predictor:
         for index, name in enumerate(ids):
             position = torch.tensor([index], device=self.device)
             with autocast(self.device, self.precision):
-                logits = self.method.predict(cases.images(position), cases.foreground[position])
-            yield name, self._to_native(logits[0].float(), geometries[name])
-
-    def _to_native(self, logits: torch.Tensor, geometry: Geometry) -> np.ndarray:
-        if self.resample == "nearest":
-            grid = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
-            return labels_to_native(grid, geometry)
-        return probabilities_to_native(logits.softmax(dim=0), geometry)
+                logits = self.method.predict(cases.images(position), cases.foreground[position])[0].float()
+            if self.resample == "nearest":
+                grid = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+                yield name, labels_to_native(grid, geometries[name])
+            else:
+                yield name, probabilities_to_native(logits.softmax(dim=0), geometries[name])
 
 
 def evaluate(

@@ -70,7 +70,9 @@ def fit(
     method.train()
     clock = time.monotonic()
     while progress.step < total_steps and not has_converged(progress, request, batches.steps_per_epoch):
-        accumulate(progress.sums, take_step(progress.step))
+        for name, value in take_step(progress.step).items():
+            # On the device; a term that is not finite stays in its sum for good.
+            progress.sums[name] = progress.sums[name] + value.double() if name in progress.sums else value.double()
         progress.step += 1
         observer.step(progress.step)
         if progress.step % batches.steps_per_epoch == 0:
@@ -151,12 +153,6 @@ def optimized_modules(method: Method, config: OptimizerConfig) -> list[Optimized
 def make_adam(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> Adam:
     """Return the shared optimiser: Adam with default betas, as one fused kernel where the device has it."""
     return Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True)
-
-
-def accumulate(sums: dict[str, Tensor], terms: Mapping[str, Tensor]) -> None:
-    """Add a step's terms to the epoch's sums, on the device; a non-finite term stays in its sum for good."""
-    for name, value in terms.items():
-        sums[name] = sums[name] + value.double() if name in sums else value.double()
 
 
 def raise_if_diverged(progress: Progress, take_step: Step, checkpoints: Checkpoints) -> None:
