@@ -29,14 +29,8 @@ def commit() -> str:
     if not (_root() / ".git").exists():
         return ""
     try:
-        result = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"],
-            cwd=_root(),
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-        )
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+changes", "--exclude=*"]
+        result = subprocess.run(command, cwd=_root(), capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return result.stdout.strip()

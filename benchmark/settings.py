@@ -27,25 +27,11 @@ def parse_assignments(assignments: Iterable[str]) -> dict[str, str]:
     return pairs
 
 
-def split_sections(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return {"section": {"key": value}} of {"section.key": value} ("method" included); unknown ones are errors."""
-    sections: dict[str, dict[str, Any]] = {name: {} for name in [*SECTIONS, "method"]}
-    for name, value in values.items():
-        section, _, key = name.partition(".")
-        if section not in sections:
-            raise unknown("section of settings", section, sections)
-        sections[section][key] = value
-    return sections
-
-
 def build(config: type[T], values: Mapping[str, Any], where: str) -> T:
     """Return a config dataclass from some of its fields; texts are converted to the fields' types.
 
     Fields are bool, int, float, str, Literal, tuple[int, ...] or ``| None`` of these. ``where`` names the section for
-    messages ("training", "method randconv").
-
-    Raises:
-        UsageError: unknown key, or a value that does not fit.
+    messages ("training", "method randconv"). UsageError: unknown key, or a value that does not fit.
     """
     hints = _hints(config)  # type: ignore[arg-type]  # a class is hashable; mypy does not see it in type[T]
     names = [f.name for f in dataclasses.fields(config)]  # type: ignore[arg-type]
@@ -108,10 +94,8 @@ def resolve_sections(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the resolved config sections, and the method's settings as given.
 
-    Args:
-        protocol: "clean" or "paper"; its preset comes first.
-        values: {"section.key": value} on top of it.
-        oracle: select the checkpoint on the target; never a plain setting, because such results must be marked.
+    ``values``, {"section.key": value}, come on top of the protocol's preset. ``oracle`` selects the checkpoint on the
+    target; it is never a plain setting, because such results must be marked.
     """
     if protocol not in PROTOCOLS:
         raise unknown("protocol", protocol, PROTOCOLS)
@@ -121,7 +105,12 @@ def resolve_sections(
             'flag --selection oracle, or selection = "oracle" in a row of a suite; both mark the results †'
         )
     selection = {"training.selection": "oracle"} if oracle else {}
-    sections = split_sections({**PROTOCOLS[protocol], **values, **selection})
+    sections: dict[str, dict[str, Any]] = {name: {} for name in [*SECTIONS, "method"]}
+    for name, value in {**PROTOCOLS[protocol], **values, **selection}.items():
+        section, _, key = name.partition(".")
+        if section not in sections:
+            raise unknown("section of settings", section, sections)
+        sections[section][key] = value
     settings = sections.pop("method")
     return {name: build(SECTIONS[name], section, name) for name, section in sections.items()}, settings
 
@@ -151,11 +140,7 @@ def spec_from_json(data: Mapping[str, JSON]) -> RunSpec:
 
 
 def grid_shape(task: Task, config: PreprocessConfig) -> tuple[int, ...]:
-    """Return the network's grid: the task's, or ``preprocess.shape``.
-
-    Raises:
-        UsageError: ``preprocess.shape`` has not as many sides as the task has dimensions.
-    """
+    """Return the network's grid: the task's, or ``preprocess.shape``; UsageError if dimensions differ."""
     shape = config.shape or task.shape
     if len(shape) != task.ndim:
         sides = ",".join(map(str, shape))

@@ -9,12 +9,12 @@ from apart import peak_memory
 from ssdg.benchmark.data.loader import Batches, pool
 from ssdg.benchmark.data.run_data import DataSource, find_run_data
 from ssdg.benchmark.errors import Interrupted
+from ssdg.benchmark.progress import RunObserver
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.training.allocator import keep_freed_memory
 from ssdg.benchmark.training.build import build_method, resolve
 from ssdg.benchmark.training.checkpoint import Checkpoints
 from ssdg.benchmark.training.evaluate import Predictor
-from ssdg.benchmark.training.progress import RunObserver
 from ssdg.benchmark.training.train import fit
 from ssdg.benchmark.training.validation import grid_dsc
 from ssdg.datasets import TASKS

@@ -90,7 +90,7 @@ def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: di
     """Preprocess domains into the cache, ahead of a sweep; `bench run` prepares what is missing by itself."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
-    from ..training.progress import observer
+    from ..progress import observer
 
     config = resolve_sections(protocol, overrides)[0]["preprocess"]
     source = DataSource(roots["data_root"], roots["results_root"] / "prepared")

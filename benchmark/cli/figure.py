@@ -141,7 +141,7 @@ def _prepared(task: Task, values: dict[str, Any]) -> "list[PreparedDomain]":
     """Return the domains asked for, prepared; unless named, those missing on disk are left out with a message."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
-    from ..training.progress import observer
+    from ..progress import observer
 
     config = resolve_sections(values["protocol"], values["overrides"])[0]["preprocess"]
     cache = values["results_root"] / "prepared"

@@ -57,8 +57,8 @@ def rescore(
     """
     from .. import environment
     from ..data.run_data import DataSource
+    from ..progress import observer
     from ..scoring.rescore import Rescorer, workers
-    from ..training.progress import observer
 
     items = list(_items(selection))
     data_source = DataSource(data_root, selection.results_root / "prepared")
@@ -70,10 +70,9 @@ def rescore(
     except KeyboardInterrupt:
         click.echo("bench: stopped; give the same command again to go on", err=True)
         sys.exit(INTERRUPTED)
-    outcome = rescorer.outcome
-    click.echo(f"{len(items)} evaluations: {outcome.computed} cases computed, {outcome.present} were there")
-    if outcome.failures:
-        echo_lines(f"{len(outcome.failures)} could not be computed", outcome.failures)
+    click.echo(f"{len(items)} evaluations: {rescorer.computed} cases computed, {rescorer.present} were there")
+    if rescorer.failures:
+        echo_lines(f"{len(rescorer.failures)} could not be computed", rescorer.failures)
         sys.exit(FAILED)
     if selection.problems or not items:
         sys.exit(INCOMPLETE)

@@ -133,8 +133,8 @@ def _choose_task(name: str | None, targets: tuple[str, ...]) -> Task:
 
 def execute(job: Job, file: Path | None = None) -> None:
     """Do a job, perhaps of a file that `bench cancel` marks; Ctrl-C stops after the step and saves a checkpoint."""
+    from .. import progress
     from ..tables.run_summary import describe
-    from ..training import progress
     from ..training.run import run_one
 
     options.register(job.plugins)
@@ -159,8 +159,8 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
 
     RUN is the run's folder. Pixel values are class indices in the task's order.
     """
+    from .. import progress
     from ..storage.results_reader import read_run
-    from ..training import progress
     from ..training.predict import predict_images
 
     stored = read_run(run)

@@ -22,7 +22,6 @@ from ..errors import UsageError
 from ..scoring.case_file import CaseFile
 from ..scoring.overlap import count
 from ..spec import PreprocessConfig
-from ..storage.run_folder import COUNTS
 from .style import AREAS, BLACK, PURPLE, SKY, VERMILLION
 
 MARGIN = 4
@@ -127,7 +126,7 @@ def require_counts(view: CaseView, prediction: NDArray[np.uint8], stored: NDArra
     fits = prediction.shape == view.label.shape and max(prediction.max(), view.label.max()) < classes
     if fits:
         counts = count(prediction, view.label, classes, view.foreground)
-        fits = all(np.array_equal(getattr(counts, name)[1:], row) for name, row in zip(COUNTS, stored, strict=True))
+        fits = np.array_equal(counts[:, 1:], stored)
     if not fits:
         raise UsageError(
             f"{where} and the label under the data root do not give the counts stored beside it: "

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from ..outcomes.planned_run import PlannedRun
+from ..progress import SCORES
 from ..spec import to_json
 from ..storage.results_reader import StoredRun
 from ..tables.wording import row_label
-from ..training.progress import SCORES
 from .charts import Curve, EpochValues, curve_chart
 
 NO_LOSSES = ("epoch", "step", "seconds", *SCORES)

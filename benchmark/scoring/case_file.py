@@ -57,11 +57,7 @@ def counts_in_region(counts: "NDArray[np.int64]", region: str) -> "NDArray[np.in
 
 
 def read_cases(evaluation: StoredEvaluation) -> CaseFile:
-    """Return the rows of an evaluation with their counts.
-
-    Raises:
-        UsageError: ``cases.csv`` is damaged.
-    """
+    """Return the rows of an evaluation with their counts; UsageError if ``cases.csv`` is damaged."""
     path = evaluation.path / "cases.csv"
     try:
         file = parse_cases(path.read_text(encoding="utf-8"))
@@ -69,39 +65,34 @@ def read_cases(evaluation: StoredEvaluation) -> CaseFile:
         if len(file.layout.cases) != expected:
             raise ValueError(f"it should have {expected} cases, not {len(file.layout.cases)}")
     except (OSError, ValueError, OverflowError, csv.Error) as error:
-        problem = error.strerror or error if isinstance(error, OSError) else error
-        message = f"{path} is damaged ({problem}); remove that evaluation's folder and score the run again"
-        raise UsageError(message) from None
+        problem = (isinstance(error, OSError) and error.strerror) or error
+        raise UsageError(
+            f"{path} is damaged ({problem}); remove that evaluation's folder and score the run again"
+        ) from None
     return file
 
 
 def parse_cases(text: str) -> CaseFile:
     """Return the content of a ``cases.csv``; ValueError if it is damaged."""
+    import numpy as np
+
     header, *lines = text.removesuffix("\n").split("\n")
     if header != ",".join(CASE_COLUMNS) or not lines:
         raise ValueError("its header is not the expected one" if lines else "it has no rows")
-    described, counts = _counts(lines)
-    return CaseFile(_layout(described), counts, lines)
-
-
-def _counts(lines: Sequence[str]) -> tuple[tuple[str, ...], "NDArray[np.int64]"]:
-    """Return the description of each row, not parsed, and its counts as (6, rows)."""
-    import numpy as np
-
     # Names may be quoted and hold commas, counts never: from the right, every comma separates.
     rows = [line.rsplit(",", len(COUNTS)) for line in lines]
     if {len(row) for row in rows} != {1 + len(COUNTS)}:
         raise ValueError("a row is cut short")
-    described, *counts = zip(*rows, strict=True)
+    described, *columns = zip(*rows, strict=True)
     try:
-        numbers = np.array([list(map(int, column)) for column in counts], dtype=np.int64)
+        counts = np.array([list(map(int, column)) for column in columns], dtype=np.int64)
     except ValueError:
         wrong = ((row, text) for row, *texts in rows for text in texts if not text.removeprefix("-").isdecimal())
         row, text = next(wrong)
         raise ValueError(f"{row}: {text!r} is not a count") from None
-    if numbers.min() < 0:
+    if counts.min() < 0:
         raise ValueError("a count is negative")
-    return described, numbers
+    return CaseFile(_layout(described), counts, lines)
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,9 +1,8 @@
 """The prediction of one case against its label: counts and metrics, for `bench rescore`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -32,8 +31,8 @@ class CaseWork:
 class CaseValues:
     """The results of a case, one entry per foreground class; or why there are none."""
 
-    counts: tuple[tuple[int, ...], ...] = ()  # as in cases.csv
-    values: Mapping[str, tuple[Mapping[str, float], ...]] = field(default_factory=dict)  # region -> class -> metric
+    counts: Sequence[Sequence[int]] = ()  # as in cases.csv
+    values: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)  # region -> class -> metric
     error: str = ""
 
 
@@ -58,11 +57,10 @@ def _compute(work: CaseWork) -> CaseValues:
     foreground = read_mask(work.case.foreground, like) if work.case.foreground is not None else None
     counts = count(prediction, label, work.classes, foreground)
     metrics = [find_metric(name) for name in work.names]
-
-    def inside(region: Any) -> tuple[dict[str, float], ...]:
-        return tuple(compute_classes(prediction * region, label * region, work.classes, like.spacing, metrics))
-
-    values = {"image": inside(np.uint8(1))}
+    values = {"image": compute_classes(prediction, label, work.classes, like.spacing, metrics)}
     if work.ndim == 2:
-        values["foreground"] = values["image"] if foreground is None else inside(foreground)
-    return CaseValues(tuple(counts.by_class()), values)
+        values["foreground"] = values["image"]
+        if foreground is not None:
+            inside = prediction * foreground, label * foreground
+            values["foreground"] = compute_classes(*inside, work.classes, like.spacing, metrics)
+    return CaseValues(counts.T[1:].tolist(), values)

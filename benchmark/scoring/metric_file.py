@@ -5,12 +5,11 @@ another prediction and not taken. ``nan`` is undefined; a missing row was not co
 ``shapes.csv`` for all metrics, valid for a metric without a file of its own whose version its ``definitions`` name.
 """
 
+import contextlib
 import csv
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from ..errors import NotRescored, UsageError
 from ..storage.files import write_text
@@ -27,25 +26,19 @@ FOLDER, OLD_FILE = "metrics", "shapes.csv"
 COLUMNS = ("case", "class_index", "class_name", "region", "value", "counts", "commit")
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """A value and the commit of the code that computed it."""
 
     value: float
     commit: str
 
 
-Entries: TypeAlias = Mapping[tuple[RowKey, str], Stored]
+Entries: TypeAlias = dict[tuple[RowKey, str], Stored]
 """Values by row of ``cases.csv`` and region."""
 
 
 def mask_values(folder: Path, cases: CaseFile, metric: Metric, region: str) -> "NDArray[np.float64]":
-    """Return a metric from masks of each row of ``cases.csv``, (rows,); NaN is undefined.
-
-    Raises:
-        NotRescored: a row has no value of the metric's present version.
-        UsageError: a file that cannot be opened.
-    """
+    """Return a metric of each row of ``cases.csv``, (rows,), NaN: undefined; NotRescored if one lacks."""
     import numpy as np
 
     entries = read_entries(folder, metric)
@@ -70,12 +63,8 @@ def stored_values(folder: Path, cases: CaseFile, region: str) -> dict[str, list[
 def stored_commits(folder: Path, cases: CaseFile) -> set[str]:
     """Return the commits of the code that computed an evaluation's metrics from masks."""
     rows = set(cases.row_keys())
-    return {
-        entry.commit
-        for metric in (mask_metrics().values() if has_any(folder) else ())
-        for (row, _), entry in read_entries(folder, metric).items()
-        if row in rows
-    }
+    files = [read_entries(folder, metric) for metric in (mask_metrics().values() if has_any(folder) else ())]
+    return {entry.commit for entries in files for (row, _), entry in entries.items() if row in rows}
 
 
 def has_any(folder: Path) -> bool:
@@ -83,31 +72,22 @@ def has_any(folder: Path) -> bool:
     return (folder / FOLDER).is_dir() or (folder / OLD_FILE).exists()
 
 
-def read_entries(folder: Path, metric: Metric) -> dict[tuple[RowKey, str], Stored]:
-    """Return the stored values of a metric's present version; damaged rows are left out.
-
-    Raises:
-        UsageError: a file that cannot be opened.
-    """
+def read_entries(folder: Path, metric: Metric) -> Entries:
+    """Return a metric's values of its present version, damaged rows left out; UsageError if unreadable."""
     own = path_of(folder, metric)
-    texts = _own_texts(own) if own.exists() else _old_texts(folder / OLD_FILE, metric)
-    entries = {}
-    for row, region, value, commit in texts:
-        try:
-            entries[row, region] = Stored(float(value), commit)
-        except ValueError:
-            continue
+    entries: Entries = {}
+    for row in _rows(own, COLUMNS) if own.exists() else _old_rows(folder / OLD_FILE, metric):
+        key = row["case"], row["class_index"], row["class_name"], row["counts"]
+        with contextlib.suppress(ValueError):
+            entries[key, row["region"]] = Stored(float(row["value"]), row["commit"])
     return entries
 
 
 def write_entries(folder: Path, metric: Metric, rows: Sequence[RowKey], entries: Entries) -> None:
     """Write the file of a metric atomically, in the order of the rows of ``cases.csv``."""
-    lines = [
-        dict(zip(COLUMNS, (*row[:3], region, entry.value, row[3], entry.commit), strict=True))
-        for row, region in itertools.product(rows, REGIONS)
-        if (entry := entries.get((row, region))) is not None
-    ]
-    write_text(path_of(folder, metric), to_csv(COLUMNS, lines))
+    stored = [(row, region, *entries[row, region]) for row in rows for region in REGIONS if (row, region) in entries]
+    texts = [(*row[:3], region, value, row[3], commit) for row, region, value, commit in stored]
+    write_text(path_of(folder, metric), to_csv(COLUMNS, [dict(zip(COLUMNS, text, strict=True)) for text in texts]))
 
 
 def path_of(folder: Path, metric: Metric) -> Path:
@@ -115,18 +95,12 @@ def path_of(folder: Path, metric: Metric) -> Path:
     return folder / FOLDER / f"{metric.name}-v{metric.version}.csv"
 
 
-def _own_texts(path: Path) -> Iterator[tuple[RowKey, str, str, str]]:
-    for row in _rows(path, COLUMNS):
-        key = row["case"], row["class_index"], row["class_name"], row["counts"]
-        yield key, row["region"], row["value"], row["commit"]
-
-
-def _old_texts(path: Path, metric: Metric) -> Iterator[tuple[RowKey, str, str, str]]:
+def _old_rows(path: Path, metric: Metric) -> Iterator[dict[str, str]]:
     for row in _rows(path, ("case", "class_index", "class_name", *COUNTS, "definitions", "commit")):
         if metric.token in row["definitions"].split():
-            key = row["case"], row["class_index"], row["class_name"], " ".join(row[name] for name in COUNTS)
+            counts = " ".join(row[name] for name in COUNTS)
             for region in REGIONS:
-                yield key, region, row.get(f"{metric.name}_{region}", ""), row["commit"]
+                yield row | {"counts": counts, "region": region, "value": row.get(f"{metric.name}_{region}", "")}
 
 
 def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

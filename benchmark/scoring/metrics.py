@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ..errors import UsageError, require, unknown
 
@@ -24,7 +24,7 @@ GROUP = "ssdg.metrics"
 
 Region: TypeAlias = Literal["foreground", "image"]
 
-REGIONS: tuple[Region, ...] = ("foreground", "image")
+REGIONS: tuple[Region, ...] = get_args(Region)
 """Inside the field of view, or everywhere; 3D has the image only."""
 
 NSD_TOLERANCE = 1.0
@@ -40,10 +40,8 @@ class Metric:
     """One number for each case and class.
 
     The code is a function or its place, "module:function". Masks are bool (*S), one class of one case, cropped to the
-    box that holds both; neither is empty. Spacing is in mm; 1 in 2D.
-
-    Raises:
-        ValueError: an invalid name, no single source, or misses would win.
+    box that holds both; neither is empty. Spacing is in mm; 1 in 2D. ValueError: an invalid name, no single source,
+    or misses would win.
     """
 
     name: str  # as ``--metric`` takes it: small letters, digits and hyphens
@@ -196,11 +194,7 @@ METRICS: Mapping[str, Metric] = {
 
 
 def metrics() -> dict[str, Metric]:
-    """Return every metric by name: the built-in ones, then those of installed packages.
-
-    Raises:
-        UsageError: an installed package offers something else, or a name that is taken.
-    """
+    """Return the built-in metrics and those of installed packages; UsageError for an invalid one."""
     return {**METRICS, **_installed()}
 
 

@@ -3,7 +3,6 @@
 Results store counts of each case, so that region, empty-class rule and averaging are applied later.
 """
 
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,30 +14,13 @@ Empty: TypeAlias = Literal["skip", "one", "zero-fp"]
 Values: TypeAlias = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """True positives, false positives and false negatives (classes,), background included, by region."""
-
-    tp: NDArray[np.int64]  # inside the foreground (field of view, brain); without one, everywhere
-    fp: NDArray[np.int64]
-    fn: NDArray[np.int64]
-    tp_outside: NDArray[np.int64]
-    fp_outside: NDArray[np.int64]
-    fn_outside: NDArray[np.int64]
-
-    def by_class(self) -> list[tuple[int, ...]]:
-        """Return the six counts of each foreground class, as in ``cases.csv``."""
-        rows = zip(*(getattr(self, name).tolist() for name in self.__slots__), strict=True)
-        return list(rows)[1:]
-
-
 def count(
     prediction: NDArray[Any], label: NDArray[Any], classes: int, foreground: NDArray[np.bool_] | None = None
-) -> Counts:
-    """Count overlaps of all classes (background included) in one pass; without foreground, everything is inside.
+) -> NDArray[np.int64]:
+    """Return the six counts of ``cases.csv`` for each class, background included: (6, classes).
 
-    Raises:
-        ValueError: shapes differ, or a value is not one of the classes.
+    Without a foreground (field of view, brain), everything is inside it. ValueError: shapes differ, or a value is not
+    one of the classes.
     """
     for name, array in (("prediction", prediction), ("label", label)):
         _check_indices(name, array, classes)
@@ -55,7 +37,8 @@ def count(
         outside *= classes**2
         outcome += outside
     table = np.bincount(outcome.ravel(), minlength=2 * classes**2).astype(np.int64).reshape(2, classes, classes)
-    return Counts(*_overlap(table[0]), *_overlap(table[1]))
+    tp = table.diagonal(axis1=1, axis2=2)
+    return np.stack([tp, table.sum(axis=1) - tp, table.sum(axis=2) - tp], axis=1).reshape(6, classes)
 
 
 def dice(tp: Values, fp: Values, fn: Values) -> Values:
@@ -82,18 +65,10 @@ def volume_similarity(tp: Values, fp: Values, fn: Values) -> Values:
 
 
 def apply_empty_rule(values: Values, tp: ArrayLike, fp: ArrayLike, fn: ArrayLike, empty: Empty) -> Values:
-    """Return values with those of classes that the label lacks replaced (NaN: left out of means); arrays broadcast.
+    """Return values with those of classes that the label lacks replaced; arrays broadcast.
 
-    ========== ========================== ==========================================
-    ``empty``  prediction lacks it too    prediction has it (a false positive)
-    ========== ========================== ==========================================
-    skip       NaN                        NaN
-    one        1                          0
-    zero-fp    NaN                        0
-    ========== ========================== ==========================================
-
-    Raises:
-        ValueError: no such rule.
+    "skip": NaN (left out of means). "zero-fp": NaN if the prediction lacks the class too, else 0 (a false positive).
+    "one": 1 if the prediction lacks it too, else 0. ValueError for another rule.
     """
     if empty not in get_args(Empty):
         raise ValueError(f"no rule {empty!r} for empty classes; known are {', '.join(get_args(Empty))}")
@@ -113,9 +88,3 @@ def _check_indices(name: str, array: NDArray[Any], classes: int) -> None:
     if array.size and (array.min() < 0 or array.max() >= classes):
         foreign = [int(value) for value in np.unique(array) if not 0 <= value < classes]
         raise ValueError(f"{name} has values outside the {classes} classes 0..{classes - 1}: {foreign[:8]}")
-
-
-def _overlap(confusion: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return tp, fp and fn of a confusion matrix (true class, predicted class)."""
-    tp = confusion.diagonal().copy()
-    return tp, confusion.sum(axis=0) - tp, confusion.sum(axis=1) - tp

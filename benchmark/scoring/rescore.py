@@ -14,20 +14,21 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
-from ssdg.datasets.base import DataError, Domain, Task
+from ssdg.datasets.base import DataError, Task
 
 from ..data.preprocess import label_map_of
-from ..data.run_data import DataSource, find_domain
+from ..data.run_data import DataSource, LocatedDomain, find_domain
 from ..errors import UsageError
+from ..progress import RunObserver
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import COUNTS, prediction_path
 from .case_file import RowKey, read_cases
 from .case_values import CaseValues, CaseWork, compute_case
 from .metric_file import Stored, path_of, read_entries, write_entries
-from .metrics import REGIONS, Metric, mask_metrics
+from .metrics import REGIONS, Metric, find_metric, mask_metrics
 
 SAVE_INTERVAL = 20.0
 """Seconds between saves of an unfinished evaluation: the most a killed process loses."""
@@ -36,19 +37,6 @@ Compute: TypeAlias = Callable[[Sequence[CaseWork]], Iterable[CaseValues]]
 """Computes cases and yields their results in order."""
 
 REMEDY = "; remove that evaluation's folder and score the run again"
-
-
-class Observer(Protocol):
-    """Progress of rescoring."""
-
-    def log(self, message: str) -> None:
-        """Print a message."""
-
-    def scoring(self, domain: str, cases: int) -> None:
-        """Report that an evaluation begins."""
-
-    def scored(self) -> None:
-        """Report a finished case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +50,6 @@ class RescoreItem:
     preprocess: PreprocessConfig
 
 
-@dataclass(slots=True)
-class Outcome:
-    """Numbers of cases, and messages of failed ones."""
-
-    computed: int = 0
-    present: int = 0  # computed before
-    failures: list[str] = field(default_factory=list)
-
-
 @contextmanager
 def workers(jobs: int, initializer: Callable[[], None]) -> Iterator[Compute]:
     """Yield a function that computes in some processes, each begun by the initializer; 1: in this process."""
@@ -82,8 +61,12 @@ def workers(jobs: int, initializer: Callable[[], None]) -> Iterator[Compute]:
     with ProcessPoolExecutor(jobs, context, initializer=initializer) as pool:
 
         def compute(work: Sequence[CaseWork]) -> Iterable[CaseValues]:
-            with _interrupts_held_back():  # it is here that processes start
+            # The processes that start here ignore Ctrl-C, because they inherit this mask; this one answers it after.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            try:
                 return pool.map(compute_case, work)
+            finally:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
         try:
             yield compute
@@ -92,16 +75,6 @@ def workers(jobs: int, initializer: Callable[[], None]) -> Iterator[Compute]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    # The processes started meanwhile ignore Ctrl-C; this one answers it at the end of the block.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 @dataclass
@@ -113,31 +86,54 @@ class Rescorer:
     commit: str  # recorded with the values
     names: Sequence[str] | None = None  # of metrics from masks; None: the defaults for the task's dimensions
     again: bool = False  # also those that have values
-    outcome: Outcome = field(default_factory=Outcome, init=False)
-    _domains: dict[tuple[str, str], tuple[Domain, str]] = field(default_factory=dict, init=False)
+    computed: int = field(default=0, init=False)  # cases
+    present: int = field(default=0, init=False)  # cases that were computed before
+    failures: list[str] = field(default_factory=list, init=False)  # messages
+    _domains: dict[tuple[str, str], LocatedDomain] = field(default_factory=dict, init=False)
 
-    def rescore(self, item: RescoreItem, observer: Observer) -> None:
-        """Compute and write the missing values of an evaluation; errors go to the outcome's failures."""
+    def rescore(self, item: RescoreItem, observer: RunObserver) -> None:
+        """Compute and write the missing values of an evaluation; errors go to the failures."""
         try:
             values = _EvaluationValues(item, self._metrics(item.task.ndim))
             lacking = values.lacking(self.again)
-            self.outcome.present += len(values.rows) - len(lacking)
+            self.present += len(values.rows) - len(lacking)
             work = self._work(item, lacking, observer) if lacking else []
         except (DataError, UsageError) as error:
-            self.outcome.failures.append(f"{item.name}: {error}")
+            self.failures.append(f"{item.name}: {error}")
             return
-        if work:
-            observer.scoring(item.name, len(work))
-            self._run(values, work, observer)
+        if not work:
+            return
+        observer.scoring(item.name, len(work))
+        saved = time.monotonic()
+        try:
+            for case, result in zip(work, self.compute(work), strict=True):
+                if problem := values.take(case, result, self.commit):
+                    self.failures.append(f"{item.name}: {problem}")
+                else:
+                    self.computed += 1
+                observer.scored()
+                if time.monotonic() - saved > SAVE_INTERVAL:
+                    values.save()
+                    saved = time.monotonic()
+        finally:
+            values.save()
 
     def _metrics(self, ndim: int) -> list[Metric]:
-        available = mask_metrics()
         if self.names is not None:
-            return [available[name] for name in self.names]
-        return [metric for metric in available.values() if ndim in metric.default_ndims]
+            return [find_metric(name) for name in self.names]
+        return [metric for metric in mask_metrics().values() if ndim in metric.default_ndims]
 
-    def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: Observer) -> list[CaseWork]:
-        domain = self._domain(item, observer)
+    def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: RunObserver) -> list[CaseWork]:
+        located = self._domains.get((item.task.name, item.domain))
+        if located is None:
+            located = find_domain(item.task, item.domain, self.data_source, observer.log)
+            self._domains[item.task.name, item.domain] = located
+        domain, manifest, scored_on = located.domain, located.manifest.digest, item.evaluation.data.get("manifest")
+        if manifest != scored_on:
+            raise DataError(
+                f"the files of {item.domain} have changed since (manifest {scored_on} then, {manifest} now): "
+                f"put back those that {item.evaluation.path} was scored on, or score the run again"
+            )
         label_map = dict(label_map_of(domain, item.preprocess))
         ndim, classes = item.task.ndim, len(item.task.classes)
         folder = item.evaluation.path
@@ -148,36 +144,6 @@ class Rescorer:
             CaseWork(cases[name], prediction_path(folder, name, ndim), label_map, ndim, classes, tuple(names))
             for name, names in lacking.items()
         ]
-
-    def _domain(self, item: RescoreItem, observer: Observer) -> Domain:
-        """Return the domain of an evaluation's cases; DataError if its files have changed since the scoring."""
-        key = item.task.name, item.domain
-        if key not in self._domains:
-            located = find_domain(item.task, item.domain, self.data_source, observer.log)
-            self._domains[key] = located.domain, located.manifest.digest
-        domain, manifest = self._domains[key]
-        scored_on = item.evaluation.data.get("manifest")
-        if manifest != scored_on:
-            raise DataError(
-                f"the files of {item.domain} have changed since (manifest {scored_on} then, {manifest} now): "
-                f"put back those that {item.evaluation.path} was scored on, or score the run again"
-            )
-        return domain
-
-    def _run(self, values: "_EvaluationValues", work: Sequence[CaseWork], observer: Observer) -> None:
-        saved = time.monotonic()
-        try:
-            for case, result in zip(work, self.compute(work), strict=True):
-                if problem := values.take(case, result, self.commit):
-                    self.outcome.failures.append(f"{values.item.name}: {problem}")
-                else:
-                    self.outcome.computed += 1
-                observer.scored()
-                if time.monotonic() - saved > SAVE_INTERVAL:
-                    values.save()
-                    saved = time.monotonic()
-        finally:
-            values.save()
 
 
 class _EvaluationValues:

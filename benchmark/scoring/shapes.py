@@ -31,23 +31,21 @@ def compute_classes(
 ) -> list[dict[str, float]]:
     """Return metrics from masks by name for each foreground class of two label maps (*S); NaN is undefined.
 
-    Raises:
-        ValueError: a metric fails; names it.
+    ValueError names a metric that fails.
     """
     boxes = [ndimage.find_objects(array, max_label=classes - 1) for array in (prediction, label)]
     results = []
     for index, both in enumerate(zip(*boxes, strict=True), start=1):
         box = _around([class_box for class_box in both if class_box is not None])
         masks = prediction[box] == index, label[box] == index
-        results.append({metric.name: _compute(metric, *masks, spacing) for metric in metrics})
+        values = {}
+        for metric in metrics:
+            try:
+                values[metric.name] = metric.of_masks(*masks, spacing)
+            except Exception as error:  # a third party's code may fail in any way
+                raise ValueError(f"metric {metric.name} fails: {type(error).__name__}: {error}") from error
+        results.append(values)
     return results
-
-
-def _compute(metric: Metric, prediction: Mask, label: Mask, spacing: tuple[float, ...]) -> float:
-    try:
-        return metric.of_masks(prediction, label, spacing)
-    except Exception as error:  # a third party's code may fail in any way
-        raise ValueError(f"metric {metric.name} fails: {type(error).__name__}: {error}") from error
 
 
 def hd95(prediction: Mask, label: Mask, spacing: tuple[float, ...]) -> float:

@@ -1,7 +1,7 @@
 """Starts of a run, and how many of them in a row made no progress: ``starts.json`` in its folder."""
 
 import socket
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,42 +36,35 @@ def start_here(log: Path | None = None, job_id: str | None = None) -> Start:
     )
 
 
-@dataclass(slots=True)
 class Attempts:
-    """Counter of a run's starts since it last made progress: a checkpoint, or a finished evaluation."""
+    """Counter of a run's starts since it last made progress: a checkpoint, or a finished evaluation.
 
-    folder: Path  # of the run, owned by this process
-    check_lease: Guard = no_guard  # called before every rename
-    limit: int | None = None  # attempts in a row without progress, after which another one raises
-    attempts_without_progress: int = 0
-    starts: list[dict[str, Any]] = field(default_factory=list)
+    The process holds the run's lease; ``guard`` is called before every change. ``limit``: attempts in a row without
+    progress, after which another one raises.
+    """
+
+    def __init__(self, folder: Path, guard: Guard = no_guard, limit: int | None = None) -> None:
+        self.folder, self.guard, self.limit = folder, guard, limit
+        self.record = {"without_progress": 0, "starts": [], **read_record(folder)}
 
     def begin(self, start: Start, reset: bool) -> None:
-        """Record a start; ``reset`` ignores the attempts before it (`bench retry`).
-
-        Raises:
-            NoProgress: the limit of attempts without progress is reached.
-        """
-        record = read_record(self.folder)
-        self.attempts_without_progress = 0 if reset else int(record.get("without_progress", 0))
-        self.starts = [*record.get("starts", []), asdict(start)]
-        if self.limit is not None and self.attempts_without_progress >= self.limit:
+        """Record a start, unless NoProgress: the limit is reached; ``reset`` ignores the attempts before it."""
+        attempts = 0 if reset else int(self.record["without_progress"])
+        if self.limit is not None and attempts >= self.limit:
             raise NoProgress(
-                f"started {self.attempts_without_progress} times in a row without reaching a checkpoint: "
-                "stopped, killed or timed out each time before it got anywhere; give it more time or memory, "
-                "then `bench retry`"
+                f"started {attempts} times in a row without reaching a checkpoint: stopped, killed or timed out each "
+                "time before it got anywhere; give it more time or memory, then `bench retry`"
             )
-        self._write(self.attempts_without_progress + 1)
+        self._write(attempts + 1, [*self.record["starts"], asdict(start)])
 
     def progressed(self) -> None:
         """Reset the count of attempts without progress."""
-        if self.attempts_without_progress:
-            self._write(0)
+        if self.record["without_progress"]:
+            self._write(0, self.record["starts"])
 
-    def _write(self, attempts_without_progress: int) -> None:
-        self.attempts_without_progress = attempts_without_progress
-        record = {"without_progress": attempts_without_progress, "starts": self.starts}
-        write_json(self.folder / FILE, record, self.check_lease)
+    def _write(self, without_progress: int, starts: list[dict[str, Any]]) -> None:
+        self.record = {"without_progress": without_progress, "starts": starts}
+        write_json(self.folder / FILE, self.record, self.guard)
 
 
 def read_record(folder: Path) -> dict[str, Any]:

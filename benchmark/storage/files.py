@@ -23,10 +23,8 @@ def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> It
     """Open a temporary file that replaces ``path`` when the block ends without an exception.
 
     The content is on disk (fsync) before the rename, unless ``durable`` is False: then it may be lost if the machine
-    fails. On any error the temporary file is removed and an existing ``path`` is left as it was.
-
-    Raises:
-        StorageError: no space, no quota, no permission or a read-only folder.
+    fails. On any error the temporary file is removed and an existing ``path`` is left as it was. StorageError: no
+    space, no quota, no permission or a read-only folder.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     guard()
@@ -100,11 +98,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path, lenient: bool = False) -> dict[str, Any]:
-    """Return the object in a JSON file; lenient: an empty one if the file is missing or damaged.
-
-    Raises:
-        OSError, ValueError: unreadable, or no JSON object.
-    """
+    """Return the object in a JSON file, or raise OSError or ValueError; lenient: then an empty one."""
     try:
         value = read_json(path)
         if not isinstance(value, dict):

@@ -21,12 +21,9 @@ from pathlib import Path
 from ..errors import LeaseHeld, LeaseLost
 from .files import read_json
 
-INTERVAL = 5.0
-"""Seconds between two beats of the counter."""
-PATIENCE = 60.0
-"""Seconds without a beat after which an owner on another host counts as dead."""
-LOOKS = 12
-"""Parts of patience. A stall of the observer lengthens the time between two, and skips none."""
+INTERVAL = 5.0  # seconds between two beats of the counter
+PATIENCE = 60.0  # seconds without a beat after which an owner on another host counts as dead
+LOOKS = 12  # parts of patience; a stall of the observer lengthens the time between two, and skips none
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +65,14 @@ def is_gone(owner: Owner) -> bool:
 class Lease:
     """Ownership of a folder, which is created, for the length of a ``with`` block.
 
-    ``wait``: seconds for a live owner to finish; ``look`` is called meanwhile, and an exception of it ends the wait.
-
-    Raises:
-        LeaseHeld: on entry, when another live process owns the folder.
+    ``wait``: seconds for a live owner to finish, before LeaseHeld; ``look`` is called meanwhile, and an exception of
+    it ends the wait.
     """
 
     def __init__(
         self, folder: Path, patience: float = PATIENCE, wait: float = 0.0, look: Callable[[], None] = lambda: None
     ) -> None:
-        self.folder = folder
-        self.patience = patience
-        self.wait = wait
-        self.look = look
+        self.folder, self.patience, self.wait, self.look = folder, patience, wait, look
         self.token = 0
         self._id = uuid.uuid4().hex
         self._stop = threading.Event()
@@ -89,12 +81,10 @@ class Lease:
     def __enter__(self) -> "Lease":
         self.folder.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + self.wait
-        while not self._try():
+        while True:
             owner = read_owner(self.folder)
-            if owner is None:
-                continue
-            if self._is_stale(owner):
-                if self._try(owner.token + 1):
+            if owner is None or self._is_stale(owner):
+                if self._create(1 if owner is None else owner.token + 1):
                     break
                 continue
             if time.monotonic() >= deadline:
@@ -125,12 +115,7 @@ class Lease:
                 f"{self.folder} was taken over by {by} while this process was paused; nothing was written"
             )
 
-    def _try(self, token: int | None = None) -> bool:
-        """Create the lease file of a token; None: the first, if the folder is free."""
-        if token is None:
-            if read_owner(self.folder) is not None:
-                return False
-            token = 1
+    def _create(self, token: int) -> bool:
         try:
             descriptor = os.open(_file(self.folder, token), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         except FileExistsError:
@@ -141,7 +126,7 @@ class Lease:
         return True
 
     def _record(self, counter: int) -> str:
-        """Return the file's text; two beats differ in digits alone, so that a torn read is a beat too."""
+        # Two beats differ in digits alone, so that a torn read is a beat too.
         pid, host = os.getpid(), socket.gethostname()
         owner = {"id": self._id, "place": _place(), "host": host, "pid": pid, "started": started(pid)}
         return f'{json.dumps(owner)[:-1]}, "counter": {counter:10d}}}'

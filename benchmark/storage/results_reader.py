@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import UsageError
 from ..settings import spec_from_json
@@ -21,6 +21,10 @@ from .run_folder import MARKERS, State
 
 VERSIONS = {"torch": "torch", "monai": "monai", "ssdg-bench": "ssdg_bench"}
 """Column of ``runs.csv`` by package."""
+
+_Parsed: TypeAlias = dict[str, tuple[RunSpec, Callable[[int], str]]]
+# Specs that differ in nothing but the seed are parsed, checked and digested once: worth 0.8 of 2.7 s of CPU for
+# `bench status` of 5,000 runs; see RunSpec.train_id_of_seed.
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
     """Return every readable run of a results folder, and a message for each unreadable one."""
     runs: list[StoredRun] = []
     problems: list[str] = []
-    specs = _Specs()
+    parsed: _Parsed = {}
     tasks = _inside([results_root / "runs"], problems)
     for path in _inside(_inside(tasks, problems), problems):
         if not path.name.startswith("s") or "-" not in path.name:
@@ -108,28 +112,21 @@ def scan(results_root: Path) -> tuple[list[StoredRun], list[str]]:
         try:
             names = _names(path)
             if "spec.json" in names:  # else its writer has not got there yet
-                runs.append(_read(path, names, specs))
+                runs.append(_read(path, names, parsed))
         except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
             problems.append(f"{path} cannot be read: {error}")
     return runs, problems
 
 
 def read_run(path: Path) -> StoredRun:
-    """Return one run from its folder.
-
-    Raises:
-        UsageError: the folder is not a run's, or its spec.json is damaged or edited.
-    """
-    return _read(path, _names(path), _Specs())
+    """Return one run; UsageError if the folder is no run's or its spec.json is damaged or edited."""
+    return _read(path, _names(path), {})
 
 
 def last_error(run: Path) -> str:
     """Return the message of a run's FAILED or DIVERGED marker, "" without one."""
-    for marker in ("FAILED", "DIVERGED"):
-        content = read_object(run / marker, lenient=True)
-        if "message" in content:
-            return str(content["message"])
-    return ""
+    contents = (read_object(run / marker, lenient=True) for marker in ("FAILED", "DIVERGED"))
+    return next((str(content["message"]) for content in contents if "message" in content), "")
 
 
 def read_history(run: Path) -> list[dict[str, str]]:
@@ -160,8 +157,8 @@ def _names(folder: Path) -> set[str]:
         return set()
 
 
-def _read(path: Path, names: Collection[str], specs: "_Specs") -> StoredRun:
-    spec, train_id = specs.read(path)
+def _read(path: Path, names: Collection[str], parsed: _Parsed) -> StoredRun:
+    spec, train_id = _read_spec(path, parsed)
     # The other way round, a run that finishes in between would be DONE and lack its evaluations.
     state = _state(path, names)
     folder = path / "evaluations"
@@ -169,48 +166,36 @@ def _read(path: Path, names: Collection[str], specs: "_Specs") -> StoredRun:
     return StoredRun(path, spec, state, tuple(filter(None, evaluations)), train_id)
 
 
-class _Specs:
-    """Specs of runs; those that differ in nothing but the seed are parsed, checked and digested once."""
-
-    # Worth 0.8 of 2.7 s of CPU for `bench status` of 5,000 runs; see RunSpec.train_id_of_seed.
-
-    def __init__(self) -> None:
-        self._seedless: dict[str, tuple[RunSpec, Callable[[int], str]]] = {}
-
-    def read(self, run: Path) -> tuple[RunSpec, str]:
-        """Return the spec and id of a run; raise UsageError if its file is missing, damaged or edited."""
-        try:
-            data = read_object(run / "spec.json")
-            stored_id = data.pop("train_id")
-            seed = data["request"].pop("seed")
-            if type(seed) is not int:
-                raise ValueError(f"seed is {seed!r}")
-            key = repr(data)  # unlike equality, tells 1, 1.0 and true apart
-            if key not in self._seedless:
-                spec = spec_from_json(data)
-                self._seedless[key] = spec, spec.train_id_of_seed()
-        except (FileNotFoundError, NotADirectoryError):
-            raise UsageError(f"{run} is not the folder of a run: it has no spec.json") from None
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{run / 'spec.json'} is damaged ({type(error).__name__}: {error})") from None
-        seedless, train_id_of = self._seedless[key]
-        if (train_id := train_id_of(seed)) != stored_id:
-            raise UsageError(f"spec.json says {stored_id} and describes {train_id}: edited, or of another version")
-        return replace(seedless, request=replace(seedless.request, seed=seed)), train_id
+def _read_spec(run: Path, parsed: _Parsed) -> tuple[RunSpec, str]:
+    """Return the spec and id of a run; raise UsageError if its file is missing, damaged or edited."""
+    try:
+        data = read_object(run / "spec.json")
+        stored_id = data.pop("train_id")
+        seed = data["request"].pop("seed")
+        if type(seed) is not int:
+            raise ValueError(f"seed is {seed!r}")
+        key = repr(data)  # unlike equality, tells 1, 1.0 and true apart
+        if key not in parsed:
+            spec = spec_from_json(data)
+            parsed[key] = spec, spec.train_id_of_seed()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{run} is not the folder of a run: it has no spec.json") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{run / 'spec.json'} is damaged ({type(error).__name__}: {error})") from None
+    seedless, train_id_of = parsed[key]
+    if (train_id := train_id_of(seed)) != stored_id:
+        raise UsageError(f"spec.json says {stored_id} and describes {train_id}: edited, or of another version")
+    return replace(seedless, request=replace(seedless.request, seed=seed)), train_id
 
 
 def _state(run: Path, names: Collection[str]) -> State:
-    marker = _marker(names)
-    if marker is None and any(name.startswith("lease.") for name in names):
+    if not any(marker in names for marker in MARKERS) and any(name.startswith("lease.") for name in names):
         owner = read_owner(run)
         if owner is not None:
             return "STALE" if is_gone(owner) else "RUNNING"
-        marker = _marker(_names(run))  # its owner left after the listing, perhaps with a marker
-    return marker or ("STALE" if "checkpoints" in names else "QUEUED")
-
-
-def _marker(names: Collection[str]) -> State | None:
-    return next((marker for marker in MARKERS if marker in names), None)
+        names = _names(run)  # its owner left after the listing, perhaps with a marker
+    unmarked: State = "STALE" if "checkpoints" in names else "QUEUED"
+    return next((marker for marker in MARKERS if marker in names), unmarked)
 
 
 def _read_evaluation(folder: Path) -> StoredEvaluation | None:

@@ -53,14 +53,11 @@ class RunFolder:
     def begin(self, spec: RunSpec) -> None:
         """Record the spec on the first start; refuse a folder that holds another one."""
         path = self.path / "spec.json"
-        described = to_json(spec)
-        assert isinstance(described, dict)
-        content = {"train_id": spec.train_id, **described}
-        if not path.exists():
+        content = {"train_id": spec.train_id, **to_json(spec)}
+        stored = read_json(path) if path.exists() else None
+        if stored is None:
             write_json(path, content, self.guard)
-            return
-        stored = read_json(path)
-        if stored.get("train_id") != spec.train_id:
+        elif stored.get("train_id") != spec.train_id:
             differing = ", ".join(sorted(key for key in content if stored.get(key) != content[key]))
             raise UsageError(f"{path} is of another run (differing: {differing}); move that folder away")
 

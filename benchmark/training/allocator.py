@@ -6,12 +6,9 @@ import sys
 
 import torch
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""Parameters of ``mallopt`` (malloc.h)."""
-LARGEST_KEPT = 2**30
-"""Bytes; larger blocks go back to the system at once."""
-CHOSEN = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
-"""Prefixes of environment variables that choose or tune an allocator."""
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3  # parameters of ``mallopt`` (malloc.h)
+LARGEST_KEPT = 2**30  # bytes; larger blocks go back to the system at once
+CHOSEN = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")  # prefixes of variables that choose or tune an allocator
 
 
 def keep_freed_memory(device: torch.device) -> bool:

@@ -1,11 +1,8 @@
 """Building a run's method: resolved configuration, initial or trained weights, device and threads."""
 
-from pathlib import Path
-
 import torch
 
 from ssdg.datasets.base import Task
-from ssdg.methods import load_method
 from ssdg.methods.base import Method
 from ssdg.methods.network import SegmentationNetwork
 
@@ -14,22 +11,15 @@ from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build
 from ..spec import RunRequest, RunSpec, digest, to_json
-from .checkpoint import load_final
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
-    """Return the request with the method's configuration and the data's digests.
-
-    Raises:
-        UsageError: the method does not work on images of the task's dimension, or a setting of it is unknown.
-    """
+    """Return the request with all it implies; UsageError for a wrong dimension or unknown setting."""
     if task.ndim not in method.ndims:
         able = " and ".join(f"{n}D" for n in sorted(method.ndims))
         raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")
     config = to_json(build(method.Config, request.method_settings, f"method {request.method}"))
     default = to_json(method.Config())
-    assert isinstance(config, dict)
-    assert isinstance(default, dict)
     return RunSpec(
         request=request,
         method_version=method.version,
@@ -56,13 +46,6 @@ def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.dev
         if parameter.ndim == task.ndim + 2:  # a convolution's weight
             parameter.data = parameter.data.contiguous(memory_format=layout)
     return method.to(device)
-
-
-def load_run_method(run: Path, spec: RunSpec, task: Task, device: torch.device) -> Method:
-    """Return a finished run's method with its final weights, ready to predict."""
-    method = build_method(load_method(spec.request.method), spec, task, device)
-    method.load_state_dict(load_final(run / "checkpoints", device))
-    return method.eval()
 
 
 def find_device(name: str) -> torch.device:

@@ -10,10 +10,11 @@ from typing import Any
 import torch
 
 from ..errors import UsageError
+from ..progress import Row
 from ..storage.files import Guard, atomic_file, no_guard
-from .progress import Row
 
-LAST, PREVIOUS, FINAL = "last.pt", "previous.pt", "final.pt"
+NEW, LAST, PREVIOUS, FINAL = "last.pt.new", "last.pt", "previous.pt", "final.pt"
+NEWEST_FIRST = (NEW, LAST, PREVIOUS)
 
 DAMAGED = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)
 """Errors of loading a damaged file."""
@@ -29,7 +30,7 @@ class Checkpoints:
     interval: float = 60.0  # seconds between two periodic checkpoints
     guard: Guard = no_guard  # called before each rename
     warn: Callable[[str], None] = print  # called with a message about a damaged checkpoint
-    saved: Callable[[int], None] = lambda _step: None  # called with the step of each checkpoint on disk
+    progressed: Callable[[], None] = lambda: None  # called after each checkpoint but that of step 0
     save_history: Callable[[list[Row]], None] = lambda _history: None  # called after each epoch
     _written: float = field(default_factory=time.monotonic, init=False)
 
@@ -40,23 +41,20 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; the one before is kept until the next."""
         last = self.folder / LAST
-        with atomic_file(self.folder / f"{LAST}.new", self.guard) as stream:
+        with atomic_file(self.folder / NEW, self.guard) as stream:
             torch.save({"identity": self.identity, "state": state}, stream)
         self.guard()
         if last.exists():
             last.replace(self.folder / PREVIOUS)
             self.guard()
-        (self.folder / f"{LAST}.new").replace(last)
+        (self.folder / NEW).replace(last)
         self._written = time.monotonic()
-        self.saved(state["step"])
+        if state["step"]:  # that of step 0 comes with every first start
+            self.progressed()
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the newest readable checkpoint's state, None without one.
-
-        Raises:
-            UsageError: it belongs to another run, device type or thread count.
-        """
-        for name in (f"{LAST}.new", LAST, PREVIOUS):
+        """Return the newest readable state, or None; UsageError for another run, device or thread count."""
+        for name in NEWEST_FIRST:
             path = self.folder / name
             if not path.exists():
                 continue
@@ -66,9 +64,17 @@ class Checkpoints:
             except DAMAGED as error:
                 self.warn(f"{path} is damaged ({type(error).__name__}); trying the checkpoint before it")
                 continue
-            self._refuse_others(path, identity)
-            loaded: dict[str, Any] = state
-            return loaded
+            differing = [
+                f"{key}: {identity.get(key)!r} there, {value!r} here"
+                for key, value in self.identity.items()
+                if identity.get(key) != value
+            ]
+            if differing:
+                raise UsageError(
+                    f"{path} belongs to another run ({'; '.join(differing)}). "
+                    f"Move {self.folder.parent} away to start over, or resume it as it was started"
+                )
+            return dict(state)
         return None
 
     def finish(self, weights: dict[str, Any]) -> None:
@@ -78,21 +84,9 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove the checkpoints that the final weights came from."""
-        for name in (f"{LAST}.new", LAST, PREVIOUS):
+        for name in NEWEST_FIRST:
             self.guard()
             (self.folder / name).unlink(missing_ok=True)
-
-    def _refuse_others(self, path: Path, identity: dict[str, Any]) -> None:
-        differing = [
-            f"{key}: {identity.get(key)!r} there, {value!r} here"
-            for key, value in self.identity.items()
-            if identity.get(key) != value
-        ]
-        if differing:
-            raise UsageError(
-                f"{path} belongs to another run ({'; '.join(differing)}). "
-                f"Move {self.folder.parent} away to start over, or resume it as it was started"
-            )
 
 
 def load_final(folder: Path, device: torch.device) -> dict[str, Any]:

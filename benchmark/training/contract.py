@@ -23,17 +23,13 @@ from .contract_fixture import (
     CLASSES,
     STEPS,
     MethodUnderTest,
+    changed,
     context,
-    copy_of,
+    copies,
     darkened,
-    equal,
     global_state,
     modules_of,
-    same,
-    state_of,
     take_steps,
-    with_augment,
-    with_target,
     without_onednn,
 )
 from .train import minimise
@@ -79,34 +75,38 @@ def require_all_finite(values: Mapping[str, Tensor | None], what: str) -> None:
     require(not bad, f"{what} not finite: {', '.join(bad[:5])}")
 
 
-def gradients(method: Method) -> dict[str, Tensor | None]:
-    """Return name -> gradient of the parameters."""
-    return {name: parameter.grad for name, parameter in method.named_parameters()}
-
-
-def _finite_terms(subject: MethodUnderTest) -> None:
-    method = subject.method()
-    terms = method.training_step(subject.batch(), context())
+def finite_step(method: Method, batch: Batch, bfloat16: bool = False) -> None:
+    """Take an optimiser step; raise CheckFailed unless its terms and gradients are finite."""
+    where = "under bfloat16 autocast, " if bfloat16 else ""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
+        terms = method.training_step(batch, context())
     require(isinstance(terms, Mapping) and len(terms) > 0, "training_step must return a mapping of at least one term")
     for name, term in terms.items():
         fits = isinstance(name, str) and isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
         require(fits, f"term {name!r} must be a 0-d floating-point tensor: reduce it with .mean() or .sum()")
-    require_all_finite(terms, "terms")
+    require_all_finite(terms, f"{where}terms")
     minimise(terms, modules_of(method)[0], clip=None)
-    require_all_finite(gradients(method), "gradients")
+    gradients = {name: parameter.grad for name, parameter in method.named_parameters()}
+    require_all_finite(gradients, f"{where}gradients")
+
+
+def _finite_terms(subject: MethodUnderTest) -> None:
+    finite_step(subject.method(), subject.batch())
 
 
 def _weights_move(subject: MethodUnderTest) -> None:
     method = subject.method()
-    before = {name: weight.detach().clone() for name, weight in method.network.named_parameters()}
+    weights = dict(method.network.named_parameters())
+    before = copies(weights)
     take_steps(method, modules_of(method), subject.batch(), [0])
-    still = [name for name, weight in method.network.named_parameters() if torch.equal(weight, before[name])]
+    moved = changed(before, weights)
+    still = [name for name in weights if name not in moved]
     require(not still, f"network weights that do not move in a step: {', '.join(still[:5])} ({len(still)} in all)")
 
 
 def _predict(subject: MethodUnderTest) -> None:
     method, batch = subject.method().eval(), subject.batch()
-    before = state_of(method)
+    before = copies(method.state_dict())
     with torch.inference_mode():
         first = method.predict(batch.image, batch.foreground)
         second = method.predict(batch.image, batch.foreground)
@@ -115,7 +115,7 @@ def _predict(subject: MethodUnderTest) -> None:
     require(first.is_floating_point(), f"predict returns {first.dtype}, expected floating-point logits")
     require_all_finite({"logits": first}, "predictions")
     require(torch.equal(first, second), "predict gives two answers for one image: it must be deterministic")
-    require(equal(before, state_of(method)), "predict changes the method's parameters or buffers")
+    require(not changed(before, method.state_dict()), "predict changes the method's parameters or buffers")
 
 
 def _single_image(subject: MethodUnderTest) -> None:
@@ -130,13 +130,13 @@ def _single_image(subject: MethodUnderTest) -> None:
 
 def _inputs_unchanged(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
-    original = {f.name: copy_of(getattr(batch, f.name)) for f in dataclasses.fields(batch)}
+    inputs = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+    before = copies(inputs)
     take_steps(method, modules_of(method), batch, [0])
     with torch.no_grad():
         method.eval().predict(batch.image, batch.foreground)
-    for name, value in original.items():
-        unchanged = same(value, getattr(batch, name))
-        require(unchanged, f"batch.{name} is modified in place: work on a copy, return it with dataclasses.replace")
+    for name in changed(before, inputs):
+        raise CheckFailed(f"batch.{name} is modified in place: work on a copy, return it with dataclasses.replace")
 
 
 def _reproducible(subject: MethodUnderTest) -> None:
@@ -151,13 +151,12 @@ def _reproducible(subject: MethodUnderTest) -> None:
             if method.adversary is not None:
                 terms |= method.adversary_step(batch, context())
             require(before == global_state(), "a step draws from a global generator: draw from context.rng alone")
-        runs.append({name: term.detach() for name, term in terms.items()})
-    require(equal(*runs), "the same weights, batch and context.rng give different terms")
+        runs.append(terms)
+    require(not changed(*runs), "the same weights, batch and context.rng give different terms")
 
 
 def _resume(subject: MethodUnderTest) -> None:
-    batch = subject.batch()
-    method = subject.method()
+    batch, method = subject.batch(), subject.method()
     modules = modules_of(method)
     take_steps(method, modules, batch, range(STEPS // 2))
     file = io.BytesIO()
@@ -172,40 +171,44 @@ def _resume(subject: MethodUnderTest) -> None:
         module.optimizer.load_state_dict(saved)
     take_steps(resumed, modules, batch, range(STEPS // 2, STEPS))
     require(
-        equal(state_of(method), state_of(resumed)),
+        not changed(method.state_dict(), resumed.state_dict()),
         "3 steps, a restart and 3 more differ from 6 steps: keep all state in parameters and buffers",
     )
 
 
 def _augment(subject: MethodUnderTest) -> None:
     # As a subclass would put another augmentation in front of the method.
-    plain = replace(subject, cls=with_augment(subject.cls, lambda batch: batch))
-    for name, outputs in _AUGMENTED.items():
-        if name == "adversary_step" and subject.method().adversary is None:
-            continue
-        calls: list[Batch] = []
+    steps: dict[str, Callable[[Method, Batch], Mapping[str, Tensor]]] = {
+        "training_step": lambda method, batch: method.training_step(batch, context()),
+        "adversary_step": lambda method, batch: method.adversary_step(batch, context()),
+        "example": lambda method, batch: {"image": method.example(batch, context().rng)},
+    }
+    if subject.method().adversary is None:
+        del steps["adversary_step"]
+    calls: list[Batch] = []
 
-        def front(batch: Batch, calls: list[Batch] = calls) -> Batch:
-            calls.append(batch)
-            return darkened(batch)
+    def front(batch: Batch) -> Batch:
+        calls.append(batch)
+        return darkened(batch)
 
-        stacked = replace(subject, cls=with_augment(subject.cls, front))
-        shown = outputs(stacked.method(), subject.batch())
+    for name, outputs in steps.items():
+        calls.clear()
+        shown = outputs(subject.augmented_by(front).method(), subject.batch())
         require(len(calls) > 0, f"{name} never calls self.augment: call it once, on the batch, before all else")
         count = len(calls)
         require(count == 1, f"{name} calls self.augment {count} times: call it once, make all views of its result")
-        expected = outputs(plain.method(), darkened(subject.batch()))
-        require(equal(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
+        expected = outputs(subject.augmented_by(lambda batch: batch).method(), darkened(subject.batch()))
+        require(not changed(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
 
 
 def _access(subject: MethodUnderTest) -> None:
     require(subject.cls.access in ("ssdg", "uda"), f"access must be 'ssdg' or 'uda', not {subject.cls.access!r}")
     if subject.cls.access == "uda":
         return
-    plain = subject.batch()
-    terms = subject.method().training_step(plain, context())
-    shown = subject.method().training_step(with_target(plain, subject.ndim), context())
-    require(equal(terms, shown), "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
+    terms = subject.method().training_step(subject.batch(), context())
+    shown = subject.method().training_step(subject.batch(targets=True), context())
+    seen = changed(terms, shown)
+    require(not seen, "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
 
 
 def _adversary(subject: MethodUnderTest) -> None:
@@ -220,13 +223,14 @@ def _adversary(subject: MethodUnderTest) -> None:
     require(len(modules) == 2 and not shared, "the adversary must have parameters of its own, none shared")
     minimise(method.training_step(batch, context()), modules[0], clip=None)
     require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
-    before = {name: (p.detach().clone(), copy_of(p.grad)) for name, p in others.items()}
-    start = {name: p.detach().clone() for name, p in critics.items()}
+    weights, start = copies(others), copies(critics)
+    gradients = copies({name: p.grad for name, p in others.items()})
     minimise(method.adversary_step(batch, context()), modules[1], clip=None)
-    for name, (weight, gradient) in before.items():
-        unchanged = torch.equal(weight, others[name]) and same(gradient, others[name].grad)
-        require(unchanged, f"adversary_step changes {name} or its gradient")
-    still = [name for name, p in critics.items() if torch.equal(p, start[name])]
+    after = {name: p.grad for name, p in others.items()}
+    for name in [*changed(weights, others), *changed(gradients, after)]:
+        raise CheckFailed(f"adversary_step changes {name} or its gradient")
+    moved = changed(start, critics)
+    still = [name for name in critics if name not in moved]
     require(not still, f"adversary weights that do not move: {', '.join(still[:5])}")
 
 
@@ -248,11 +252,7 @@ def _config(subject: MethodUnderTest) -> None:
 def _precision(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
     with without_onednn():
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            terms = method.training_step(batch, context())
-        require_all_finite(terms, "under bfloat16 autocast, terms")
-        minimise(terms, modules_of(method)[0], clip=None)
-        require_all_finite(gradients(method), "under bfloat16 autocast, gradients")
+        finite_step(method, batch, bfloat16=True)
         with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
             logits = method.eval().predict(batch.image, batch.foreground)
         require_all_finite({"logits": logits}, "under bfloat16 autocast, predictions")
@@ -267,13 +267,6 @@ def _foreground(subject: MethodUnderTest) -> None:
             logits = method.eval().predict(batch.image, batch.foreground)
         require_all_finite({"logits": logits}, f"with foreground all {value}, predictions")
 
-
-_AUGMENTED: dict[str, Callable[[Method, Batch], Mapping[str, Tensor]]] = {
-    "training_step": lambda method, batch: method.training_step(batch, context()),
-    "adversary_step": lambda method, batch: method.adversary_step(batch, context()),
-    "example": lambda method, batch: {"image": method.example(batch, context().rng)},
-}
-"""Name -> outputs of each step on a batch of the source; each calls ``augment`` once."""
 
 CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "finite terms": _finite_terms,

@@ -36,27 +36,27 @@ class MethodUnderTest:
             network = SegmentationNetwork(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
             return self.cls(network, self.cls.Config()).train()
 
-    def batch(self) -> Batch:
-        """Return two random images with labels by intensity, and targets for a "uda" method."""
-        generator = torch.Generator().manual_seed(1)
-        image, foreground = _images(self.ndim, generator)
+    def batch(self, targets: bool = False) -> Batch:
+        """Return two random images with labels by intensity; with target images if asked for, or for "uda"."""
+        image, foreground = self._images(1)
         label = torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6]))
         batch = Batch(image, label, foreground)
-        return batch if self.cls.access == "ssdg" else with_target(batch, self.ndim)
+        if self.cls.access == "ssdg" and not targets:
+            return batch
+        target, target_foreground = self._images(2)
+        return replace(batch, target=target, target_foreground=target_foreground)
 
+    def augmented_by(self, augment: Callable[[Batch], Batch]) -> "MethodUnderTest":
+        """Return a subclass under test with another augmentation in place of the method's own."""
+        members = {"augment": lambda _method, batch, _rng: augment(batch)}
+        return replace(self, cls=type(self.cls.__name__, (self.cls,), members))
 
-def _images(ndim: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    channels, *sides = GRIDS[ndim]
-    image = torch.rand((2, channels, *sides), generator=generator)
-    foreground = torch.ones((2, 1, *sides), dtype=torch.bool)
-    foreground[..., :2] = False
-    return image * foreground, foreground
-
-
-def with_target(batch: Batch, ndim: int) -> Batch:
-    """Return the batch with unlabelled target images."""
-    image, foreground = _images(ndim, torch.Generator().manual_seed(2))
-    return replace(batch, target=image, target_foreground=foreground)
+    def _images(self, seed: int) -> tuple[Tensor, Tensor]:
+        channels, *sides = GRIDS[self.ndim]
+        image = torch.rand((2, channels, *sides), generator=torch.Generator().manual_seed(seed))
+        foreground = torch.ones((2, 1, *sides), dtype=torch.bool)
+        foreground[..., :2] = False
+        return image * foreground, foreground
 
 
 def context(step: int = 0) -> StepContext:
@@ -78,35 +78,24 @@ def modules_of(method: Method) -> list[OptimizedModule]:
     return optimized_modules(method, OptimizerConfig(lr=1e-3))
 
 
-def with_augment(cls: type[Method], augment: Callable[[Batch], Batch]) -> type[Method]:
-    """Return a subclass with another augmentation in place of the method's own."""
-    return type(cls.__name__, (cls,), {"augment": lambda self, batch, rng: augment(batch)})  # noqa: ARG005
-
-
 def darkened(batch: Batch) -> Batch:
     """Return the batch with squared intensities, mirrored together with its labels and foreground."""
     image, label, foreground = (values.flip(-1) for values in (batch.image, batch.label, batch.foreground))
     return replace(batch, image=image.square(), label=label, foreground=foreground)
 
 
-def state_of(method: Method) -> dict[str, Tensor]:
-    """Return a copy of the method's parameters and buffers."""
-    return {name: value.detach().clone() for name, value in method.state_dict().items()}
+def copies(tensors: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:
+    """Return detached copies of tensors by name; None stays None."""
+    return {name: None if value is None else value.detach().clone() for name, value in tensors.items()}
 
 
-def copy_of(value: Tensor | None) -> Tensor | None:
-    """Return a detached copy of a tensor, or None."""
-    return None if value is None else value.detach().clone()
+def changed(before: Mapping[str, Tensor | None], after: Mapping[str, Tensor | None]) -> list[str]:
+    """Return the names of the tensors that differ in any element, or that only one mapping has."""
 
+    def differ(old: Tensor | None, new: Tensor | None) -> bool:
+        return old is not new if old is None or new is None else not torch.equal(old, new)
 
-def same(first: Tensor | None, second: Tensor | None) -> bool:
-    """Tell whether two tensors are equal, or both None."""
-    return first is second if first is None or second is None else torch.equal(first, second)
-
-
-def equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
-    """Tell whether two mappings hold equal tensors under equal names."""
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    return [name for name in {**before, **after} if differ(before.get(name), after.get(name))]
 
 
 def global_state() -> tuple[bytes, str, str]:

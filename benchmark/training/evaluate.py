@@ -2,25 +2,29 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import torch
 
 from ssdg.datasets.base import Case, Task
+from ssdg.methods import load_method
 from ssdg.methods.base import Method
 
 from .. import environment
-from ..data.geometry import Geometry, labels_to_native, probabilities_to_native
+from ..data.geometry import labels_to_native, probabilities_to_native
 from ..data.images import read_image, read_label, read_mask, write_prediction
 from ..data.loader import pool
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import label_map_of
 from ..data.run_data import EvaluationSet
 from ..scoring.overlap import count
-from ..spec import EvaluationSpec, to_json
+from ..spec import EvaluationSpec, RunSpec, to_json
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
+from .build import build_method
+from .checkpoint import load_final
 from .validation import autocast
 
 
@@ -33,6 +37,13 @@ class Predictor:
     precision: str  # as in TrainingConfig
     resample: str  # as in EvaluationConfig
 
+    @classmethod
+    def of_run(cls, run: Path, spec: RunSpec, task: Task, device: torch.device) -> Self:
+        """Return a finished run's method with its final weights; UsageError without them."""
+        method = build_method(load_method(spec.request.method), spec, task, device)
+        method.load_state_dict(load_final(run / "checkpoints", device))
+        return cls(method, device, spec.request.training.precision, spec.request.evaluation.resample)
+
     @torch.no_grad()
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (case id, uint8 class indices on the case's native grid) for some cases of a prepared domain."""
@@ -42,14 +53,12 @@ class Predictor:
         for index, name in enumerate(ids):
             position = torch.tensor([index], device=self.device)
             with autocast(self.device, self.precision):
-                logits = self.method.predict(cases.images(position), cases.foreground[position])
-            yield name, self._to_native(logits[0].float(), geometries[name])
-
-    def _to_native(self, logits: torch.Tensor, geometry: Geometry) -> np.ndarray:
-        if self.resample == "nearest":
-            grid = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
-            return labels_to_native(grid, geometry)
-        return probabilities_to_native(logits.softmax(dim=0), geometry)
+                logits = self.method.predict(cases.images(position), cases.foreground[position])[0].float()
+            if self.resample == "nearest":
+                grid = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
+                yield name, labels_to_native(grid, geometries[name])
+            else:
+                yield name, probabilities_to_native(logits.softmax(dim=0), geometries[name])
 
 
 def evaluate(
@@ -76,10 +85,8 @@ def evaluate(
         rows.extend(_count_rows(case, predicted, task, labels))
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
-    identity = to_json(spec)
-    assert isinstance(identity, dict)
     provenance = {"counts": scored.counts(prepared), "commit": environment.commit(), "finished": environment.now()}
-    write_json(folder / "evaluation.json", {**identity, "eval_id": spec.eval_id, **provenance}, guard)
+    write_json(folder / "evaluation.json", {**to_json(spec), "eval_id": spec.eval_id, **provenance}, guard)
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
 
 
@@ -89,5 +96,5 @@ def _count_rows(case: Case, predicted: np.ndarray, task: Task, labels: Mapping[i
     label = read_label(case.label, labels, image)
     foreground = read_mask(case.foreground, image) if case.foreground is not None else None
     counts = count(predicted, label, len(task.classes), foreground)
-    for index, values in enumerate(counts.by_class(), start=1):
+    for index, values in enumerate(counts.T[1:].tolist(), start=1):
         yield dict(zip(CASE_COLUMNS, (case.id, case.stratum, index, task.classes[index], *values), strict=True))

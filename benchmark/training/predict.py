@@ -12,11 +12,11 @@ from ..data.images import write_prediction
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import prepare_case
 from ..errors import UsageError
+from ..progress import RunObserver
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredRun
-from .build import find_device, load_run_method
+from .build import find_device
 from .evaluate import Predictor
-from .progress import RunObserver
 
 SUFFIXES = {2: (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp"), 3: (".nii.gz", ".nii")}
 
@@ -40,12 +40,9 @@ def predict_images(
     for path in outputs:
         if path.resolve() in inputs:
             raise UsageError(f"the prediction {path} would overwrite an image: give another --output folder")
-    request = run.spec.request
-    device = find_device(device_name)
-    method = load_run_method(run.path, run.spec, task, device)
-    predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
+    predictor = Predictor.of_run(run.path, run.spec, task, find_device(device_name))
     # The oracle brain mask needs labels; images of one's own have none.
-    config = replace(request.preprocess, brain_mask="nonzero")
+    config = replace(run.spec.request.preprocess, brain_mask="nonzero")
     observer.scoring(str(images), len(files))
     for file, path in zip(files, outputs, strict=True):
         write_prediction(_segment(predictor, task, file, config), file, path)

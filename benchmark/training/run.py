@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 
@@ -12,15 +14,15 @@ from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
 from ..errors import Diverged, Interrupted
+from ..progress import RunObserver
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
 from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
 from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path
 from .allocator import keep_freed_memory
-from .build import build_method, device_name, find_device, load_run_method, resolve, use_threads
+from .build import build_method, device_name, find_device, resolve, use_threads
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, evaluate
-from .progress import RunObserver
 from .runtime import Runtime
 from .train import fit
 from .validation import autocast
@@ -36,10 +38,8 @@ def run_one(
 ) -> Path:
     """Train a run if needed, score it on its validation cases and the targets, and return its folder.
 
-    What is done already stays, what was interrupted is continued.
-
-    ``should_stop`` is called after each step, after each case that is prepared or scored, and while waiting. The
-    target of an intra-domain request is its own.
+    What is done already stays, what was interrupted is continued. ``should_stop`` is called after each step, after
+    each case that is prepared or scored, and while waiting. The target of an intra-domain request is its own.
 
     Raises:
         UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.
@@ -56,16 +56,15 @@ def run_one(
         if should_stop():
             raise Interrupted("stopped before it was done; the same command continues it")
 
-    run_data = find_run_data(
-        request, task, targets, DataSource(runtime.data_root, runtime.prepared, runtime.strict), observer.log
-    )
+    data_source = DataSource(runtime.data_root, runtime.prepared, runtime.strict)
+    run_data = find_run_data(request, task, targets, data_source, observer.log)
     spec = resolve(request, task, load_method(request.method), run_data)
     folder = run_path(runtime.results_root, spec)
     with Lease(folder, wait=runtime.wait, look=check_cancelled) as lease:
         store = RunFolder(folder, lease.check)
         store.begin(spec)
         attempts = Attempts(folder, lease.check, runtime.max_attempts)
-        run = _RunInProgress(spec, task, run_data, store, attempts, runtime, observer, check_cancelled)
+        run = _RunInProgress(spec, task, run_data, store, attempts, runtime, device, observer, check_cancelled)
         unscored = run.unscored()
         if store.trained and not unscored:
             observer.log(f"already done: {folder}")
@@ -100,6 +99,7 @@ class _RunInProgress:
     store: RunFolder
     attempts: Attempts
     runtime: Runtime
+    device: torch.device
     observer: RunObserver
     check_cancelled: Callable[[], None]  # raises Interrupted
 
@@ -112,17 +112,24 @@ class _RunInProgress:
         self.check_cancelled()
 
     def unscored(self) -> dict[str, EvaluationSpec]:
-        specs = {name: self._evaluation(name) for name in self.run_data.scored}
-        return {
-            name: spec
-            for name, spec in specs.items()
-            if not (evaluation_path(self.store.path, spec) / "DONE").exists()
+        request = self.spec.request
+        evaluations = {
+            name: EvaluationSpec(
+                train_id=self.spec.train_id,
+                domain=name,
+                manifest=scored.located.manifest.digest,
+                cases=digest(scored.ids),
+                selection=request.training.selection,
+                preprocess=request.preprocess,
+                resample=request.evaluation.resample,
+            )
+            for name, scored in self.run_data.scored.items()
         }
+        return {n: e for n, e in evaluations.items() if not (evaluation_path(self.store.path, e) / "DONE").exists()}
 
     def train(self, source: PreparedDomain, target: PreparedDomain | None, should_stop: Callable[[], bool]) -> None:
         # The target gives unlabelled images to a method that adapts, and labelled cases to oracle selection.
-        request, run_data = self.spec.request, self.run_data
-        device = find_device(self.runtime.device)
+        request, run_data, device = self.spec.request, self.run_data, self.device
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         if not self.store.environment():
             self.store.write_environment(environment.record(device_name(device), threads))
@@ -141,7 +148,7 @@ class _RunInProgress:
             interval=self.runtime.checkpoint_interval,
             guard=self.store.guard,
             warn=self.observer.log,
-            saved=self._saved,
+            progressed=self.attempts.progressed,
             save_history=self.store.write_history,
         )
         progress = fit(method, batches, validation, request, checkpoints, self.observer, should_stop)
@@ -155,28 +162,10 @@ class _RunInProgress:
     def score(self, prepared: Mapping[str, PreparedDomain], unscored: Mapping[str, EvaluationSpec]) -> None:
         if not unscored:
             return
-        request, device = self.spec.request, find_device(self.runtime.device)
-        method = load_run_method(self.store.path, self.spec, self.task, device)
-        predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
+        predictor = Predictor.of_run(self.store.path, self.spec, self.task, self.device)
         for name, evaluation in unscored.items():
             scored = self.run_data.scored[name]
             images = prepared[scored.located.domain.name]
             self.observer.scoring(name, len(scored.ids))
             evaluate(predictor, self.task, scored, images, evaluation, self.store, self.scored)
             self.attempts.progressed()
-
-    def _saved(self, step: int) -> None:
-        if step:  # that of step 0 comes with every first start
-            self.attempts.progressed()
-
-    def _evaluation(self, name: str) -> EvaluationSpec:
-        request, scored = self.spec.request, self.run_data.scored[name]
-        return EvaluationSpec(
-            train_id=self.spec.train_id,
-            domain=name,
-            manifest=scored.located.manifest.digest,
-            cases=digest(scored.ids),
-            selection=request.training.selection,
-            preprocess=request.preprocess,
-            resample=request.evaluation.resample,
-        )

@@ -17,11 +17,11 @@ from ssdg.methods.base import Method, StepContext
 
 from ..data.loader import Batches, Pool
 from ..errors import Diverged, Interrupted
+from ..progress import Row, RunObserver
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest
 from .augmentation import augmentation
 from .checkpoint import Checkpoints
-from .progress import Row, RunObserver
 from .validation import autocast, grid_dsc
 
 SELECTED_BY = {"source-val": "held_out_dsc", "oracle": "oracle_dsc"}
@@ -48,11 +48,6 @@ class OptimizedModule:
     optimizer: Adam
     rate: float  # initial learning rate
 
-    def decay(self, factor: float) -> None:
-        """Set the learning rate to a fraction of the initial one."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
-
 
 def fit(
     method: Method,
@@ -63,30 +58,26 @@ def fit(
     observer: RunObserver,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Train a method and leave the selected weights in it.
+    """Train a method and leave the selected weights in it; Diverged if a term is not finite.
 
     ``validation`` holds labelled cases scored during training, by their column of ``history.csv``; they are never
     trained on. ``should_stop`` is called after each step: True saves a checkpoint and raises :class:`Interrupted`.
-
-    Raises:
-        Diverged: a term is not finite.
-        Interrupted: see ``should_stop``.
     """
-    training = request.training
-    total_steps = training.epochs * batches.steps_per_epoch
-    modules = optimized_modules(method, request.optimizer)
-    take_step = Step(method, modules, batches, request, total_steps)
-    progress = restore(checkpoints, method, modules, batches.device)
+    total_steps = request.training.epochs * batches.steps_per_epoch
+    take_step = Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps)
+    progress = restore(checkpoints, take_step)
     observer.start(progress.step, total_steps)
     method.train()
     clock = time.monotonic()
     while progress.step < total_steps and not has_converged(progress, request, batches.steps_per_epoch):
-        accumulate(progress.sums, take_step(progress.step))
+        for name, value in take_step(progress.step).items():
+            # On the device; a term that is not finite stays in its sum for good.
+            progress.sums[name] = progress.sums[name] + value.double() if name in progress.sums else value.double()
         progress.step += 1
         observer.step(progress.step)
         if progress.step % batches.steps_per_epoch == 0:
             raise_if_diverged(progress, take_step, checkpoints)
-            row = end_epoch(method, validation, progress, request, batches.steps_per_epoch)
+            row = end_epoch(take_step, validation, progress)
             row["seconds"] = round(time.monotonic() - clock, 3)
             clock = time.monotonic()
             progress.history.append(row)
@@ -95,7 +86,7 @@ def fit(
         stopping = should_stop()
         if stopping or checkpoints.due():
             raise_if_diverged(progress, take_step, checkpoints)
-            checkpoints.save(snapshot(method, modules, progress))
+            checkpoints.save(snapshot(take_step, progress))
         if stopping:
             raise Interrupted(f"stopped after step {progress.step} of {total_steps}; the same command continues it")
     if progress.best_weights is not None:
@@ -104,41 +95,38 @@ def fit(
     return progress
 
 
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of training: ``step -> terms``. Deterministic in the step and the weights."""
 
-    def __init__(
-        self, method: Method, modules: list[OptimizedModule], batches: Batches, request: RunRequest, total_steps: int
-    ) -> None:
-        self.method = method
-        self.modules = modules
-        self.batches = batches
-        self.request = request
-        self.total_steps = total_steps
-        self.augment = augmentation(request.training.augmentation)
+    method: Method
+    modules: list[OptimizedModule]
+    batches: Batches
+    request: RunRequest
+    total_steps: int
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Take the step and return its terms, detached, still on the device."""
         seed, device = self.request.seed, self.batches.device
-        batch = self.augment(self.batches.at(step), generator(seed, "augmentation", step, device))
+        augment = augmentation(self.request.training.augmentation)
+        batch = augment(self.batches.at(step), generator(seed, "augmentation", step, device))
         decay = (1 - step / self.total_steps) ** self.request.optimizer.poly_power
         losses = {"method": self.method.training_step, "adversary": self.method.adversary_step}
         terms: dict[str, Tensor] = {}
         for module, (purpose, terms_of) in zip(self.modules, losses.items(), strict=False):
+            context = StepContext(
+                rng=generator(seed, purpose, step, device),
+                step=step,
+                total_steps=self.total_steps,
+                epoch=step // self.batches.steps_per_epoch,
+                total_epochs=self.request.training.epochs,
+            )
             with autocast(device, self.request.training.precision):
-                module_terms = terms_of(batch, self._context(purpose, step))
-            module.decay(decay)
+                module_terms = terms_of(batch, context)
+            for group in module.optimizer.param_groups:
+                group["lr"] = module.rate * decay
             terms |= minimise(module_terms, module, self.request.optimizer.clip)
         return terms
-
-    def _context(self, purpose: str, step: int) -> StepContext:
-        return StepContext(
-            rng=generator(self.request.seed, purpose, step, self.batches.device),
-            step=step,
-            total_steps=self.total_steps,
-            epoch=step // self.batches.steps_per_epoch,
-            total_epochs=self.request.training.epochs,
-        )
 
 
 def minimise(terms: Mapping[str, Tensor], module: OptimizedModule, clip: float | None) -> dict[str, Tensor]:
@@ -167,12 +155,6 @@ def make_adam(parameters: list[nn.Parameter], rate: float, weight_decay: float) 
     return Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True)
 
 
-def accumulate(sums: dict[str, Tensor], terms: Mapping[str, Tensor]) -> None:
-    """Add a step's terms to the epoch's sums, on the device; a non-finite term stays in its sum for good."""
-    for name, value in terms.items():
-        sums[name] = sums[name] + value.double() if name in sums else value.double()
-
-
 def raise_if_diverged(progress: Progress, take_step: Step, checkpoints: Checkpoints) -> None:
     """Raise Diverged, naming the first step and term that is not finite, if any sum of this epoch is not.
 
@@ -183,7 +165,7 @@ def raise_if_diverged(progress: Progress, take_step: Step, checkpoints: Checkpoi
         return
     request = take_step.request
     run = f"{request.method}, seed {request.seed}"
-    start = restore(checkpoints, take_step.method, take_step.modules, take_step.batches.device).step
+    start = restore(checkpoints, take_step).step
     take_step.method.train()
     for step in range(start, progress.step):
         for name, value in take_step(step).items():
@@ -195,15 +177,13 @@ def raise_if_diverged(progress: Progress, take_step: Step, checkpoints: Checkpoi
     )
 
 
-def end_epoch(
-    method: Method, validation: Mapping[str, Pool], progress: Progress, request: RunRequest, steps: int
-) -> Row:
+def end_epoch(take_step: Step, validation: Mapping[str, Pool], progress: Progress) -> Row:
     """Close an epoch: mean terms, validation DSC where it is due, and the best weights so far."""
+    method, training, steps = take_step.method, take_step.request.training, take_step.batches.steps_per_epoch
     epoch = progress.step // steps - 1
     row: Row = {"epoch": epoch, "step": progress.step}
     row |= {name: value.item() / steps for name, value in progress.sums.items()}
     progress.sums.clear()
-    training = request.training
     if (epoch + 1) % training.validation_interval == 0 or epoch + 1 == training.epochs:
         method.eval()
         for name, cases in validation.items():
@@ -225,27 +205,25 @@ def has_converged(progress: Progress, request: RunRequest, steps_per_epoch: int)
     return progress.step // steps_per_epoch - 1 - progress.best_epoch >= request.training.patience
 
 
-def snapshot(method: Method, modules: list[OptimizedModule], progress: Progress) -> dict[str, Any]:
+def snapshot(take_step: Step, progress: Progress) -> dict[str, Any]:
     """Return everything a checkpoint holds."""
     return {
-        "method": method.state_dict(),
-        "optimizers": [module.optimizer.state_dict() for module in modules],
+        "method": take_step.method.state_dict(),
+        "optimizers": [module.optimizer.state_dict() for module in take_step.modules],
         **{name: getattr(progress, name) for name in Progress.__slots__},
     }
 
 
-def restore(
-    checkpoints: Checkpoints, method: Method, modules: list[OptimizedModule], device: torch.device
-) -> Progress:
+def restore(checkpoints: Checkpoints, take_step: Step) -> Progress:
     """Load the newest checkpoint into method and optimisers; without one, write that of step 0.
 
     A divergence before the first periodic checkpoint is replayed from it, and it proves that the folder is writable.
     """
-    state = checkpoints.load(device)
+    state = checkpoints.load(take_step.batches.device)
     if state is None:
-        checkpoints.save(snapshot(method, modules, Progress()))
+        checkpoints.save(snapshot(take_step, Progress()))
         return Progress()
-    method.load_state_dict(state.pop("method"))
-    for module, saved in zip(modules, state.pop("optimizers"), strict=True):
+    take_step.method.load_state_dict(state.pop("method"))
+    for module, saved in zip(take_step.modules, state.pop("optimizers"), strict=True):
         module.optimizer.load_state_dict(saved)
     return Progress(**state)

@@ -7,11 +7,11 @@ import pytest
 
 from ssdg.benchmark import environment
 from ssdg.benchmark.errors import Interrupted
+from ssdg.benchmark.progress import RunObserver
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.training.checkpoint import Checkpoints
-from ssdg.benchmark.training.progress import RunObserver
 from ssdg.benchmark.training.run import run_one
 from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS

@@ -10,6 +10,7 @@ import pytest
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.launching.job_file import job_name
 from ssdg.benchmark.outcomes.match import match_runs
+from ssdg.benchmark.progress import summary
 from ssdg.benchmark.settings import request_from_json, resolve_sections
 from ssdg.benchmark.spec import Fold, RunRequest, RunSpec, TrainingConfig, to_json
 from ssdg.benchmark.storage.results_reader import scan
@@ -18,7 +19,6 @@ from ssdg.benchmark.suites.suite import Column, Filters, Suite, selected_on_targ
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.render import render
-from ssdg.benchmark.training.progress import summary
 
 from ..stored import CUTMIX, ERM, INTRA, INVENTORY, RAS4DG, cases, results_of, table_of, write_run
 

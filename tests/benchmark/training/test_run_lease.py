@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from ssdg.benchmark.errors import LeaseLost
+from ssdg.benchmark.progress import RunObserver
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage import lease as leases
 from ssdg.benchmark.storage.lease import Lease
-from ssdg.benchmark.training.progress import RunObserver
 from ssdg.benchmark.training.run import run_one
 from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS

@@ -259,3 +259,11 @@ def test_bf16_on_the_cpu_is_refused(tmp_path, toy_request):
     request = dataclasses.replace(toy_request, training=dataclasses.replace(toy_request.training, precision="bf16"))
     with pytest.raises(UsageError, match="needs a GPU"):
         train(request, tmp_path)
+
+
+def test_every_checkpoint_but_that_of_step_0_is_progress(tmp_path):
+    calls = []
+    checkpoints = Checkpoints(tmp_path, {"train_id": "x"}, progressed=lambda: calls.append(len(calls)))
+    for step in (0, 3, 4):
+        checkpoints.save({"step": step})
+    assert calls == [0, 1]
