@@ -9,12 +9,12 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,7 @@ from ..spec import JSON, PreprocessConfig, digest, to_json
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
 from ..storage.lease import Lease
 from .geometry import Geometry
-from .preprocess import PREPROCESS_VERSION, PreparedCase, label_map_of, masks_by_label, prepare_case
+from .preprocess import PREPROCESS_VERSION, PreparedCase, file_ndim, label_map_of, masks_by_label, prepare_case
 
 OnCase: TypeAlias = Callable[[str, int, int], None]
 """Called with (domain, cases done, cases) after each case."""
@@ -49,11 +49,19 @@ class PreparedDomain:
     name: str
     ids: tuple[str, ...]  # of its cases
     strata: tuple[str, ...]  # of its cases
-    image: NDArray[Any]  # (N, C, *S): uint8 in 2D (255 is 1.0), float16 in [0, 1] in 3D
+    image: NDArray[Any]  # (N, C, *S): uint8 of pictures (255 is 1.0), float16 in [0, 1] of volumes and their slices
     label: NDArray[np.uint8] | None  # (N, *S) class indices; None if any case has no label
     foreground: NDArray[np.bool_]  # (N, *S)
-    geometries: tuple[Geometry, ...]  # the way back to each case's native grid
+    geometries: tuple[Geometry, ...]  # the way back to each case's native grid, or to that of its slices
     digest: str  # identity of the prepared data
+    depths: tuple[int, ...] = ()  # images of each case, where they are slices; (): one a case
+
+    def span(self, case: str) -> tuple[int, int]:
+        """Return the first of a case's images and the one behind the last."""
+        index = self.ids.index(case)
+        depths = self.depths or (1,) * len(self.ids)
+        start = sum(depths[:index])
+        return start, start + depths[index]
 
     @property
     def is_grey(self) -> bool:
@@ -130,8 +138,9 @@ def _compute(folder: Path, domain: Domain, task: Task, config: PreprocessConfig,
 
 
 def _layout(domain: Domain, task: Task, config: PreprocessConfig) -> Layout:
-    count, shape = len(domain.cases), grid_shape(task, config)
-    image = np.dtype(np.uint8 if task.ndim == 2 else np.float16)
+    """Return the arrays' types and shapes; the number of slices, unknown before they are read, is left 0."""
+    count, shape = 0 if domain.slices else len(domain.cases), grid_shape(task, config)
+    image = np.dtype(np.uint8 if file_ndim(task, domain) == 2 else np.float16)
     layout: Layout = {
         "images.npy": (image, (count, task.channels, *shape)),
         "foregrounds.npy": (np.dtype(np.bool_), (count, *shape)),
@@ -150,6 +159,7 @@ def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None
     ids = tuple(case.id for case in domain.cases)
     try:
         cases = read_json(folder / CASES)
+        depths = tuple(int(case["slices"]) for case in cases) if domain.slices else ()
         geometries = tuple(Geometry.from_json(case["geometry"]) for case in cases)
         if tuple(case["id"] for case in cases) != ids:
             return None
@@ -157,7 +167,8 @@ def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None
         arrays = {name: np.asarray(np.load(folder / name, mmap_mode="r")) for name in layout}
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    if any((arrays[name].dtype, arrays[name].shape) != expected for name, expected in layout.items()):
+    expected = _filled(layout, depths)
+    if any((array.dtype, array.shape) != expected[name] for name, array in arrays.items()):
         return None
     return PreparedDomain(
         name=domain.name,
@@ -168,7 +179,13 @@ def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None
         foreground=arrays["foregrounds.npy"],
         geometries=geometries,
         digest=folder.name,
+        depths=depths,
     )
+
+
+def _filled(layout: Layout, depths: tuple[int, ...]) -> Layout:
+    """Return the layout with the number of slices."""
+    return {name: (dtype, (sum(depths), *shape[1:]) if depths else shape) for name, (dtype, shape) in layout.items()}
 
 
 def _build(folder: Path, lease: Lease, cases: Iterator[tuple[str, PreparedCase]], layout: Layout) -> None:
@@ -203,20 +220,33 @@ def _write_arrays(folder: Path, cases: Iterator[tuple[str, PreparedCase]], layou
     records: list[JSON] = []
     with ExitStack() as stack:
         streams = {name: stack.enter_context((folder / name).open("wb")) for name in layout}
-        for name, (dtype, shape) in layout.items():
-            header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(streams[name], header)
+        _write_headers(streams, layout)
+        depths: list[int] = []
         for identifier, case in cases:
             arrays = {"images.npy": case.image, "foregrounds.npy": case.foreground, "labels.npy": case.label}
             for name, stream in streams.items():
                 array = arrays[name]
                 assert array is not None
                 stream.write(np.ascontiguousarray(array).tobytes())
-            records.append({"id": identifier, "geometry": to_json(case.geometry)})
+            record: dict[str, JSON] = {"id": identifier, "geometry": to_json(case.geometry)}
+            if case.slices is not None:
+                depths.append(case.slices)
+                record["slices"] = case.slices
+            records.append(record)
+        if depths:
+            _write_headers(streams, _filled(layout, tuple(depths)))
         for stream in streams.values():
             stream.flush()
             os.fsync(stream.fileno())
     return records
+
+
+def _write_headers(streams: Mapping[str, BinaryIO], layout: Layout) -> None:
+    """Write the arrays' headers at the start of their files; NumPy leaves room for any number of rows."""
+    for name, (dtype, shape) in layout.items():
+        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        streams[name].seek(0)
+        np.lib.format.write_array_header_1_0(streams[name], header)
 
 
 def _prepared_cases(

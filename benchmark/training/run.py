@@ -139,7 +139,8 @@ class _RunInProgress:
             unlabelled = pool(target, target.ids, device, labelled=False)
         if target is not None and request.training.selection == "oracle":
             validation["oracle_dsc"] = pool(target, target.ids, device)
-        training = pool(source, run_data.training, device)
+        slices = run_data.source.domain.slices
+        training = pool(source, run_data.training, device, keep=slices.keep if slices else "all")
         batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
         method = build_method(cls, self.spec, self.task, device)
         checkpoints = Checkpoints(

@@ -16,29 +16,39 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
 
 
 @torch.no_grad()
-def grid_dsc(method: Method, cases: Pool, batch_size: int, precision: str) -> float:
-    """Return the DSC (0..1) on the grid: per case, mean over the foreground classes it has; then mean over cases."""
-    scores = []
-    for start in range(0, len(cases), batch_size):
-        index = torch.arange(start, min(start + batch_size, len(cases)), device=cases.image.device)
-        foreground = cases.foreground[index]
-        with autocast(cases.image.device, precision):
-            logits = method.predict(cases.images(index), foreground)
-        assert cases.label is not None
-        scores.append(_case_dsc(logits, cases.label[index]))
-    return float(torch.cat(scores).mean())
+def grid_dsc(method: Method, images: Pool, batch_size: int, precision: str) -> float:
+    """Return the DSC (0..1) on the grid: per case, mean over the foreground classes it has; then mean over cases.
+
+    The slices of a volume are one case.
+    """
+    device, sums = images.image.device, []
+    assert images.label is not None
+    for start in range(0, len(images), batch_size):
+        index = torch.arange(start, min(start + batch_size, len(images)), device=device)
+        with autocast(device, precision):
+            logits = method.predict(images.images(index), images.foreground[index])
+        sums.append(_overlap(logits, images.label[index]))
+    cases = int(images.case.max()) + 1
+    overlap = torch.cat(sums)
+    both, sizes, present = torch.zeros(cases, *overlap.shape[1:], device=device, dtype=overlap.dtype).index_add_(
+        0, images.case, overlap
+    ).unbind(-1)
+    dsc = torch.where(present > 0, 2 * both / sizes.clamp_min(1), 0).sum(dim=1)
+    return float((dsc / (present > 0).sum(dim=1).clamp_min(1)).mean())
 
 
-def _case_dsc(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-    """Return (B,) DSC of the argmax of logits (B, K, *S) against labels (B, 1, *S)."""
+def _overlap(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+    """Return (B, K - 1, 3) float64: voxels of each class in both, in the argmax plus in the label, in the label.
+
+    Args:
+        logits: (B, K, *S).
+        label: (B, 1, *S) class indices.
+    """
     predicted = logits.argmax(dim=1, keepdim=True)
     axes = tuple(range(1, label.ndim))
-    total = torch.zeros(len(label), dtype=torch.float64, device=label.device)
-    present = torch.zeros_like(total)
+    classes = []
     for index in range(1, logits.shape[1]):
         ours, theirs = predicted == index, label == index
         size = theirs.sum(dim=axes)
-        dsc = 2 * (ours & theirs).sum(dim=axes).double() / (ours.sum(dim=axes) + size).clamp_min(1)
-        total += torch.where(size > 0, dsc, 0)
-        present += size > 0
-    return total / present.clamp_min(1)
+        classes.append(torch.stack([(ours & theirs).sum(dim=axes), ours.sum(dim=axes) + size, size], dim=-1))
+    return torch.stack(classes, dim=1).double()
