@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -28,7 +28,8 @@ from ..spec import JSON, PreprocessConfig, digest, to_json
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
 from ..storage.lease import Lease
 from .geometry import Geometry
-from .preprocess import PREPROCESS_VERSION, PreparedCase, label_map_of, masks_by_label, prepare_case
+from .labels import label_map_of
+from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepare_case
 
 OnCase: TypeAlias = Callable[[str, int, int], None]
 """Called with (domain, cases done, cases) after each case."""
@@ -37,6 +38,9 @@ Layout: TypeAlias = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 """Type and shape of every array of the cache, by file name."""
 
 CASES = "cases.json"
+
+READING = ("intensity", "orientation", "axes", "same_grid", "layers")
+"""Fields of a domain that say how its files are read."""
 
 CONCURRENT_CASES = 4
 """Each holds a few copies of its native volume."""
@@ -80,6 +84,10 @@ def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manife
         "shape": list(grid_shape(task, config)),
         "channels": task.channels,
     }
+    # Only where they say something, so that data prepared before these fields keep their identity.
+    for field in fields(domain):
+        if field.name in READING and getattr(domain, field.name) != field.default:
+            value[field.name] = to_json(getattr(domain, field.name))
     return digest(value)
 
 

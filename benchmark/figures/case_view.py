@@ -16,8 +16,8 @@ from PIL import Image
 
 from ssdg.datasets.base import Case, Domain, Task
 
-from ..data.images import read_image, read_label, read_mask, read_prediction
-from ..data.preprocess import label_map_of
+from ..data.images import read_image, read_prediction
+from ..data.labels import read_label, read_mask
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile
 from ..scoring.overlap import count
@@ -87,10 +87,9 @@ def view_case(case: Case, domain: Domain, task: Task, config: PreprocessConfig) 
     Raises:
         DataError: a file that cannot be used.
     """
-    assert case.label is not None, "only labelled cases are scored"
-    image = read_image(case.image, task.ndim, task.channels)
-    label = read_label(case.label, label_map_of(domain, config), image)
-    foreground = read_mask(case.foreground, image) if case.foreground is not None else None
+    image = read_image(case, domain, task)
+    label = read_label(case, domain, image, config)
+    foreground = read_mask(case, domain, image)
     window: tuple[slice | int, ...]
     if task.ndim == 2:
         window = _box(foreground, 0) if foreground is not None else (slice(None), slice(None))
@@ -101,14 +100,14 @@ def view_case(case: Case, domain: Domain, task: Task, config: PreprocessConfig) 
     return CaseView(image.array, label, foreground, image.spacing, window)
 
 
-def stored_prediction(path: Path, case: str, view: CaseView, scored: CaseFile) -> NDArray[np.uint8]:
+def stored_prediction(path: Path, case: str, domain: Domain, view: CaseView, scored: CaseFile) -> NDArray[np.uint8]:
     """Return a prediction (*S) from its file.
 
     Raises:
         DataError: a file that cannot be read.
         UsageError: prediction and label do not give the counts that were stored.
     """
-    prediction = read_prediction(path)
+    prediction = np.asarray(read_prediction(path, domain).array[0])
     counts = scored.layout.arranged(scored.counts)[:, scored.layout.cases.index(case)]
     require_counts(view, prediction, counts, str(path))
     return prediction

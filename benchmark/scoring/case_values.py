@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ssdg.datasets.base import Case, DataError
+from ssdg.datasets.base import Case, DataError, Domain
 
-from ..data.decode import read_volume
-from ..data.images import NativeImage, read_label, read_mask, read_prediction
+from ..data.images import read_prediction
+from ..data.labels import read_label, read_mask
+from ..spec import PreprocessConfig
 from .metrics import find_metric
 from .overlap import count
 from .shapes import compute_classes
@@ -22,8 +23,8 @@ class CaseWork:
 
     case: Case
     prediction: Path
-    label_map: Mapping[int, int]
-    ndim: int
+    domain: Domain  # without its cases, which every worker would be sent
+    preprocess: PreprocessConfig
     classes: int
     names: tuple[str, ...]  # of metrics from masks
 
@@ -46,16 +47,11 @@ def compute_case(work: CaseWork) -> CaseValues:
 
 
 def _compute(work: CaseWork) -> CaseValues:
-    if work.case.label is None:
-        raise DataError(f"{work.case.image} has no label")
-    # As an image, because the label is checked against its grid.
-    if work.ndim == 2:
-        like = NativeImage(read_prediction(work.prediction)[None], None)
-    else:
-        like = NativeImage(*read_volume(work.prediction, channels=1))
-    prediction = like.array[0].astype(np.uint8)
-    label = read_label(work.case.label, work.label_map, like)
-    foreground = read_mask(work.case.foreground, like) if work.case.foreground is not None else None
+    # In place of the image: the label is checked against its grid.
+    like = read_prediction(work.prediction, work.domain)
+    prediction = like.array[0]
+    label = read_label(work.case, work.domain, like, work.preprocess)
+    foreground = read_mask(work.case, work.domain, like)
     counts = count(prediction, label, work.classes, foreground)
     metrics = [find_metric(name) for name in work.names]
 
@@ -63,6 +59,6 @@ def _compute(work: CaseWork) -> CaseValues:
         return tuple(compute_classes(prediction * region, label * region, work.classes, like.spacing, metrics))
 
     values = {"image": inside(np.uint8(1))}
-    if work.ndim == 2:
+    if label.ndim == 2:
         values["foreground"] = values["image"] if foreground is None else inside(foreground)
     return CaseValues(tuple(counts.by_class()), values)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeAlias
 
 from ssdg.datasets.base import DataError, Domain, Task
 
-from ..data.preprocess import label_map_of
+from ..data.images import file_ndim
 from ..data.run_data import DataSource, find_domain
 from ..errors import UsageError
 from ..spec import PreprocessConfig
@@ -138,14 +138,15 @@ class Rescorer:
 
     def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: Observer) -> list[CaseWork]:
         domain = self._domain(item, observer)
-        label_map = dict(label_map_of(domain, item.preprocess))
-        ndim, classes = item.task.ndim, len(item.task.classes)
-        folder = item.evaluation.path
+        ndim, classes = file_ndim(item.task, domain), len(item.task.classes)
+        folder, reading = item.evaluation.path, replace(domain, cases=())
         cases = {case.id: case for case in domain.cases}
         if foreign := sorted(lacking.keys() - cases.keys()):
             raise DataError(f"{folder / 'cases.csv'} names cases that {domain.name} lacks: {', '.join(foreign)}")
         return [
-            CaseWork(cases[name], prediction_path(folder, name, ndim), label_map, ndim, classes, tuple(names))
+            CaseWork(
+                cases[name], prediction_path(folder, name, ndim), reading, item.preprocess, classes, tuple(names)
+            )
             for name, names in lacking.items()
         ]
 

@@ -1,24 +1,24 @@
 """Scoring a trained method on a domain: predictions on the native grid, and counts per case and class."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from ssdg.datasets.base import Case, Task
+from ssdg.datasets.base import Case, Domain, Task
 from ssdg.methods.base import Method
 
 from .. import environment
 from ..data.geometry import Geometry, labels_to_native, probabilities_to_native
-from ..data.images import read_image, read_label, read_mask, write_prediction
+from ..data.images import file_ndim, read_image, write_prediction
+from ..data.labels import read_label, read_mask
 from ..data.loader import pool
 from ..data.prepared import PreparedDomain
-from ..data.preprocess import label_map_of
 from ..data.run_data import EvaluationSet
 from ..scoring.overlap import count
-from ..spec import EvaluationSpec, to_json
+from ..spec import EvaluationSpec, PreprocessConfig, to_json
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .validation import autocast
@@ -68,12 +68,12 @@ def evaluate(
     domain, guard = scored.located.domain, store.guard
     folder = evaluation_path(store.path, spec)
     cases = {case.id: case for case in domain.cases}
-    labels = label_map_of(domain, spec.preprocess)
     rows: list[dict[str, Any]] = []
     for name, predicted in predictor.native_labels(prepared, scored.ids):
         case = cases[name]
-        write_prediction(predicted, case.image, prediction_path(folder, name, task.ndim), guard)
-        rows.extend(_count_rows(case, predicted, task, labels))
+        path = prediction_path(folder, name, file_ndim(task, domain))
+        write_prediction(predicted, case, domain, path, guard)
+        rows.extend(_count_rows(case, predicted, domain, task, spec.preprocess))
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
     identity = to_json(spec)
@@ -83,11 +83,11 @@ def evaluate(
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
 
 
-def _count_rows(case: Case, predicted: np.ndarray, task: Task, labels: Mapping[int, int]) -> Iterable[dict[str, Any]]:
-    assert case.label is not None
-    image = read_image(case.image, task.ndim, task.channels)
-    label = read_label(case.label, labels, image)
-    foreground = read_mask(case.foreground, image) if case.foreground is not None else None
-    counts = count(predicted, label, len(task.classes), foreground)
+def _count_rows(
+    case: Case, predicted: np.ndarray, domain: Domain, task: Task, config: PreprocessConfig
+) -> Iterable[dict[str, Any]]:
+    image = read_image(case, domain, task)
+    label = read_label(case, domain, image, config)
+    counts = count(predicted, label, len(task.classes), read_mask(case, domain, image))
     for index, values in enumerate(counts.by_class(), start=1):
         yield dict(zip(CASE_COLUMNS, (case.id, case.stratum, index, task.classes[index], *values), strict=True))

@@ -48,7 +48,9 @@ def predict_images(
     config = replace(request.preprocess, brain_mask="nonzero")
     observer.scoring(str(images), len(files))
     for file, path in zip(files, outputs, strict=True):
-        write_prediction(_segment(predictor, task, file, config), file, path)
+        case = Case(id=stem(file), image=file)
+        domain = Domain("input", "", (case,), {}, str(file), "", skull_stripped=False)
+        write_prediction(_segment(predictor, task, case, domain, config), case, domain, path)
         observer.scored()
     return outputs
 
@@ -70,9 +72,7 @@ def find_images(place: Path, ndim: int) -> list[Path]:
     return files
 
 
-def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessConfig) -> np.ndarray:
-    case = Case(id=stem(file), image=file)
-    domain = Domain("input", "", (case,), {}, str(file), "", skull_stripped=False)
+def _segment(predictor: Predictor, task: Task, case: Case, domain: Domain, config: PreprocessConfig) -> np.ndarray:
     prepared = prepare_case(case, domain, task, config, with_label=False)
     alone = PreparedDomain(
         name=domain.name,
