@@ -123,7 +123,7 @@ def test_an_axis_between_two_directions_is_turned_alike_in_image_label_and_predi
 
 @pytest.mark.parametrize("stored", ["ras", "stored"])
 def test_a_label_with_a_header_of_its_own_is_turned_by_its_image(tmp_path, stored):
-    array = (numbered((5, 5, 4)) % 3).astype(np.uint8)
+    array = (numbered((5, 5, 5)) % 3).astype(np.uint8)
     path = save_volume(tmp_path / "a.nii", array + 1.0, oblique((92, 3, 88)))
     header = save_volume(tmp_path / "l.nii", array, np.diag([0.8, 1.1, 2.5, 1.0]))
     image = read_image(path, 3, 1, orientation=stored)

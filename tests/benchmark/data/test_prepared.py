@@ -261,19 +261,17 @@ def test_drive_is_prepared(cache):
     assert 0.05 < domain.label.mean() < 0.15
 
 
-@pytest.mark.parametrize(
-    "rule",
-    [
+def test_how_files_are_read_enters_the_digest_only_where_it_is_said(data):
+    rules = (
+        {},
         {"intensity": Intensity(window=(-160, 240))},
         {"intensity": Intensity(percentiles=(0.5, 99.5))},
         {"orientation": "stored"},
         {"axes": ((0, 1), (1, -1), (2, -1))},
         {"same_grid": "shape"},
         {"layers": (Layer(1, at_least=128),)},
-    ],
-    ids=lambda rule: next(iter(rule)),
-)
-def test_how_files_are_read_enters_the_digest_only_where_it_is_said(data, rule):
-    plain = prepared_digest(data, TASK, CONFIG, "m")
-    assert plain == "9653a7ca6942", "data prepared by an earlier version are found again"
-    assert prepared_digest(replace(data, **rule), TASK, CONFIG, "m") != plain
+        {"layers": (Layer(1, at_least=129),)},
+    )
+    digests = [prepared_digest(replace(data, **rule), TASK, CONFIG, "m") for rule in rules]
+    assert digests[0] == "9653a7ca6942", "data prepared by an earlier version are found again"
+    assert len(set(digests)) == len(rules)

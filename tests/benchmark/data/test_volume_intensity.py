@@ -51,7 +51,7 @@ def boxed(array):
 
 
 def test_a_window_makes_air_zero_and_keeps_the_units_of_what_is_inside(tmp_path):
-    units = body()
+    units = np.minimum(body(), 60)  # nothing reaches the window's upper end
     expected = np.clip((units + 160) / 400, 0, 1)
     box = boxed(units > -160)
     image = read_image(tmp_path / save_volume(tmp_path / "a.nii", units), 3, 1, intensity=WINDOW)
