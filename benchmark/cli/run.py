@@ -153,8 +153,11 @@ def execute(job: Job, file: Path | None = None) -> None:
 @click.option("--output", required=True, type=options.FOLDER, help="Folder to write to.")
 @click.option("--device", default="auto", show_default=True)
 @click.option("--task", help="The TOML file of the run's task, if it is your own.")
+@click.option(
+    "--like", metavar="DOMAIN", help="Read the images as those of this domain of the task.  [default: the source]"
+)
 @options.plugins
-def predict(run: Path, images: Path, output: Path, device: str, task: str | None, **_: Any) -> None:
+def predict(run: Path, images: Path, output: Path, device: str, task: str | None, like: str | None, **_: Any) -> None:
     """Segment your own images with a finished run; written in each image's own grid, as PNG or NIfTI.
 
     RUN is the run's folder. Pixel values are class indices in the task's order.
@@ -165,6 +168,8 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
 
     stored = read_run(run)
     its_task = options.find_task(task or stored.spec.request.task)
+    if like is not None and like not in options.domain_loaders(its_task):
+        raise unknown(f"domain of task {its_task.name!r}", like, options.domain_loaders(its_task))
     with progress.observer("predict") as observer:
-        written = predict_images(stored, its_task, images, output, device, observer)
+        written = predict_images(stored, its_task, images, output, device, observer, like)
     click.echo(f"{len(written)} predictions in {output}")

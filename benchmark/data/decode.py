@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssdg.datasets.base import DataError
+from ssdg.datasets.base import DataError, Intensity
 
 PICTURE = "a PNG, TIFF, GIF or JPEG image"
 VOLUME = "a NIfTI volume"
@@ -53,7 +53,7 @@ def open_picture(path: Path) -> Image.Image:
         return picture
 
 
-def picture_intensities(path: Path, channels: int) -> NDArray[np.float32]:
+def picture_intensities(path: Path, channels: int, intensity: Intensity | None = None) -> NDArray[np.float32]:  # noqa: ARG001
     """Return a picture as (C, H, W) in [0, 1] by its bit depth; alpha is dropped, grey repeated to ``channels``.
 
     Raises:
@@ -124,14 +124,13 @@ def _palette_values(picture: Image.Image) -> list[NDArray[Any]]:
 
 
 def read_volume(path: Path, channels: int) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return a NIfTI as (C, X, Y, Z) in RAS order, scl_slope and scl_inter applied, and its affine.
+    """Return a NIfTI as (C, X, Y, Z) in the order on disk, scl_slope and scl_inter applied, and its affine.
 
     Raises:
         DataError: unreadable, of other dimensions or channels, not of plain numbers, or without a usable affine.
     """
     with reading(path, VOLUME):
-        # Departure: the parent code takes the axes as stored, and scanners and tools store them in different orders.
-        file = nib.as_closest_canonical(nib.load(path, mmap=False))
+        file = nib.load(path, mmap=False)
         array = np.asanyarray(file.dataobj)
         affine = np.asarray(file.affine, dtype=np.float64)
     if array.dtype.kind not in "biuf":

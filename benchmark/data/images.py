@@ -1,39 +1,37 @@
-"""Reading native images, labels and masks (2D: PNG, TIFF, GIF, JPEG; 3D: NIfTI), and writing predictions.
+"""Images as published, and predictions in the order of their files.
 
-A file that cannot be used raises DataError naming it and the way out; nothing is repaired silently.
+2D: PNG, TIFF, GIF, JPEG; 3D: NIfTI. A file that cannot be used raises DataError naming it and the way out; nothing is
+repaired silently.
 """
 
 import gzip
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import nibabel as nib
 import numpy as np
 from nibabel.affines import voxel_sizes
-from nibabel.orientations import apply_orientation, axcodes2ornt, io_orientation, ornt_transform
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssdg.datasets.base import DataError
+from ssdg.datasets.base import Case, DataError, Domain, Intensity, Task
 
 from ..storage.files import Guard, atomic_file, no_guard
-from .decode import VOLUME, open_picture, picture_intensities, picture_values, read_volume, reading, require_finite
+from .decode import VOLUME, open_picture, picture_intensities, read_volume, reading, require_finite
+from .orientation import STORED, Turn, turn_between, turn_to_domain, turned, turned_back, turned_shape
 
 AFFINE_TOLERANCE = 1e-3
 """Voxels by which the corners of a label's and an image's grid may differ."""
 
-LISTED = 5
-"""Offending values that a message lists."""
-
 
 @dataclass(frozen=True, slots=True)
 class NativeImage:
-    """An image as published, 3D in RAS order: axes point right, front and top."""
+    """An image, or a prediction, on the grid of its file; 3D with the axes that its domain asks for."""
 
-    array: NDArray[Any]  # (C, *S) float32; 2D: [0, 1] by bit depth; 3D: the file's own units, its scaling applied
+    array: NDArray[Any]  # (C, *S) float32: [0, 1], or 3D without ``intensity`` the file's units; prediction: uint8
     affine: NDArray[np.float64] | None  # (4, 4) voxel index -> mm; None in 2D
+    turn: Turn = field(default_factory=lambda: STORED)  # 3D: of the axes on disk
 
     @property
     def spacing(self) -> tuple[float, ...]:
@@ -46,74 +44,50 @@ class NativeImage:
         return tuple(self.array.shape[1:])
 
 
-def read_image(path: Path, ndim: int, channels: int) -> NativeImage:
-    """Read an image of a task's dimensions and channels; grey is repeated to fill them, alpha is dropped.
+def file_ndim(task: Task, domain: Domain) -> int:
+    """Return the dimensions of a domain's files: 3 if its volumes feed a network of two dimensions by slices."""
+    return 2 if task.ndim == 2 and domain.slices is None else 3
+
+
+def read_image(case: Case, domain: Domain, task: Task) -> NativeImage:
+    """Read a case's image; each of several files is one channel.
+
+    2D: a grey picture is repeated to fill the task's channels, alpha is dropped; [0, 1] by bit depth. 3D: the file's
+    units with its scaling applied. With ``intensity``, both are [0, 1] as it says, and everything later, the
+    foreground among it, sees these values: a CT with a window has air at 0. Percentiles are those of a channel in 3D.
 
     Raises:
-        DataError: unreadable, truncated, of the wrong dimension, with NaN or infinite values, or constant.
+        DataError: unreadable, truncated, of the wrong dimension, on several grids, with NaN or infinite values,
+            beyond the ``intensity.bits``, or constant.
     """
-    affine = None
-    if ndim == 2:
-        values: NDArray[Any] = picture_intensities(path, channels)
-    else:
-        values, affine = read_volume(path, channels)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
-        array = np.ascontiguousarray(values, dtype=np.float32)
-    require_finite(array, path)
-    if array.min() == array.max():
-        raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; replace the file")
-    return NativeImage(array, affine)
+    ndim, files = file_ndim(task, domain), (case.image, *case.channels)
+    # Channels that are neighbouring slices are not in the file.
+    channels = task.channels // (2 * domain.slices.neighbours + 1) if domain.slices else task.channels
+    if len(files) not in (1, channels):
+        raise DataError(
+            f"{case.image} and its other channels are {len(files)} files, one channel each, "
+            f"and the task has channels = {channels}: make them agree"
+        )
+    image = _placed(*_intensities(case.image, domain.intensity, ndim, channels // len(files)), domain)
+    if not case.channels:
+        return image
+    others = [on_grid(path, *_intensities(path, domain.intensity, ndim, 1), image, domain) for path in case.channels]
+    return replace(image, array=np.concatenate([image.array, *others]))
 
 
-def read_label(path: Path, label_map: Mapping[int, int], like: NativeImage) -> NDArray[np.uint8]:
-    """Read a label on an image's grid as class indices (*S) uint8, by a map from the values on disk.
+def write_prediction(
+    labels: NDArray[np.uint8], case: Case, domain: Domain, out_path: Path, guard: Guard = no_guard
+) -> None:
+    """Write class indices (*S) on a case's native grid atomically, as PNG in 2D, as NIfTI in 3D.
 
-    A 1-bit picture holds 0 and 1, or 0 and 255 if only that is in the map; a palette of greys stands for its greys,
-    or for its indices if only those are in the map.
-
-    Raises:
-        DataError: unreadable, on another grid, or with values that are not in the map.
-    """
-    tallies = [_tally(array) for array in _aligned_values(path, like)]
-    for values, _, position in tallies:
-        if all(value in label_map for value in values):
-            classes = np.array([label_map[value] for value in values], dtype=np.uint8)
-            return np.asarray(classes[position])
-    values, counts, _ = tallies[0]
-    bad = [(value, count) for value, count in zip(values, counts, strict=True) if value not in label_map]
-    listed = ", ".join(f"{value:g} ({count} times)" for value, count in bad[:LISTED])
-    more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
-    mapped = ", ".join(map(str, sorted(label_map)))
-    raise DataError(
-        f"{path}: values not in the label map: {listed}{more}; known values: {mapped}. "
-        "Map it in the domain's label_map, or repair the file (labels must not be stored as JPEG)"
-    )
-
-
-def read_mask(path: Path, like: NativeImage) -> NDArray[np.bool_]:
-    """Read a brain mask or field of view (*S): True above half of the file's largest value.
-
-    Raises:
-        DataError: unreadable, on another grid than its image, or empty.
-    """
-    values = _aligned_values(path, like)[0]
-    top = values.max()
-    if top <= 0:
-        raise DataError(f"{path}: the mask is empty; repair it, or remove it to use the whole image")
-    return np.asarray(values > top / 2)
-
-
-def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path, guard: Guard = no_guard) -> None:
-    """Write class indices (*S) on the native grid atomically, as PNG in 2D, as NIfTI in 3D.
-
-    A NIfTI has the order of axes, affine, codes and units of ``like_path``; ``.gz`` compresses it.
+    A NIfTI has the order of axes, affine, codes and units of the case's image on disk; ``.gz`` compresses it.
     """
     labels = np.ascontiguousarray(labels, dtype=np.uint8)
     if labels.ndim == 2:
         with atomic_file(out_path, guard) as stream:
             Image.fromarray(labels).save(stream, format="PNG")
         return
-    content = _nifti_like(labels, like_path).to_bytes()
+    content = _nifti_like(labels, case.image, domain).to_bytes()
     with atomic_file(out_path, guard) as stream:
         if out_path.suffix == ".gz":
             # No name and no time in the header: equal predictions are equal files.
@@ -123,38 +97,98 @@ def write_prediction(labels: NDArray[np.uint8], like_path: Path, out_path: Path,
             stream.write(content)
 
 
-def read_prediction(path: Path) -> NDArray[np.uint8]:
-    """Read what :func:`write_prediction` wrote: class indices (*S) uint8, 3D in RAS order again.
+def read_prediction(path: Path, domain: Domain) -> NativeImage:
+    """Read what :func:`write_prediction` wrote: class indices (1, *S) uint8, on the grid of the image.
 
     Raises:
         DataError: unreadable or truncated.
     """
     if path.suffix == ".png":
-        return np.asarray(open_picture(path), dtype=np.uint8)
-    with reading(path, VOLUME):
-        return np.asarray(nib.as_closest_canonical(nib.load(path, mmap=False)).dataobj).astype(np.uint8)
+        return NativeImage(np.asarray(open_picture(path), dtype=np.uint8)[None], None)
+    array, affine = read_volume(path, channels=1)
+    return _placed(array.astype(np.uint8), affine, domain)
 
 
-def _aligned_values(path: Path, like: NativeImage) -> list[NDArray[Any]]:
-    """Return the possible readings of a label or mask file, likeliest first; it must share the image's grid."""
-    affine = None
-    if len(like.shape) == 2:
-        readings = picture_values(path)
+def _intensities(
+    path: Path, intensity: Intensity | None, ndim: int, channels: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
+    """Return a file's channels (C, *S) in the order on disk, and its affine in 3D."""
+    if ndim == 2:
+        array, affine = picture_intensities(path, channels, intensity), None
+        levels = np.rint(array * 255)  # of the prepared picture
     else:
-        array, affine = read_volume(path, channels=1)
+        values, affine = read_volume(path, channels)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+            array = values.astype(np.float32)
         require_finite(array, path)
-        readings = [array[0]]
-    shape = tuple(readings[0].shape)
-    if shape != like.shape:
-        raise DataError(f"{path} has shape {shape} and its image {like.shape}: they must share one grid")
-    if affine is not None and like.affine is not None:
-        shift = _corner_shift(affine, like.affine, shape)
+        levels = array = array if intensity is None else _volume_intensities(array, intensity, path)
+    if array.min() == array.max():
+        raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; replace the file")
+    if levels.min() == levels.max():
+        raise DataError(
+            f"{path} has values from {array.min():g} to {array.max():g}, which are one grey level of 256: "
+            "say what becomes 0 and 1, with intensity = { percentiles = [0.5, 99.5] } or intensity = { bits = 12 }"
+        )
+    return array, affine
+
+
+def _volume_intensities(array: NDArray[np.float32], intensity: Intensity, path: Path) -> NDArray[np.float32]:
+    """Return channels (C, X, Y, Z) in [0, 1]."""
+    low: Any = 0.0
+    if intensity.bits is not None:
+        high: Any = 2.0**intensity.bits - 1
+        if array.min() < 0 or array.max() > high:
+            raise DataError(
+                f"{path} has values from {array.min():g} to {array.max():g}, beyond the 0 to {high:g} of "
+                f"intensity = {{ bits = {intensity.bits} }}: give the bits in use, or intensity = {{ window = [..] }}"
+            )
+    elif intensity.window is not None:
+        low, high = intensity.window
+    else:
+        percentiles = intensity.percentiles or (0.0, 100.0)
+        low, high = np.percentile(array, percentiles, axis=(1, 2, 3), keepdims=True).astype(np.float32)
+        if (low >= high).any():
+            raise DataError(
+                f"{path}: both of intensity = {{ percentiles = {list(percentiles)} }} are the value "
+                f"{low[low >= high][0]:g}: give others further apart, or intensity = {{ window = [..] }}"
+            )
+    scaled = np.clip((array - low) / (high - low), 0, 1)
+    return np.asarray(scaled, dtype=np.float32)
+
+
+def _placed(array: NDArray[Any], affine: NDArray[np.float64] | None, domain: Domain) -> NativeImage:
+    """Return channels (C, *S) in the order on disk as an image with the domain's axes."""
+    if affine is None:
+        return NativeImage(np.ascontiguousarray(array), None)
+    turn = turn_to_domain(affine, domain)
+    array, affine = turned(array, affine, turn)
+    return NativeImage(np.ascontiguousarray(array), affine, turn)
+
+
+def on_grid(
+    path: Path, array: NDArray[Any], affine: NDArray[np.float64] | None, image: NativeImage, domain: Domain
+) -> NDArray[Any]:
+    """Return channels (C, *S) in the order on disk with the axes of an image, whose grid they must share."""
+    if affine is not None and image.affine is not None:
+        turn = image.turn
+        if domain.same_grid == "affine":
+            # By the two affines, not by each one's nearest directions: at 45 degrees these may differ.
+            between = turn_between(affine, image.affine)
+            fits = turned_shape(array.shape[1:], between) == image.shape
+            turn = between if fits else turn
+        array, affine = turned(array, affine, turn)
+    shape = tuple(array.shape[1:])
+    if shape != image.shape:
+        raise DataError(f"{path} has shape {shape} and its image {image.shape}: they must share one grid")
+    if affine is not None and image.affine is not None and domain.same_grid == "affine":
+        shift = _corner_shift(affine, image.affine, shape)
         if shift > AFFINE_TOLERANCE:
             raise DataError(
                 f"{path} and its image have different affines (corners up to {shift:.3g} voxels apart): "
-                "resample one onto the other's grid, or repair the headers"
+                "resample one onto the other's grid, repair the headers, or give the domain "
+                'same_grid = "shape" if the voxels lie on each other in the order on disk'
             )
-    return readings
+    return array
 
 
 def _corner_shift(affine: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]) -> float:
@@ -164,31 +198,11 @@ def _corner_shift(affine: NDArray[np.float64], other: NDArray[np.float64], shape
     return float(np.abs(np.linalg.solve(other, affine @ corners) - corners).max())
 
 
-def _tally(values: NDArray[Any]) -> tuple[list[Any], list[int], NDArray[Any]]:
-    """Return the distinct values, how often each occurs, and for every voxel its value's position among them."""
-    if values.dtype.kind == "f":
-        rounded = np.rint(values)
-        # Labels stored as float carry rounding such as 1.00000006; anything further off is a value of its own.
-        if np.abs(values - rounded).max() <= 1e-3 and np.abs(rounded).max() < 2**31:
-            values = rounded.astype(np.int64)
-    low = values.min()
-    if values.dtype.kind != "f" and int(values.max()) - int(low) <= 65535:
-        shifted = values.astype(np.int64) - int(low)
-        counts = np.bincount(shifted.ravel())
-        present = np.flatnonzero(counts)
-        order = np.zeros(len(counts), dtype=np.uint16)
-        order[present] = np.arange(len(present))
-        return (present + int(low)).tolist(), counts[present].tolist(), order[shifted]
-    distinct, position, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return distinct.tolist(), counts.tolist(), position.reshape(values.shape)
-
-
-def _nifti_like(labels: NDArray[np.uint8], like_path: Path) -> Any:
-    """Return RAS labels as a uint8 NIfTI image with the order of axes, affine, codes and units of another."""
+def _nifti_like(labels: NDArray[np.uint8], like_path: Path, domain: Domain) -> Any:
+    """Return labels with the domain's axes as a uint8 NIfTI image in another's order, affine, codes and units."""
     with reading(like_path, VOLUME):
         like = nib.load(like_path, mmap=False)
-    stored = ornt_transform(axcodes2ornt("RAS"), io_orientation(like.affine))
-    labels = np.ascontiguousarray(apply_orientation(labels, stored))
+    labels = np.ascontiguousarray(turned_back(labels, turn_to_domain(like.affine, domain)))
     if tuple(like.shape[:3]) != labels.shape:
         raise ValueError(f"a prediction of shape {labels.shape} is not on the grid of {like_path}, {like.shape[:3]}")
     image = nib.Nifti1Image(labels, like.affine)

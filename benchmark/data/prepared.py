@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -28,7 +28,9 @@ from ..spec import JSON, PreprocessConfig, digest, to_json
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
 from ..storage.lease import Lease
 from .geometry import Geometry
-from .preprocess import PREPROCESS_VERSION, PreparedCase, file_ndim, label_map_of, masks_by_label, prepare_case
+from .images import file_ndim
+from .labels import label_map_of
+from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepare_case
 
 OnCase: TypeAlias = Callable[[str, int, int], None]
 """Called with (domain, cases done, cases) after each case."""
@@ -37,6 +39,9 @@ Layout: TypeAlias = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 """Type and shape of every array of the cache, by file name."""
 
 CASES = "cases.json"
+
+READING = ("intensity", "orientation", "axes", "same_grid", "layers", "slices", "field_of_view")
+"""Fields of a domain that say how its files are read."""
 
 CONCURRENT_CASES = 4
 """Each holds a few copies of its native volume."""
@@ -55,6 +60,7 @@ class PreparedDomain:
     geometries: tuple[Geometry, ...]  # the way back to each case's native grid, or to that of its slices
     digest: str  # identity of the prepared data
     depths: tuple[int, ...] = ()  # images of each case, where they are slices; (): one a case
+    slice_axis: int | None = None  # of the volume that they are slices of
 
     def span(self, case: str) -> tuple[int, int]:
         """Return the first of a case's images and the one behind the last."""
@@ -88,6 +94,10 @@ def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manife
         "shape": list(grid_shape(task, config)),
         "channels": task.channels,
     }
+    # Only where they say something, so that data prepared before these fields keep their identity.
+    for field in fields(domain):
+        if field.name in READING and getattr(domain, field.name) != field.default:
+            value[field.name] = to_json(getattr(domain, field.name))
     return digest(value)
 
 
@@ -180,6 +190,7 @@ def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None
         geometries=geometries,
         digest=folder.name,
         depths=depths,
+        slice_axis=domain.slices.axis if domain.slices else None,
     )
 
 

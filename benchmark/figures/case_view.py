@@ -16,8 +16,8 @@ from PIL import Image
 
 from ssdg.datasets.base import Case, Domain, Task
 
-from ..data.images import read_image, read_label, read_mask, read_prediction
-from ..data.preprocess import label_map_of
+from ..data.images import read_image, read_prediction
+from ..data.labels import read_label, read_mask
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile
 from ..scoring.overlap import count
@@ -45,6 +45,8 @@ class CaseView:
         foreground: (*S) bool, where the case ships one.
         spacing: mm per voxel.
         window: of the native grid; a volume's last entry is the slice.
+        regions: classes of each region that is scored.
+        classes: of the task, background included.
     """
 
     image: NDArray[np.float32]
@@ -52,6 +54,8 @@ class CaseView:
     foreground: NDArray[np.bool_] | None
     spacing: tuple[float, ...]
     window: tuple[slice | int, ...]
+    regions: tuple[tuple[int, ...], ...]
+    classes: int
 
     @property
     def aspect(self) -> float:
@@ -86,28 +90,28 @@ def view_case(case: Case, domain: Domain, task: Task, config: PreprocessConfig) 
     Raises:
         DataError: a file that cannot be used.
     """
-    assert case.label is not None, "only labelled cases are scored"
-    image = read_image(case.image, task.ndim, task.channels)
-    label = read_label(case.label, label_map_of(domain, config), image)
-    foreground = read_mask(case.foreground, image) if case.foreground is not None else None
+    image = read_image(case, domain, task)
+    label = read_label(case, domain, image, config)
+    foreground = read_mask(case, domain, image)
     window: tuple[slice | int, ...]
-    if task.ndim == 2:
+    if label.ndim == 2:
         window = _box(foreground, 0) if foreground is not None else (slice(None), slice(None))
     else:
         index = int((label > 0).sum(axis=(0, 1)).argmax())
         inside = label[..., index] > 0 if foreground is None else foreground[..., index] | (label[..., index] > 0)
         window = (*_box(inside, MARGIN), index)
-    return CaseView(image.array, label, foreground, image.spacing, window)
+    regions = tuple(task.scored.values())
+    return CaseView(image.array, label, foreground, image.spacing, window, regions, len(task.classes))
 
 
-def stored_prediction(path: Path, case: str, view: CaseView, scored: CaseFile) -> NDArray[np.uint8]:
+def stored_prediction(path: Path, case: str, domain: Domain, view: CaseView, scored: CaseFile) -> NDArray[np.uint8]:
     """Return a prediction (*S) from its file.
 
     Raises:
         DataError: a file that cannot be read.
         UsageError: prediction and label do not give the counts that were stored.
     """
-    prediction = read_prediction(path)
+    prediction = np.asarray(read_prediction(path, domain).array[0])
     counts = scored.layout.arranged(scored.counts)[:, scored.layout.cases.index(case)]
     require_counts(view, prediction, counts, str(path))
     return prediction
@@ -119,14 +123,12 @@ def require_counts(view: CaseView, prediction: NDArray[np.uint8], stored: NDArra
     Args:
         view: the case.
         prediction: (*S) class indices.
-        stored: (6, foreground classes), in the order of ``cases.csv``.
+        stored: (6, regions), in the order of ``cases.csv``.
         where: the prediction's file, for the message.
     """
-    classes = stored.shape[1] + 1
-    fits = prediction.shape == view.label.shape and max(prediction.max(), view.label.max()) < classes
+    fits = prediction.shape == view.label.shape and max(prediction.max(), view.label.max()) < view.classes
     if fits:
-        counts = count(prediction, view.label, classes, view.foreground)
-        fits = np.array_equal(counts[:, 1:], stored)
+        fits = np.array_equal(count(prediction, view.label, view.classes, view.foreground, view.regions), stored)
     if not fits:
         raise UsageError(
             f"{where} and the label under the data root do not give the counts stored beside it: "

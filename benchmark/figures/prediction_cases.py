@@ -108,7 +108,7 @@ def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root:
             path = prediction_path(evaluation.path, chosen.case, task.ndim)
             if not path.exists():
                 return Panel(row_label(row), reason="prediction not kept")
-            labels = stored_prediction(path, chosen.case, view, results.counts.case_file(evaluation))
+            labels = stored_prediction(path, chosen.case, domain, view, results.counts.case_file(evaluation))
             return panel(row_label(row), view.plane(labels), f"{100 * scores[chosen.case]:.1f}")
         return Panel(row_label(row), reason=_reason(results, row, column))
 

@@ -135,7 +135,7 @@ def _pictures(worst: WorstCase, task: Task, domain: Domain | None) -> tuple[list
 
 def _thumbnails(worst: WorstCase, case: Case, task: Task, domain: Domain) -> list[dict[str, Any]]:
     view = view_case(case, domain, task, worst.request.preprocess)
-    prediction = stored_prediction(worst.prediction, worst.case, view, worst.counts)
+    prediction = stored_prediction(worst.prediction, worst.case, domain, view, worst.counts)
     if task.ndim == 3:
         view = replace(view, window=(*view.window[:-1], worst_slice(view.label, prediction)))
     label, predicted = view.plane(view.label), view.plane(prediction)

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
+from ssdg.datasets.base import Case, DataError, Domain, Task
 
-from ssdg.datasets.base import Case, DataError
-
-from ..data.decode import read_volume
-from ..data.images import NativeImage, read_label, read_mask, read_prediction
+from ..data.images import read_prediction
+from ..data.labels import read_label, read_mask
+from ..spec import PreprocessConfig
 from .metrics import find_metric
 from .overlap import count
 from .shapes import compute_classes
@@ -21,15 +20,15 @@ class CaseWork:
 
     case: Case
     prediction: Path
-    label_map: Mapping[int, int]
-    ndim: int
-    classes: int
+    domain: Domain  # without its cases, which every worker would be sent
+    task: Task  # without its loaders
+    preprocess: PreprocessConfig
     names: tuple[str, ...]  # of metrics from masks
 
 
 @dataclass(frozen=True, slots=True)
 class CaseValues:
-    """The results of a case, one entry per foreground class; or why there are none."""
+    """The results of a case, one entry per scored region; or why there are none."""
 
     counts: Sequence[Sequence[int]] = ()  # as in cases.csv
     values: Mapping[str, Sequence[Mapping[str, float]]] = field(default_factory=dict)  # region -> class -> metric
@@ -45,22 +44,18 @@ def compute_case(work: CaseWork) -> CaseValues:
 
 
 def _compute(work: CaseWork) -> CaseValues:
-    if work.case.label is None:
-        raise DataError(f"{work.case.image} has no label")
-    # As an image, because the label is checked against its grid.
-    if work.ndim == 2:
-        like = NativeImage(read_prediction(work.prediction)[None], None)
-    else:
-        like = NativeImage(*read_volume(work.prediction, channels=1))
-    prediction = like.array[0].astype(np.uint8)
-    label = read_label(work.case.label, work.label_map, like)
-    foreground = read_mask(work.case.foreground, like) if work.case.foreground is not None else None
-    counts = count(prediction, label, work.classes, foreground)
+    # In place of the image: the label is checked against its grid.
+    like = read_prediction(work.prediction, work.domain)
+    prediction = like.array[0]
+    label = read_label(work.case, work.domain, like, work.preprocess)
+    foreground = read_mask(work.case, work.domain, like)
+    scored = list(work.task.scored.values())
+    counts = count(prediction, label, len(work.task.classes), foreground, scored)
     metrics = [find_metric(name) for name in work.names]
-    values = {"image": compute_classes(prediction, label, work.classes, like.spacing, metrics)}
-    if work.ndim == 2:
+    values = {"image": compute_classes(prediction, label, scored, like.spacing, metrics)}
+    if work.task.ndim == 2:
         values["foreground"] = values["image"]
         if foreground is not None:
             inside = prediction * foreground, label * foreground
-            values["foreground"] = compute_classes(*inside, work.classes, like.spacing, metrics)
-    return CaseValues(counts.T[1:].tolist(), values)
+            values["foreground"] = compute_classes(*inside, scored, like.spacing, metrics)
+    return CaseValues(counts.T.tolist(), values)

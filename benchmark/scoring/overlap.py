@@ -3,6 +3,7 @@
 Results store counts of each case, so that region, empty-class rule and averaging are applied later.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -15,12 +16,23 @@ Values: TypeAlias = NDArray[np.float64]
 
 
 def count(
-    prediction: NDArray[Any], label: NDArray[Any], classes: int, foreground: NDArray[np.bool_] | None = None
+    prediction: NDArray[Any],
+    label: NDArray[Any],
+    classes: int,
+    foreground: NDArray[np.bool_] | None = None,
+    regions: Iterable[Sequence[int]] | None = None,
 ) -> NDArray[np.int64]:
-    """Return the six counts of ``cases.csv`` for each class, background included: (6, classes).
+    """Return the six counts of ``cases.csv`` for each region, a union of classes: (6, regions).
 
-    Without a foreground (field of view, brain), everything is inside it. ValueError: shapes differ, or a value is not
-    one of the classes.
+    Args:
+        prediction: (*S) class indices.
+        label: (*S), likewise.
+        classes: background included.
+        foreground: (*S) field of view or brain; None: everything is inside.
+        regions: class indices of each; None: every class is one, background included.
+
+    Raises:
+        ValueError: shapes differ, or a value is not one of the classes.
     """
     for name, array in (("prediction", prediction), ("label", label)):
         _check_indices(name, array, classes)
@@ -37,8 +49,10 @@ def count(
         outside *= classes**2
         outcome += outside
     table = np.bincount(outcome.ravel(), minlength=2 * classes**2).astype(np.int64).reshape(2, classes, classes)
-    tp = table.diagonal(axis1=1, axis2=2)
-    return np.stack([tp, table.sum(axis=1) - tp, table.sum(axis=2) - tp], axis=1).reshape(6, classes)
+    members = np.array([np.isin(range(classes), region) for region in regions or zip(range(classes))], dtype=np.int64)
+    tp = np.einsum("rt,xtp,rp->xr", members, table, members)
+    predicted, true = table.sum(axis=1) @ members.T, table.sum(axis=2) @ members.T
+    return np.stack([tp, predicted - tp, true - tp], axis=1).reshape(6, len(members))
 
 
 def dice(tp: Values, fp: Values, fn: Values) -> Values:

@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from ssdg.datasets.base import DataError, Task
 
-from ..data.preprocess import label_map_of
+from ..data.images import file_ndim
 from ..data.run_data import DataSource, LocatedDomain, find_domain
 from ..errors import UsageError
 from ..progress import RunObserver
@@ -134,14 +134,14 @@ class Rescorer:
                 f"the files of {item.domain} have changed since (manifest {scored_on} then, {manifest} now): "
                 f"put back those that {item.evaluation.path} was scored on, or score the run again"
             )
-        label_map = dict(label_map_of(domain, item.preprocess))
-        ndim, classes = item.task.ndim, len(item.task.classes)
-        folder = item.evaluation.path
+        # Loaders stay here: workers get plain data.
+        facts, rules = replace(item.task, sources={}, targets={}), replace(domain, cases=())
+        folder, ndim = item.evaluation.path, file_ndim(item.task, domain)
         cases = {case.id: case for case in domain.cases}
         if foreign := sorted(lacking.keys() - cases.keys()):
             raise DataError(f"{folder / 'cases.csv'} names cases that {domain.name} lacks: {', '.join(foreign)}")
         return [
-            CaseWork(cases[name], prediction_path(folder, name, ndim), label_map, ndim, classes, tuple(names))
+            CaseWork(cases[name], prediction_path(folder, name, ndim), rules, facts, item.preprocess, tuple(names))
             for name, names in lacking.items()
         ]
 
@@ -193,9 +193,9 @@ class _EvaluationValues:
 
 
 def _difference(work: CaseWork, rows: Sequence[RowKey], result: CaseValues) -> str:
-    if sorted(int(row[1]) for row in rows) != list(range(1, work.classes)):
-        listed = ", ".join(row[1] for row in rows)
-        return f"case {work.case.id}: cases.csv has classes {listed}, and the task 1 to {work.classes - 1}{REMEDY}"
+    stored, scored = [row[2] for row in rows], list(work.task.scored)
+    if stored != scored:
+        return f"case {work.case.id}: cases.csv has {', '.join(stored)}, and the task {', '.join(scored)}{REMEDY}"
     for _, index, _, counts in rows:
         counted = " ".join(map(str, result.counts[int(index) - 1]))
         if counted != counts:

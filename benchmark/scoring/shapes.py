@@ -6,7 +6,7 @@ surface voxels are much faster than distance maps over the volume.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,19 +25,21 @@ ROUNDING = 1e-4
 def compute_classes(
     prediction: NDArray[np.uint8],
     label: NDArray[np.uint8],
-    classes: int,
+    regions: Iterable[Sequence[int]],
     spacing: tuple[float, ...],
     metrics: Sequence[Metric],
 ) -> list[dict[str, float]]:
-    """Return metrics from masks by name for each foreground class of two label maps (*S); NaN is undefined.
+    """Return metrics from masks by name for regions, unions of classes, of two label maps (*S); NaN is undefined.
 
     ValueError names a metric that fails.
     """
-    boxes = [ndimage.find_objects(array, max_label=classes - 1) for array in (prediction, label)]
+    boxes = [ndimage.find_objects(array) for array in (prediction, label)]
     results = []
-    for index, both in enumerate(zip(*boxes, strict=True), start=1):
-        box = _around([class_box for class_box in both if class_box is not None])
-        masks = prediction[box] == index, label[box] == index
+    for region in regions:
+        box = _around(
+            [each[index - 1] for each in boxes for index in region if index <= len(each) and each[index - 1]]
+        )
+        masks = np.isin(prediction[box], region), np.isin(label[box], region)
         values = {}
         for metric in metrics:
             try:

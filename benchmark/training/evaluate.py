@@ -1,6 +1,6 @@
 """Scoring a trained method on a domain: predictions on the native grid, and counts per case and class."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -8,19 +8,19 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from ssdg.datasets.base import Case, Task
+from ssdg.datasets.base import Case, Domain, Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method
 
 from .. import environment
-from ..data.geometry import labels_to_native, probabilities_to_native
-from ..data.images import read_image, read_label, read_mask, write_prediction
-from ..data.loader import pool
+from ..data.geometry import Geometry, labels_to_native, probabilities_to_native
+from ..data.images import file_ndim, read_image, write_prediction
+from ..data.labels import read_label, read_mask
+from ..data.loader import Pool, pool
 from ..data.prepared import PreparedDomain
-from ..data.preprocess import label_map_of
 from ..data.run_data import EvaluationSet
 from ..scoring.overlap import count
-from ..spec import EvaluationSpec, RunSpec, to_json
+from ..spec import EvaluationSpec, PreprocessConfig, RunSpec, to_json
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method
@@ -48,17 +48,19 @@ class Predictor:
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (case id, uint8 class indices on the case's native grid) for some cases of a prepared domain."""
         self.method.eval()
-        cases = pool(domain, ids, self.device, labelled=False)
         geometries = dict(zip(domain.ids, domain.geometries, strict=True))
-        for index, name in enumerate(ids):
-            position = torch.tensor([index], device=self.device)
-            with autocast(self.device, self.precision):
-                logits = self.method.predict(cases.images(position), cases.foreground[position])[0].float()
-            if self.resample == "nearest":
-                grid = logits.argmax(dim=0).to(torch.uint8).cpu().numpy()
-                yield name, labels_to_native(grid, geometries[name])
-            else:
-                yield name, probabilities_to_native(logits.softmax(dim=0), geometries[name])
+        for name in ids:
+            images = pool(domain, [name], self.device, labelled=False)
+            planes = [self._native_plane(images, index, geometries[name]) for index in range(len(images))]
+            yield name, planes[0] if domain.slice_axis is None else np.stack(planes, axis=domain.slice_axis)
+
+    def _native_plane(self, images: Pool, index: int, geometry: Geometry) -> np.ndarray:
+        position = torch.tensor([index], device=self.device)
+        with autocast(self.device, self.precision):
+            logits = self.method.predict(images.images(position), images.foreground[position])[0].float()
+        if self.resample == "nearest":
+            return labels_to_native(logits.argmax(dim=0).to(torch.uint8).cpu().numpy(), geometry)
+        return probabilities_to_native(logits.softmax(dim=0), geometry)
 
 
 def evaluate(
@@ -77,12 +79,12 @@ def evaluate(
     domain, guard = scored.located.domain, store.guard
     folder = evaluation_path(store.path, spec)
     cases = {case.id: case for case in domain.cases}
-    labels = label_map_of(domain, spec.preprocess)
     rows: list[dict[str, Any]] = []
     for name, predicted in predictor.native_labels(prepared, scored.ids):
         case = cases[name]
-        write_prediction(predicted, case.image, prediction_path(folder, name, task.ndim), guard)
-        rows.extend(_count_rows(case, predicted, task, labels))
+        path = prediction_path(folder, name, file_ndim(task, domain))
+        write_prediction(predicted, case, domain, path, guard)
+        rows.extend(_count_rows(case, predicted, domain, task, spec.preprocess))
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
     provenance = {"counts": scored.counts(prepared), "commit": environment.commit(), "finished": environment.now()}
@@ -90,11 +92,11 @@ def evaluate(
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
 
 
-def _count_rows(case: Case, predicted: np.ndarray, task: Task, labels: Mapping[int, int]) -> Iterable[dict[str, Any]]:
-    assert case.label is not None
-    image = read_image(case.image, task.ndim, task.channels)
-    label = read_label(case.label, labels, image)
-    foreground = read_mask(case.foreground, image) if case.foreground is not None else None
-    counts = count(predicted, label, len(task.classes), foreground)
-    for index, values in enumerate(counts.T[1:].tolist(), start=1):
-        yield dict(zip(CASE_COLUMNS, (case.id, case.stratum, index, task.classes[index], *values), strict=True))
+def _count_rows(
+    case: Case, predicted: np.ndarray, domain: Domain, task: Task, config: PreprocessConfig
+) -> Iterable[dict[str, Any]]:
+    image = read_image(case, domain, task)
+    label = read_label(case, domain, image, config)
+    counts = count(predicted, label, len(task.classes), read_mask(case, domain, image), task.scored.values())
+    for index, (name, values) in enumerate(zip(task.scored, counts.T.tolist(), strict=True), start=1):
+        yield dict(zip(CASE_COLUMNS, (case.id, case.stratum, index, name, *values), strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 from ssdg.datasets.base import Case, Domain, Task
 from ssdg.datasets.discovery import is_junk, stem
 
-from ..data.images import write_prediction
+from ..data.images import file_ndim, write_prediction
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import prepare_case
 from ..errors import UsageError
@@ -22,9 +22,17 @@ SUFFIXES = {2: (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp"), 3: ("
 
 
 def predict_images(
-    run: StoredRun, task: Task, images: Path, output: Path, device_name: str, observer: RunObserver
+    run: StoredRun,
+    task: Task,
+    images: Path,
+    output: Path,
+    device_name: str,
+    observer: RunObserver,
+    domain: str | None = None,
 ) -> list[Path]:
     """Segment an image or a folder of images with a finished run; return the files written.
+
+    Files are read by the rules of a ``domain`` (intensities, orientation, slices); None: of the run's source.
 
     Labels and masks are not read: the foreground is the whole picture in 2D, the non-zero voxels in 3D. Predictions
     are PNG (2D) or NIfTI (3D) files of class indices, each named like its image.
@@ -33,8 +41,10 @@ def predict_images(
         UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.
         DataError: an image that cannot be used; the ones before it are written.
     """
-    files = find_images(images, task.ndim)
-    suffix = ".png" if task.ndim == 2 else ".nii.gz"
+    rules = replace(task.domain(domain or run.spec.request.source).domain, skull_stripped=False)
+    ndim = file_ndim(task, rules)
+    files = find_images(images, ndim)
+    suffix = ".png" if ndim == 2 else ".nii.gz"
     outputs = [output / f"{stem(file)}{suffix}" for file in files]
     inputs = {file.resolve() for file in files}
     for path in outputs:
@@ -45,7 +55,8 @@ def predict_images(
     config = replace(run.spec.request.preprocess, brain_mask="nonzero")
     observer.scoring(str(images), len(files))
     for file, path in zip(files, outputs, strict=True):
-        write_prediction(_segment(predictor, task, file, config), file, path)
+        case = Case(id=stem(file), image=file)
+        write_prediction(_segment(predictor, task, case, rules, config), case, rules, path)
         observer.scored()
     return outputs
 
@@ -67,19 +78,22 @@ def find_images(place: Path, ndim: int) -> list[Path]:
     return files
 
 
-def _segment(predictor: Predictor, task: Task, file: Path, config: PreprocessConfig) -> np.ndarray:
-    case = Case(id=stem(file), image=file)
-    domain = Domain("input", "", (case,), {}, str(file), "", skull_stripped=False)
+def _segment(predictor: Predictor, task: Task, case: Case, domain: Domain, config: PreprocessConfig) -> np.ndarray:
     prepared = prepare_case(case, domain, task, config, with_label=False)
+    # One case is one image, or all slices of one volume.
+    arrays = (prepared.image, prepared.foreground)
+    image, foreground = arrays if prepared.slices else (array[None] for array in arrays)
     alone = PreparedDomain(
         name=domain.name,
         ids=(case.id,),
         strata=(case.stratum,),
-        image=prepared.image[None],
+        image=image,
         label=None,
-        foreground=prepared.foreground[None],
+        foreground=foreground,
         geometries=(prepared.geometry,),
         digest="",
+        depths=(prepared.slices,) if prepared.slices else (),
+        slice_axis=domain.slices.axis if domain.slices else None,
     )
     [(_, labels)] = predictor.native_labels(alone, [case.id])
     return labels

@@ -30,9 +30,11 @@ def grid_dsc(method: Method, images: Pool, batch_size: int, precision: str) -> f
         sums.append(_overlap(logits, images.label[index]))
     cases = int(images.case.max()) + 1
     overlap = torch.cat(sums)
-    both, sizes, present = torch.zeros(cases, *overlap.shape[1:], device=device, dtype=overlap.dtype).index_add_(
-        0, images.case, overlap
-    ).unbind(-1)
+    both, sizes, present = (
+        torch.zeros(cases, *overlap.shape[1:], device=device, dtype=overlap.dtype)
+        .index_add_(0, images.case, overlap)
+        .unbind(-1)
+    )
     dsc = torch.where(present > 0, 2 * both / sizes.clamp_min(1), 0).sum(dim=1)
     return float((dsc / (present > 0).sum(dim=1).clamp_min(1)).mean())
 

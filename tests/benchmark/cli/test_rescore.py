@@ -18,6 +18,7 @@ from ssdg.benchmark.launching.local import BENCH
 from ssdg.benchmark.scoring import rescore as rescoring
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.scoring.shapes import compute_classes
+from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY, TINY_3D, Bench
@@ -114,7 +115,7 @@ def test_values_are_those_of_the_files_in_both_regions(bench):
         )
         inside = {"image": np.ones_like(mask), "foreground": mask}[row["region"]]
         metric = METRICS[row["metric"]]
-        [expected] = compute_classes(prediction * inside, label * inside, 2, (1.0, 1.0), [metric])
+        [expected] = compute_classes(prediction * inside, label * inside, [(1,)], (1.0, 1.0), [metric])
         assert float(row["value"]) == pytest.approx(expected[metric.name], rel=1e-5, nan_ok=True)
     assert len({row["value"] for row in bench.rows()}) > 4  # the regions differ
 
@@ -133,7 +134,7 @@ def test_distances_in_3d_are_in_mm(bench):
     task = TASKS["phantom3d"]
     domain = task.domain("phantom3d-b")(bench.data)
     [found] = [one for one in domain.cases if one.id == case]
-    work = rescoring.CaseWork(found, prediction, domain.label_map, 3, len(task.classes), ("hd95",))
+    work = rescoring.CaseWork(found, prediction, domain, PreprocessConfig(), len(task.classes), ("hd95",))
     result = rescoring.compute_case(work)
     assert result.error == ""
     once = [float(row["value"]) for row in bench.rows(ndim=3) if row["case"] == case]

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.data.images import read_image
 from ssdg.datasets.base import DataError
 
-from .files import AFFINE, save_picture, save_volume
+from .files import AFFINE, read_image, save_picture, save_volume
 
 
 @pytest.fixture

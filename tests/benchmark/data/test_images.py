@@ -7,18 +7,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ssdg.benchmark.data.images import (
-    NativeImage,
+from ssdg.benchmark.data.images import NativeImage
+from ssdg.benchmark.errors import StorageError
+from ssdg.datasets.base import DataError
+
+from .files import (
+    AFFINE,
     read_image,
     read_label,
     read_mask,
     read_prediction,
+    save_picture,
+    save_volume,
     write_prediction,
 )
-from ssdg.benchmark.errors import StorageError
-from ssdg.datasets.base import DataError
-
-from .files import AFFINE, save_picture, save_volume
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from ssdg.benchmark.data.prepared import prepare_domain, prepared_digest
 from ssdg.benchmark.data.preprocess import prepare_case
 from ssdg.benchmark.errors import StorageError, UsageError
 from ssdg.benchmark.spec import PreprocessConfig
-from ssdg.datasets.base import Case, DataError, Domain, Task
+from ssdg.datasets.base import Case, DataError, Domain, Intensity, Layer, Task
 
 TASK = Task("toy", 2, 3, ("background", "vessel"), (16, 24), {}, {})
 CONFIG = PreprocessConfig()
@@ -259,3 +259,19 @@ def test_drive_is_prepared(cache):
     domain = prepare_domain(drive, task, CONFIG, "m", cache)
     assert domain.image.shape == (2, 3, 256, 256)
     assert 0.05 < domain.label.mean() < 0.15
+
+
+def test_how_files_are_read_enters_the_digest_only_where_it_is_said(data):
+    rules = (
+        {},
+        {"intensity": Intensity(window=(-160, 240))},
+        {"intensity": Intensity(percentiles=(0.5, 99.5))},
+        {"orientation": "stored"},
+        {"axes": ((0, 1), (1, -1), (2, -1))},
+        {"same_grid": "shape"},
+        {"layers": (Layer(1, at_least=128),)},
+        {"layers": (Layer(1, at_least=129),)},
+    )
+    digests = [prepared_digest(replace(data, **rule), TASK, CONFIG, "m") for rule in rules]
+    assert digests[0] == "9653a7ca6942", "data prepared by an earlier version are found again"
+    assert len(set(digests)) == len(rules)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ssdg.benchmark.data.geometry import labels_to_native
-from ssdg.benchmark.data.images import read_image, read_label, read_mask
-from ssdg.benchmark.data.preprocess import label_map_of, prepare_case
+from ssdg.benchmark.data.images import read_image
+from ssdg.benchmark.data.labels import label_map_of, read_label, read_mask
+from ssdg.benchmark.data.preprocess import prepare_case
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.settings import grid_shape
 from ssdg.benchmark.spec import PreprocessConfig
@@ -221,7 +222,7 @@ def test_volumes_without_anything_to_see_are_refused(tmp_path):
     array = -np.random.default_rng(0).random((8, 8, 8)).astype(np.float32)
     nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii")
     case = Case("a", tmp_path / "a.nii")
-    with pytest.raises(DataError, match=r"a\.nii has no positive voxel"):
+    with pytest.raises(DataError, match=r"a\.nii has values from .* window"):
         prepare_case(case, domain(case), task((16, 16, 16)), STRETCH)
 
 
@@ -265,7 +266,8 @@ def test_atlases_fill_their_box_and_return(data_root, atlas):
     case = Case("a", folder / "srr.nii.gz", folder / "parcellation.nii.gz")
     atlases = domain(case, label_map={0: 0, 4: 1, 5: 2, 1: 3, 2: 4, 3: 5, 6: 6, 7: 7, 8: 3})
     prepared = prepare_case(case, atlases, task((144, 144, 144)), STRETCH)
-    native = read_label(case.label, atlases.label_map, read_image(case.image, 3, 1))
+    image = read_image(case, atlases, task((144, 144, 144)))
+    native = read_label(case, atlases, image, STRETCH)
     # A background of 1e-16 taken for brain would make the box 2.5 to 3.3 times the label's.
     sides = [high - low for low, high in bounds(native)]
     assert 1 <= np.prod(prepared.geometry.extent) / np.prod(sides) < 1.4
@@ -287,8 +289,8 @@ def test_a_large_picture_returns_to_its_grid(data_root, name):
         folder / f"masks/{name}_mask.gif",
     )
     lesav = domain(case, label_map=VESSEL)
-    image = read_image(case.image, 2, 3)
-    native, view = read_label(case.label, VESSEL, image), read_mask(case.foreground, image)
+    image = read_image(case, lesav, task((512, 512), 3))
+    native, view = read_label(case, lesav, image, ISOTROPIC), read_mask(case, lesav, image)
     prepared = prepare_case(case, lesav, task((512, 512), 3), ISOTROPIC)
     back = labels_to_native(prepared.label, prepared.geometry)
     assert back.shape == image.shape

@@ -62,7 +62,7 @@ def read_case(bench, ndim, case):
     [found] = [one for one in domain.cases if one.id == case]
     view = view_case(found, domain, task, PreprocessConfig())
     [path] = bench.results.glob(f"runs/*/erm/s0*/evaluations/{domain.name}-*/predictions/{case}.*")
-    return task, view, read_prediction(path)
+    return task, view, read_prediction(path, domain).array[0]
 
 
 def shown_case(page):  # noqa: F811

@@ -100,7 +100,7 @@ def test_surfaces_equal_brute_force(case):
 def test_cropping_and_padding_change_nothing_where_the_border_is_free(case):
     prediction, label = (np.pad(mask, 1) for mask in case)
     wide = [np.pad(mask, 3).astype(np.uint8) for mask in (prediction, label)]
-    [cropped] = compute_classes(*wide, 2, (1.0,) * label.ndim, FROM_MASKS)
+    [cropped] = compute_classes(*wide, [(1,)], (1.0,) * label.ndim, FROM_MASKS)
     assert cropped == pytest.approx({m.name: compute(m.name, prediction, label) for m in FROM_MASKS}, nan_ok=True)
 
 
@@ -119,7 +119,7 @@ def test_empty_and_identical_masks(prediction, label, expected, depth):
     if depth is not None:
         prediction, label = (np.repeat(mask[..., None], depth, axis=2) for mask in (prediction, label))
     maps = (mask.astype(np.uint8) for mask in (prediction, label))
-    [found] = compute_classes(*maps, 2, (1.0,) * label.ndim, FROM_MASKS)
+    [found] = compute_classes(*maps, [(1,)], (1.0,) * label.ndim, FROM_MASKS)
     assert found == pytest.approx(expected, nan_ok=True)
 
 
@@ -214,7 +214,7 @@ HD95 = {
 def test_golden_shapes(name):
     prediction, label, spacing = DRAWN[name]
     maps = prediction.astype(np.uint8), label.astype(np.uint8)
-    [computed] = compute_classes(*maps, 2, spacing, [METRICS["nsd"], METRICS["hd95"]])
+    [computed] = compute_classes(*maps, [(1,)], spacing, [METRICS["nsd"], METRICS["hd95"]])
     assert computed == pytest.approx({"nsd": NSD[name], "hd95": HD95[name]}, rel=1e-6)
 
 
@@ -228,7 +228,7 @@ def test_golden_parcellation(real_data):
     image = nib.load(real_data / "atlases/Neurotypical_Gholipour2017/HarvardSTA21_Study1/parcellation.nii.gz")
     label = np.asarray(image.dataobj).astype(np.uint8)
     spacing = tuple(float(size) for size in image.header.get_zooms())
-    computed = compute_classes(np.roll(label, 2, axis=1), label, 9, spacing, [METRICS["nsd"], METRICS["hd95"]])
+    computed = compute_classes(np.roll(label, [(1,)], axis=1), label, 9, spacing, [METRICS["nsd"], METRICS["hd95"]])
     for index, (share, distance) in PARCELLATION.items():
         assert computed[index - 1] == pytest.approx({"nsd": share, "hd95": distance}, rel=2e-6)
 
@@ -264,7 +264,7 @@ def test_classes_are_computed_apart():
     label = np.zeros((8, 8), dtype=np.uint8)
     label[1:3, 1:3], label[5:7, 5:7] = 1, 3
     prediction = np.roll(label, 1, axis=0)
-    first, second, third = compute_classes(prediction, label, 4, FLAT, [METRICS["hd95"]])
+    first, second, third = compute_classes(prediction, label, zip(range(1, 4)), FLAT, [METRICS["hd95"]])
     assert first["hd95"] == third["hd95"] == 1.0
     assert np.isnan(second["hd95"])
 
@@ -290,7 +290,7 @@ def test_a_metric_that_fails_is_named():
     metric = Metric(name="broken", short="", label="", definition="", from_masks=broken)
     label = LABELLED.astype(np.uint8)
     with pytest.raises(ValueError, match="metric broken fails: ZeroDivisionError: no voxels"):
-        compute_classes(label, label, 2, FLAT, [metric])
+        compute_classes(label, label, [(1,)], FLAT, [metric])
 
 
 def test_importing_it_loads_neither_torch_nor_scikit_image():

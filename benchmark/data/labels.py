@@ -1,0 +1,127 @@
+"""Labels and masks of a case, on the grid of its image.
+
+A file that cannot be used raises DataError naming it and the way out; nothing is repaired silently.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssdg.datasets.base import Case, DataError, Domain, Layer
+
+from ..spec import PreprocessConfig
+from .decode import picture_values, read_volume, require_finite
+from .images import NativeImage, on_grid
+
+LISTED = 5
+"""Offending values that a message lists."""
+
+
+def label_map_of(domain: Domain, config: PreprocessConfig) -> Mapping[int, int]:
+    """Return a domain's label map: the variant for ``preprocess.corpus_callosum`` where it has one."""
+    return domain.label_variants.get(config.corpus_callosum, domain.label_map)
+
+
+def read_label(case: Case, domain: Domain, image: NativeImage, config: PreprocessConfig) -> NDArray[np.uint8]:
+    """Read a case's label on its image's grid as class indices (*S) uint8, by the domain's label map or layers.
+
+    A 1-bit picture holds 0 and 1, or 0 and 255 if only that is in the map; a palette of greys stands for its greys,
+    or for its indices if only those are in the map. Of layers the last lies on top, and what none marks is 0.
+
+    Raises:
+        DataError: no label, unreadable, on another grid, or with values that neither map nor layer knows.
+    """
+    if case.label is None:
+        raise DataError(f"{case.image} has no label")
+    if not domain.layers:
+        remedy = "Map it in the domain's label_map, or repair the file (a label stored as JPEG needs `at_least`)"
+        return _mapped_values(case.label, domain, image, label_map_of(domain, config), remedy)
+    label = np.zeros(image.shape, dtype=np.uint8)
+    for path, layer in zip((case.label, *case.label_layers), domain.layers, strict=True):
+        label[_layer_mask(path, layer, domain, image)] = layer.class_index
+    return label
+
+
+def read_mask(case: Case, domain: Domain, image: NativeImage) -> NDArray[np.bool_] | None:
+    """Read a case's brain mask or field of view (*S): True above half of the file's largest value; None without one.
+
+    Raises:
+        DataError: unreadable, on another grid than its image, or empty.
+    """
+    if case.foreground is None:
+        return None
+    values = _values_on_grid(case.foreground, image, domain)[0]
+    top = values.max()
+    if top <= 0:
+        raise DataError(f"{case.foreground}: the mask is empty; repair it, or remove it to use the whole image")
+    return np.asarray(values > top / 2)
+
+
+def border_is_background(label: NDArray[np.uint8]) -> bool:
+    """Tell whether most border pixels of a label (*S) are background; if not, its values may be swapped.
+
+    In 3D the border is that of the planes of the two longest axes: the ends of a stack of slices may show an organ.
+    """
+    inner = [slice(1, -1)] * label.ndim
+    if label.ndim == 3:
+        inner[2 - int(np.argmin(label.shape[::-1]))] = slice(None)  # of equal axes the last is the stack's
+    border = np.ones(label.shape, dtype=np.bool_)
+    border[tuple(inner)] = False
+    return not border.any() or bool(2 * np.count_nonzero(label[border]) <= np.count_nonzero(border))
+
+
+def _values_on_grid(path: Path, image: NativeImage, domain: Domain) -> list[NDArray[Any]]:
+    """Return the possible readings (*S) of a label or mask file, likeliest first."""
+    if image.affine is None:
+        return [on_grid(path, values[None], None, image, domain)[0] for values in picture_values(path)]
+    array, affine = read_volume(path, channels=1)
+    require_finite(array, path)
+    return [on_grid(path, array, affine, image, domain)[0]]
+
+
+def _mapped_values(
+    path: Path, domain: Domain, image: NativeImage, classes: Mapping[int, int], remedy: str
+) -> NDArray[np.uint8]:
+    """Return the classes (*S) of a label file's values by a map, which must have them all."""
+    tallies = [_tally(array) for array in _values_on_grid(path, image, domain)]
+    for values, _, position in tallies:
+        if all(value in classes for value in values):
+            return np.asarray(np.array([classes[value] for value in values], dtype=np.uint8)[position])
+    values, counts, _ = tallies[0]
+    bad = [(value, count) for value, count in zip(values, counts, strict=True) if value not in classes]
+    listed = ", ".join(f"{value:g} ({count} times)" for value, count in bad[:LISTED])
+    more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
+    mapped = ", ".join(map(str, sorted(classes)))
+    raise DataError(f"{path}: values not in the label map: {listed}{more}; known values: {mapped}. {remedy}")
+
+
+def _layer_mask(path: Path, layer: Layer, domain: Domain, image: NativeImage) -> NDArray[np.bool_]:
+    if layer.at_least is None:
+        classes = {0: 0} | dict.fromkeys(layer.values, 1)
+        remedy = "Add it to the layer's `values`, give `at_least` instead, or repair the file"
+        return np.asarray(_mapped_values(path, domain, image, classes, remedy) == 1)
+    masks = [values >= layer.at_least for values in _values_on_grid(path, image, domain)]
+    # A picture of 1 bit holds 1 or 255: the reading that reaches the least value is the one it was written for.
+    return np.asarray(next((mask for mask in masks if mask.any()), masks[0]))
+
+
+def _tally(values: NDArray[Any]) -> tuple[list[Any], list[int], NDArray[Any]]:
+    """Return the distinct values, how often each occurs, and for every voxel its value's position among them."""
+    if values.dtype.kind == "f":
+        rounded = np.rint(values)
+        # Labels stored as float carry rounding such as 1.00000006; anything further off is a value of its own.
+        if np.abs(values - rounded).max() <= 1e-3 and np.abs(rounded).max() < 2**31:
+            values = rounded.astype(np.int64)
+    low = values.min()
+    if values.dtype.kind != "f" and int(values.max()) - int(low) <= 65535:
+        shifted = values.astype(np.int64) - int(low)
+        counts = np.bincount(shifted.ravel())
+        present = np.flatnonzero(counts)
+        order = np.zeros(len(counts), dtype=np.uint16)
+        order[present] = np.arange(len(present))
+        return (present + int(low)).tolist(), counts[present].tolist(), order[shifted]
+    distinct, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return distinct.tolist(), counts.tolist(), position.reshape(values.shape)

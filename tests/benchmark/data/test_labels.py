@@ -1,0 +1,142 @@
+"""Labels in several files lie over each other; images in several files are channels; a swapped label is noticed."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from ssdg.benchmark.data import images, labels
+from ssdg.benchmark.data.labels import border_is_background
+from ssdg.benchmark.spec import PreprocessConfig
+from ssdg.datasets.base import Case, DataError, Layer, Slices, Task
+
+from .files import AFFINE, domain, save_picture, save_volume, task
+
+
+def disc(radius, side=40):
+    return ((np.indices((side, side)) - side / 2) ** 2).sum(axis=0) < radius**2
+
+
+def layered(paths, layers, image=None, **rules):
+    """Read the layers of a label; the image is the first of them unless it is given."""
+    case = Case("a", image or paths[0], paths[0], label_layers=tuple(paths[1:]))
+    rules = domain(layers=tuple(layers), **rules)
+    ndim = 3 if case.image.name.endswith((".nii", ".nii.gz")) else 2
+    return labels.read_label(case, rules, images.read_image(case, rules, task(ndim)), PreprocessConfig())
+
+
+def test_the_last_layer_lies_on_top_and_what_none_marks_is_background(tmp_path):
+    shares = np.where(disc(15), 191, 0) + np.where(disc(18) & ~disc(15), 64, 0)
+    outer = save_picture(tmp_path / "outer.png", shares.astype(np.uint8))
+    inner = save_picture(tmp_path / "inner.png", np.where(disc(6), 255, 0).astype(np.uint8))
+    rules = Layer(1, at_least=191), Layer(2, at_least=190.5)
+    expected = np.where(disc(6), 2, np.where(disc(15), 1, 0))
+    label = layered([outer, inner], rules)
+    assert label.dtype == np.uint8
+    assert np.array_equal(label, expected)
+    assert np.array_equal(layered([inner, outer], rules[::-1]) > 0, expected > 0)
+    assert not (layered([inner, outer], rules[::-1]) == 2).any(), "the outer layer lies on top of the inner"
+
+
+def test_a_layer_of_values_names_the_ones_it_does_not_have(tmp_path):
+    values = np.where(disc(15), 7, 0) + np.where(disc(6), 2, 0)
+    path = save_picture(tmp_path / "a.png", values.astype(np.uint8))
+    assert np.array_equal(layered([path], [Layer(1, values=(7, 9))]), disc(15))
+    with pytest.raises(DataError, match=r"a\.png: values not in the label map: 9 \(\d+ times\).*`at_least`"):
+        layered([path], [Layer(1, values=(7,))])
+
+
+@pytest.mark.parametrize("least", [1, 128, 255])
+def test_a_layer_of_one_bit_is_0_and_255_or_0_and_1(tmp_path, least):
+    path = tmp_path / "a.tif"
+    Image.fromarray(disc(9)).save(path)
+    with Image.open(path) as picture:
+        assert picture.mode == "1"
+    assert np.array_equal(layered([path], [Layer(1, at_least=least)]), disc(9))
+
+
+def test_a_layer_stored_as_jpeg_is_cut_at_the_least_value(tmp_path):
+    Image.fromarray(disc(9).astype(np.uint8) * 255).save(tmp_path / "a.jpg", quality=60)
+    label = layered([tmp_path / "a.jpg"], [Layer(1, at_least=128)])
+    assert (label != disc(9)).sum() < 10
+
+
+def test_layers_of_volumes_are_read_on_the_images_grid(tmp_path):
+    array = np.random.default_rng(0).integers(0, 5, (6, 7, 5)).astype(np.float32)
+    image = save_volume(tmp_path / "i.nii", array + 1)
+    low, high = (save_volume(tmp_path / f"{k}.nii", array / 4 * (array >= k)) for k in (1, 3))
+    label = layered([low, high], [Layer(1, at_least=0.25), Layer(2, at_least=0.75)], image)
+    assert np.array_equal(label, np.where(array >= 3, 2, array >= 1))
+    moved = save_volume(tmp_path / "moved.nii", array, AFFINE @ nib.affines.from_matvec(np.eye(3), [0, 0, 1]))
+    with pytest.raises(DataError, match=r"moved\.nii and its image have different affines"):
+        layered([low, moved], [Layer(1, at_least=0.25), Layer(2, at_least=0.75)], image)
+
+
+def read_channels(paths, ndim, channels, **rules):
+    return images.read_image(Case("a", paths[0], channels=tuple(paths[1:])), domain(**rules), task(ndim, channels))
+
+
+def test_grey_pictures_are_stacked_to_channels(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = rng.integers(0, 256, (3, 6, 5), dtype=np.uint8)
+    paths = [save_picture(tmp_path / f"{k}.png", array) for k, array in enumerate(arrays)]
+    assert np.allclose(read_channels(paths, 2, 3).array, arrays / 255)
+    with pytest.raises(DataError, match=r"0\.png and its other channels are 2 files.*channels = 3"):
+        read_channels(paths[:2], 2, 3)
+    colour = save_picture(tmp_path / "c.png", rng.integers(0, 256, (6, 5, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match=r"c\.png is in colour"):
+        read_channels([paths[0], colour], 2, 2)
+    small = save_picture(tmp_path / "s.png", arrays[0, :5])
+    with pytest.raises(DataError, match=r"s\.png has shape \(5, 5\) and its image \(6, 5\)"):
+        read_channels([paths[0], small], 2, 2)
+    flat = save_picture(tmp_path / "f.png", arrays[0] * 0)
+    with pytest.raises(DataError, match=r"f\.png is constant"):
+        read_channels([paths[0], flat], 2, 2)
+
+
+def test_volumes_are_stacked_to_channels_on_the_grid_of_the_first(tmp_path):
+    first, second = np.random.default_rng(0).random((2, 4, 5, 6)).astype(np.float32)
+    turned = nib.Nifti1Image(second, AFFINE).as_reoriented(np.array([[2, -1], [0, 1], [1, -1.0]]))
+    nib.save(turned, tmp_path / "b.nii")
+    paths = [save_volume(tmp_path / "a.nii", first), tmp_path / "b.nii"]
+    for rules in ({}, {"orientation": "stored"}):
+        image = read_channels(paths, 3, 2, **rules)
+        assert np.array_equal(image.array, [first, second])
+        assert np.allclose(image.affine, AFFINE)
+    moved = save_volume(tmp_path / "m.nii", second, AFFINE + np.eye(4, k=3))
+    with pytest.raises(DataError, match=r"m\.nii and its image have different affines"):
+        read_channels([paths[0], moved], 3, 2)
+    both = save_volume(tmp_path / "both.nii", np.stack([first, second], axis=-1))
+    with pytest.raises(DataError, match=r"both\.nii has shape"):
+        read_channels([paths[0], both], 3, 2)
+
+
+def test_most_of_a_labels_border_is_background():
+    def bar(*shape):
+        return np.zeros(shape, np.uint8)
+
+    inverted = 2 - disc(15).astype(np.uint8) - disc(6)
+    assert border_is_background(disc(15).astype(np.uint8))
+    assert not border_is_background(inverted)
+    vessels = bar(40, 40)
+    vessels[::5] = 1  # from edge to edge: two borders of four see every fifth pixel, one is all vessel
+    assert border_is_background(vessels)
+    half = bar(40, 40)
+    half[:19] = 1
+    assert border_is_background(half)
+    assert not border_is_background(1 - bar(7, 9))
+    stack = np.repeat(disc(15)[..., None], 4, axis=2).astype(np.uint8)
+    for axes in ((0, 1, 2), (2, 0, 1), (0, 2, 1)):  # the organ shows in the first and last slice
+        assert border_is_background(stack.transpose(axes))
+        assert not border_is_background(1 - stack.transpose(axes))
+    assert border_is_background(bar(1, 40))
+
+
+def test_neighbouring_slices_are_no_channels_of_the_file(tmp_path):
+    path = save_volume(tmp_path / "a.nii", np.random.default_rng(0).random((6, 7, 5)).astype(np.float32))
+    sliced = domain(slices=Slices(neighbours=1))
+    flat = Task("toy", 2, 3, ("background", "a"), (16, 16), {}, {})
+    assert images.file_ndim(flat, sliced) == 3
+    assert images.file_ndim(flat, domain()) == 2
+    assert images.file_ndim(task(3), domain()) == 3
+    assert images.read_image(Case("a", path), sliced, flat).array.shape == (1, 6, 7, 5)
