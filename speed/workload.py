@@ -46,7 +46,7 @@ class Workload:
         image = torch.randint(0, 256, (self.cases, self.channels, *self.shape), generator=rng, dtype=torch.uint8)
         label = ((image[:, :1].int() - LABELLED).clamp(min=0) * self.classes) // (256 - LABELLED)
         return Pool(
-            ids=tuple(map(str, range(self.cases))),
+            case=torch.arange(self.cases, device=device),
             image=image.to(device),
             label=label.to(torch.uint8).to(device),
             foreground=torch.ones(self.cases, 1, *self.shape, dtype=torch.bool, device=device),

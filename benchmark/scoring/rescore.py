@@ -193,7 +193,8 @@ class _EvaluationValues:
 
 
 def _difference(work: CaseWork, rows: Sequence[RowKey], result: CaseValues) -> str:
-    stored, scored = [row[2] for row in rows], list(work.task.scored)
+    stored = [f"{row[1]} {row[2]}" for row in rows]
+    scored = [f"{index} {name}" for index, name in enumerate(work.task.scored, start=1)]
     if stored != scored:
         return f"case {work.case.id}: cases.csv has {', '.join(stored)}, and the task {', '.join(scored)}{REMEDY}"
     for _, index, _, counts in rows:

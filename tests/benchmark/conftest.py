@@ -16,7 +16,7 @@ def make_pool(count=5, side=16, seed=0, labelled=True):
     label = ((y - centre[:, :1, None]) ** 2 + (x - centre[:, 1:, None]) ** 2 < 12).astype(np.uint8)
     image = np.clip(60 + 120 * label[:, None] + rng.normal(0, 10, (count, 3, side, side)), 0, 255).astype(np.uint8)
     return Pool(
-        ids=tuple(f"case-{i}" for i in range(count)),
+        case=torch.arange(count),
         image=torch.from_numpy(image),
         label=torch.from_numpy(label)[:, None] if labelled else None,
         foreground=torch.ones(count, 1, side, side, dtype=torch.bool),

@@ -206,9 +206,9 @@ def test_target_labels_cannot_reach_it():
     foreground = torch.ones((4, 1, 16, 16), dtype=torch.bool)
     images = (torch.rand((4, 3, 16, 16), generator=rng()) * 255).byte()
     label = torch.randint(3, (4, 1, 16, 16), generator=rng(1), dtype=torch.uint8)
-    source, found = Pool(("a", "b", "c", "d"), images, label, foreground), []
+    source, found = Pool(images, label, foreground, torch.arange(4)), []
     for garbage in (None, torch.full_like(label, 2)):
-        target = Pool(("e", "f", "g", "h"), images.flip(0), garbage, foreground)
+        target = Pool(images.flip(0), garbage, foreground, torch.arange(4))
         batch, method = Batches(source, target, batch_size=2, seed=0).at(0), make_method()
         found.append({**method.training_step(batch, make_context()), **method.adversary_step(batch, make_context())})
     assert all(torch.equal(term, found[1][name]) for name, term in found[0].items())

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -134,7 +135,9 @@ def test_distances_in_3d_are_in_mm(bench):
     task = TASKS["phantom3d"]
     domain = task.domain("phantom3d-b")(bench.data)
     [found] = [one for one in domain.cases if one.id == case]
-    work = rescoring.CaseWork(found, prediction, domain, PreprocessConfig(), len(task.classes), ("hd95",))
+    work = rescoring.CaseWork(
+        found, prediction, domain, replace(task, sources={}, targets={}), PreprocessConfig(), ("hd95",)
+    )
     result = rescoring.compute_case(work)
     assert result.error == ""
     once = [float(row["value"]) for row in bench.rows(ndim=3) if row["case"] == case]
@@ -279,7 +282,7 @@ def test_counts_that_disagree_are_named(bench):
 
 @pytest.mark.parametrize(
     ("column", "value", "message"),
-    [(0, "another", "names cases that phantom2d-b lacks: another"), (2, "4", "has classes 4, and the task 1 to 1")],
+    [(0, "another", "names cases that phantom2d-b lacks: another"), (2, "4", "has 4 vessel, and the task 1 vessel")],
 )
 def test_rows_of_no_case_or_class_are_named(bench, column, value, message):
     path = bench.folder() / "cases.csv"

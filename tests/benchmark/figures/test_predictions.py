@@ -167,7 +167,9 @@ def test_thin_lines_stay_when_a_picture_shrinks():
 def test_a_slice_is_shown_upright():
     label = np.zeros((4, 6, 3), np.uint8)  # right, front, top
     label[0, 5, 1] = 1  # left, front
-    view = CaseView(label[None].astype(np.float32), label, None, (1.0, 2.0, 1.0), (slice(None), slice(None), 1))
+    view = CaseView(
+        label[None].astype(np.float32), label, None, (1.0, 2.0, 1.0), (slice(None), slice(None), 1), ((1,),), 2
+    )
     plane = view.plane(label)
     assert plane.shape == (6, 4)
     assert plane[0, 0] == 1
@@ -177,7 +179,7 @@ def test_a_slice_is_shown_upright():
 def test_counts_that_differ_in_one_voxel_are_seen():
     label = np.zeros((4, 4), np.uint8)
     label[1] = 1
-    view = CaseView(np.zeros((1, 4, 4), np.float32), label, None, (1.0, 1.0), (slice(None), slice(None)))
+    view = CaseView(np.zeros((1, 4, 4), np.float32), label, None, (1.0, 1.0), (slice(None), slice(None)), ((1,),), 2)
     stored = np.array([[4], [0], [0], [0], [0], [0]])  # tp, fp, fn inside the foreground, then outside of it
     require_counts(view, label, stored, "there")
     other = label.copy()

@@ -136,7 +136,7 @@ def make_step(cls, name, ndim, device):
     def pool(image, foreground, label):
         image, foreground = ((255 * image).byte(), foreground)
         parts = [part.repeat(CASES // 2, *[1] * (ndim + 1)).to(device) for part in (image, label.byte(), foreground)]
-        return Pool(tuple(map(str, range(CASES))), *parts)
+        return Pool(*parts, torch.arange(CASES, device=parts[0].device))
 
     target = None if batch.target is None else pool(batch.target, batch.target_foreground, batch.label)
     source = pool(batch.image, batch.foreground, batch.label)
