@@ -73,6 +73,15 @@ def column(value: Any, column: str, where: str) -> Column | Mapping[str, str] | 
     return dict(value["map"])
 
 
+def listing(value: Any, where: str) -> Column:
+    """Return the column that lists the cases or images of a domain."""
+    if isinstance(value, str):
+        return Column(value)
+    check_keys(value, {"file": (str,), "column": (str,)}, where)
+    require("file" in value, where, "file is needed")
+    return Column(value["file"], id=value.get("column", "id"))
+
+
 def template(text: str, where: str) -> str:
     """Return a template of case ids after checking its fields."""
     names = re.findall(r"\{(\w+)\}", text)

@@ -1,13 +1,15 @@
 """From the patterns or lists of a domain to its cases; every surprise is a :class:`DataError`."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
+from unicodedata import normalize
 
 from .base import Case, DataError, Domain
-from .columns import Column, read_column
+from .columns import Column, read_column, read_listed
 from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
 from .patterns import Match, Pattern
@@ -29,6 +31,7 @@ class DomainTable:
     foregrounds: Pattern | None
     optional: frozenset[str]  # patterns that may match nothing at all
     folders: tuple[str, ...]  # the first that exists holds the files
+    only: Column | None  # ids of the cases, or paths of the images, that the domain consists of
     id: str  # template
     channels: tuple[str, ...]  # texts of {channel}, in the network's order; empty: all, sorted
     strata: Column | Mapping[str, str] | None
@@ -46,6 +49,7 @@ class Files:
     images: Sequence[Match]
     labels: tuple[Sequence[Match], ...]
     foregrounds: Sequence[Match] | None = None
+    absent: frozenset[str] | None = None  # what a list of the domain's cases names and no image is; None: no list
 
 
 def load_domain(table: DomainTable, root: Path) -> Domain:
@@ -60,6 +64,8 @@ def load_domain(table: DomainTable, root: Path) -> Domain:
         files = Files(images, (labels,) if labels else ())
     else:
         files = _matching_files(table, folder)
+    if table.only is not None:
+        files = _listed_only(table, table.only, files, folder)
     cases, missing = _cases(table, files, folder)
     if not cases:
         raise DataError(f"{table.where}: none of the {len(missing)} images exists, for example {missing[0]!r}")
@@ -82,6 +88,22 @@ def _matching_files(table: DomainTable, folder: Path) -> Files:
         raise _not_found(table, f"no files match labels = {str(folder / pattern.text)!r}, and other labels exist")
     masks = None if table.foregrounds is None else _matches(table, "foregrounds", table.foregrounds, folder)
     return Files(images, tuple(labels) if any(labels) else (), masks or None)
+
+
+def _listed_only(table: DomainTable, only: Column, files: Files, folder: Path) -> Files:
+    """Return the files without the images that a list does not name, by their ids or their paths below the folder."""
+    listed = read_listed(only, folder, table.where)
+    names = {
+        match.path: {_id(table, match), normalize("NFC", os.path.relpath(match.path, folder))} & listed
+        for match in files.images
+    }
+    if not any(names.values()):
+        raise DataError(
+            f"{table.where}: {folder / only.file} lists no image: its column {only.id} has {min(listed)!r}, and the "
+            f"first image is {files.images[0].path}, whose id is {_id(table, files.images[0])!r}"
+        )
+    images = [match for match in files.images if names[match.path]]
+    return replace(files, images=images, absent=listed.difference(*names.values()))
 
 
 def _folder(table: DomainTable, root: Path) -> Path:
@@ -139,7 +161,8 @@ def _cases(table: DomainTable, files: Files, folder: Path) -> tuple[tuple[Case, 
     masks = (
         None if files.foregrounds is None else _Companions(table, "foreground mask", files.foregrounds, files.images)
     )
-    cases, missing = [], {case for each in companions for case in each.without_image}
+    orphans = {case for each in companions for case in each.without_image}
+    cases, missing = [], orphans if files.absent is None else set(files.absent)
     for case, channels in by_case.items():
         first, *others = _channels(table, case, channels)
         label_files = [each.of(case, first) for each in companions]
