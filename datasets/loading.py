@@ -213,14 +213,20 @@ class _Companions:
             if key in self.paths:
                 raise _two_files(table, "/".join(key), self.paths[key], match.path)
             self.paths[key] = match.path
-        keys = {match.key(self.names) for match in images}
-        orphans = [match for match in matches if match.key(self.names) not in keys]
+        keys, paths = {match.key(self.names) for match in images}, {match.path for match in images}
+        # In a flat folder, labels = "{case}.png" matches the images "{case}_0000.png" too.
+        orphans = [match for match in matches if match.key(self.names) not in keys and match.path not in paths]
         self.without_image = [_id(table, match) for match in orphans if "case" in match.fields]
 
     def of(self, case: str, image: Match) -> Path:
         path = self.paths.get(image.key(self.names))
         if path is not None:
             return path
+        if image.path in self.paths.values():
+            raise DataError(
+                f"{self.table.where}: both the pattern of images and that of {self.kind}s match {image.path}: narrow "
+                "the one of images, for example {case:patient*_frame??} or {case:[0-9]*}"
+            )
         known = {"/".join(key): path for key, path in self.paths.items()}
         wanted = "/".join(image.key(self.names))
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.3)
