@@ -39,6 +39,18 @@ def test_tasks_are_as_designed() -> None:
     assert all(name == task.name for name, task in TASKS.items())
 
 
+def test_structures_are_numbered_as_their_owners_number_them() -> None:
+    order = {
+        "cardiac": ("RV", "MYO", "LV"),  # ACDC
+        "cardiac-slices": ("RV", "MYO", "LV"),
+        "cardiac-seq": ("Myo", "LV", "RV"),  # the processed copies of CSDG and SLAug
+        "abdomen": ("liver", "right-kidney", "left-kidney", "spleen"),
+    }
+    assert {name: TASKS[name].classes[1:] for name in order} == order
+    for name in ("optic-cup", "disc-cup", "disc-cup-triad"):
+        assert TASKS[name].regions == {"disc": (1, 2), "cup": (2,)}
+
+
 def test_a_target_names_its_task() -> None:
     for task in TASKS.values():
         assert all(find_target(target) is task for target in task.targets)
