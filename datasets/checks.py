@@ -1,14 +1,14 @@
 """Checked values of a task file's keys; every message names the key and what it takes."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
 from .base import DataError, Intensity, Slices
 from .columns import Column
 from .discovery import unknown
-from .patterns import FIELDS
+from .patterns import FIELDS, Pattern
 
 T = TypeVar("T")
 
@@ -73,11 +73,34 @@ def column(value: Any, column: str, where: str) -> Column | Mapping[str, str] | 
     return dict(value["map"])
 
 
-def template(text: str, where: str) -> str:
-    """Return a template of case ids after checking its fields."""
+def listing(value: Any, where: str) -> Column:
+    """Return the column that lists the cases or images of a domain."""
+    if isinstance(value, str):
+        return Column(value)
+    check_keys(value, {"file": (str,), "column": (str,)}, where)
+    require("file" in value, where, "file is needed")
+    return Column(value["file"], id=value.get("column", "id"))
+
+
+def template(text: str, images: Pattern | None, where: str) -> str:
+    """Return a template of case ids after checking its fields, which are those of ``images``."""
     names = re.findall(r"\{(\w+)\}", text)
     require("case" in names and set(names) <= set(FIELDS[:3]), where, "id is built of {case}, {group} and {stratum}")
+    if images is not None:
+        for name in names:
+            message = f"images = {images.text!r} has no {{{name}}}, of which id = {text!r} is built"
+            require(name in images.fields, where, message)
     return text
+
+
+def joined(images: Pattern, companions: Iterable[Pattern | None], where: str) -> None:
+    """Refuse a pattern of labels or masks that has no field in common with that of the images."""
+    for pattern in companions:
+        if pattern is not None and not set(pattern.fields) & set(images.fields) - {"channel"}:
+            raise DataError(
+                f"{where}: {images.text!r} and {pattern.text!r} have no field in common to pair files by, "
+                "such as {case}"
+            )
 
 
 def choices(values: list[Any], known: tuple[str, ...], where: str) -> frozenset[str]:

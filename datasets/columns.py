@@ -1,9 +1,10 @@
-"""A column of a CSV or TSV file that says something of every case: its stratum, or the patient it comes from."""
+"""Columns of CSV and TSV files: the stratum or the patient of every case, or which cases a domain consists of."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from unicodedata import normalize
 
 from .base import DataError
 from .text_files import read_text
@@ -27,29 +28,51 @@ def read_column(column: Column, folder: Path, where: str) -> dict[str, str]:
         DataError: the file is missing, lacks a column, contradicts itself, or has a value that is not in the map.
     """
     path = folder / column.file
-    lines = read_text(path, f"{where}: the table").splitlines()
-    delimiter = "\t" if lines and "\t" in lines[0] else ","
-    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
-    header = [name.strip() for name in reader.fieldnames or ()]
-    if column.id not in header or column.column not in header:
-        raise DataError(
-            f"{where}: {path} needs the columns {column.id} and {column.column}, separated by commas or tabs; "
-            f"it has {', '.join(header) or 'none'}"
-        )
     words = {key.lower(): value for key, value in column.map.items()}
     values: dict[str, str] = {}
-    for row in reader:
-        texts = {(name or "").strip(): text.strip() for name, text in row.items() if isinstance(text, str)}
-        case, value = texts.get(column.id, ""), texts.get(column.column, "")
-        if not any(texts.values()):
-            continue
+    for line, texts in _rows(path, (column.id, column.column), where):
+        case, value = texts.get(column.id, ""), texts.get(column.column, "")  # a short row lacks some
         if words and value.lower() not in words:
             known = ", ".join(column.map)
             raise DataError(f"{path}: {case!r} has {column.column} {value!r}; expected one of {known}")
         if not case or not value:
-            raise DataError(f"{path}, line {reader.line_num}: {column.id} {case!r} has {column.column} {value!r}")
+            raise DataError(f"{path}, line {line}: {column.id} {case!r} has {column.column} {value!r}")
         case = column.prefix + case.removeprefix(column.prefix)
         value = words.get(value.lower(), value)
         if values.setdefault(case, value) != value:
             raise DataError(f"{path}: two rows contradict each other on {case!r}: {values[case]!r} and {value!r}")
     return values
+
+
+def read_listed(column: Column, folder: Path, where: str) -> frozenset[str]:
+    """Return the texts of one column, ``column.id``; see :func:`read_column`.
+
+    Raises:
+        DataError: the file is missing, lacks the column or lists nothing.
+    """
+    path = folder / column.file
+    texts = frozenset(row.get(column.id, "") for _, row in _rows(path, (column.id,), where)) - {""}
+    if not texts:
+        raise DataError(f"{where}: {path} lists nothing in its column {column.id}")
+    return texts
+
+
+def _rows(path: Path, columns: tuple[str, ...], where: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the number and the texts of every row that is not blank."""
+    lines = read_text(path, f"{where}: the table").splitlines()
+    delimiter = "\t" if lines and "\t" in lines[0] else ","
+    reader = csv.DictReader(lines, delimiter=delimiter, skipinitialspace=True)
+    header = [name.strip() for name in reader.fieldnames or ()]
+    if not set(columns) <= set(header):
+        raise DataError(
+            f"{where}: {path} needs the columns {' and '.join(columns)}, separated by commas or tabs; "
+            f"it has {', '.join(header) or 'none'}"
+        )
+    for row in reader:
+        texts = {
+            (name or "").strip(): normalize("NFC", text.strip())
+            for name, text in row.items()
+            if isinstance(text, str)
+        }
+        if any(texts.values()):
+            yield reader.line_num, texts

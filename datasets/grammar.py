@@ -54,6 +54,7 @@ DOMAIN_KEYS: dict[str, tuple[type, ...]] = {
     "split": (str,),
     "folder": (str, list),
     "optional": (list,),
+    "only": (str, dict),
     "id": (str,),
     "channels": (list,),
     "label_map": (dict,),
@@ -136,6 +137,10 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
     require(not ("stratum" in values and "strata" in values), where, "give either stratum or strata")
     labels, layers = _labels(values.get("labels"), task["classes"], where)
     mask = values.get("foregrounds")
+    images = Pattern(values["images"], f"{where}: images") if "images" in values else None
+    foregrounds = Pattern(mask, f"{where}: foregrounds") if isinstance(mask, str) else None
+    if images is not None:
+        checks.joined(images, (*labels, foregrounds), where)
     domain = _domain(name, where, values, task)
     volumes = task["ndim"] == 3 or domain.slices is not None
     for key in () if volumes else ("orientation", "axes", "same_grid"):
@@ -150,13 +155,14 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
     return DomainTable(
         where=where,
         labelled=labelled,
-        images=Pattern(values["images"], f"{where}: images") if "images" in values else None,
+        images=images,
         listed=Listed(kinds[0], values[kinds[0]], values.get("split", "training")) if kinds[0] in OF_LISTS else None,
         labels=labels,
-        foregrounds=Pattern(mask, f"{where}: foregrounds") if isinstance(mask, str) else None,
+        foregrounds=foregrounds,
         optional=checks.choices(values.get("optional", []), ("labels", "foregrounds"), f"{where}: optional"),
         folders=tuple(base) if isinstance(base, list) else (base,),
-        id=checks.template(values.get("id", "{case}"), where),
+        only=checks.listing(values["only"], f"{where}: only") if "only" in values else None,
+        id=checks.template(values.get("id", "{case}"), images, where),
         channels=tuple(map(str, values.get("channels", ()))),
         strata=checks.column(values.get("strata"), "stratum", f"{where}: strata"),
         groups=checks.column(values.get("groups"), "group", f"{where}: groups"),

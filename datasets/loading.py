@@ -1,13 +1,15 @@
 """From the patterns or lists of a domain to its cases; every surprise is a :class:`DataError`."""
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
+from unicodedata import normalize
 
 from .base import Case, DataError, Domain
-from .columns import Column, read_column
+from .columns import Column, read_column, read_listed
 from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
 from .patterns import Match, Pattern
@@ -29,6 +31,7 @@ class DomainTable:
     foregrounds: Pattern | None
     optional: frozenset[str]  # patterns that may match nothing at all
     folders: tuple[str, ...]  # the first that exists holds the files
+    only: Column | None  # ids of the cases, or paths of the images, that the domain consists of
     id: str  # template
     channels: tuple[str, ...]  # texts of {channel}, in the network's order; empty: all, sorted
     strata: Column | Mapping[str, str] | None
@@ -50,6 +53,8 @@ class DomainTable:
             files = Files(images, (labels,) if labels else ())
         else:
             files = _matching_files(self, folder)
+        if self.only is not None:
+            files = _listed_only(self, self.only, files, folder)
         cases, missing = _cases(self, files, folder)
         if not cases:
             raise DataError(f"{self.where}: none of the {len(missing)} images exists, for example {missing[0]!r}")
@@ -66,6 +71,7 @@ class Files:
     images: Sequence[Match]
     labels: tuple[Sequence[Match], ...]
     foregrounds: Sequence[Match] | None = None
+    absent: frozenset[str] | None = None  # what a list of the domain's cases names and no image is; None: no list
 
 
 def _matching_files(table: DomainTable, folder: Path) -> Files:
@@ -81,6 +87,22 @@ def _matching_files(table: DomainTable, folder: Path) -> Files:
         raise _not_found(table, f"no files match labels = {str(folder / pattern.text)!r}, and other labels exist")
     masks = None if table.foregrounds is None else _matches(table, "foregrounds", table.foregrounds, folder)
     return Files(images, tuple(labels) if any(labels) else (), masks or None)
+
+
+def _listed_only(table: DomainTable, only: Column, files: Files, folder: Path) -> Files:
+    """Return the files without the images that a list does not name, by their ids or their paths below the folder."""
+    listed = read_listed(only, folder, table.where)
+    names = {
+        match.path: {_id(table, match), normalize("NFC", os.path.relpath(match.path, folder))} & listed
+        for match in files.images
+    }
+    if not any(names.values()):
+        raise DataError(
+            f"{table.where}: {folder / only.file} lists no image: its column {only.id} has {min(listed)!r}, and the "
+            f"first image is {files.images[0].path}, whose id is {_id(table, files.images[0])!r}"
+        )
+    images = [match for match in files.images if names[match.path]]
+    return replace(files, images=images, absent=listed.difference(*names.values()))
 
 
 def _folder(table: DomainTable, root: Path) -> Path:
@@ -138,7 +160,8 @@ def _cases(table: DomainTable, files: Files, folder: Path) -> tuple[tuple[Case, 
     masks = (
         None if files.foregrounds is None else _Companions(table, "foreground mask", files.foregrounds, files.images)
     )
-    cases, missing = [], {case for each in companions for case in each.without_image}
+    orphans = {case for each in companions for case in each.without_image}
+    cases, missing = [], orphans if files.absent is None else set(files.absent)
     for case, channels in by_case.items():
         first, *others = _channels(table, case, channels)
         label_files = [each.of(case, first) for each in companions]
@@ -189,14 +212,20 @@ class _Companions:
             if key in self.paths:
                 raise _two_files(table, "/".join(key), self.paths[key], match.path)
             self.paths[key] = match.path
-        keys = {match.key(self.names) for match in images}
-        orphans = [match for match in matches if match.key(self.names) not in keys]
+        keys, paths = {match.key(self.names) for match in images}, {match.path for match in images}
+        # In a flat folder, labels = "{case}.png" matches the images "{case}_0000.png" too.
+        orphans = [match for match in matches if match.key(self.names) not in keys and match.path not in paths]
         self.without_image = [_id(table, match) for match in orphans if "case" in match.fields]
 
     def of(self, case: str, image: Match) -> Path:
         path = self.paths.get(image.key(self.names))
         if path is not None:
             return path
+        if image.path in self.paths.values():
+            raise DataError(
+                f"{self.table.where}: both the pattern of images and that of {self.kind}s match {image.path}: narrow "
+                "the one of images, for example {case:patient*_frame??} or {case:[0-9]*}"
+            )
         known = {"/".join(key): path for key, path in self.paths.items()}
         wanted = "/".join(image.key(self.names))
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.3)

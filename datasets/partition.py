@@ -50,7 +50,7 @@ def read_split(file: Path) -> set[str]:
 def choose(cases: Sequence[Case], count: int) -> tuple[str, ...]:
     """Return about ``count`` ids, sorted: each stratum gives its share (largest remainders), in the order of hashes.
 
-    Cases of one group stay together, so that there may be more than ``count``.
+    A group is taken whole, if that brings its stratum nearer to its share; if none does, the smallest is.
     """
     strata = _strata(cases)
     sizes = {stratum: sum(map(len, groups)) for stratum, groups in strata.items()}
@@ -60,11 +60,13 @@ def choose(cases: Sequence[Case], count: int) -> tuple[str, ...]:
         share[stratum] += 1
     chosen: list[str] = []
     for stratum, groups in strata.items():
-        before = len(chosen)
+        lacking = share[stratum]
         for group in groups:
-            if len(chosen) - before < share[stratum]:
+            if abs(lacking - len(group)) < abs(lacking):
                 chosen += group
-    return tuple(sorted(chosen))
+                lacking -= len(group)
+    smallest = min((group for groups in strata.values() for group in groups), key=lambda group: len(group))
+    return tuple(sorted(chosen or smallest))
 
 
 def folds(domain: Domain, count: int) -> list[tuple[str, ...]]:

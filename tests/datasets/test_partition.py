@@ -1,8 +1,10 @@
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ssdg.datasets import partition
@@ -113,6 +115,64 @@ def test_folds_cover_every_case_once_and_are_balanced(cases: dict[str, str], dat
     for stratum in set(cases.values()):
         sizes = [sum(cases[id] == stratum for id in part) for part in parts]
         assert max(sizes) - min(sizes) <= 1
+
+
+grouped = st.lists(
+    st.tuples(st.sampled_from("xyz"), st.one_of(st.just(""), st.sampled_from("pqrstuv"))), min_size=2, max_size=40
+)
+
+
+def grouped_domain(rows: list[tuple[str, str]]) -> Domain:
+    cases = [
+        replace(case, stratum=stratum, group=group)
+        for case, (stratum, group) in zip(
+            domain_of({f"{index:02d}": "" for index in range(len(rows))}).cases, rows, strict=True
+        )
+    ]
+    return replace(domain_of({}), cases=tuple(cases))
+
+
+def sides_of_groups(domain: Domain, parts: Sequence[Sequence[str]]) -> dict[str, set[int]]:
+    """Group -> numbers of the parts that hold a case of it."""
+    sides: dict[str, set[int]] = {}
+    for case in domain.cases:
+        if case.group:
+            sides.setdefault(case.group, set()).add(next(n for n, part in enumerate(parts) if case.id in part))
+    return sides
+
+
+def units(rows: list[tuple[str, str]]) -> int:
+    return len({group for _, group in rows if group}) + sum(not group for _, group in rows)
+
+
+@given(grouped)
+@example([("x", "p")] * 5 + [("y", "q")] * 5)
+@example([("x", "p")] * 5 + [("y", "q")] * 5 + [("y", "r")] * 5)
+def test_holding_out_never_cuts_a_group(rows: list[tuple[str, str]]) -> None:
+    domain = grouped_domain(rows)
+    if units(rows) == 1:
+        with pytest.raises(DataError, match="all cases are of one group"):
+            held_out(domain)
+        return
+    held = held_out(domain)
+    rest = [case.id for case in domain.cases if case.id not in held]
+    sizes = Counter(case.group or case.id for case in domain.cases)
+    assert 0 < len(held) <= max(2 * max(1, round(0.2 * len(rows))) - 1, min(sizes.values()))
+    assert rest
+    assert all(len(sides) == 1 for sides in sides_of_groups(domain, (held, rest)).values())
+
+
+@given(grouped, st.data())
+def test_folds_never_cut_a_group(rows: list[tuple[str, str]], data: st.DataObject) -> None:
+    domain = grouped_domain(rows)
+    if units(rows) == 1:
+        with pytest.raises(DataError, match="cannot be cut into 2 folds"):
+            folds(domain, 2)
+        return
+    parts = folds(domain, data.draw(st.integers(2, units(rows))))
+    assert sorted(id for part in parts for id in part) == [case.id for case in domain.cases]
+    assert all(parts)
+    assert all(len(sides) == 1 for sides in sides_of_groups(domain, parts).values())
 
 
 def test_folds_do_not_depend_on_the_order_of_cases() -> None:

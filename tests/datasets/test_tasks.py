@@ -8,6 +8,9 @@ import pytest
 import ssdg.datasets
 from ssdg.datasets import TASKS, DataError, find_target
 
+TRIAD = [f"triad-{name}" for name in ("binrushed", "magrabia", "refuge", "origa", "drishti")]
+POLYPS = ["cvc-300", "cvc-colondb", "etis", "kvasir", "cvc-clinicdb"]
+
 
 def test_tasks_are_as_designed() -> None:
     table = {
@@ -20,10 +23,32 @@ def test_tasks_are_as_designed() -> None:
         "fetal-atlases": (3, 1, (144,) * 3, ["gholipour"], ["wu", "fidon"]),
         "phantom2d": (2, 3, (96, 96), ["phantom2d-a"], ["phantom2d-b", "phantom2d-c"]),
         "phantom3d": (3, 1, (32,) * 3, ["phantom3d-a"], ["phantom3d-b"]),
+        "optic-disc": (2, 3, (256, 256), *2 * [["drishti", "drions"]]),
+        "optic-cup": (2, 3, (256, 256), ["drishti-training"], ["drishti-test"]),
+        "disc-cup": (2, 3, (512, 512), ["binrushed", "magrabia"], [f"messidor-base{base}" for base in (1, 2, 3)]),
+        "disc-cup-triad": (2, 3, (512, 512), *2 * [TRIAD]),
+        "polyp": (2, 3, (352, 352), POLYPS[3:], POLYPS),
+        "cardiac": (3, 1, (128, 128, 48), ["acdc"], ["mscmr-lge"]),
+        "cardiac-slices": (2, 1, (192, 192), ["acdc-slices"], ["mscmr-lge-slices"]),
+        "cardiac-seq": (2, 3, (192, 192), *2 * [["bssfp", "lge"]]),
+        "abdomen": (2, 3, (192, 192), *2 * [["chaos", "btcv"]]),
+        "prostate": (2, 1, (192, 192), *2 * [["runmc", "bmc", "i2cvb", "ucl", "bidmc", "hk"]]),
     }
     assert TASKS["fetal"].classes == ("background", "eCSF", "GM", "WM", "LV", "CBM", "dGM", "BS")
     assert TASKS["fetal-atlases"].classes == TASKS["fetal"].classes
     assert all(name == task.name for name, task in TASKS.items())
+
+
+def test_structures_are_numbered_as_their_owners_number_them() -> None:
+    order = {
+        "cardiac": ("RV", "MYO", "LV"),  # ACDC
+        "cardiac-slices": ("RV", "MYO", "LV"),
+        "cardiac-seq": ("Myo", "LV", "RV"),  # the processed copies of CSDG and SLAug
+        "abdomen": ("liver", "right-kidney", "left-kidney", "spleen"),
+    }
+    assert {name: TASKS[name].classes[1:] for name in order} == order
+    for name in ("optic-cup", "disc-cup", "disc-cup-triad"):
+        assert TASKS[name].regions == {"disc": (1, 2), "cup": (2,)}
 
 
 def test_a_target_names_its_task() -> None:
@@ -32,7 +57,7 @@ def test_a_target_names_its_task() -> None:
 
 
 def test_a_name_belongs_to_one_domain_over_all_tasks() -> None:
-    names = [name for task in TASKS.values() for name in (*task.sources, *task.targets)]
+    names = [name for task in TASKS.values() for name in {*task.sources, *task.targets}]
     assert len(names) == len(set(names))
 
 
