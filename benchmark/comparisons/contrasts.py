@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UsageError, unknown
-from ..outcomes.paired_scores import pair
+from ..outcomes.headings import Heading, pair_rows
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import contenders
 from ..scoring.metrics import DSC, Metric
 from ..statistics import Comparison, compare, holm
-from ..suites.suite import Column, Row, Suite
-from ..tables.build import Heading, column_headings
+from ..suites.suite import Row, Suite
 from .ranking import RankStability, rank_stability
 
 MISSED = (
@@ -88,21 +87,6 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     return rows[0]
 
 
-def overall_headings(results: SuiteResults, metric: Metric = DSC) -> list[Heading]:
-    """Return one printed column a target: all its cases, by the protocol's average; else each stratum it prints."""
-    overall = []
-    for column in results.suite.columns:
-        headings = stratum_headings(results, column, metric)
-        overall += [heading for heading in headings if heading.stratum in ("all", "average")] or headings
-    return overall
-
-
-def stratum_headings(results: SuiteResults, column: Column, metric: Metric = DSC) -> list[Heading]:
-    """Return the strata that a target prints, "average" only as the protocol means it."""
-    headings = column_headings(column, results.scoring.average, results.unit(column, metric))
-    return [heading for heading in headings if heading.headline]
-
-
 def contrast_rows(
     results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Metric = DSC
 ) -> Family:
@@ -144,7 +128,7 @@ def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric
         rows = contenders(results.suite.rows, cells)
         if not rows:
             continue
-        paired = pair([results.row_scores(r, heading.column, metric) for r in rows], heading.stratum, heading.average)
+        paired = pair_rows(results, rows, heading, metric)
         scored = [not np.isnan(scores).all(axis=1).any() for scores in paired.scores]
         kept = list(itertools.compress(paired.scores, scored))
         if len(kept) > 1 and not np.isnan(np.concatenate(kept)).any(axis=0).all():
@@ -173,8 +157,7 @@ def _place(heading: Heading) -> str:
 
 
 def _compare(results: SuiteResults, row: Row, other: Row, heading: Heading, metric: Metric) -> Comparison:
-    scores = [results.row_scores(each, heading.column, metric) for each in (row, other)]
-    paired = pair(scores, heading.stratum, heading.average)
+    paired = pair_rows(results, (row, other), heading, metric)
     first, second = paired.scores
     comparison = compare(first, second, paired.strata)
     if metric.better == "higher":

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ..outcomes.headings import Heading
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import Metric
 from ..statistics import CONFIDENCE, Comparison
-from ..tables.build import Heading
 from ..tables.caption import UNITS
-from ..tables.wording import MINUS, heading_text, row_label
+from ..tables.wording import MINUS, row_label, signed
 from .contrasts import Contrast, Ranking
 
 WIDTH = 41
@@ -68,7 +68,7 @@ def scope_text(results: SuiteResults, contrast: Contrast, metric: Metric) -> str
     """Return the target of a comparison, and how many cases and seeds a row has there."""
     scores = results.row_scores(contrast.row, contrast.heading.column, metric)
     cases, seeds = int(scores.members(contrast.heading.stratum).sum()), len(results.suite.seeds)
-    return f"{heading_text(contrast.heading)}: {cases} case{_s(cases)}, {seeds} seed{_s(seeds)} a row"
+    return f"{contrast.heading.text}: {cases} case{_s(cases)}, {seeds} seed{_s(seeds)} a row"
 
 
 def unit_text(results: SuiteResults, metric: Metric) -> str:
@@ -105,15 +105,6 @@ def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
         "draws": s.draws,
         "generator_seed": s.seed,
     }
-
-
-def signed(value: float) -> str:
-    """Return a number with its sign and two decimals; "–" where there is none."""
-    if math.isnan(value):
-        return "\N{EN DASH}"
-    # Adding zero turns a rounded -0.00 into +0.00.
-    text = f"{value:+.2f}" if math.isinf(value) else f"{round(value, 2) + 0.0:+.2f}"
-    return text.replace("-", MINUS)
 
 
 def p_text(p: float) -> str:

@@ -21,9 +21,8 @@ from ..scoring.metric_file import stored_values
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, to_csv
-from ..tables.build import TableOptions, build_table
+from ..tables.build import build_table
 from ..tables.render import render
-from .gather import Report
 from .page import render_page
 from .provenance import provenance
 
@@ -58,8 +57,7 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
         UsageError: runs on different data, or a damaged results file.
     """
     tables = {
-        metric: build_table(results, TableOptions(validation=validation, metric=metric))
-        for metric in dict.fromkeys((DSC, *metrics))
+        metric: build_table(results, metric, validation=validation) for metric in dict.fromkeys((DSC, *metrics))
     }
     stems = {metric: "table" if metric is DSC else f"table-{metric.name}" for metric in tables}
     runs = [run_record(run) for run in results.planned_runs]
@@ -71,7 +69,7 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
             for metric, table in tables.items()
             for ending, form in FORMATS.items()
         },
-        "report.html": render_page(Report(results, public=True)),
+        "report.html": render_page(results, public=True),
     }
     holes = dict.fromkeys(tables[DSC].missing)
     for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there

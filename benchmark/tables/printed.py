@@ -22,9 +22,11 @@ class PrintedColumn(Generic[R]):
     heading: str
     stacked: tuple[str, ...]  # the heading in lines; neighbours with the same first line of several share it
     text: Callable[[R], str]
+    value: Callable[[R], str] | None = None  # sorts a page's rows by number, "" last; None: the text does
     bold: Callable[[R], bool] = field(default=lambda _: False)
     notes: Callable[[R], Mapping[str, str]] = field(default=lambda _: {})  # in brackets behind, or in lines under it
     align: Literal["l", "c"] = "c"
+    unit: str = ""  # that a page adds to the heading
 
 
 @dataclass(frozen=True, slots=True)

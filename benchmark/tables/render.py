@@ -2,16 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from ..outcomes.headings import Heading
 from ..scoring.metrics import DSC
 from ..spec import to_json
 from ..storage.run_folder import to_csv
 from ..suites.suite import Row
-from .build import Entry, Heading, Table, TableRow
+from .build import Entry, Table, TableRow
 from .latex import LatexStyle, latex_lines
 from .printed import CHECK, Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
-from .wording import SETTINGS, delta_text, group_text, heading_text, ours_text, published_text, row_label, title_text
+from .wording import SETTINGS, ours_text, row_label, signed
 
 STYLE = LatexStyle(
     font=r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}",
@@ -50,7 +51,7 @@ def render_json(table: Table) -> str:
         "better": table.metric.better,
         "seeds": list(table.suite.seeds),
         "sections": to_json(table.suite.sections()),
-        "complete": table.complete,
+        "complete": not table.missing,
         "missing": list(table.missing),
         "caption": list(table.caption),
         "rows": [
@@ -75,8 +76,8 @@ def render_json(table: Table) -> str:
 
 def render_markdown(table: Table) -> str:
     """Return a GitHub table with its title and caption."""
-    title = f"**{markdown(title_text(table))}**"
-    return "\n".join([title, "", *markdown_lines(_printed(table)), "", *markdown_list(table.caption)]) + "\n"
+    title = f"**{markdown(_title(table))}**"
+    return "\n".join([title, "", *markdown_lines(printed_table(table)), "", *markdown_list(table.caption)]) + "\n"
 
 
 def render_latex(table: Table) -> str:
@@ -86,37 +87,53 @@ def render_latex(table: Table) -> str:
     if len(table.headings) > MOST:
         lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
     label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"
-    lines += latex_lines(_printed(table), title_text(table), label, table.caption, STYLE)
+    lines += latex_lines(printed_table(table), _title(table), label, table.caption, STYLE)
     return "\n".join(lines) + "\n"
 
 
-def _printed(table: Table) -> Printed[TableRow]:
-    groups = 1 if any(map(group_text, table.headings)) else 0
+def printed_table(table: Table) -> Printed[TableRow]:
+    """Return the columns that people read: method, setting, components and targets."""
+    groups = 1 if any(heading.group for heading in table.headings) else 0
+
+    def words(heading: str, text: Callable[[Row], str], align: Literal["l", "c"] = "l") -> PrintedColumn[TableRow]:
+        return PrintedColumn(heading, (*[""] * groups, heading), lambda row: text(row.row), align=align)
 
     def component(label: str) -> PrintedColumn[TableRow]:
-        marks = {row.row.id: CHECK if table.suite.components_of(row.row)[label] else "" for row in table.rows}
-        return PrintedColumn(label, (*[""] * groups, label), lambda row: marks[row.row.id])
+        return words(label, lambda row: CHECK if table.suite.components_of(row)[label] else "", "c")
 
     def target(position: int, heading: Heading) -> PrintedColumn[TableRow]:
+        def value(row: TableRow) -> str:
+            number = row.entries[position].cell.scaled(row.entries[position].cell.mean)
+            return "" if number is None else f"{number:.4f}"
+
         def notes(row: TableRow) -> dict[str, str]:
-            entry = row.entries[position]
-            return {"published": published_text(entry), "difference": delta_text(entry)}
+            published, delta = row.entries[position].published, row.entries[position].delta
+            return {
+                "published": "" if published is None else f"{published.mean:.2f} ± {published.sd:.2f}",
+                "difference": "" if delta is None else signed(delta),
+            }
 
         return PrintedColumn(
-            heading_text(heading),
-            (heading.column.label, group_text(heading))[: 1 + groups],
+            heading.text,
+            (heading.column.label, heading.group)[: 1 + groups],
             text=lambda row: ours_text(row.entries[position].cell),
+            value=value,
             bold=lambda row: row.entries[position].best,
             notes=notes if table.show_published else lambda _: {},
+            unit="%" if heading.unit == "%" else "",
         )
 
     columns = [
-        PrintedColumn("Method", (*[""] * groups, "Method"), lambda row: row_label(row.row), align="l"),
-        PrintedColumn("Setting", (*[""] * groups, "Setting"), lambda row: SETTINGS[row.row.access], align="l"),
+        words("Method", row_label),
+        words("Setting", lambda row: SETTINGS[row.access]),
         *map(component, table.suite.components),
         *(target(position, heading) for position, heading in enumerate(table.headings)),
     ]
     return Printed(columns, table.rows)
+
+
+def _title(table: Table) -> str:
+    return table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}"
 
 
 def _of_suite(table: Table) -> dict[str, Any]:

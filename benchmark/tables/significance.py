@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ..outcomes.paired_scores import pair
+from ..outcomes.headings import Heading, pair_rows
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import Cell, contenders
 from ..scoring.metrics import DSC, Metric
 from ..statistics import holm, mean_difference
 from ..suites.suite import Row
-
-if TYPE_CHECKING:
-    from .build import Heading
 
 ALPHA = 0.05
 
@@ -41,7 +37,7 @@ class BestSets:
 
 
 def best_sets(
-    results: SuiteResults, headings: Sequence["Heading"], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
+    results: SuiteResults, headings: Sequence[Heading], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
 ) -> BestSets:
     """Return the rows to mark in each printed column.
 
@@ -81,13 +77,11 @@ def best_first(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
 
 
 def _against_first(
-    results: SuiteResults, ranked: Sequence[Row], heading: "Heading", metric: Metric
+    results: SuiteResults, ranked: Sequence[Row], heading: Heading, metric: Metric
 ) -> list[tuple[str, float]]:
     if len(ranked) < 2:
         return []
-    paired = pair(
-        [results.row_scores(row, heading.column, metric) for row in ranked], heading.stratum, heading.average
-    )
+    paired = pair_rows(results, ranked, heading, metric)
     reference, *others = paired.scores
     intervals = [mean_difference(scores, reference, paired.strata) for scores in others]
     return [(row.id, interval.p) for row, interval in zip(ranked[1:], intervals, strict=True)]
