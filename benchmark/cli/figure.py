@@ -182,13 +182,14 @@ def predictions(selection: Selection, cases: tuple[str, ...], output: Path, widt
     require_cases(results, cases)
     strips, notes, tasks = [], [], []
     for column in results.suite.columns:
-        case = choose_case(results, column, cases)
-        if case is None:
+        choice = choose_case(results, column, cases)
+        if choice is None:
             click.echo(f"bench: {column.label} is left out: no row has a finished run", err=True)
             continue
+        case, why = choice
         strip, domain = make_strip(results, column, case, data_root)
         strips.append(strip)
-        notes.append(f"{case.why} ({domain.citation or domain.source}).")
+        notes.append(f"{why} ({domain.citation or domain.source}).")
         tasks.append(selection.inventory.task(column.task))
     if not strips:
         selection.nothing_finished()

@@ -19,8 +19,7 @@ from ..randomness import derived_seed, generator
 from ..spec import PreprocessConfig
 from .style import DOUBLE, GAP, Sheet, height_of, lines_of, style, wrapped
 
-FILTERS = 8
-"""Of the untrained network that methods are built on; only a saliency map of it is ever shown."""
+FILTERS = 8  # of the untrained network that methods are built on; only a saliency map of it is ever shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +92,9 @@ def displayed(view: NDArray[np.float32]) -> NDArray[np.float32]:
 def augmentation_figure(
     rows: Mapping[str, Sequence[NDArray[np.float32]]], original: NDArray[np.float32], width: float = DOUBLE
 ) -> Figure:
-    """Return methods side by side: one column a method, one row a draw, the image itself first.
+    """Return methods side by side: one column a method, one row a draw, the image itself (C, *S) first.
 
-    Args:
-        rows: method label -> its views (C, *S).
-        original: the image (C, *S).
-        width: inches; what does not fit into one line of columns goes on in the next.
+    ``rows`` has the views (C, *S) of each method by its label; columns that exceed the width (inches) go on below.
     """
     columns = {"Image": [original], **rows}
     draws = max(len(views) for views in rows.values())

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import Domain, Task
 
 from ..errors import UsageError, unknown
-from ..outcomes.planned_run import NOT_RUN, REASONS, PlannedRun, hole_reason
+from ..outcomes.planned_run import REASONS, PlannedRun, hole_reason
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import evaluation_scores
 from ..storage.results_reader import StoredEvaluation
@@ -23,15 +22,8 @@ from .predictions import Panel, Strip
 OUTCOMES = {"true positive": "found (TP)", "false positive": "false (FP)", "false negative": "missed (FN)"}
 
 
-class Chosen(NamedTuple):
-    """A case to show, and why this one."""
-
-    case: str
-    why: str
-
-
-def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) -> Chosen | None:
-    """Return the case to show of a target, None where no row has a result on it.
+def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) -> tuple[str, str] | None:
+    """Return the case to show of a target and why this one, None where no row has a result on it.
 
     Unless one of ``wanted`` is there: the case whose DSC is the median (the lower of two) of the source-only row, or
     of the first row with results where the suite has none, in the first seed that is there.
@@ -47,15 +39,13 @@ def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) ->
                 scores |= _case_scores(results, column, other)
         for case in wanted:
             if case in scores:
-                return Chosen(case, f"{column.label}: case {case}, as asked for")
+                return case, f"{column.label}: case {case}, as asked for"
         ranked = sorted(scores, key=lambda case: (scores[case], case))
         case, count = ranked[(len(ranked) - 1) // 2], len(ranked)
         published = evaluation.data.get("counts", {}).get("published", count)
-        return Chosen(
-            case,
-            f"{column.label}: case {case}, whose DSC by {row.label} (seed {first.request.seed}) is the median of "
-            f"{count if published == count else f'the {count} there are of {published}'} cases",
-        )
+        counted = count if published == count else f"the {count} there are of {published}"
+        by = f"whose DSC by {row.label} (seed {first.request.seed}) is the median of {counted} cases"
+        return case, f"{column.label}: case {case}, {by}"
     return None
 
 
@@ -73,14 +63,12 @@ def _scored(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[P
 
 
 def _reason(results: SuiteResults, row: Row, column: Column) -> str:
-    availability = results.counts.availability(row, column)
-    if availability != "planned":
-        return {"unavailable": "not in this version", "not-applicable": "does not apply"}[availability]
-    runs = results.counts.runs_of(row, column)
-    return hole_reason(NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs)
+    without_runs = {"unavailable": "not in this version", "not-applicable": "does not apply"}
+    reason = without_runs.get(results.counts.availability(row, column))
+    return reason or hole_reason(results.counts.of(row, column).reasons) or REASONS["DONE"]
 
 
-def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root: Path) -> tuple[Strip, Domain]:
+def make_strip(results: SuiteResults, column: Column, case: str, data_root: Path) -> tuple[Strip, Domain]:
     """Return the image, the label and every row's prediction of a case, and the domain it is of.
 
     Raises:
@@ -89,10 +77,10 @@ def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root:
     """
     task, sections = results.inventory.task(column.task), results.suite.sections()
     domain = task.domain(column.target)(data_root)
-    cases = {case.id: case for case in domain.cases if case.label is not None}
-    if chosen.case not in cases:
-        raise unknown(f"labelled case of {column.target} under {data_root}", chosen.case, list(cases))
-    view = view_case(cases[chosen.case], domain, task, sections["preprocess"])
+    cases = {labelled.id: labelled for labelled in domain.cases if labelled.label is not None}
+    if case not in cases:
+        raise unknown(f"labelled case of {column.target} under {data_root}", case, list(cases))
+    view = view_case(cases[case], domain, task, sections["preprocess"])
     label, inside = view.plane(view.label), view.inside(sections["evaluation"].region)
 
     def panel(title: str, labels: NDArray[np.uint8], below: str) -> Panel:
@@ -103,17 +91,17 @@ def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root:
     def prediction(row: Row) -> Panel:
         for _, evaluation in _scored(results, row, column):
             scores = _case_scores(results, column, evaluation)
-            if chosen.case not in scores:
+            if case not in scores:
                 continue
-            path = prediction_path(evaluation.path, chosen.case, task.ndim)
+            path = prediction_path(evaluation.path, case, task.ndim)
             if not path.exists():
                 return Panel(row_label(row), reason="prediction not kept")
-            labels = stored_prediction(path, chosen.case, view, results.counts.case_file(evaluation))
-            return panel(row_label(row), view.plane(labels), f"{100 * scores[chosen.case]:.1f}")
+            labels = stored_prediction(path, case, view, results.counts.case_file(evaluation))
+            return panel(row_label(row), view.plane(labels), f"{100 * scores[case]:.1f}")
         return Panel(row_label(row), reason=_reason(results, row, column))
 
     panels = [Panel("Image", view.picture()), panel("Label", label, "DSC (%)"), *map(prediction, results.suite.rows)]
-    return Strip(f"{column.label}, case {chosen.case}", view.aspect, tuple(panels)), domain
+    return Strip(f"{column.label}, case {case}", view.aspect, tuple(panels)), domain
 
 
 def legend_of(tasks: Sequence[Task]) -> dict[str, str]:

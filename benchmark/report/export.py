@@ -19,6 +19,7 @@ from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import RUN_COLUMNS, run_key, run_record, scored_evaluations
 from ..scoring.metric_file import stored_values
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
+from ..spec import to_json
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, to_csv
 from ..tables.build import build_table
@@ -26,15 +27,10 @@ from ..tables.render import render
 from .page import render_page
 from .provenance import provenance
 
+# Names that an export gives, but for its provenance.
 WRITTEN = re.compile(r"(cases\.csv|runs\.csv|report\.html|table(-[a-z0-9-]+)?\.(csv|md|tex))")
-"""Names that an export gives, beside its provenance."""
-
-FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}
-"""Of tables, by what file names end in."""
-
-
-KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")
-"""Columns of ``cases.csv`` that name a run and a target."""
+FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}  # of tables, by what file names end in
+KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")  # of ``cases.csv``: a run and a target
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +42,7 @@ class Export:
 
 
 def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validation: bool = False) -> Export:
-    """Return the files of a suite's results.
-
-    Args:
-        results: of the suite.
-        metrics: of further tables.
-        validation: whether tables have the scores on the source's validation cases.
+    """Return the files of a suite's results; ``metrics`` have tables too, ``validation`` adds columns to all tables.
 
     Raises:
         UsageError: runs on different data, or a damaged results file.
@@ -59,13 +50,12 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
     tables = {
         metric: build_table(results, metric, validation=validation) for metric in dict.fromkeys((DSC, *metrics))
     }
-    stems = {metric: "table" if metric is DSC else f"table-{metric.name}" for metric in tables}
     runs = [run_record(run) for run in results.planned_runs]
     files = {
         "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
         **{
-            f"{stems[metric]}.{ending}": render(table, form)
+            f"table{'' if metric is DSC else f'-{metric.name}'}.{ending}": render(table, form)
             for metric, table in tables.items()
             for ending, form in FORMATS.items()
         },
@@ -74,14 +64,15 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
     holes = dict.fromkeys(tables[DSC].missing)
     for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
         holes |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in holes)
-    missing = tuple(holes)
     origin = {
         **provenance(results, runs),
-        "complete": not missing,
-        "missing": list(missing),
+        "complete": not holes,
+        "missing": list(holes),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
-    return Export({PROVENANCE: json.dumps(origin, indent=1, ensure_ascii=False) + "\n", **files}, missing)
+    return Export(
+        {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, tuple(holes)
+    )
 
 
 def cases_csv(results: SuiteResults) -> str:
@@ -128,13 +119,12 @@ def write_export(export: Export, folder: Path) -> None:
         UsageError: the folder cannot be written, or has a file of such a name that no export wrote.
         StorageError: no space left.
     """
-    why = "no permission"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        why = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
     except OSError as error:
-        why, writable = str(error.strerror), False
-    if not writable:
+        why = str(error.strerror)
+    if why:
         raise UsageError(f"--output {folder} is no folder that can be written ({why}): name another one")
     earlier = _earlier(folder)
     foreign = [name for name in export.files if name not in earlier and (folder / name).exists()]

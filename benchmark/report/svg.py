@@ -16,9 +16,8 @@ from matplotlib.figure import Figure
 from ..figures.style import style
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
+# The first is the page's accent; all are told apart with every common kind of colour vision.
 SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506", "#050507")
-"""The first is the page's accent; all are told apart with every common kind of colour vision."""
-
 VARIABLES = {
     INK: "var(--ink)",
     MUTED: "var(--muted)",
@@ -61,13 +60,9 @@ STYLE: Any = {
 
 
 def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> Markup:
-    """Return a drawing as an ``<svg>`` element for a page.
+    """Return a drawing of a size in units as an ``<svg>`` element; ``fill`` draws, the title is read aloud.
 
-    Args:
-        name: unique on the page and made of letters, digits and hyphens; begins every id of the drawing.
-        title: read to people who do not see it.
-        size: width and height in units.
-        fill: draws on the figure.
+    The name, which begins every id, is unique on the page and made of letters, digits and hyphens.
     """
     with style(STYLE):
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
