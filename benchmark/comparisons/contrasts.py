@@ -97,17 +97,15 @@ def contrast_rows(
     rows = [row for row in rows if row.id != other.id]
     compared, columns = [], dict.fromkeys(heading.column for heading in headings)
     missing = list(results.holes(metric, columns, [*rows, other]))
-    for heading in headings:
-        for row in rows:
-            if not all(results.is_complete(each, heading.column, metric) for each in (row, other)):
-                continue
-            comparison = _compare(results, row, other, heading, metric)
-            if comparison.cases:
-                compared.append((row, heading, comparison))
-            else:
-                missing.append(
-                    f"{row.label} and {other.label} on {_place(heading)}: no case has a score of every seed of both"
-                )
+    for heading, row in itertools.product(headings, rows):
+        if not all(results.is_complete(each, heading.column, metric) for each in (row, other)):
+            continue
+        comparison = _compare(results, row, other, heading, metric)
+        if comparison.cases:
+            compared.append((row, heading, comparison))
+        else:
+            place = _place(heading)
+            missing.append(f"{row.label} and {other.label} on {place}: no case has a score of every seed of both")
     adjusted = holm([comparison.p for _, _, comparison in compared])
     contrasts = [Contrast(row, other, h, c, p) for (row, h, c), p in zip(compared, adjusted, strict=True)]
     return Family(tuple(contrasts), tuple(missing))
@@ -121,11 +119,8 @@ def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric
     """
     rankings = []
     for heading in headings:
-        cells = {
-            row.id: [results.cell(row, heading.column, heading.stratum, heading.average, metric)]
-            for row in results.suite.rows
-        }
-        rows = contenders(results.suite.rows, cells)
+        place = (heading.column, heading.stratum, heading.average, metric)
+        rows = contenders(results.suite.rows, {row.id: [results.cell(row, *place)] for row in results.suite.rows})
         if not rows:
             continue
         paired = pair_rows(results, rows, heading, metric)

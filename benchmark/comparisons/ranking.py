@@ -13,11 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from ..statistics import EQUAL, Level
 
 DRAWS = 10_000
-SEED = 0
-"""Of the bootstrap's own generator: a ranking printed twice is the same."""
-
-MANY = 50
-"""Seeds from which on single ones are drawn and counted, several times as fast as a multinomial; other draws."""
+SEED = 0  # of the bootstrap's own generator: a ranking printed twice is the same
+MANY = 50  # seeds from which on single ones are drawn and counted, faster than a multinomial, with other draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +44,8 @@ def rank_stability(
     """Return how the ranking of methods varies when seeds and cases are drawn again, with replacement.
 
     A draw takes the same cases for all methods, and seeds of each method for itself. Each method's scores are
-    ``(seeds, cases)`` on the same cases, NaN where not defined. With the stratum of each case in ``strata``, these
-    weigh equally and cases are drawn within their stratum.
+    ``(seeds, cases)``, NaN where not defined. With the stratum of each case in ``strata``, these weigh equally and
+    cases are drawn within their stratum.
 
     Raises:
         ValueError: no method, or no case that is defined for every seed of all of them.
@@ -58,7 +55,8 @@ def rank_stability(
     rng = np.random.default_rng(seed)
     weights, full = _case_weights(scores[0].shape[1], kept, draws, rng)
     means = np.array([float((of_method @ full).mean()) for of_method in scores])
-    drawn = np.stack([_drawn_means(of_method, weights, rng) for of_method in scores], axis=-1)
+    shares = (_times_drawn(len(of_method), draws, rng) / len(of_method) for of_method in scores)
+    drawn = np.stack([((s @ x) * weights).sum(axis=1) for s, x in zip(shares, scores, strict=True)], axis=-1)
     ranks = competition_ranks(sign * drawn)
     tau = kendall_tau(drawn, means)
     low, high = np.quantile(tau, [0.025, 0.975])
@@ -80,9 +78,7 @@ def rank_stability(
 def competition_ranks(scores: ArrayLike) -> NDArray[np.int64]:
     """Return the ranks along the last axis, 1 for the highest; equal scores share the better rank."""
     values = np.asarray(scores, dtype=np.float64)
-    higher = values[..., None, :] > values[..., :, None] + EQUAL
-    ranks: NDArray[np.int64] = 1 + higher.sum(axis=-1)
-    return ranks
+    return np.asarray(1 + (values[..., None, :] > values[..., :, None] + EQUAL).sum(axis=-1))
 
 
 def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
@@ -111,7 +107,7 @@ def _defined(
     scores = [np.asarray(method, dtype=np.float64) for method in methods]
     if not scores or len({array.shape[-1] for array in scores}) != 1 or {array.ndim for array in scores} != {2}:
         raise ValueError("a ranking needs scores (seeds, cases) of methods on the same cases")
-    defined = ~np.any([np.isnan(array).any(axis=0) for array in scores], axis=0)
+    defined = np.asarray(~np.isnan(np.concatenate(scores)).any(axis=0))
     if not defined.any():
         raise ValueError("no case is defined for every seed of all methods")
     kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
@@ -131,15 +127,6 @@ def _case_weights(
         weights[:, inside] = rng.multinomial(n, np.full(n, 1 / n), size=draws) / (n * groups)
         full[inside] = 1 / (n * groups)
     return weights, full
-
-
-def _drawn_means(
-    scores: NDArray[np.float64], weights: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    seeds = len(scores)
-    shares = _times_drawn(seeds, len(weights), rng) / seeds
-    means: NDArray[np.float64] = ((shares @ scores) * weights).sum(axis=1)
-    return means
 
 
 def _times_drawn(seeds: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:

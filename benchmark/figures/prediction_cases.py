@@ -30,7 +30,7 @@ def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) ->
     """
     rows = sorted(results.suite.rows, key=lambda row: row.access != "source-only" or not row.contender)
     for row in rows:
-        scored = list(_scored(results, row, column))
+        scored = list(scored_runs(results, row, column))
         if not scored:
             continue
         (first, evaluation), scores = scored[0], dict[str, float]()
@@ -56,7 +56,8 @@ def _case_scores(results: SuiteResults, column: Column, evaluation: StoredEvalua
     return dict(zip(scores.cases, np.nan_to_num(scores.case_means()[0]).tolist(), strict=True))
 
 
-def _scored(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[PlannedRun, StoredEvaluation]]:
+def scored_runs(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[PlannedRun, StoredEvaluation]]:
+    """Yield the runs of a row that are scored on a target, with their evaluations."""
     for run in results.counts.runs_of(row, column):
         if (evaluation := run.evaluation(column.target)) is not None:
             yield run, evaluation
@@ -89,7 +90,7 @@ def make_strip(results: SuiteResults, column: Column, case: str, data_root: Path
         return Panel(title, painted(labels, class_colours(task)), below, outline=label)
 
     def prediction(row: Row) -> Panel:
-        for _, evaluation in _scored(results, row, column):
+        for _, evaluation in scored_runs(results, row, column):
             scores = _case_scores(results, column, evaluation)
             if case not in scores:
                 continue
@@ -114,15 +115,12 @@ def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
 def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) -> str:
     """Return what is written under the figure: the cases with their origin, what is shown, how it was scored."""
     scored = "inside the field of view" if results.suite.sections()["evaluation"].region == "foreground" else "whole"
-    sentences = list(cases)
-    if any(task.ndim == 3 for task in tasks):
-        sentences.append("Volumes: the axial slice with the most labelled voxels, lines: borders of the label.")
-    if any(task.ndim == 2 for task in tasks):
-        sentences.append(f"Pictures are scored {scored}.")
-    if any(row.access == "uda" for row in results.suite.rows):
-        sentences.append("‡ saw unlabelled target images.")
-    if any(row.selection is not None for row in results.suite.rows):
-        sentences.append("† checkpoint chosen on the target's labels.")
+    dimensions, rows = {task.ndim for task in tasks}, results.suite.rows
+    volumes = "Volumes: the axial slice with the most labelled voxels, lines: borders of the label."
+    sentences = [*cases, *([volumes] if 3 in dimensions else [])]
+    sentences += [f"Pictures are scored {scored}."] if 2 in dimensions else []
+    sentences += ["‡ saw unlabelled target images."] if any(row.access == "uda" for row in rows) else []
+    sentences += ["† checkpoint chosen on the target's labels."] if any(row.selection for row in rows) else []
     score = f"Under each prediction: DSC (%) of the case, first seed of the row, protocol {results.suite.protocol}."
     return " ".join([*sentences, score])
 
@@ -133,7 +131,7 @@ def require_cases(results: SuiteResults, wanted: Sequence[str]) -> None:
         case
         for column in results.suite.columns
         for row in results.suite.rows
-        for _, evaluation in _scored(results, row, column)
+        for _, evaluation in scored_runs(results, row, column)
         for case in results.counts.case_file(evaluation).layout.cases
     }
     for case in wanted:

@@ -38,7 +38,6 @@ _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters everywhere
     "font.size": NORMAL,
     "axes.titlesize": NORMAL,
-    "axes.labelsize": NORMAL,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
     "legend.fontsize": SMALL,

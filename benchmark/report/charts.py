@@ -17,12 +17,11 @@ from .svg import GRID, INK, MUTED, NARROW, PAPER, SERIES, WIDTH, svg_chart
 LONGEST = 22  # characters of a row's label before it is cut short
 LINE, LABEL = 17.0, 12.5  # heights: of a row in a chart with one line a row, and of a label in a column of labels
 GOLDEN = 0.6180339887  # its multiples modulo 1 spread evenly: jitter that is the same every time
-
+# Seconds that an axis of time may be labelled at.
 DURATIONS = (
     *(0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800),
     *(3600 * hours for hours in (1, 2, 4, 8, 12, 24, 48, 96, 192)),
 )
-"""Seconds that an axis of time may be labelled at."""
 
 
 class Curve(NamedTuple):

@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
@@ -33,16 +32,12 @@ FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}  # of tables, by what
 KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")  # of ``cases.csv``: a run and a target
 
 
-@dataclass(frozen=True, slots=True)
-class Export:
-    """Files, by name, and what they lack."""
+def export_suite(
+    results: SuiteResults, metrics: Sequence[Metric] = (), validation: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """Return the files of a suite's results by name, provenance first, and the holes of the tables.
 
-    files: Mapping[str, str]  # provenance first
-    missing: tuple[str, ...]  # holes of the tables
-
-
-def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validation: bool = False) -> Export:
-    """Return the files of a suite's results; ``metrics`` have tables too, ``validation`` adds columns to all tables.
+    ``metrics`` have tables too, ``validation`` adds columns to all tables.
 
     Raises:
         UsageError: runs on different data, or a damaged results file.
@@ -70,9 +65,7 @@ def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validati
         "missing": list(holes),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
-    return Export(
-        {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, tuple(holes)
-    )
+    return {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, list(holes)
 
 
 def cases_csv(results: SuiteResults) -> str:
@@ -110,7 +103,7 @@ def cases_csv(results: SuiteResults) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_export(export: Export, folder: Path) -> None:
+def write_export(files: Mapping[str, str], folder: Path) -> None:
     """Write an export's files, each atomically, in place of those of an earlier export; leave all others alone.
 
     Its provenance comes first: where it was interrupted, digests tell which files are still the earlier ones.
@@ -127,14 +120,14 @@ def write_export(export: Export, folder: Path) -> None:
     if why:
         raise UsageError(f"--output {folder} is no folder that can be written ({why}): name another one")
     earlier = _earlier(folder)
-    foreign = [name for name in export.files if name not in earlier and (folder / name).exists()]
+    foreign = [name for name in files if name not in earlier and (folder / name).exists()]
     if foreign:
         raise UsageError(
             f"{folder} has {', '.join(foreign)} that no export wrote: move that away, or name another --output"
         )
-    for name in earlier - set(export.files):
+    for name in earlier - set(files):
         (folder / name).unlink(missing_ok=True)
-    for name, text in export.files.items():
+    for name, text in files.items():
         write_text(folder / name, text)
 
 

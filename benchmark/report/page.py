@@ -15,18 +15,10 @@ from ..tables.build import Table, build_table
 from ..tables.render import printed_table
 from ..tables.significance import best_first
 from ..tables.wording import SETTINGS, signed
-from .run_facts import (
-    is_on_target,
-    learned_rows,
-    learning_charts,
-    list_runs,
-    row_settings,
-    shared_settings,
-    training_costs,
-)
+from . import run_facts
 from .sections import case_charts, class_tables, cost_charts, difference_section, missing_parts, rank_tables
 
-SECTIONS = {
+SECTIONS = {  # titles for the list of sections, by the id of each
     "table": "Table",
     "differences": "Differences",
     "ranks": "Ranking",
@@ -39,10 +31,7 @@ SECTIONS = {
     "missing": "Missing",
     "provenance": "Provenance",
 }
-"""Titles for the list of sections, by the id of each."""
-
-LISTED = 3
-"""Missing things that the summary names."""
+LISTED = 3  # missing things that the summary names
 
 
 def render_page(
@@ -55,12 +44,8 @@ def render_page(
 ) -> str:
     """Return a suite's report as HTML; equal results give equal bytes.
 
-    Args:
-        results: of the suite.
-        published: whether the paper's numbers stand with ours.
-        data_root: folder of the data sets, for pictures of cases; None: none are wanted.
-        baseline: row or method that others are compared with; None: the suite's source-only row.
-        public: without hosts, their systems, and messages of errors.
+    Pictures of cases come from ``data_root``, where it is given; the baseline is a row or method, None: the suite's
+    source-only row. A ``public`` page has no hosts, their systems, and messages of errors.
 
     Raises:
         UsageError: a name that is not in the suite, runs on different data, or a damaged results file.
@@ -80,14 +65,14 @@ def render_page(
         from .worst import worst_of_targets  # opens images, and nothing else here does
 
         worst = worst_of_targets(table, results, base, data_root)
-    learned = learned_rows(results.planned_runs)
-    costs, missing = training_costs(learned), missing_parts(results, table, public)
+    learned = run_facts.learned_rows(results.planned_runs)
+    costs, missing = run_facts.training_costs(learned), missing_parts(results, table, public)
     sections = {
         "differences": differences,
         "ranks": rank_tables(results),
         "cases": case_charts(results, base),
         "classes": class_tables(results),
-        "learning": learning_charts(learned),
+        "learning": run_facts.learning_charts(learned),
         "cost": cost_charts(table, costs),
         "worst": worst,
         "metrics": _further_tables(results, published),
@@ -102,12 +87,12 @@ def render_page(
         missing=missing,
         words_of_access=SETTINGS,
         devices=sorted({device for _, device in costs.values()}),
-        target_chooses=any(map(is_on_target, learned)),
-        shared_settings=shared_settings(suite.sections()),
-        row_settings=row_settings(results.planned_runs),
+        target_chooses=any(map(run_facts.is_on_target, learned)),
+        shared_settings=run_facts.shared_settings(suite.sections()),
+        row_settings=run_facts.row_settings(results.planned_runs),
         version=environment.version(),
         commit="" if public else environment.commit(),
-        **list_runs(results.planned_runs, results.root, public),
+        **run_facts.list_runs(results.planned_runs, results.root, public),
         **sections,
     )
 

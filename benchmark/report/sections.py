@@ -21,8 +21,8 @@ from .charts import cost_chart, forest_chart, strip_chart
 
 Chart: TypeAlias = tuple[str, str, Markup]
 
+# Label, cells as (percent of the shading, text), and a last cell without shading or "".
 HeatRow: TypeAlias = tuple[str, list[tuple[float, str]], str]
-"""Label, cells as (percent of the shading, text), and a last cell without shading or ""."""
 
 
 def _points(heading: str, *names: str) -> PrintedColumn[Contrast]:
@@ -92,20 +92,13 @@ def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
     for ranking in rank_rows(results, overall_headings(results)):
         stability = ranking.stability
         order = sorted(range(len(ranking.rows)), key=lambda i: (stability.ranks[i], stability.expected[i]))
-        rows = [
-            (
-                ranking.rows[i].label,
-                [(100 * share, _percent(share)) for share in stability.probabilities[i]],
-                f"{stability.expected[i]:.1f}",
-            )
-            for i in order
-        ]
+        cells = [[(100 * share, _percent(share)) for share in of_row] for of_row in stability.probabilities]
+        rows = [(ranking.rows[i].label, cells[i], f"{stability.expected[i]:.1f}") for i in order]
         tables.append((ranking.heading.text, rows, f"{stability_text(ranking)}."))
     return tables
 
 
 def _percent(share: float) -> str:
-    """Return a probability in percent; "" for what never happened."""
     text = f"{100 * share:.0f}"
     return "" if share == 0 else "<1" if text == "0" else text
 
@@ -146,12 +139,7 @@ def class_tables(results: SuiteResults) -> list[tuple[str, tuple[str, ...], list
 
 
 def cost_charts(table: Table, costs: Mapping[str, tuple[float, str]]) -> list[Chart]:
-    """Return a chart a target of training time against score.
-
-    Args:
-        table: of DSC.
-        costs: seconds of one run and the device, by row id.
-    """
+    """Return a chart a target of training time against DSC; ``costs``: seconds of one run and device, by row id."""
     charts = []
     for number, column in enumerate(table.suite.columns):
         points = [
@@ -178,12 +166,9 @@ def overall(row: TableRow, column: Column) -> Entry:
 
 
 def missing_parts(results: SuiteResults, table: Table, public: bool) -> list[tuple[str, list[str]]]:
-    """Return cells, runs, cases and folders that are missing: a title and its lines.
-
-    Messages of errors may hold paths: in a ``public`` page they are left out.
-    """
+    """Return cells, runs, cases and folders that are missing: a title and its lines."""
     failed = [run for run in results.planned_runs if run.state in ("FAILED", "DIVERGED")]
-    kept = "its message is kept with the run" if public else ""
+    kept = "its message is kept with the run" if public else ""  # messages may hold paths
     folders = f"{len(results.problems)} folder{'' if len(results.problems) == 1 else 's'} of the results"
     parts = {
         "Cells without all their seeds": table.missing,

@@ -18,17 +18,15 @@ from ..figures.style import style
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
 # The first is the page's accent; all are told apart with every common kind of colour vision.
 SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506", "#050507")
-VARIABLES = {
+VARIABLES = {  # of CSS, for each placeholder colour
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--rule)",
     PAPER: "var(--paper)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)},
 }
-"""CSS variable of each placeholder colour."""
-
+# Units of a chart's width: near the pixels it is shown in, also on a telephone, so that text keeps its size.
 WIDTH, NARROW = 345.0, 250.0
-"""Units of a chart's width: near the pixels it is shown in, also on a telephone, so that text keeps its size."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -39,7 +37,6 @@ STYLE: Any = {
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
-    "axes.labelsize": 8.5,
     "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -52,7 +49,6 @@ STYLE: Any = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": INK,
     "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.5,
     "legend.frameon": False,
     "legend.fontsize": 8.0,
     "lines.linewidth": 1.4,

@@ -20,6 +20,7 @@ from ssdg.datasets.base import DataError, Domain, Task
 
 from ..errors import UsageError
 from ..figures.case_view import RGB, class_colours, error_colours, outcomes, painted, stored_prediction, view_case
+from ..figures.prediction_cases import scored_runs
 from ..outcomes.results import SuiteResults
 from ..scoring.case_file import CaseFile
 from ..spec import RunRequest
@@ -78,8 +79,7 @@ def _cases(
     by_seed, means = 100 * scores.case_means(), 100 * seed_means(scores)
     evaluations = [
         (run.request, evaluation.path, results.counts.case_file(evaluation))
-        for run in results.counts.runs_of(row, column)
-        if (evaluation := run.evaluation(column.target)) is not None
+        for run, evaluation in scored_runs(results, row, column)
     ]
     defined = [index for index in range(len(scores.cases)) if not isnan(means[index])]
     for index in sorted(defined, key=lambda index: (means[index], scores.cases[index]))[:WORST]:
@@ -105,12 +105,6 @@ def _cases(
 def _thumbnails(
     row: Row, name: str, task: Task, domain: Domain, request: RunRequest, evaluation: Path, counts: CaseFile
 ) -> list[dict[str, Any]]:
-    """Return a case's pictures.
-
-    Raises:
-        DataError: a file that cannot be used.
-        UsageError: these are not the data that were scored, or no prediction is left.
-    """
     case = next((case for case in domain.cases if case.id == name and case.label is not None), None)
     if case is None:
         raise UsageError(f"{domain.name} has no labelled case {name!r}: these are not the data that were scored")

@@ -52,13 +52,7 @@ class Table:
 def build_table(
     results: SuiteResults, metric: Metric = DSC, *, published: bool = True, validation: bool = False
 ) -> Table:
-    """Return a suite's table.
-
-    Args:
-        results: of the suite.
-        metric: to print.
-        published: whether the paper's numbers, which are DSC, stand beside ours where the suite names them.
-        validation: whether there are columns with the scores on the source's validation cases.
+    """Return a suite's table, with the paper's numbers (DSC) if ``published``, and columns of validation cases.
 
     Raises:
         UsageError: runs on different data, or a damaged results file.

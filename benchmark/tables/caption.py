@@ -115,14 +115,12 @@ def _interval(config: TrainingConfig) -> str:
 
 def _scoring(suite: Suite, sections: Mapping[str, Any], metric: Metric) -> list[str]:
     e: EvaluationConfig = sections["evaluation"]
-    resampled = "labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"
-    region = "the whole image" if e.region == "image" else "inside the field of view"
-    front, beside = "the mean of cases", "the unweighted mean of the strata"
-    if e.average == "strata":
-        front, beside = beside, front
+    averages = ["the mean of cases", "the unweighted mean of the strata"]
+    front, beside = averages if e.average == "cases" else reversed(averages)
     return [
-        f"on each case's native grid, {resampled}",
-        f"2D {region}, 3D the whole volume",
+        "on each case's native grid, "
+        + ("labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"),
+        f"2D {'the whole image' if e.region == 'image' else 'inside the field of view'}, 3D the whole volume",
         f"average: {front} in front, {beside} beside it where there are strata",
         f"empty classes: {EMPTY_RULES[e.empty if metric.follows_empty else 'skip']}",
         _target_images(suite),
@@ -138,11 +136,11 @@ def _target_images(suite: Suite) -> str:
 
 
 def _row_settings(suite: Suite) -> list[str]:
-    departing = []
-    for row in suite.rows:
-        own = {k: v for k, v in row.settings.items() if not k.startswith("method.") or k == "method.supervision"}
-        if own:
-            departing.append(f"{row.label} with " + ", ".join(f"{key} = {value}" for key, value in own.items()))
+    shown = [
+        [f"{k} = {v}" for k, v in row.settings.items() if not k.startswith("method.") or k == "method.supervision"]
+        for row in suite.rows
+    ]
+    departing = [f"{row.label} with {', '.join(own)}" for row, own in zip(suite.rows, shown, strict=True) if own]
     return [f"Departing from this: {'; '.join(departing)}."] if departing else []
 
 

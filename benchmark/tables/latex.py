@@ -4,30 +4,28 @@ import itertools
 import re
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from .latex_text import escape
 from .printed import CHECK, Printed, PrintedColumn
 
-WIDEST = 14
-"""Letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words."""
-
-
-@dataclass(frozen=True, slots=True)
-class LatexStyle:
-    """How a table is set."""
-
-    font: str
-    sentences: str  # font of the sentences
-    edge: str = ""  # column type at both ends
-    gap: str = ""  # under the caption
+WIDEST = 14  # letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words
 
 
 def latex_lines(
-    printed: Printed[Any], caption: str, label: str, sentences: Iterable[str], style: LatexStyle
+    printed: Printed[Any],
+    caption: str,
+    label: str,
+    sentences: Iterable[str],
+    fonts: tuple[str, str],
+    edge: str = "",
+    gap: str = "",
 ) -> list[str]:
-    """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them."""
+    """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them.
+
+    ``fonts`` are those of the table and of the sentences, ``edge`` is the column type at both ends, ``gap`` comes
+    under the caption.
+    """
     columns = printed.columns
     rows = [_row(columns, row) for row in printed.rows]
     if any(column.notes(row) for row in printed.rows for column in columns):
@@ -35,10 +33,10 @@ def latex_lines(
     foot = [line for row in printed.foot for line in _row(columns, row)]
     return [
         r"\begin{table}",
-        rf"\centering{style.font}",
+        rf"\centering{fonts[0]}",
         rf"\caption{{{escape(caption)}}}",
-        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', label)}}}{style.gap}",
-        rf"\begin{{tabular}}{{{style.edge}{''.join(column.align for column in columns)}{style.edge}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', label)}}}{gap}",
+        rf"\begin{{tabular}}{{{edge}{''.join(column.align for column in columns)}{edge}}}",
         r"\toprule",
         *_header(columns),
         r"\midrule",
@@ -47,7 +45,7 @@ def latex_lines(
         r"\bottomrule",
         r"\end{tabular}",
         r"\par\smallskip",
-        rf"\begin{{minipage}}{{\linewidth}}{style.sentences}",
+        rf"\begin{{minipage}}{{\linewidth}}{fonts[1]}",
         *map(escape, sentences),
         r"\end{minipage}",
         r"\end{table}",

@@ -11,8 +11,7 @@ T = TypeVar("T")
 
 CHECK = "\N{CHECK MARK}"
 
-BOLD = "\x00"
-"""Stands for Markdown's asterisks until other asterisks are escaped."""
+BOLD = "\x00"  # stands for Markdown's asterisks until other asterisks are escaped
 
 
 @dataclass(frozen=True, slots=True)

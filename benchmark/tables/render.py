@@ -10,18 +10,12 @@ from ..spec import to_json
 from ..storage.run_folder import to_csv
 from ..suites.suite import Row
 from .build import Entry, Table, TableRow
-from .latex import LatexStyle, latex_lines
+from .latex import latex_lines
 from .printed import CHECK, Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
 from .wording import SETTINGS, ours_text, row_label, signed
 
-STYLE = LatexStyle(
-    font=r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}",
-    sentences=r"\scriptsize",
-    gap=r"\par\smallskip",
-)
-
-MOST = 6
-"""Columns of numbers that a line of 6.5 in holds: those of Table 1."""
+FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
+MOST = 6  # columns of numbers that a line of 6.5 in holds: those of Table 1
 
 
 def render(table: Table, form: str) -> str:
@@ -87,7 +81,7 @@ def render_latex(table: Table) -> str:
     if len(table.headings) > MOST:
         lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
     label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"
-    lines += latex_lines(printed_table(table), _title(table), label, table.caption, STYLE)
+    lines += latex_lines(printed_table(table), _title(table), label, table.caption, FONTS, gap=r"\par\smallskip")
     return "\n".join(lines) + "\n"
 
 
