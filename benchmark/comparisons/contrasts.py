@@ -114,8 +114,7 @@ def contrast_rows(
 def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[Ranking]:
     """Return a ranking for each printed column where at least two rows can be ranked.
 
-    Left out are rows that are no contenders there, or have a seed without any score; and cases without a score of
-    every seed of the rows that are left.
+    Left out are rows that do not compete or have a seed without score, and cases without a score of every seed left.
     """
     rankings = []
     for heading in headings:

@@ -70,9 +70,11 @@ def build_conventions(results: SuiteResults, metric: Metric = DSC, validation: b
 
 def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetConventions:
     average: Average = results.scoring.average if "average" in column.strata else "cases"
-    regions = _first(results.scoring.region, get_args(Region))
-    rules = _first(results.scoring.empty, get_args(Empty))
-    options = {"region": regions, "empty": rules, "average": _first(average, get_args(Average))}
+    options = {  # the one in force first
+        "region": sorted(get_args(Region), key=lambda region: region != results.scoring.region),
+        "empty": sorted(get_args(Empty), key=lambda rule: rule != results.scoring.empty),
+        "average": sorted(get_args(Average), key=lambda kind: kind != average),
+    }
     fixed = _fixed(results, column, metric, options)
     varied = [values[:1] if axis in fixed else values for axis, values in options.items()]
     conventions = [Convention(*values) for values in itertools.product(*varied)]
@@ -90,10 +92,6 @@ def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetC
         taus=taus,
         notes=tuple(dict.fromkeys(fixed.values())),
     )
-
-
-def _first(value: Any, every: Sequence[Any]) -> list[Any]:
-    return [value, *(other for other in every if other != value)]
 
 
 def _fixed(results: SuiteResults, column: Column, metric: Metric, options: Mapping[str, Any]) -> dict[str, str]:

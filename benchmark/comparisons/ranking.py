@@ -5,12 +5,15 @@ Descriptive, not a test: with few seeds a bootstrap is too narrow, because three
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from ..statistics import EQUAL, Level
+
+Floats: TypeAlias = NDArray[np.float64]
 
 DRAWS = 10_000
 SEED = 0  # of the bootstrap's own generator: a ranking printed twice is the same
@@ -23,7 +26,7 @@ class RankStability:
 
     means: tuple[float, ...]  # of each method, over seeds and the cases used
     ranks: tuple[int, ...]  # by these means
-    probabilities: NDArray[np.float64]  # (methods, ranks); each method's sum to 1
+    probabilities: Floats  # (methods, ranks); each method's sum to 1
     expected: tuple[float, ...]  # rank of each method, averaged over the draws
     tau: float  # Kendall's, of a draw's order with the full one: mean over the draws
     tau_low: float  # and its 2.5 and 97.5 percentiles
@@ -81,7 +84,7 @@ def competition_ranks(scores: ArrayLike) -> NDArray[np.int64]:
     return np.asarray(1 + (values[..., None, :] > values[..., :, None] + EQUAL).sum(axis=-1))
 
 
-def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> Floats:
     """Return Kendall's rank correlation (tau-b) of orders along the last axis with a reference.
 
     1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
@@ -97,13 +100,11 @@ def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     return np.where(untied > 0, agreement / np.maximum(untied, 1.0), 0.0)
 
 
-def _signs(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+def _signs(differences: Floats) -> Floats:
     return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
 
 
-def _defined(
-    methods: Sequence[ArrayLike], strata: Sequence[str] | None
-) -> tuple[list[NDArray[np.float64]], list[str] | None]:
+def _defined(methods: Sequence[ArrayLike], strata: Sequence[str] | None) -> tuple[list[Floats], list[str] | None]:
     scores = [np.asarray(method, dtype=np.float64) for method in methods]
     if not scores or len({array.shape[-1] for array in scores}) != 1 or {array.ndim for array in scores} != {2}:
         raise ValueError("a ranking needs scores (seeds, cases) of methods on the same cases")
@@ -114,9 +115,7 @@ def _defined(
     return [array[:, defined] for array in scores], kept
 
 
-def _case_weights(
-    cases: int, strata: Sequence[str] | None, draws: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _case_weights(cases: int, strata: Sequence[str] | None, draws: int, rng: Generator) -> tuple[Floats, Floats]:
     """Return the weight of each case in each draw, (draws, cases), and in the full mean; each sums to 1."""
     names = np.zeros(cases, dtype=np.int64) if strata is None else np.unique(list(strata), return_inverse=True)[1]
     weights, full = np.empty((draws, cases)), np.empty(cases)
@@ -129,7 +128,7 @@ def _case_weights(
     return weights, full
 
 
-def _times_drawn(seeds: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _times_drawn(seeds: int, draws: int, rng: Generator) -> NDArray[np.int64]:
     """Return (draws, seeds): how often each seed is in a draw of as many, with replacement."""
     if seeds < MANY:
         return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)

@@ -158,7 +158,6 @@ def shrunk(picture: RGB, width: int) -> RGB:
 
 
 def _box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
-    """Return the bounding box of a mask (H, W) with a margin, within the grid."""
     sides = []
     for axis, length in enumerate(mask.shape):
         inside = np.flatnonzero(mask.any(axis=1 - axis))

@@ -52,7 +52,6 @@ _RC: dict[Any, Any] = {
     "lines.linewidth": 1.0,
     "pdf.fonttype": 42,  # TrueType, as publishers ask; matplotlib's own choice is Type 3
     "figure.dpi": DPI,
-    "savefig.dpi": DPI,
 }
 
 

@@ -94,9 +94,7 @@ def _strip(axes: Axes, y: int, scores: NDArray[np.float64], members: NDArray[Any
 def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[float, float]) -> Markup:
     """Return the validation score over epochs above the training loss; a ring marks the selected epoch.
 
-    Of runs that are selected on the target, its score is the line, and the validation score is dashed.
-
-    All charts of a page share the limits of the score's axis, in percent.
+    Of runs selected on the target its score is the line, the other dashed. Limits of the score are in percent.
     """
 
     def fill(figure: Figure) -> None:
@@ -133,10 +131,7 @@ def _line(axes: Axes, values: Mapping[float, float], **properties: Any) -> None:
 
 
 def cost_chart(name: str, title: str, points: Sequence[tuple[str, float, float, str]]) -> Markup:
-    """Return the score over the time of one training, each point joined to its label at the right.
-
-    Points are (label, seconds, score in percent, device).
-    """
+    """Return scores over training times; points, joined to labels, are (label, seconds, percent, device)."""
     labels, seconds, scores, devices = zip(*points, strict=True)
     kinds = sorted(set(devices))
     markers = dict(zip(kinds, "os^DvP*" * (1 + len(kinds) // 7), strict=False))

@@ -110,7 +110,6 @@ def _template() -> Template:
 
 
 def _further_tables(results: SuiteResults, published: bool) -> list[Table]:
-    """Return the same table of every other metric that has values."""
     rescored = any(evaluation.path in results.rescored for evaluation in results.evaluations)
     # A table of shapes opens every file again: not before one is known to be there.
     further = [m for m in metrics().values() if m is not DSC and (m.source != "masks" or rescored)]

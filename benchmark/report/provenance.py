@@ -11,7 +11,9 @@ from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import scored_evaluations
 from ..scoring.metric_file import stored_commits
 from ..scoring.metrics import metrics
-from ..suites.suite import Inventory, Row, Suite
+from ..suites.suite import Row, Suite
+
+SUITE = ("name", "title", "protocol", "published", "seeds", "settings", "components")
 
 
 def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -40,7 +42,10 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         },
         "devices": _devices(runs),
         "versions": _versions(results.planned_runs),
-        "suite": _suite(suite, results.inventory),
+        "suite": {
+            **{name: getattr(suite, name) for name in SUITE},
+            "columns": [{**asdict(c), "ndim": results.inventory.task(c.task).ndim} for c in suite.columns],
+        },
         "sections": suite.sections(),
         "rows": [_row(suite, row, results.planned_runs) for row in suite.rows],
         "data": list(_data(results)),
@@ -55,12 +60,6 @@ def _between(start: str, end: str) -> float | None:
         return None
 
 
-def _suite(suite: Suite, inventory: Inventory) -> dict[str, Any]:
-    names = ("name", "title", "protocol", "published", "seeds", "settings", "components")
-    columns = [{**asdict(column), "ndim": inventory.task(column.task).ndim} for column in suite.columns]
-    return {**{name: getattr(suite, name) for name in names}, "columns": columns}
-
-
 def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:
     sections, overrides = suite.resolved(row)
     ran: list[dict[str, Any]] = []
@@ -71,7 +70,6 @@ def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:
 
 
 def _data(results: SuiteResults) -> Iterator[dict[str, Any]]:
-    """Yield which files and cases each column scored, if it is scored yet."""
     for column in results.columns(validation=True):
         place = {"task": column.task, "source": column.source, "target": column.target}
         for scores in [scores for scores in results.of_column(column) if scores.seeds][:1]:

@@ -3,6 +3,7 @@
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -10,7 +11,6 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from ..outcomes.planned_run import PlannedRun
-from ..spec import to_json
 from ..storage.results_reader import StoredRun
 from ..suites.suite import Row
 from ..tables.wording import row_label
@@ -131,10 +131,8 @@ def shared_settings(sections: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Return the settings of a protocol's sections as name and value, "training.epochs" and "60"."""
     lines = []
     for section, values in sections.items():
-        settings = to_json(values)
-        assert isinstance(settings, dict)
-        for name, value in settings.items():
-            text = "x".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
+        for name, value in asdict(values).items():
+            text = "x".join(map(str, value)) if isinstance(value, tuple) else "none" if value is None else str(value)
             lines.append((f"{section}.{name}", text))
     return lines
 

@@ -1,6 +1,7 @@
 """Scores and comparisons as a page prints them: charts as (caption, aside, drawing), tables as plain rows."""
 
-from collections.abc import Callable, Iterator, Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -57,16 +58,13 @@ CONTRAST_COLUMNS: tuple[PrintedColumn[Contrast], ...] = (
 
 def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
     """Return a note, charts and comparisons of every complete row with the baseline; {} where there are none."""
-    headings = overall_headings(results)
-    contrasts = contrast_rows(results, results.suite.rows, baseline, headings).contrasts
+    contrasts = contrast_rows(results, results.suite.rows, baseline, overall_headings(results)).contrasts
     if not contrasts:
         return {}
     charts: list[Chart] = []
     tables = []
-    for heading in headings:
-        of_target = [contrast for contrast in contrasts if contrast.heading == heading]
-        if not of_target:
-            continue
+    for heading, grouped in itertools.groupby(contrasts, key=lambda contrast: contrast.heading):
+        of_target = list(grouped)
         lines = [
             (row_label(contrast.row), 100 * c.low, 100 * c.difference, 100 * c.high, contrast.adjusted <= ALPHA)
             for contrast in of_target
@@ -83,7 +81,8 @@ def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
         f"{ALPHA:g}. Wilcoxon's p, the median and the count of cases see these trained models alone. "
         "No clear difference is not the same as equal."
     )
-    return {"note": note, "charts": charts, "targets": tables}
+    title = f"Differences to {baseline.label}"
+    return {"title": title, "note": note, "charts": charts, "targets": tables}
 
 
 def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
@@ -113,8 +112,8 @@ def case_charts(results: SuiteResults, baseline: Row | None) -> list[Chart]:
             if (scores := results.row_scores(row, column)).seeds
         }
         if strips:
-            has_reference = baseline is not None and baseline.id in strips
-            reference = float(np.nanmedian(strips[baseline.id][1])) if baseline and has_reference else None
+            of_baseline = None if baseline is None else strips.get(baseline.id)
+            reference = None if of_baseline is None else float(np.nanmedian(of_baseline[1]))
             cases = max(len(strata) for _, _, strata in strips.values())
             title = f"DSC of each of {cases} cases on {column.label}, one line a method"
             drawing = strip_chart(f"cases-{len(charts)}", title, list(strips.values()), reference)
@@ -170,22 +169,24 @@ def missing_parts(results: SuiteResults, table: Table, public: bool) -> list[tup
     failed = [run for run in results.planned_runs if run.state in ("FAILED", "DIVERGED")]
     kept = "its message is kept with the run" if public else ""  # messages may hold paths
     folders = f"{len(results.problems)} folder{'' if len(results.problems) == 1 else 's'} of the results"
+    incomplete = {
+        column: f"{column.label}: {counts['scored']} of {counts['published']} cases{_absent(counts)}"
+        for column in results.suite.columns
+        for scores in results.of_column(column)
+        for counts in scores.counts
+        if counts["scored"] < (counts.get("published") or 0)
+    }
     parts = {
         "Cells without all their seeds": table.missing,
         "Runs that failed": [
             f"{run.name} ({run.state}): {kept or run.error or 'no message was left'}" for run in failed
         ],
-        "Data sets of which not every published case was scored": dict(_incomplete_data(results)).values(),
+        "Data sets of which not every published case was scored": incomplete.values(),
         "Folders that cannot be read": [folders] if public and results.problems else results.problems,
     }
     return [(title, list(lines)) for title, lines in parts.items() if lines]
 
 
-def _incomplete_data(results: SuiteResults) -> Iterator[tuple[Column, str]]:
-    for column in results.suite.columns:
-        for counts in (counts for scores in results.of_column(column) for counts in scores.counts):
-            published, scored = counts.get("published"), counts["scored"]
-            if published is not None and scored < published:
-                names = ", ".join(map(str, counts.get("missing") or ()))
-                absent = f"; image missing for {names}" if names else ""
-                yield column, f"{column.label}: {scored} of {published} cases{absent}"
+def _absent(counts: Mapping[str, Any]) -> str:
+    names = ", ".join(map(str, counts.get("missing") or ()))
+    return f"; image missing for {names}" if names else ""

@@ -69,7 +69,6 @@ def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[
 
 
 def _embedded(text: str, name: str, title: str) -> str:
-    """Turn an SVG file into an element: own ids, CSS variables, a title, nothing that only a file needs."""
     _, _, content = text[text.index("<svg") :].partition(">")
     view = re.search(r'viewBox="([^"]+)"', text)
     assert view is not None

@@ -60,7 +60,6 @@ def worst_of_targets(table: Table, results: SuiteResults, baseline: Row | None, 
 
 
 def _shown_rows(table: Table, column: Column, baseline: Row | None) -> list[tuple[Row, str]]:
-    """Return the rows shown and why: the best that saw the source alone, and the baseline; none without a best."""
     means = [(mean, row.row) for row in table.rows if (mean := overall(row, column).cell.mean) is not None]
     ranked = [(mean, row) for mean, row in means if row.contender]
     if not ranked:

@@ -17,15 +17,11 @@ def latex_lines(
     caption: str,
     label: str,
     sentences: Iterable[str],
-    fonts: tuple[str, str],
-    edge: str = "",
-    gap: str = "",
+    fonts: tuple[str, str],  # of the table and of the sentences
+    edge: str = "",  # column type at both ends
+    gap: str = "",  # under the caption
 ) -> list[str]:
-    """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them.
-
-    ``fonts`` are those of the table and of the sentences, ``edge`` is the column type at both ends, ``gap`` comes
-    under the caption.
-    """
+    """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them."""
     columns = printed.columns
     rows = [_row(columns, row) for row in printed.rows]
     if any(column.notes(row) for row in printed.rows for column in columns):
@@ -68,7 +64,6 @@ def _header(columns: Iterable[PrintedColumn[Any]]) -> list[str]:
 
 
 def _row(columns: Iterable[PrintedColumn[Any]], row: Any) -> list[str]:
-    """Return a row's line, and one for each kind of note that any of its cells has."""
     lines = [_line(_cell(column, row) for column in columns)]
     _, *notes = [column.notes(row) for column in columns]
     for name in dict.fromkeys(itertools.chain(*notes)):

@@ -7,7 +7,6 @@ from typing import Any, Generic, Literal, TypeVar
 from ..errors import unknown
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 CHECK = "\N{CHECK MARK}"
 
@@ -66,7 +65,7 @@ def markdown(text: str) -> str:
     return text.replace(BOLD, "**")
 
 
-def render_as(formats: Mapping[str, Callable[[T], str]], form: str, table: T) -> str:
+def render_as(formats: Mapping[str, Callable[[R], str]], form: str, table: R) -> str:
     """Return a table in one of several formats; UsageError for another."""
     if form not in formats:
         raise unknown("table format", form, formats)

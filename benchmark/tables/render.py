@@ -29,9 +29,8 @@ def render_csv(table: Table) -> str:
     for row in table.rows:
         components = table.suite.components_of(row.row).items()
         marks = {f"component_{label}": str(has).lower() for label, has in components}
-        lines += [
-            {**_of_suite(table), **_of_row(table, row.row), **_of_entry(entry), **marks} for entry in row.entries
-        ]
+        names = {"suite": table.suite.name, "protocol": table.suite.protocol, **_of_row(table, row.row)}
+        lines += [{**names, **_of_entry(table, entry), **marks} for entry in row.entries]
     return to_csv(lines[0], lines)
 
 
@@ -43,29 +42,24 @@ def render_json(table: Table) -> str:
         "protocol": table.suite.protocol,
         "metric": table.metric.name,
         "better": table.metric.better,
-        "seeds": list(table.suite.seeds),
-        "sections": to_json(table.suite.sections()),
+        "seeds": table.suite.seeds,
+        "sections": table.suite.sections(),
         "complete": not table.missing,
-        "missing": list(table.missing),
-        "caption": list(table.caption),
+        "missing": table.missing,
+        "caption": table.caption,
         "rows": [
             {
                 **_of_row(table, row.row),
-                "settings": to_json(row.row.settings),
+                "settings": row.row.settings,
                 "components": table.suite.components_of(row.row),
                 "cells": [
-                    {
-                        **_of_suite(table),
-                        **_of_entry(entry),
-                        "per_seed": [entry.cell.scaled(value) for value in entry.cell.values],
-                    }
-                    for entry in row.entries
+                    {**_of_entry(table, e), "per_seed": list(map(e.cell.scaled, e.cell.values))} for e in row.entries
                 ],
             }
             for row in table.rows
         ],
     }
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(to_json(data), indent=2, ensure_ascii=False) + "\n"
 
 
 def render_markdown(table: Table) -> str:
@@ -130,19 +124,16 @@ def _title(table: Table) -> str:
     return table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}"
 
 
-def _of_suite(table: Table) -> dict[str, Any]:
-    return {"suite": table.suite.name, "protocol": table.suite.protocol}
-
-
 def _of_row(table: Table, row: Row) -> dict[str, Any]:
     selection = table.suite.resolved(row)[0]["training"].selection
     return {"row": row.id, "label": row.label, "method": row.method, "setting": row.access, "selection": selection}
 
 
-def _of_entry(entry: Entry) -> dict[str, Any]:
-    """Return what a cell is of, and its numbers, scores in the printed unit with four decimals."""
+def _of_entry(table: Table, entry: Entry) -> dict[str, Any]:
     column, cell, published = entry.heading.column, entry.cell, entry.published
     return {
+        "suite": table.suite.name,
+        "protocol": table.suite.protocol,
         "task": column.task,
         "source": column.source,
         "target": column.target,

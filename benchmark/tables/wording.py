@@ -33,9 +33,8 @@ def ours_text(cell: Cell) -> str:
 
 def misses_notes(cell: Cell) -> list[str]:
     """Return how many misses a cell's mean leaves out, as a note; none where it leaves none out."""
-    if not cell.metric.skips_misses or not cell.n_missed:
-        return []
-    return [f"{cell.n_missed} miss{'es' if cell.n_missed > 1 else ''}"]
+    is_told = cell.metric.skips_misses and cell.n_missed
+    return [f"{cell.n_missed} miss{'es' if cell.n_missed > 1 else ''}"] if is_told else []
 
 
 def signed(value: float) -> str:
