@@ -43,8 +43,9 @@ def compare(selection: Selection, one: str, other: str, as_json: bool, metric: M
 
     A row is named by its id, or by its method where one row alone has that. Differences are paired by case.
     """
-    from ..comparisons.contrasts import contrast_rows, find_row, pairing_notes, stratum_headings
+    from ..comparisons.contrasts import contrast_rows, find_row, pairing_notes
     from ..comparisons.render import comparison_lines, scope_text
+    from ..outcomes.headings import stratum_headings
 
     suite = selection.plan.suite
     first, second = (find_row(suite, name) for name in (one, other))
@@ -73,9 +74,10 @@ def rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metr
 
     The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
     """
-    from ..comparisons.contrasts import contrast_rows, find_baseline, overall_headings, pairing_notes, rank_rows
+    from ..comparisons.contrasts import contrast_rows, find_baseline, pairing_notes, rank_rows
     from ..comparisons.render import comparison_lines, ranking_data, ranking_lines, scope_text, stability_text
-    from ..tables.wording import heading_text, row_label
+    from ..outcomes.headings import overall_headings
+    from ..tables.wording import row_label
 
     base = find_baseline(selection.plan.suite, baseline)
     results = selection.results()
@@ -95,7 +97,7 @@ def rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metr
         _print_text(results, metric, f"every row minus {base.label}", blocks, family, notes)
         for ranking in rankings:
             lines = [*ranking_lines(ranking, metric.scale), stability_text(ranking)]
-            _print_block([f"{heading_text(ranking.heading)}: ranks", *lines])
+            _print_block([f"{ranking.heading.text}: ranks", *lines])
         if rankings:
             _print_block([f"* {DESCRIPTIVE}."])
     _end(selection, family)

@@ -34,8 +34,8 @@ def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], vali
     """  # noqa: D301 - click wants a backspace character there
     from ..report.export import export_suite, write_export
 
-    contents = export_suite(selection.results(), metrics, validation)
-    write_export(contents, output)
-    size = sum(len(text.encode()) for text in contents.files.values())
-    click.echo(f"{output}: {len(contents.files)} files, {size / 1e6:.2f} MB")
-    selection.require_complete(contents.missing, f"the export has {len(contents.missing)} holes")
+    files, missing = export_suite(selection.results(), metrics, validation)
+    write_export(files, output)
+    size = sum(len(text.encode()) for text in files.values())
+    click.echo(f"{output}: {len(files)} files, {size / 1e6:.2f} MB")
+    selection.require_complete(missing, f"the export has {len(missing)} holes")

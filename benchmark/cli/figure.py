@@ -77,7 +77,7 @@ def augmentations(
     images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **values: Any
 ) -> None:
     """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
-    from ..figures.augmentations import Picture, augmentation_figure, examples, load_batch
+    from ..figures.augmentations import augmentation_figure, examples, load_batch
 
     volume = images[0].name.endswith((".nii", ".nii.gz"))
     kind = options.find_task(task) if task else TASKS["fetal-atlases" if volume else "fundus"]
@@ -88,7 +88,7 @@ def augmentations(
     for name in methods:
         if name not in entries:
             raise unknown(f"{kind.ndim}D method", name, entries)
-    pictures = [Picture(image, labels[index] if labels else None) for index, image in enumerate(images)]
+    pictures = [(image, labels[index] if labels else None) for index, image in enumerate(images)]
     batch = load_batch(pictures, kind, PreprocessConfig())
     rows = {entries[name].label: examples(name, kind, batch, values["draws"], values["seed"]) for name in methods}
     _write(augmentation_figure(rows, batch.image[0].numpy(), values["width"]), output)
@@ -182,13 +182,14 @@ def predictions(selection: Selection, cases: tuple[str, ...], output: Path, widt
     require_cases(results, cases)
     strips, notes, tasks = [], [], []
     for column in results.suite.columns:
-        case = choose_case(results, column, cases)
-        if case is None:
+        choice = choose_case(results, column, cases)
+        if choice is None:
             click.echo(f"bench: {column.label} is left out: no row has a finished run", err=True)
             continue
+        case, why = choice
         strip, domain = make_strip(results, column, case, data_root)
         strips.append(strip)
-        notes.append(f"{case.why} ({domain.citation or domain.source}).")
+        notes.append(f"{why} ({domain.citation or domain.source}).")
         tasks.append(selection.inventory.task(column.task))
     if not strips:
         selection.nothing_finished()

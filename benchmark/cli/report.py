@@ -34,19 +34,14 @@ def report(
 
     The data sets are read for pictures of the worst cases alone; where they are not there, the page says so.
     """
-    from ..report.gather import Report
     from ..report.page import render_page
 
-    contents = Report(
-        selection.results(),
-        published=not no_published,
-        data_root=None if no_images else data_root,
-        baseline=baseline,
-    )
-    page = render_page(contents)
+    results = selection.results()
+    pictures = None if no_images else data_root
+    page = render_page(results, published=not no_published, data_root=pictures, baseline=baseline)
     write_text(output, page)
     click.echo(f"{output}: {len(page.encode()) / 1e6:.2f} MB")
     # A page without a number is written, because it says what failed, and is no success.
-    if not contents.evaluations:
+    if not results.evaluations:
         selection.nothing_finished()
     selection.require_complete()

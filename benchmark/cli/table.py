@@ -52,13 +52,10 @@ def table(
         means = build_conventions(results, metric, values["validation"])
         text, missing = render_conventions(means, form), means.missing
     else:
-        from ..tables.build import TableOptions, build_table
+        from ..tables.build import build_table
         from ..tables.render import render
 
-        table_options = TableOptions(
-            published=not values["no_published"], validation=values["validation"], metric=metric
-        )
-        cells = build_table(results, table_options)
+        cells = build_table(results, metric, published=not values["no_published"], validation=values["validation"])
         text, missing = render(cells, form), cells.missing
     if final and missing:
         selection.require_complete(missing, f"the table has {len(missing)} holes")

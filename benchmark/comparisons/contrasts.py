@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UsageError, unknown
-from ..outcomes.paired_scores import pair
+from ..outcomes.headings import Heading, pair_rows
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import contenders
 from ..scoring.metrics import DSC, Metric
 from ..statistics import Comparison, compare, holm
-from ..suites.suite import Column, Row, Suite
-from ..tables.build import Heading, column_headings
+from ..suites.suite import Row, Suite
 from .ranking import RankStability, rank_stability
 
 MISSED = (
@@ -88,21 +87,6 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     return rows[0]
 
 
-def overall_headings(results: SuiteResults, metric: Metric = DSC) -> list[Heading]:
-    """Return one printed column a target: all its cases, by the protocol's average; else each stratum it prints."""
-    overall = []
-    for column in results.suite.columns:
-        headings = stratum_headings(results, column, metric)
-        overall += [heading for heading in headings if heading.stratum in ("all", "average")] or headings
-    return overall
-
-
-def stratum_headings(results: SuiteResults, column: Column, metric: Metric = DSC) -> list[Heading]:
-    """Return the strata that a target prints, "average" only as the protocol means it."""
-    headings = column_headings(column, results.scoring.average, results.unit(column, metric))
-    return [heading for heading in headings if heading.headline]
-
-
 def contrast_rows(
     results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Metric = DSC
 ) -> Family:
@@ -113,17 +97,15 @@ def contrast_rows(
     rows = [row for row in rows if row.id != other.id]
     compared, columns = [], dict.fromkeys(heading.column for heading in headings)
     missing = list(results.holes(metric, columns, [*rows, other]))
-    for heading in headings:
-        for row in rows:
-            if not all(results.is_complete(each, heading.column, metric) for each in (row, other)):
-                continue
-            comparison = _compare(results, row, other, heading, metric)
-            if comparison.cases:
-                compared.append((row, heading, comparison))
-            else:
-                missing.append(
-                    f"{row.label} and {other.label} on {_place(heading)}: no case has a score of every seed of both"
-                )
+    for heading, row in itertools.product(headings, rows):
+        if not all(results.is_complete(each, heading.column, metric) for each in (row, other)):
+            continue
+        comparison = _compare(results, row, other, heading, metric)
+        if comparison.cases:
+            compared.append((row, heading, comparison))
+        else:
+            place = _place(heading)
+            missing.append(f"{row.label} and {other.label} on {place}: no case has a score of every seed of both")
     adjusted = holm([comparison.p for _, _, comparison in compared])
     contrasts = [Contrast(row, other, h, c, p) for (row, h, c), p in zip(compared, adjusted, strict=True)]
     return Family(tuple(contrasts), tuple(missing))
@@ -132,19 +114,15 @@ def contrast_rows(
 def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[Ranking]:
     """Return a ranking for each printed column where at least two rows can be ranked.
 
-    Left out are rows that are no contenders there, or have a seed without any score; and cases without a score of
-    every seed of the rows that are left.
+    Left out are rows that do not compete or have a seed without score, and cases without a score of every seed left.
     """
     rankings = []
     for heading in headings:
-        cells = {
-            row.id: [results.cell(row, heading.column, heading.stratum, heading.average, metric)]
-            for row in results.suite.rows
-        }
-        rows = contenders(results.suite.rows, cells)
+        place = (heading.column, heading.stratum, heading.average, metric)
+        rows = contenders(results.suite.rows, {row.id: [results.cell(row, *place)] for row in results.suite.rows})
         if not rows:
             continue
-        paired = pair([results.row_scores(r, heading.column, metric) for r in rows], heading.stratum, heading.average)
+        paired = pair_rows(results, rows, heading, metric)
         scored = [not np.isnan(scores).all(axis=1).any() for scores in paired.scores]
         kept = list(itertools.compress(paired.scores, scored))
         if len(kept) > 1 and not np.isnan(np.concatenate(kept)).any(axis=0).all():
@@ -173,8 +151,7 @@ def _place(heading: Heading) -> str:
 
 
 def _compare(results: SuiteResults, row: Row, other: Row, heading: Heading, metric: Metric) -> Comparison:
-    scores = [results.row_scores(each, heading.column, metric) for each in (row, other)]
-    paired = pair(scores, heading.stratum, heading.average)
+    paired = pair_rows(results, (row, other), heading, metric)
     first, second = paired.scores
     comparison = compare(first, second, paired.strata)
     if metric.better == "higher":

@@ -70,10 +70,12 @@ def build_conventions(results: SuiteResults, metric: Metric = DSC, validation: b
 
 def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetConventions:
     average: Average = results.scoring.average if "average" in column.strata else "cases"
-    regions = _first(results.scoring.region, get_args(Region))
-    rules = _first(results.scoring.empty, get_args(Empty))
-    fixed = _fixed(results, column, metric, regions, rules)
-    options = {"region": regions, "empty": rules, "average": _first(average, get_args(Average))}
+    options = {  # the one in force first
+        "region": sorted(get_args(Region), key=lambda region: region != results.scoring.region),
+        "empty": sorted(get_args(Empty), key=lambda rule: rule != results.scoring.empty),
+        "average": sorted(get_args(Average), key=lambda kind: kind != average),
+    }
+    fixed = _fixed(results, column, metric, options)
     varied = [values[:1] if axis in fixed else values for axis, values in options.items()]
     conventions = [Convention(*values) for values in itertools.product(*varied)]
     rows = results.suite.rows
@@ -92,25 +94,14 @@ def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetC
     )
 
 
-def _first(value: Any, every: Sequence[Any]) -> list[Any]:
-    return [value, *(other for other in every if other != value)]
-
-
-def _fixed(
-    results: SuiteResults, column: Column, metric: Metric, regions: Sequence[Region], rules: Sequence[Empty]
-) -> dict[str, str]:
+def _fixed(results: SuiteResults, column: Column, metric: Metric, options: Mapping[str, Any]) -> dict[str, str]:
     """Return the axes that change no score on a target, each with a note that says why."""
 
-    def same(first: Scoring, second: Scoring) -> bool:
-        return all(
-            np.array_equal(
-                results.row_scores(row, column, metric, first).values,
-                results.row_scores(row, column, metric, second).values,
-                equal_nan=True,
-            )
-            for row in results.suite.rows
-        )
+    def same(*scorings: Scoring) -> bool:
+        values = ([results.row_scores(row, column, metric, s).values for s in scorings] for row in results.suite.rows)
+        return all(np.array_equal(first, second, equal_nan=True) for first, second in values)
 
+    regions, rules = options["region"], options["empty"]
     strata = {stratum for scores in results.of_column(column, metric) for stratum in scores.strata}
     if not strata:
         return dict.fromkeys(AXES, "not scored yet")
@@ -139,7 +130,6 @@ def _cell(results: SuiteResults, row: Row, column: Column, metric: Metric, conve
 def _ranked(
     rows: Sequence[Row], cells: Mapping[str, tuple[Cell, ...]], metric: Metric
 ) -> tuple[dict[str, tuple[int, ...]], tuple[float | None, ...]]:
-    """Return the ranks of the rows that compete under each convention, and each convention's tau with the first."""
     ranked = contenders(rows, cells)
     if len(ranked) < 2:
         return {}, (None,) * len(cells[rows[0].id])

@@ -8,7 +8,7 @@ from typing import Any
 from ..scoring.metrics import Metric
 from ..storage.run_folder import to_csv
 from ..suites.suite import Row
-from ..tables.latex import LatexStyle, latex_lines
+from ..tables.latex import latex_lines
 from ..tables.printed import Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
 from ..tables.render import rounded
 from ..tables.wording import MINUS, misses_notes, ours_text, row_label
@@ -20,8 +20,7 @@ COLUMNS = (
     "kendall_tau",
 )
 
-NARROW = 9
-"""Columns from which on a LaTeX table is set smaller, to fit a page."""
+NARROW = 9  # columns from which on a LaTeX table is set smaller, to fit a page
 
 LEGEND = (
     "In each cell: mean (rank among complete rows that saw the source alone{fewest}); all cases of the target.",
@@ -55,28 +54,27 @@ def render_latex(table: ConventionTable) -> str:
             f"{_title(table)}: {_heading(target)}",
             f"{table.suite.name}-conventions-{target.column.target}",
             [*(f"{note}." for note in target.notes), *_legend(table.metric)],
-            LatexStyle(font, r"\footnotesize", edge="@{}"),
+            (font, r"\footnotesize"),
+            edge="@{}",
         )
     return "\n".join(text) + "\n"
 
 
 def render_csv(table: ConventionTable) -> str:
     """Return one line a target, convention and row; means in the printed unit."""
-    lines = []
-    for target in table.targets:
-        for convention in _data(table, target):
-            for row in convention.pop("rows"):
-                lines.append({**_of_table(table), **_of_target(target), **convention, **row})
-    return to_csv(COLUMNS, lines)
+    lines = [
+        {**_of_table(table), **target, **convention, **row}
+        for target in _targets(table)
+        for convention in target["conventions"]
+        for row in convention["rows"]
+    ]
+    return to_csv(COLUMNS, [{name: line[name] for name in COLUMNS} for line in lines])
 
 
 def render_json(table: ConventionTable) -> str:
     """Return everything that is known."""
-    targets = [
-        {**_of_target(t), "varies": list(t.axes), "notes": list(t.notes), "conventions": _data(table, t)}
-        for t in table.targets
-    ]
-    data = {**_of_table(table), "title": table.suite.title, "missing": list(table.missing), "targets": targets}
+    missing = list(table.missing)
+    data = {**_of_table(table), "title": table.suite.title, "missing": missing, "targets": _targets(table)}
     return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -95,7 +93,6 @@ def _heading(target: TargetConventions) -> str:
 
 
 def _printed(table: ConventionTable, target: TargetConventions) -> Printed[list[str]]:
-    """Return a column of row labels and one a convention, over a last line of taus."""
     values = [[str(getattr(convention, axis)) for axis in target.axes] for convention in target.conventions]
     headings = [", ".join(texts) for texts in values]
     headings[0] = f"in force: {headings[0]}" if target.axes else "in force, and any other"
@@ -125,20 +122,20 @@ def _of_table(table: ConventionTable) -> dict[str, Any]:
     return {"suite": table.suite.name, "protocol": table.suite.protocol, "metric": table.metric.name}
 
 
-def _of_target(target: TargetConventions) -> dict[str, Any]:
-    column = target.column
-    return {"task": column.task, "source": column.source, "target": column.target, "unit": target.unit}
-
-
-def _data(table: ConventionTable, target: TargetConventions) -> list[dict[str, Any]]:
+def _targets(table: ConventionTable) -> list[dict[str, Any]]:
     return [
         {
-            **convention._asdict(),
-            "in_force": position == 0,
-            "kendall_tau": target.taus[position],
-            "rows": [_row_data(target, row, position) for row in table.suite.rows],
+            **{name: getattr(target.column, name) for name in ("task", "source", "target")},
+            **{"unit": target.unit, "varies": list(target.axes), "notes": list(target.notes)},
+            "conventions": [
+                {
+                    **{**convention._asdict(), "in_force": position == 0, "kendall_tau": target.taus[position]},
+                    "rows": [_row_data(target, row, position) for row in table.suite.rows],
+                }
+                for position, convention in enumerate(target.conventions)
+            ],
         }
-        for position, convention in enumerate(target.conventions)
+        for target in table.targets
     ]
 
 

@@ -5,19 +5,19 @@ Descriptive, not a test: with few seeds a bootstrap is too narrow, because three
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from ..statistics import EQUAL, Level
 
-DRAWS = 10_000
-SEED = 0
-"""Of the bootstrap's own generator: a ranking printed twice is the same."""
+Floats: TypeAlias = NDArray[np.float64]
 
-MANY = 50
-"""Seeds from which on single ones are drawn and counted, several times as fast as a multinomial; other draws."""
+DRAWS = 10_000
+SEED = 0  # of the bootstrap's own generator: a ranking printed twice is the same
+MANY = 50  # seeds from which on single ones are drawn and counted, faster than a multinomial, with other draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class RankStability:
 
     means: tuple[float, ...]  # of each method, over seeds and the cases used
     ranks: tuple[int, ...]  # by these means
-    probabilities: NDArray[np.float64]  # (methods, ranks); each method's sum to 1
+    probabilities: Floats  # (methods, ranks); each method's sum to 1
     expected: tuple[float, ...]  # rank of each method, averaged over the draws
     tau: float  # Kendall's, of a draw's order with the full one: mean over the draws
     tau_low: float  # and its 2.5 and 97.5 percentiles
@@ -47,8 +47,8 @@ def rank_stability(
     """Return how the ranking of methods varies when seeds and cases are drawn again, with replacement.
 
     A draw takes the same cases for all methods, and seeds of each method for itself. Each method's scores are
-    ``(seeds, cases)`` on the same cases, NaN where not defined. With the stratum of each case in ``strata``, these
-    weigh equally and cases are drawn within their stratum.
+    ``(seeds, cases)``, NaN where not defined. With the stratum of each case in ``strata``, these weigh equally and
+    cases are drawn within their stratum.
 
     Raises:
         ValueError: no method, or no case that is defined for every seed of all of them.
@@ -58,7 +58,8 @@ def rank_stability(
     rng = np.random.default_rng(seed)
     weights, full = _case_weights(scores[0].shape[1], kept, draws, rng)
     means = np.array([float((of_method @ full).mean()) for of_method in scores])
-    drawn = np.stack([_drawn_means(of_method, weights, rng) for of_method in scores], axis=-1)
+    shares = (_times_drawn(len(of_method), draws, rng) / len(of_method) for of_method in scores)
+    drawn = np.stack([((s @ x) * weights).sum(axis=1) for s, x in zip(shares, scores, strict=True)], axis=-1)
     ranks = competition_ranks(sign * drawn)
     tau = kendall_tau(drawn, means)
     low, high = np.quantile(tau, [0.025, 0.975])
@@ -80,12 +81,10 @@ def rank_stability(
 def competition_ranks(scores: ArrayLike) -> NDArray[np.int64]:
     """Return the ranks along the last axis, 1 for the highest; equal scores share the better rank."""
     values = np.asarray(scores, dtype=np.float64)
-    higher = values[..., None, :] > values[..., :, None] + EQUAL
-    ranks: NDArray[np.int64] = 1 + higher.sum(axis=-1)
-    return ranks
+    return np.asarray(1 + (values[..., None, :] > values[..., :, None] + EQUAL).sum(axis=-1))
 
 
-def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
+def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> Floats:
     """Return Kendall's rank correlation (tau-b) of orders along the last axis with a reference.
 
     1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
@@ -101,26 +100,22 @@ def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     return np.where(untied > 0, agreement / np.maximum(untied, 1.0), 0.0)
 
 
-def _signs(differences: NDArray[np.float64]) -> NDArray[np.float64]:
+def _signs(differences: Floats) -> Floats:
     return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
 
 
-def _defined(
-    methods: Sequence[ArrayLike], strata: Sequence[str] | None
-) -> tuple[list[NDArray[np.float64]], list[str] | None]:
+def _defined(methods: Sequence[ArrayLike], strata: Sequence[str] | None) -> tuple[list[Floats], list[str] | None]:
     scores = [np.asarray(method, dtype=np.float64) for method in methods]
     if not scores or len({array.shape[-1] for array in scores}) != 1 or {array.ndim for array in scores} != {2}:
         raise ValueError("a ranking needs scores (seeds, cases) of methods on the same cases")
-    defined = ~np.any([np.isnan(array).any(axis=0) for array in scores], axis=0)
+    defined = np.asarray(~np.isnan(np.concatenate(scores)).any(axis=0))
     if not defined.any():
         raise ValueError("no case is defined for every seed of all methods")
     kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
     return [array[:, defined] for array in scores], kept
 
 
-def _case_weights(
-    cases: int, strata: Sequence[str] | None, draws: int, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _case_weights(cases: int, strata: Sequence[str] | None, draws: int, rng: Generator) -> tuple[Floats, Floats]:
     """Return the weight of each case in each draw, (draws, cases), and in the full mean; each sums to 1."""
     names = np.zeros(cases, dtype=np.int64) if strata is None else np.unique(list(strata), return_inverse=True)[1]
     weights, full = np.empty((draws, cases)), np.empty(cases)
@@ -133,16 +128,7 @@ def _case_weights(
     return weights, full
 
 
-def _drawn_means(
-    scores: NDArray[np.float64], weights: NDArray[np.float64], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    seeds = len(scores)
-    shares = _times_drawn(seeds, len(weights), rng) / seeds
-    means: NDArray[np.float64] = ((shares @ scores) * weights).sum(axis=1)
-    return means
-
-
-def _times_drawn(seeds: int, draws: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def _times_drawn(seeds: int, draws: int, rng: Generator) -> NDArray[np.int64]:
     """Return (draws, seeds): how often each seed is in a draw of as many, with replacement."""
     if seeds < MANY:
         return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)

@@ -5,16 +5,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
+from ..outcomes.headings import Heading
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import Metric
 from ..statistics import CONFIDENCE, Comparison
-from ..tables.build import Heading
 from ..tables.caption import UNITS
-from ..tables.wording import MINUS, heading_text, row_label
+from ..tables.wording import MINUS, row_label, signed
 from .contrasts import Contrast, Ranking
 
-WIDTH = 41
-"""Characters of a drawn interval."""
+WIDTH = 41  # characters of a drawn interval
 
 
 def comparison_lines(contrasts: Sequence[Contrast], names: Sequence[str], scale: float) -> list[str]:
@@ -68,21 +69,20 @@ def scope_text(results: SuiteResults, contrast: Contrast, metric: Metric) -> str
     """Return the target of a comparison, and how many cases and seeds a row has there."""
     scores = results.row_scores(contrast.row, contrast.heading.column, metric)
     cases, seeds = int(scores.members(contrast.heading.stratum).sum()), len(results.suite.seeds)
-    return f"{heading_text(contrast.heading)}: {cases} case{_s(cases)}, {seeds} seed{_s(seeds)} a row"
+    return f"{contrast.heading.text}: {cases} case{_s(cases)}, {seeds} seed{_s(seeds)} a row"
 
 
 def unit_text(results: SuiteResults, metric: Metric) -> str:
     """Return the unit of differences: points of a percentage, or a length."""
-    units = dict.fromkeys(results.unit(column, metric) for column in results.suite.columns)
-    return " or ".join("points" if unit == "%" else UNITS[unit] for unit in units)
+    names = {**UNITS, "%": "points"}
+    return " or ".join(dict.fromkeys(names[results.unit(column, metric)] for column in results.suite.columns))
 
 
 def contrast_data(contrast: Contrast, scale: float) -> dict[str, Any]:
     """Return a comparison as JSON; numbers in the printed unit, None for what is infinite or not defined."""
     numbers = asdict(contrast.comparison)
     for name in ("difference", "low", "high", "median"):
-        value = scale * numbers[name]
-        numbers[name] = value if math.isfinite(value) else None
+        numbers[name] = scale * numbers[name] if math.isfinite(numbers[name]) else None
     before = {name: numbers.pop(name) for name in ("difference", "low", "high", "p")}
     unit = "points" if contrast.heading.unit == "%" else contrast.heading.unit
     rows = {"row": contrast.row.id, "other": contrast.other.id}
@@ -107,15 +107,6 @@ def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
     }
 
 
-def signed(value: float) -> str:
-    """Return a number with its sign and two decimals; "–" where there is none."""
-    if math.isnan(value):
-        return "\N{EN DASH}"
-    # Adding zero turns a rounded -0.00 into +0.00.
-    text = f"{value:+.2f}" if math.isinf(value) else f"{round(value, 2) + 0.0:+.2f}"
-    return text.replace("-", MINUS)
-
-
 def p_text(p: float) -> str:
     """Return a p value with four decimals."""
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
@@ -136,32 +127,22 @@ def _place(heading: Heading) -> dict[str, str]:
 
 def _axis(comparisons: Sequence[Comparison]) -> tuple[float, float]:
     ends = [end for c in comparisons for end in (c.low, c.high, c.difference) if math.isfinite(end)]
-    left, right = min([0.0, *ends]), max([0.0, *ends])
+    left, right = min(0.0, *ends), max(0.0, *ends)
     return (left, right) if right > left else (-1.0, 1.0)
 
 
 def _drawn(comparison: Comparison, left: float, right: float) -> str:
     """Return an interval as text: "-" over the interval, "o" at the difference, "|" at 0."""
-    cells = [" "] * WIDTH
-
-    def place(value: float) -> int:
-        inside = min(max(value, left), right)
-        return round((inside - left) / (right - left) * (WIDTH - 1))
-
-    for position in range(place(comparison.low), place(comparison.high) + 1):
-        cells[position] = "-"
-    cells[place(0.0)] = "|"
-    cells[place(comparison.difference)] = "o"
-    return "".join(cells)
+    ends = np.clip([comparison.low, comparison.high, 0.0, comparison.difference], left, right)
+    low, high, zero, middle = (round((end - left) / (right - left) * (WIDTH - 1)) for end in ends.tolist())
+    marks = {**dict.fromkeys(range(low, high + 1), "-"), zero: "|", middle: "o"}
+    return "".join(marks.get(position, " ") for position in range(WIDTH))
 
 
 def _percent(share: float) -> str:
-    """Return a probability in percent; "." for none in all draws."""
     if share == 0:
-        return "."
-    if share < 0.01:
-        return "<1"
-    return ">99" if 0.99 < share < 1 else f"{100 * share:.0f}"
+        return "."  # never drawn
+    return "<1" if share < 0.01 else ">99" if 0.99 < share < 1 else f"{100 * share:.0f}"
 
 
 def _s(count: int) -> str:

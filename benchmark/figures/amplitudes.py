@@ -35,25 +35,15 @@ class Bands:
 
 @dataclass(frozen=True, slots=True)
 class Spectra:
-    """Mean amplitudes of a domain's cases, as fractions of full intensity.
-
-    Attributes:
-        domain: its name.
-        cases: their ids.
-        strata: of the cases.
-        low: (N,) mean over the low band.
-        high: (N,) mean over the high band.
-        profile: (N, rings), NaN in a ring that holds no frequency of this grid.
-        edges: (rings + 1,) of the rings.
-    """
+    """Mean amplitudes of a domain's cases, as fractions of full intensity."""
 
     domain: str
     cases: tuple[str, ...]
-    strata: tuple[str, ...]
-    low: NDArray[np.float64]
-    high: NDArray[np.float64]
-    profile: NDArray[np.float64]
-    edges: NDArray[np.float64]
+    strata: tuple[str, ...]  # of the cases
+    low: NDArray[np.float64]  # (N,) mean over the low band
+    high: NDArray[np.float64]  # (N,) mean over the high band
+    profile: NDArray[np.float64]  # (N, rings), NaN in a ring that holds no frequency of this grid
+    edges: NDArray[np.float64]  # (rings + 1,) of the rings
 
 
 def measure(domain: PreparedDomain, bands: Bands) -> Spectra:
@@ -78,15 +68,13 @@ def measure(domain: PreparedDomain, bands: Bands) -> Spectra:
             limit = getattr(bands, name)
             raise UsageError(f"a grid of {'x'.join(map(str, shape))} has no frequency in the {name} band ({limit:g})")
     total = np.bincount(ring, twice, bands.rings + 1)[1:]
-    means: dict[str, list[float]] = {"low": [], "high": []}
-    profile = []
+    means, profile = [], []
     for image in domain.image:
         amplitude = _amplitude(image).ravel()
-        for name, inside in members.items():
-            means[name].append(np.average(amplitude[inside], weights=twice[inside]))
+        means.append([np.average(amplitude[inside], weights=twice[inside]) for inside in members.values()])
         summed = np.bincount(ring, twice * amplitude, bands.rings + 1)[1:]
         profile.append(np.where(total > 0, summed / np.maximum(total, 1), np.nan))
-    low, high = np.array(means["low"]), np.array(means["high"])
+    low, high = np.array(means).T
     return Spectra(domain.name, domain.ids, domain.strata, low, high, np.array(profile), edges)
 
 

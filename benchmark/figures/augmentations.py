@@ -1,7 +1,6 @@
 """Figure of each method's augmentations of one image, as the network is fed them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,24 +18,15 @@ from ..randomness import derived_seed, generator
 from ..spec import PreprocessConfig
 from .style import DOUBLE, GAP, Sheet, height_of, lines_of, style, wrapped
 
-FILTERS = 8
-"""Of the untrained network that methods are built on; only a saliency map of it is ever shown."""
+FILTERS = 8  # of the untrained network that methods are built on; only a saliency map of it is ever shown
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """An image to augment, with its label if any."""
-
-    image: Path
-    label: Path | None
-
-
-def load_batch(pictures: Sequence[Picture], task: Task, config: PreprocessConfig) -> Batch:
-    """Return pictures on the task's grid as a batch; without a label everything is background.
+def load_batch(pictures: Sequence[tuple[Path, Path | None]], task: Task, config: PreprocessConfig) -> Batch:
+    """Return pictures (image, label) on the task's grid as a batch; without a label everything is background.
 
     A single picture is doubled: some methods need a partner in the batch. The pictures are the unlabelled target too.
     """
-    cases = [_prepare(picture, task, config) for picture in (*pictures, *pictures)[: max(2, len(pictures))]]
+    cases = [_prepare(*picture, task, config) for picture in (*pictures, *pictures)[: max(2, len(pictures))]]
     image = torch.stack([torch.from_numpy(case.image) for case in cases])
     image = image.float() / 255 if image.dtype == torch.uint8 else image.float()
     labels = [_classes(case, len(task.classes)) for case in cases]
@@ -50,10 +40,10 @@ def load_batch(pictures: Sequence[Picture], task: Task, config: PreprocessConfig
     )
 
 
-def _prepare(picture: Picture, task: Task, config: PreprocessConfig) -> PreparedCase:
-    case = Case(id=picture.image.name, image=picture.image, label=picture.label)
+def _prepare(image: Path, label: Path | None, task: Task, config: PreprocessConfig) -> PreparedCase:
+    case = Case(id=image.name, image=image, label=label)
     any_value = {value: value for value in range(256)}
-    domain = Domain("figure", "", (case,), any_value, str(picture.image), "", skull_stripped=False)
+    domain = Domain("figure", "", (case,), any_value, str(image), "", skull_stripped=False)
     return prepare_case(case, domain, task, config)
 
 
@@ -93,12 +83,9 @@ def displayed(view: NDArray[np.float32]) -> NDArray[np.float32]:
 def augmentation_figure(
     rows: Mapping[str, Sequence[NDArray[np.float32]]], original: NDArray[np.float32], width: float = DOUBLE
 ) -> Figure:
-    """Return methods side by side: one column a method, one row a draw, the image itself first.
+    """Return methods side by side: one column a method, one row a draw, the image itself (C, *S) first.
 
-    Args:
-        rows: method label -> its views (C, *S).
-        original: the image (C, *S).
-        width: inches; what does not fit into one line of columns goes on in the next.
+    ``rows`` has the views (C, *S) of each method by its label; columns that exceed the width (inches) go on below.
     """
     columns = {"Image": [original], **rows}
     draws = max(len(views) for views in rows.values())

@@ -24,38 +24,26 @@ from ..scoring.overlap import count
 from ..spec import PreprocessConfig
 from .style import AREAS, BLACK, PURPLE, SKY, VERMILLION
 
-MARGIN = 4
-"""Shown voxels around the brain."""
+MARGIN = 4  # shown voxels around the brain
 
 OTHER_CLASS = "another class"
 
 ERRORS = {"true positive": BLACK, "false positive": VERMILLION, "false negative": SKY, OTHER_CLASS: PURPLE}
 
-RGB = NDArray[np.uint8]
-"""(H, W, 3)."""
+RGB = NDArray[np.uint8]  # (H, W, 3)
 
 
 @dataclass(frozen=True, slots=True)
 class CaseView:
-    """A labelled case on its native grid, and its shown part.
+    """A labelled case on its native grid, and its shown part."""
 
-    Attributes:
-        image: (C, *S).
-        label: (*S) class indices.
-        foreground: (*S) bool, where the case ships one.
-        spacing: mm per voxel.
-        window: of the native grid; a volume's last entry is the slice.
-        regions: classes of each region that is scored.
-        classes: of the task, background included.
-    """
-
-    image: NDArray[np.float32]
-    label: NDArray[np.uint8]
-    foreground: NDArray[np.bool_] | None
-    spacing: tuple[float, ...]
-    window: tuple[slice | int, ...]
-    regions: tuple[tuple[int, ...], ...]
-    classes: int
+    image: NDArray[np.float32]  # (C, *S)
+    label: NDArray[np.uint8]  # (*S) class indices
+    foreground: NDArray[np.bool_] | None  # (*S), where the case ships one
+    spacing: tuple[float, ...]  # mm per voxel
+    window: tuple[slice | int, ...]  # of the native grid; a volume's last entry is the slice
+    regions: tuple[tuple[int, ...], ...]  # classes of each region that is scored
+    classes: int  # of the task, background included
 
     @property
     def aspect(self) -> float:
@@ -95,11 +83,11 @@ def view_case(case: Case, domain: Domain, task: Task, config: PreprocessConfig) 
     foreground = read_mask(case, domain, image)
     window: tuple[slice | int, ...]
     if label.ndim == 2:
-        window = _box(foreground, 0) if foreground is not None else (slice(None), slice(None))
+        window = (slice(None), slice(None)) if foreground is None else _box(foreground, 0)
     else:
         index = int((label > 0).sum(axis=(0, 1)).argmax())
-        inside = label[..., index] > 0 if foreground is None else foreground[..., index] | (label[..., index] > 0)
-        window = (*_box(inside, MARGIN), index)
+        inside = (label > 0) if foreground is None else foreground | (label > 0)
+        window = (*_box(inside[..., index], MARGIN), index)
     regions = tuple(task.scored.values())
     return CaseView(image.array, label, foreground, image.spacing, window, regions, len(task.classes))
 
@@ -118,13 +106,9 @@ def stored_prediction(path: Path, case: str, domain: Domain, view: CaseView, sco
 
 
 def require_counts(view: CaseView, prediction: NDArray[np.uint8], stored: NDArray[np.int64], where: str) -> None:
-    """Raise UsageError where a prediction and the label on disk do not give the counts that were stored.
+    """Raise UsageError where a prediction (*S) and the label on disk do not give the counts that were stored.
 
-    Args:
-        view: the case.
-        prediction: (*S) class indices.
-        stored: (6, regions), in the order of ``cases.csv``.
-        where: the prediction's file, for the message.
+    ``stored`` is (6, regions), in the order of ``cases.csv``; ``where`` names the prediction's file.
     """
     fits = prediction.shape == view.label.shape and max(prediction.max(), view.label.max()) < view.classes
     if fits:
@@ -150,10 +134,7 @@ def error_colours(task: Task) -> dict[str, str]:
 def outcomes(label: NDArray[Any], prediction: NDArray[Any], inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
     """Return each pixel's place in ``ERRORS``, from 1; 0 is agreed background, or not scored.
 
-    Args:
-        label: (H, W) class indices.
-        prediction: (H, W), likewise.
-        inside: (H, W), scored pixels; None: all.
+    Label and prediction (H, W) are class indices; ``inside`` (H, W) are the scored pixels, None: all.
     """
     wrong = np.where(label == 0, 2, np.where(prediction == 0, 3, 4))
     places = np.where(label == prediction, label > 0, wrong)
@@ -176,7 +157,6 @@ def shrunk(picture: RGB, width: int) -> RGB:
 
 
 def _box(mask: NDArray[np.bool_], margin: int) -> tuple[slice, ...]:
-    """Return the bounding box of a mask (H, W) with a margin, within the grid."""
     sides = []
     for axis, length in enumerate(mask.shape):
         inside = np.flatnonzero(mask.any(axis=1 - axis))

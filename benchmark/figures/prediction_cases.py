@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ssdg.datasets.base import Domain, Task
 
+from ..data.images import file_ndim
 from ..errors import UsageError, unknown
-from ..outcomes.planned_run import NOT_RUN, REASONS, PlannedRun, hole_reason
+from ..outcomes.planned_run import REASONS, PlannedRun, hole_reason
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import evaluation_scores
 from ..storage.results_reader import StoredEvaluation
@@ -23,22 +23,15 @@ from .predictions import Panel, Strip
 OUTCOMES = {"true positive": "found (TP)", "false positive": "false (FP)", "false negative": "missed (FN)"}
 
 
-class Chosen(NamedTuple):
-    """A case to show, and why this one."""
-
-    case: str
-    why: str
-
-
-def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) -> Chosen | None:
-    """Return the case to show of a target, None where no row has a result on it.
+def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) -> tuple[str, str] | None:
+    """Return the case to show of a target and why this one, None where no row has a result on it.
 
     Unless one of ``wanted`` is there: the case whose DSC is the median (the lower of two) of the source-only row, or
     of the first row with results where the suite has none, in the first seed that is there.
     """
     rows = sorted(results.suite.rows, key=lambda row: row.access != "source-only" or not row.contender)
     for row in rows:
-        scored = list(_scored(results, row, column))
+        scored = list(scored_runs(results, row, column))
         if not scored:
             continue
         (first, evaluation), scores = scored[0], dict[str, float]()
@@ -47,15 +40,13 @@ def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) ->
                 scores |= _case_scores(results, column, other)
         for case in wanted:
             if case in scores:
-                return Chosen(case, f"{column.label}: case {case}, as asked for")
+                return case, f"{column.label}: case {case}, as asked for"
         ranked = sorted(scores, key=lambda case: (scores[case], case))
         case, count = ranked[(len(ranked) - 1) // 2], len(ranked)
         published = evaluation.data.get("counts", {}).get("published", count)
-        return Chosen(
-            case,
-            f"{column.label}: case {case}, whose DSC by {row.label} (seed {first.request.seed}) is the median of "
-            f"{count if published == count else f'the {count} there are of {published}'} cases",
-        )
+        counted = count if published == count else f"the {count} there are of {published}"
+        by = f"whose DSC by {row.label} (seed {first.request.seed}) is the median of {counted} cases"
+        return case, f"{column.label}: case {case}, {by}"
     return None
 
 
@@ -66,21 +57,20 @@ def _case_scores(results: SuiteResults, column: Column, evaluation: StoredEvalua
     return dict(zip(scores.cases, np.nan_to_num(scores.case_means()[0]).tolist(), strict=True))
 
 
-def _scored(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[PlannedRun, StoredEvaluation]]:
+def scored_runs(results: SuiteResults, row: Row, column: Column) -> Iterator[tuple[PlannedRun, StoredEvaluation]]:
+    """Yield the runs of a row that are scored on a target, with their evaluations."""
     for run in results.counts.runs_of(row, column):
         if (evaluation := run.evaluation(column.target)) is not None:
             yield run, evaluation
 
 
 def _reason(results: SuiteResults, row: Row, column: Column) -> str:
-    availability = results.counts.availability(row, column)
-    if availability != "planned":
-        return {"unavailable": "not in this version", "not-applicable": "does not apply"}[availability]
-    runs = results.counts.runs_of(row, column)
-    return hole_reason(NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs)
+    without_runs = {"unavailable": "not in this version", "not-applicable": "does not apply"}
+    reason = without_runs.get(results.counts.availability(row, column))
+    return reason or hole_reason(results.counts.of(row, column).reasons) or REASONS["DONE"]
 
 
-def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root: Path) -> tuple[Strip, Domain]:
+def make_strip(results: SuiteResults, column: Column, case: str, data_root: Path) -> tuple[Strip, Domain]:
     """Return the image, the label and every row's prediction of a case, and the domain it is of.
 
     Raises:
@@ -89,10 +79,10 @@ def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root:
     """
     task, sections = results.inventory.task(column.task), results.suite.sections()
     domain = task.domain(column.target)(data_root)
-    cases = {case.id: case for case in domain.cases if case.label is not None}
-    if chosen.case not in cases:
-        raise unknown(f"labelled case of {column.target} under {data_root}", chosen.case, list(cases))
-    view = view_case(cases[chosen.case], domain, task, sections["preprocess"])
+    cases = {labelled.id: labelled for labelled in domain.cases if labelled.label is not None}
+    if case not in cases:
+        raise unknown(f"labelled case of {column.target} under {data_root}", case, list(cases))
+    view = view_case(cases[case], domain, task, sections["preprocess"])
     label, inside = view.plane(view.label), view.inside(sections["evaluation"].region)
 
     def panel(title: str, labels: NDArray[np.uint8], below: str) -> Panel:
@@ -101,19 +91,19 @@ def make_strip(results: SuiteResults, column: Column, chosen: Chosen, data_root:
         return Panel(title, painted(labels, class_colours(task)), below, outline=label)
 
     def prediction(row: Row) -> Panel:
-        for _, evaluation in _scored(results, row, column):
+        for _, evaluation in scored_runs(results, row, column):
             scores = _case_scores(results, column, evaluation)
-            if chosen.case not in scores:
+            if case not in scores:
                 continue
-            path = prediction_path(evaluation.path, chosen.case, task.ndim)
+            path = prediction_path(evaluation.path, case, file_ndim(task, domain))
             if not path.exists():
                 return Panel(row_label(row), reason="prediction not kept")
-            labels = stored_prediction(path, chosen.case, domain, view, results.counts.case_file(evaluation))
-            return panel(row_label(row), view.plane(labels), f"{100 * scores[chosen.case]:.1f}")
+            labels = stored_prediction(path, case, domain, view, results.counts.case_file(evaluation))
+            return panel(row_label(row), view.plane(labels), f"{100 * scores[case]:.1f}")
         return Panel(row_label(row), reason=_reason(results, row, column))
 
     panels = [Panel("Image", view.picture()), panel("Label", label, "DSC (%)"), *map(prediction, results.suite.rows)]
-    return Strip(f"{column.label}, case {chosen.case}", view.aspect, tuple(panels)), domain
+    return Strip(f"{column.label}, case {case}", view.aspect, tuple(panels)), domain
 
 
 def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
@@ -126,15 +116,12 @@ def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
 def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) -> str:
     """Return what is written under the figure: the cases with their origin, what is shown, how it was scored."""
     scored = "inside the field of view" if results.suite.sections()["evaluation"].region == "foreground" else "whole"
-    sentences = list(cases)
-    if any(task.ndim == 3 for task in tasks):
-        sentences.append("Volumes: the axial slice with the most labelled voxels, lines: borders of the label.")
-    if any(task.ndim == 2 for task in tasks):
-        sentences.append(f"Pictures are scored {scored}.")
-    if any(row.access == "uda" for row in results.suite.rows):
-        sentences.append("‡ saw unlabelled target images.")
-    if any(row.selection is not None for row in results.suite.rows):
-        sentences.append("† checkpoint chosen on the target's labels.")
+    dimensions, rows = {task.ndim for task in tasks}, results.suite.rows
+    volumes = "Volumes: the axial slice with the most labelled voxels, lines: borders of the label."
+    sentences = [*cases, *([volumes] if 3 in dimensions else [])]
+    sentences += [f"Pictures are scored {scored}."] if 2 in dimensions else []
+    sentences += ["‡ saw unlabelled target images."] if any(row.access == "uda" for row in rows) else []
+    sentences += ["† checkpoint chosen on the target's labels."] if any(row.selection for row in rows) else []
     score = f"Under each prediction: DSC (%) of the case, first seed of the row, protocol {results.suite.protocol}."
     return " ".join([*sentences, score])
 
@@ -145,7 +132,7 @@ def require_cases(results: SuiteResults, wanted: Sequence[str]) -> None:
         case
         for column in results.suite.columns
         for row in results.suite.rows
-        for _, evaluation in _scored(results, row, column)
+        for _, evaluation in scored_runs(results, row, column)
         for case in results.counts.case_file(evaluation).layout.cases
     }
     for case in wanted:

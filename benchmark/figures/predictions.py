@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from .case_view import RGB, shrunk
 from .style import BLACK, DOUBLE, DPI, GAP, MISSING, SMALL, Sheet, height_of, lines_of, style, wrapped
 
-ENTRY = 0.8
-"""Inches of an entry of the legend."""
+ENTRY = 0.8  # inches of an entry of the legend
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +38,7 @@ class Strip:
 def predictions_figure(
     strips: Sequence[Strip], legend: Mapping[str, str], note: str, width: float = DOUBLE
 ) -> Figure:
-    """Return the cases under each other, each in as many lines of panels as the width needs.
-
-    Args:
-        strips: one a case.
-        legend: name -> colour.
-        note: written at the foot.
-        width: inches.
-    """
+    """Return the cases under each other in a width (inches), over a legend (name -> colour) and a note."""
     lines, across = lines_of(max(len(strip.panels) for strip in strips), width)
     side = (width - (across - 1) * GAP) / across
     with style():

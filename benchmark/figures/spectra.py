@@ -13,40 +13,32 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from .amplitudes import Bands, Spectra, fold_range
 from .style import DOUBLE, SERIES, SINGLE, SMALL, style
 
-HEIGHT = 2.1
-"""Inches of a line of panels."""
+HEIGHT = 2.1  # inches of a line of panels
 
 
 def spectra_figure(measured: Sequence[Spectra], labels: Sequence[str], bands: Bands, width: float = DOUBLE) -> Figure:
     """Return boxes of the low and of the high band, with every case, and the radial profile with its quartiles.
 
-    Args:
-        measured: one a domain.
-        labels: of the domains.
-        bands: of low and of high frequencies.
-        width: inches; on a narrow page the profile goes below.
+    In a narrow ``width`` (inches) the profile goes below.
     """
-    narrow = width < (SINGLE + DOUBLE) / 2
-    mosaic = "LH\nPP" if narrow else "LHPP"
+    mosaic = "LH\nPP" if width < (SINGLE + DOUBLE) / 2 else "LHPP"
     with style():
         figure = Figure(figsize=(width, HEIGHT * len(mosaic.split())), layout="constrained")
         axes = figure.subplot_mosaic(mosaic)
-        for panel, band, title in (
-            ("L", "low", f"Low band, r ≤ {bands.low:.2g}"),
-            ("H", "high", f"High band, r ≥ {bands.high:.2g}"),
-        ):
-            _boxes(axes[panel], [1e3 * getattr(spectra, band) for spectra in measured], labels)
+        for band, title in (("low", f"Low band, r ≤ {bands.low:.2g}"), ("high", f"High band, r ≥ {bands.high:.2g}")):
+            panel = axes[band[0].upper()]
+            _boxes(panel, [1e3 * getattr(spectra, band) for spectra in measured], labels)
             apart = f"\nmedians {fold_range(measured, band):.2f}-fold apart" if len(measured) > 1 else ""
-            axes[panel].set_title(title + apart)
+            panel.set_title(title + apart)
         _same_span(axes["L"], axes["H"])
         _profile(axes["P"], measured, labels, bands)
-        for panel in "LP":
-            axes[panel].set_ylabel("Mean amplitude (10$^{-3}$)")
+        for letter in "LP":
+            axes[letter].set_ylabel("Mean amplitude (10$^{-3}$)")
     return figure
 
 
 def _boxes(axes: Axes, values: Sequence[np.ndarray], labels: Sequence[str]) -> None:
-    places, thin = list(range(len(values))), {"linewidth": 0.6}
+    places, thin = range(len(values)), {"linewidth": 0.6}
     lines: Any = {"medianprops": {"color": "black", "linewidth": 1.0}, "boxprops": thin, "whiskerprops": thin}
     axes.boxplot(list(values), positions=places, widths=0.6, whis=(0, 100), showcaps=False, **lines)
     for place, amplitudes, colour in zip(places, values, cycle(SERIES), strict=False):

@@ -17,45 +17,27 @@ from matplotlib.figure import Figure
 from ..errors import UsageError
 from ..storage.files import atomic_file
 
-SINGLE, DOUBLE = 3.5, 7.2
-"""Inches of one and of two columns of a journal's page."""
-
-PAGE = 9.5
-"""Largest height of a figure in inches."""
+SINGLE, DOUBLE = 3.5, 7.2  # inches of one and of two columns of a journal's page
+PAGE = 9.5  # largest height of a figure in inches
+PANEL = 0.85  # smallest width of a picture in inches: eight of them fit two columns, four fit one
+GAP = 0.03  # inches between pictures
+SMALL, NORMAL = 6.0, 7.0  # points of notes and of everything else; journals ask for 5 to 7 at the printed size
+DPI = 400  # of PNG files, and of pictures inside both kinds of file
+FORMATS = (".pdf", ".png")
 
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE = OKABE_ITO = (
     *("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
 )
 """Okabe and Ito, Color Universal Design, 2008: told apart with every common kind of colour vision."""
 
-SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
-"""Of lines and boxes, in this order; yellow is too pale for a line."""
-
-AREAS = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE)
-"""Of classes, in this order."""
-
-MISSING = "#EEEEEE"
-"""Of a panel without a picture."""
-
-SMALL, NORMAL = 6.0, 7.0
-"""Points of notes and of everything else; journals ask for 5 to 7 at the printed size."""
-
-PANEL = 0.85
-"""Smallest width of a picture in inches: eight of them fit two columns, four fit one."""
-
-GAP = 0.03
-"""Inches between pictures."""
-
-DPI = 400
-"""Of PNG files, and of pictures inside both kinds of file."""
-
-FORMATS = (".pdf", ".png")
+SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)  # of lines and boxes: yellow is too pale for these
+AREAS = (ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE)  # of classes
+MISSING = "#EEEEEE"  # of a panel without a picture
 
 _RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # ships with matplotlib: the same letters everywhere
     "font.size": NORMAL,
     "axes.titlesize": NORMAL,
-    "axes.labelsize": NORMAL,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
     "legend.fontsize": SMALL,
@@ -70,7 +52,6 @@ _RC: dict[Any, Any] = {
     "lines.linewidth": 1.0,
     "pdf.fonttype": 42,  # TrueType, as publishers ask; matplotlib's own choice is Type 3
     "figure.dpi": DPI,
-    "savefig.dpi": DPI,
 }
 
 
@@ -90,11 +71,7 @@ def require_format(output: Path) -> None:
 
 
 def save_figure(figure: Figure, output: Path) -> None:
-    """Write a figure as PDF (vectors, fonts embedded) or PNG, by its suffix, without a date in it.
-
-    Raises:
-        UsageError: another suffix.
-    """
+    """Write a figure as PDF (vectors, fonts embedded) or PNG, by its suffix, without a date in it."""
     require_format(output)
     form = output.suffix[1:].lower()
     metadata = {"CreationDate": None} if form == "pdf" else {"Software": None}

@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..scoring.metrics import find_metric
 from ..spec import to_json
+from .headings import stratum_headings
 from .results import SuiteResults
 from .run_records import RUN_COLUMNS, run_key, run_record
 
@@ -50,11 +51,10 @@ def table_frame(results: SuiteResults, name: str) -> pd.DataFrame:
     lines: list[Mapping[str, Any]] = []
     for row in results.suite.rows:
         for column in results.suite.columns:
-            for stratum in column.strata:
-                average = results.scoring.average if stratum == "average" else "cases"
-                cell = results.cell(row, column, stratum, average, metric)
-                values = (row.id, row.label, row.method, row.access, column.target, stratum, average, metric.name)
-                numbers = (results.unit(column, metric), cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
+            for h in stratum_headings(results, column, metric):
+                cell = results.cell(row, column, h.stratum, h.average, metric)
+                values = (row.id, row.label, row.method, row.access, column.target, h.stratum, h.average, metric.name)
+                numbers = (h.unit, cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
                 counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
                 lines.append(dict(zip(CELL_COLUMNS, (*values, *numbers, *counts), strict=True)))
     return pd.DataFrame(lines, columns=list(CELL_COLUMNS)).astype({"mean": float, "sd": float})

@@ -1,9 +1,9 @@
 """Charts of a report as ``<svg>`` elements; each has a name, which begins its ids, and a title that is read aloud."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -14,38 +14,22 @@ from numpy.typing import NDArray
 
 from .svg import GRID, INK, MUTED, NARROW, PAPER, SERIES, WIDTH, svg_chart
 
-LONGEST = 22
-"""Characters of a row's label before it is cut short."""
-
-LINE, LABEL = 17.0, 12.5
-"""Heights: of a row in a chart with one line a row, and of a label in a column of labels."""
-
-GOLDEN = 0.6180339887
-"""Its multiples modulo 1 spread evenly, however many there are: jitter that is the same every time."""
-
+LONGEST = 22  # characters of a row's label before it is cut short
+LINE, LABEL = 17.0, 12.5  # heights: of a row in a chart with one line a row, and of a label in a column of labels
+GOLDEN = 0.6180339887  # its multiples modulo 1 spread evenly: jitter that is the same every time
+# Seconds that an axis of time may be labelled at.
 DURATIONS = (
     *(0.01, 0.03, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800),
     *(3600 * hours for hours in (1, 2, 4, 8, 12, 24, 48, 96, 192)),
 )
-"""Seconds that an axis of time may be labelled at."""
-
-Point: TypeAlias = tuple[str, float, float, str]
-"""A row's label, seconds of one training, score in percent, device."""
-
-
-class EpochValues(NamedTuple):
-    """Values by epoch, counted from 1."""
-
-    epochs: Sequence[float]
-    values: Sequence[float]
 
 
 class Curve(NamedTuple):
-    """History of a run; scores in percent."""
+    """History of a run by epoch, counted from 1; scores in percent."""
 
-    loss: EpochValues  # sum of the terms
-    validation: EpochValues  # DSC in the epochs that scored it
-    target: EpochValues  # DSC where the target's labels choose the epoch; else empty
+    loss: Mapping[float, float]  # sum of the terms
+    validation: Mapping[float, float]  # DSC in the epochs that scored it
+    target: Mapping[float, float]  # DSC where the target's labels choose the epoch; else empty
     selected: float | None  # epoch whose weights are scored
 
 
@@ -110,18 +94,16 @@ def _strip(axes: Axes, y: int, scores: NDArray[np.float64], members: NDArray[Any
 def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[float, float]) -> Markup:
     """Return the validation score over epochs above the training loss; a ring marks the selected epoch.
 
-    Of runs that are selected on the target, its score is the line, and the validation score is dashed.
-
-    All charts of a page share the limits of the score's axis, in percent.
+    Of runs selected on the target its score is the line, the other dashed. Limits of the score are in percent.
     """
 
     def fill(figure: Figure) -> None:
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 2])
         for curve, colour in zip(curves, cycle(SERIES), strict=False):
             _scores(above, curve, colour)
-            below.plot(*curve.loss, color=colour, linewidth=1.0)
+            _line(below, curve.loss, color=colour, linewidth=1.0)
         above.set_ylim(*limits)
-        above.set_ylabel("DSC, %" if any(curve.target.epochs for curve in curves) else "held out, %")
+        above.set_ylabel("DSC, %" if any(curve.target for curve in curves) else "held out, %")
         below.set_ylabel("loss")
         below.set_xlabel("epoch")
         for axes in (above, below):
@@ -135,19 +117,21 @@ def curve_chart(name: str, title: str, curves: Sequence[Curve], limits: tuple[fl
 
 
 def _scores(axes: Axes, curve: Curve, colour: str) -> None:
-    shown = curve.validation
-    if curve.target.epochs:
-        axes.plot(*curve.validation, color=colour, linewidth=1.0, linestyle=(0, (3, 2)))
-        shown = curve.target
-    axes.plot(*shown, color=colour, marker="o", markersize=2.2, linewidth=1.2)
-    if curve.selected is not None and curve.selected in shown.epochs:
-        score = shown.values[shown.epochs.index(curve.selected)]
+    shown = curve.target or curve.validation
+    if curve.target:
+        _line(axes, curve.validation, color=colour, linewidth=1.0, linestyle=(0, (3, 2)))
+    _line(axes, shown, color=colour, marker="o", markersize=2.2, linewidth=1.2)
+    if curve.selected is not None and curve.selected in shown:
         ring: Any = {"marker": "o", "markersize": 7.5, "markerfacecolor": "none", "markeredgewidth": 1.4}
-        axes.plot([curve.selected], [score], color=INK, **ring)
+        axes.plot([curve.selected], [shown[curve.selected]], color=INK, **ring)
 
 
-def cost_chart(name: str, title: str, points: Sequence[Point]) -> Markup:
-    """Return the score over the time of one training, each point joined to its label at the right."""
+def _line(axes: Axes, values: Mapping[float, float], **properties: Any) -> None:
+    axes.plot(list(values), list(values.values()), **properties)
+
+
+def cost_chart(name: str, title: str, points: Sequence[tuple[str, float, float, str]]) -> Markup:
+    """Return scores over training times; points, joined to labels, are (label, seconds, percent, device)."""
     labels, seconds, scores, devices = zip(*points, strict=True)
     kinds = sorted(set(devices))
     markers = dict(zip(kinds, "os^DvP*" * (1 + len(kinds) // 7), strict=False))
@@ -200,8 +184,7 @@ def kept_apart(places: Sequence[float], apart: float) -> list[float]:
 
 
 def _time_axis(axes: Axes) -> None:
-    low, high = axes.get_xlim()
-    low, high = low / 1.25, high * 1.25
+    low, high = axes.get_xlim()[0] / 1.25, axes.get_xlim()[1] * 1.25
     axes.set_xlim(low, high)
     axes.set_xticks(_apart([seconds for seconds in DURATIONS if low <= seconds <= high], (high / low) ** 0.17))
     axes.set_xticks([], minor=True)

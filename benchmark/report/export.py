@@ -10,7 +10,6 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
@@ -19,71 +18,54 @@ from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import RUN_COLUMNS, run_key, run_record, scored_evaluations
 from ..scoring.metric_file import stored_values
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
+from ..spec import to_json
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, to_csv
-from ..tables.build import TableOptions, build_table
+from ..tables.build import build_table
 from ..tables.render import render
-from .gather import Report
 from .page import render_page
 from .provenance import provenance
 
+# Names that an export gives, but for its provenance.
 WRITTEN = re.compile(r"(cases\.csv|runs\.csv|report\.html|table(-[a-z0-9-]+)?\.(csv|md|tex))")
-"""Names that an export gives, beside its provenance."""
-
-FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}
-"""Of tables, by what file names end in."""
+FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}  # of tables, by what file names end in
+KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")  # of ``cases.csv``: a run and a target
 
 
-KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")
-"""Columns of ``cases.csv`` that name a run and a target."""
+def export_suite(
+    results: SuiteResults, metrics: Sequence[Metric] = (), validation: bool = False
+) -> tuple[dict[str, str], list[str]]:
+    """Return the files of a suite's results by name, provenance first, and the holes of the tables.
 
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """Files, by name, and what they lack."""
-
-    files: Mapping[str, str]  # provenance first
-    missing: tuple[str, ...]  # holes of the tables
-
-
-def export_suite(results: SuiteResults, metrics: Sequence[Metric] = (), validation: bool = False) -> Export:
-    """Return the files of a suite's results.
-
-    Args:
-        results: of the suite.
-        metrics: of further tables.
-        validation: whether tables have the scores on the source's validation cases.
+    ``metrics`` have tables too, ``validation`` adds columns to all tables.
 
     Raises:
         UsageError: runs on different data, or a damaged results file.
     """
     tables = {
-        metric: build_table(results, TableOptions(validation=validation, metric=metric))
-        for metric in dict.fromkeys((DSC, *metrics))
+        metric: build_table(results, metric, validation=validation) for metric in dict.fromkeys((DSC, *metrics))
     }
-    stems = {metric: "table" if metric is DSC else f"table-{metric.name}" for metric in tables}
     runs = [run_record(run) for run in results.planned_runs]
     files = {
         "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
         **{
-            f"{stems[metric]}.{ending}": render(table, form)
+            f"table{'' if metric is DSC else f'-{metric.name}'}.{ending}": render(table, form)
             for metric, table in tables.items()
             for ending, form in FORMATS.items()
         },
-        "report.html": render_page(Report(results, public=True)),
+        "report.html": render_page(results, public=True),
     }
     holes = dict.fromkeys(tables[DSC].missing)
     for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
         holes |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in holes)
-    missing = tuple(holes)
     origin = {
         **provenance(results, runs),
-        "complete": not missing,
-        "missing": list(missing),
+        "complete": not holes,
+        "missing": list(holes),
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
-    return Export({PROVENANCE: json.dumps(origin, indent=1, ensure_ascii=False) + "\n", **files}, missing)
+    return {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, list(holes)
 
 
 def cases_csv(results: SuiteResults) -> str:
@@ -121,7 +103,7 @@ def cases_csv(results: SuiteResults) -> str:
     return "\n".join(lines) + "\n"
 
 
-def write_export(export: Export, folder: Path) -> None:
+def write_export(files: Mapping[str, str], folder: Path) -> None:
     """Write an export's files, each atomically, in place of those of an earlier export; leave all others alone.
 
     Its provenance comes first: where it was interrupted, digests tell which files are still the earlier ones.
@@ -130,23 +112,22 @@ def write_export(export: Export, folder: Path) -> None:
         UsageError: the folder cannot be written, or has a file of such a name that no export wrote.
         StorageError: no space left.
     """
-    why = "no permission"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK | os.X_OK)
+        why = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
     except OSError as error:
-        why, writable = str(error.strerror), False
-    if not writable:
+        why = str(error.strerror)
+    if why:
         raise UsageError(f"--output {folder} is no folder that can be written ({why}): name another one")
     earlier = _earlier(folder)
-    foreign = [name for name in export.files if name not in earlier and (folder / name).exists()]
+    foreign = [name for name in files if name not in earlier and (folder / name).exists()]
     if foreign:
         raise UsageError(
             f"{folder} has {', '.join(foreign)} that no export wrote: move that away, or name another --output"
         )
-    for name in earlier - set(export.files):
+    for name in earlier - set(files):
         (folder / name).unlink(missing_ok=True)
-    for name, text in export.files.items():
+    for name, text in files.items():
         write_text(folder / name, text)
 
 

@@ -1,7 +1,8 @@
 """Where the numbers of an export come from: the suite resolved in full, data, commits, versions, devices, time."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -10,18 +11,15 @@ from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import scored_evaluations
 from ..scoring.metric_file import stored_commits
 from ..scoring.metrics import metrics
-from ..spec import to_json
-from ..suites.suite import Column, Inventory, Row, Suite
+from ..suites.suite import Row, Suite
+
+SUITE = ("name", "title", "protocol", "published", "seeds", "settings", "components")
 
 
 def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what ``provenance.json`` holds, but for the files it lists; equal results give equal data.
 
-    No time but those recorded with the results, no path and no host enters.
-
-    Args:
-        results: of the suite.
-        runs: the rows of ``runs.csv``.
+    No time but those recorded with the results, no path and no host enters. ``runs`` are the rows of ``runs.csv``.
     """
     suite = results.suite
     evaluations = [evaluation for _, _, evaluation in scored_evaluations(results)]
@@ -44,10 +42,13 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         },
         "devices": _devices(runs),
         "versions": _versions(results.planned_runs),
-        "suite": _suite(suite, results.inventory),
-        "sections": to_json(suite.sections()),
+        "suite": {
+            **{name: getattr(suite, name) for name in SUITE},
+            "columns": [{**asdict(c), "ndim": results.inventory.task(c.task).ndim} for c in suite.columns],
+        },
+        "sections": suite.sections(),
         "rows": [_row(suite, row, results.planned_runs) for row in suite.rows],
-        "data": [data for column in results.columns(validation=True) if (data := _data(column, results))],
+        "data": list(_data(results)),
         "measures": [metric.token for metric in metrics().values()],
     }
 
@@ -59,35 +60,20 @@ def _between(start: str, end: str) -> float | None:
         return None
 
 
-def _suite(suite: Suite, inventory: Inventory) -> dict[str, Any]:
-    names = ("name", "title", "protocol", "published", "seeds", "settings", "components")
-    columns = [{**_json(column), "ndim": inventory.task(column.task).ndim} for column in suite.columns]
-    return {**{name: to_json(getattr(suite, name)) for name in names}, "columns": columns}
-
-
 def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:
-    """Return a row with every setting resolved: its sections, and what its runs took the method's settings to be."""
     sections, overrides = suite.resolved(row)
     ran: list[dict[str, Any]] = []
     for spec in (run.stored.spec for run in runs if run.stored is not None and run.row.id == row.id):
-        config = {"version": spec.method_version, "settings": to_json(spec.method_config)}
+        config = {"version": spec.method_version, "settings": spec.method_config}
         ran += [config] if config not in ran else []
-    return {**_json(row), "sections": to_json(sections), "method_settings": to_json(overrides), "ran_as": ran}
+    return {**asdict(row), "sections": sections, "method_settings": overrides, "ran_as": ran}
 
 
-def _json(value: Row | Column) -> dict[str, Any]:
-    described = to_json(value)
-    assert isinstance(described, dict)
-    return described
-
-
-def _data(column: Column, results: SuiteResults) -> dict[str, Any]:
-    """Return which files and cases a column scored; nothing where it is not scored yet."""
-    scores = next((scores for scores in results.of_column(column) if scores.seeds), None)
-    if scores is None:
-        return {}
-    place = {"task": column.task, "source": column.source, "target": column.target}
-    return {**place, "manifest": scores.evaluations[0].data.get("manifest"), **scores.counts[0]}
+def _data(results: SuiteResults) -> Iterator[dict[str, Any]]:
+    for column in results.columns(validation=True):
+        place = {"task": column.task, "source": column.source, "target": column.target}
+        for scores in [scores for scores in results.of_column(column) if scores.seeds][:1]:
+            yield {**place, "manifest": scores.evaluations[0].data.get("manifest"), **scores.counts[0]}
 
 
 def _devices(runs: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:

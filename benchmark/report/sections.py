@@ -1,45 +1,79 @@
 """Scores and comparisons as a page prints them: charts as (caption, aside, drawing), tables as plain rows."""
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ..comparisons.contrasts import contrast_rows, overall_headings, rank_rows
-from ..comparisons.render import level_text, stability_text
+from ..comparisons.contrasts import Contrast, contrast_rows, rank_rows
+from ..comparisons.render import level_text, p_text, stability_text
+from ..outcomes.headings import overall_headings
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import RowScores, mean_defined
 from ..suites.suite import Column, Row
 from ..tables.build import Entry, Table, TableRow
+from ..tables.printed import Printed, PrintedColumn
 from ..tables.significance import ALPHA
-from ..tables.wording import DASH, heading_text, row_label
+from ..tables.wording import DASH, row_label, signed
 from .charts import cost_chart, forest_chart, strip_chart
 
 Chart: TypeAlias = tuple[str, str, Markup]
 
+# Label, cells as (percent of the shading, text), and a last cell without shading or "".
 HeatRow: TypeAlias = tuple[str, list[tuple[float, str]], str]
-"""Label, cells as (percent of the shading, text), and a last cell without shading or ""."""
+
+
+def _points(heading: str, *names: str) -> PrintedColumn[Contrast]:
+    def values(contrast: Contrast) -> list[float]:
+        return [100 * getattr(contrast.comparison, name) for name in names]
+
+    return PrintedColumn(heading, (), lambda c: " to ".join(map(signed, values(c))), lambda c: str(values(c)[0]))
+
+
+def _p(heading: str, value: Callable[[Contrast], float], alpha: float = -1) -> PrintedColumn[Contrast]:
+    return PrintedColumn(
+        heading, (), lambda c: p_text(value(c)), lambda c: str(value(c)), bold=lambda c: value(c) <= alpha
+    )
+
+
+CONTRAST_COLUMNS: tuple[PrintedColumn[Contrast], ...] = (
+    PrintedColumn("Method", (), lambda c: row_label(c.row)),
+    _points("Difference", "difference"),
+    _points("95 % interval", "low", "high"),
+    _p("p", lambda c: c.comparison.p),
+    _p("p (Holm)", lambda c: c.adjusted, ALPHA),
+    _p("Wilcoxon p", lambda c: c.comparison.wilcoxon_p),
+    _points("Median", "median"),
+    PrintedColumn(
+        "Higher / equal / lower",
+        (),
+        lambda c: f"{c.comparison.wins} / {c.comparison.ties} / {c.comparison.losses}",
+        lambda c: str(c.comparison.wins),
+    ),
+)
 
 
 def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
     """Return a note, charts and comparisons of every complete row with the baseline; {} where there are none."""
-    headings = overall_headings(results)
-    contrasts = contrast_rows(results, results.suite.rows, baseline, headings).contrasts
+    contrasts = contrast_rows(results, results.suite.rows, baseline, overall_headings(results)).contrasts
     if not contrasts:
         return {}
-    by_heading = [(heading_text(h), [c for c in contrasts if c.heading == h]) for h in headings]
-    targets = [(label, of_target) for label, of_target in by_heading if of_target]
-    charts = []
-    for number, (label, of_target) in enumerate(targets):
-        title = f"Differences to {baseline.label} on {label} with 95 % intervals; the numbers are in the table below"
+    charts: list[Chart] = []
+    tables = []
+    for heading, grouped in itertools.groupby(contrasts, key=lambda contrast: contrast.heading):
+        of_target = list(grouped)
         lines = [
-            (row_label(c.row), 100 * comparison.low, 100 * comparison.difference, 100 * comparison.high, is_clear)
-            for c in of_target
-            for comparison, is_clear in [(c.comparison, c.adjusted <= ALPHA)]
+            (row_label(contrast.row), 100 * c.low, 100 * c.difference, 100 * c.high, contrast.adjusted <= ALPHA)
+            for contrast in of_target
+            for c in [contrast.comparison]
         ]
-        charts.append((label, "", forest_chart(f"forest-{number}", title, lines)))
+        title = f"Differences to {baseline.label} on {heading.text} with 95 % intervals"
+        drawing = forest_chart(f"forest-{len(charts)}", f"{title}; the numbers are in the table below", lines)
+        charts.append((heading.text, "", drawing))
+        tables.append((heading.text, Printed(CONTRAST_COLUMNS, of_target)))
     note = (
         f"Row minus {baseline.label}, in points of DSC on the same cases, with 95 % intervals. "
         f"{level_text([contrast.comparison for contrast in contrasts])}. "
@@ -47,7 +81,8 @@ def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
         f"{ALPHA:g}. Wilcoxon's p, the median and the count of cases see these trained models alone. "
         "No clear difference is not the same as equal."
     )
-    return {"note": note, "charts": charts, "targets": targets, "alpha": ALPHA}
+    title = f"Differences to {baseline.label}"
+    return {"title": title, "note": note, "charts": charts, "targets": tables}
 
 
 def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
@@ -56,20 +91,13 @@ def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
     for ranking in rank_rows(results, overall_headings(results)):
         stability = ranking.stability
         order = sorted(range(len(ranking.rows)), key=lambda i: (stability.ranks[i], stability.expected[i]))
-        rows = [
-            (
-                ranking.rows[i].label,
-                [(100 * share, _percent(share)) for share in stability.probabilities[i]],
-                f"{stability.expected[i]:.1f}",
-            )
-            for i in order
-        ]
-        tables.append((heading_text(ranking.heading), rows, f"{stability_text(ranking)}."))
+        cells = [[(100 * share, _percent(share)) for share in of_row] for of_row in stability.probabilities]
+        rows = [(ranking.rows[i].label, cells[i], f"{stability.expected[i]:.1f}") for i in order]
+        tables.append((ranking.heading.text, rows, f"{stability_text(ranking)}."))
     return tables
 
 
 def _percent(share: float) -> str:
-    """Return a probability in percent; "" for what never happened."""
     text = f"{100 * share:.0f}"
     return "" if share == 0 else "<1" if text == "0" else text
 
@@ -84,8 +112,8 @@ def case_charts(results: SuiteResults, baseline: Row | None) -> list[Chart]:
             if (scores := results.row_scores(row, column)).seeds
         }
         if strips:
-            has_reference = baseline is not None and baseline.id in strips
-            reference = float(np.nanmedian(strips[baseline.id][1])) if baseline and has_reference else None
+            of_baseline = None if baseline is None else strips.get(baseline.id)
+            reference = None if of_baseline is None else float(np.nanmedian(of_baseline[1]))
             cases = max(len(strata) for _, _, strata in strips.values())
             title = f"DSC of each of {cases} cases on {column.label}, one line a method"
             drawing = strip_chart(f"cases-{len(charts)}", title, list(strips.values()), reference)
@@ -110,12 +138,7 @@ def class_tables(results: SuiteResults) -> list[tuple[str, tuple[str, ...], list
 
 
 def cost_charts(table: Table, costs: Mapping[str, tuple[float, str]]) -> list[Chart]:
-    """Return a chart a target of training time against score.
-
-    Args:
-        table: of DSC.
-        costs: seconds of one run and the device, by row id.
-    """
+    """Return a chart a target of training time against DSC; ``costs``: seconds of one run and device, by row id."""
     charts = []
     for number, column in enumerate(table.suite.columns):
         points = [
@@ -139,3 +162,31 @@ def overall(row: TableRow, column: Column) -> Entry:
     """Return the cell of a target as a whole: of all its cases where printed, else its last stratum."""
     entries = [entry for entry in row.entries if entry.heading.column == column and entry.heading.headline]
     return next((entry for entry in entries if entry.heading.stratum in ("all", "average")), entries[-1])
+
+
+def missing_parts(results: SuiteResults, table: Table, public: bool) -> list[tuple[str, list[str]]]:
+    """Return cells, runs, cases and folders that are missing: a title and its lines."""
+    failed = [run for run in results.planned_runs if run.state in ("FAILED", "DIVERGED")]
+    kept = "its message is kept with the run" if public else ""  # messages may hold paths
+    folders = f"{len(results.problems)} folder{'' if len(results.problems) == 1 else 's'} of the results"
+    incomplete = {
+        column: f"{column.label}: {counts['scored']} of {counts['published']} cases{_absent(counts)}"
+        for column in results.suite.columns
+        for scores in results.of_column(column)
+        for counts in scores.counts
+        if counts["scored"] < (counts.get("published") or 0)
+    }
+    parts = {
+        "Cells without all their seeds": table.missing,
+        "Runs that failed": [
+            f"{run.name} ({run.state}): {kept or run.error or 'no message was left'}" for run in failed
+        ],
+        "Data sets of which not every published case was scored": incomplete.values(),
+        "Folders that cannot be read": [folders] if public and results.problems else results.problems,
+    }
+    return [(title, list(lines)) for title, lines in parts.items() if lines]
+
+
+def _absent(counts: Mapping[str, Any]) -> str:
+    names = ", ".join(map(str, counts.get("missing") or ()))
+    return f"; image missing for {names}" if names else ""

@@ -16,20 +16,17 @@ from matplotlib.figure import Figure
 from ..figures.style import style
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
+# The first is the page's accent; all are told apart with every common kind of colour vision.
 SERIES = ("#050501", "#050502", "#050503", "#050504", "#050505", "#050506", "#050507")
-"""The first is the page's accent; all are told apart with every common kind of colour vision."""
-
-VARIABLES = {
+VARIABLES = {  # of CSS, for each placeholder colour
     INK: "var(--ink)",
     MUTED: "var(--muted)",
     GRID: "var(--rule)",
     PAPER: "var(--paper)",
     **{colour: f"var(--series-{number})" for number, colour in enumerate(SERIES, start=1)},
 }
-"""CSS variable of each placeholder colour."""
-
+# Units of a chart's width: near the pixels it is shown in, also on a telephone, so that text keeps its size.
 WIDTH, NARROW = 345.0, 250.0
-"""Units of a chart's width: near the pixels it is shown in, also on a telephone, so that text keeps its size."""
 
 STYLE: Any = {
     "svg.fonttype": "none",
@@ -40,7 +37,6 @@ STYLE: Any = {
     "text.color": INK,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
-    "axes.labelsize": 8.5,
     "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -53,7 +49,6 @@ STYLE: Any = {
     "xtick.labelcolor": MUTED,
     "ytick.labelcolor": INK,
     "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.5,
     "legend.frameon": False,
     "legend.fontsize": 8.0,
     "lines.linewidth": 1.4,
@@ -61,13 +56,9 @@ STYLE: Any = {
 
 
 def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[Figure], None]) -> Markup:
-    """Return a drawing as an ``<svg>`` element for a page.
+    """Return a drawing of a size in units as an ``<svg>`` element; ``fill`` draws, the title is read aloud.
 
-    Args:
-        name: unique on the page and made of letters, digits and hyphens; begins every id of the drawing.
-        title: read to people who do not see it.
-        size: width and height in units.
-        fill: draws on the figure.
+    The name, which begins every id, is unique on the page and made of letters, digits and hyphens.
     """
     with style(STYLE):
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
@@ -78,7 +69,6 @@ def svg_chart(name: str, title: str, size: tuple[float, float], fill: Callable[[
 
 
 def _embedded(text: str, name: str, title: str) -> str:
-    """Turn an SVG file into an element: own ids, CSS variables, a title, nothing that only a file needs."""
     _, _, content = text[text.index("<svg") :].partition(">")
     view = re.search(r'viewBox="([^"]+)"', text)
     assert view is not None

@@ -7,7 +7,7 @@ were scored, do not fail a report: the thumbnails are left out and the reason is
 import base64
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ssdg.datasets.base import Case, DataError, Domain, Task
+from ssdg.datasets.base import DataError, Domain, Task
 
+from ..data.images import file_ndim
 from ..errors import UsageError
 from ..figures.case_view import RGB, class_colours, error_colours, outcomes, painted, stored_prediction, view_case
+from ..figures.prediction_cases import scored_runs
 from ..outcomes.results import SuiteResults
 from ..scoring.case_file import CaseFile
 from ..spec import RunRequest
@@ -28,37 +30,15 @@ from ..suites.suite import Column, Row
 from ..tables.build import Table
 from .sections import overall, seed_means
 
-WORST = 3
-"""Cases of a row and target that are shown."""
-
-SIDE = 320
-"""Pixels of a thumbnail's longer side."""
-
-QUALITY = 78
-"""WebP quality of input images; drawn classes are stored without loss, so that their colours are those of the key."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorstCase:
-    """A case to show, its score and its stored prediction."""
-
-    case: str
-    score: float  # percent, of this seed
-    mean: float  # percent, over the seeds: what makes it one of the worst
-    method: str  # label of the row
-    request: RunRequest
-    prediction: Path
-    counts: CaseFile
+WORST = 3  # cases of a row and target that are shown
+SIDE = 320  # pixels of a thumbnail's longer side
+QUALITY = 78  # of input images as WebP; drawn classes keep the colours of the key: they are stored without loss
 
 
 def worst_of_targets(table: Table, results: SuiteResults, baseline: Row | None, root: Path) -> list[dict[str, Any]]:
     """Return the worst cases on each target, of the best contender and of the baseline, as the page reads them.
 
-    Args:
-        table: of DSC; says which row is best.
-        results: that it was made from.
-        baseline: the row that others are compared with, if there is one.
-        root: the folder of the data sets.
+    The table of DSC says which row is best; ``root`` is the folder of the data sets.
     """
     targets = []
     for column in table.suite.columns:
@@ -74,17 +54,13 @@ def worst_of_targets(table: Table, results: SuiteResults, baseline: Row | None, 
         colours = {"Errors": error_colours(task)}
         if len(task.classes) > 2:
             colours = {"Label and prediction": class_colours(task), **colours}
-        worst = [
-            (row.label, why, [(case, *_pictures(case, task, domain)) for case in _cases(row, column, results)])
-            for row, why in rows
-        ]
+        worst = [(row.label, why, list(_cases(row, column, results, task, domain))) for row, why in rows]
         terms = "" if domain is None else f"{domain.source}. Terms: {domain.licence}"
         targets.append({"label": column.label, "reason": reason, "terms": terms, "colours": colours, "rows": worst})
     return targets
 
 
 def _shown_rows(table: Table, column: Column, baseline: Row | None) -> list[tuple[Row, str]]:
-    """Return the rows shown and why: the best that saw the source alone, and the baseline; none without a best."""
     means = [(mean, row.row) for row in table.rows if (mean := overall(row, column).cell.mean) is not None]
     ranked = [(mean, row) for mean, row in means if row.contender]
     if not ranked:
@@ -95,16 +71,16 @@ def _shown_rows(table: Table, column: Column, baseline: Row | None) -> list[tupl
     return [(best, "highest mean"), *((row, "baseline") for _, row in means if row == baseline)]
 
 
-def _cases(row: Row, column: Column, results: SuiteResults) -> Iterator[WorstCase]:
+def _cases(
+    row: Row, column: Column, results: SuiteResults, task: Task, domain: Domain | None
+) -> Iterator[dict[str, Any]]:
     """Yield the cases with the lowest mean over a row's complete seeds, each as its worst seed left it."""
     scores = results.row_scores(row, column)
     by_seed, means = 100 * scores.case_means(), 100 * seed_means(scores)
     evaluations = [
         (run.request, evaluation.path, results.counts.case_file(evaluation))
-        for run in results.counts.runs_of(row, column)
-        if (evaluation := run.evaluation(column.target)) is not None
+        for run, evaluation in scored_runs(results, row, column)
     ]
-    ndim = results.inventory.task(column.task).ndim
     defined = [index for index in range(len(scores.cases)) if not isnan(means[index])]
     for index in sorted(defined, key=lambda index: (means[index], scores.cases[index]))[:WORST]:
         position = int(np.nanargmin(by_seed[:, index]))
@@ -114,40 +90,41 @@ def _cases(row: Row, column: Column, results: SuiteResults) -> Iterator[WorstCas
             for request, path, file in evaluations
             if request.seed == seed and case in file.layout.cases
         )
-        score, mean = float(by_seed[position, index]), float(means[index])
-        yield WorstCase(case, score, mean, row.label, request, prediction_path(path, case, ndim), counts)
+        pictures, reason = [], ""
+        if domain is not None:
+            try:
+                pictures = _thumbnails(row, case, task, domain, request, path, counts)
+            except (DataError, UsageError) as error:
+                reason = str(error)
+        yield {
+            **{"case": case, "seed": seed, "score": by_seed[position, index], "mean": means[index]},
+            **{"pictures": pictures, "reason": reason},
+        }
 
 
-def _pictures(worst: WorstCase, task: Task, domain: Domain | None) -> tuple[list[dict[str, Any]], str]:
-    """Return a case's thumbnails, or the reason for their absence where the domain is on disk."""
-    if domain is None:
-        return [], ""
-    case = next((case for case in domain.cases if case.id == worst.case and case.label is not None), None)
+def _thumbnails(
+    row: Row, name: str, task: Task, domain: Domain, request: RunRequest, evaluation: Path, counts: CaseFile
+) -> list[dict[str, Any]]:
+    case = next((case for case in domain.cases if case.id == name and case.label is not None), None)
     if case is None:
-        return [], f"{domain.name} has no labelled case {worst.case!r}: these are not the data that were scored"
-    if not worst.prediction.exists():
-        return [], f"{worst.prediction} is missing: the prediction was removed, or not copied with the results"
-    try:
-        return _thumbnails(worst, case, task, domain), ""
-    except (DataError, UsageError) as error:
-        return [], str(error)
-
-
-def _thumbnails(worst: WorstCase, case: Case, task: Task, domain: Domain) -> list[dict[str, Any]]:
-    view = view_case(case, domain, task, worst.request.preprocess)
-    prediction = stored_prediction(worst.prediction, worst.case, domain, view, worst.counts)
-    if task.ndim == 3:
+        raise UsageError(f"{domain.name} has no labelled case {name!r}: these are not the data that were scored")
+    path = prediction_path(evaluation, name, file_ndim(task, domain))
+    if not path.exists():
+        raise UsageError(f"{path} is missing: the prediction was removed, or not copied with the results")
+    view = view_case(case, domain, task, request.preprocess)
+    prediction = stored_prediction(path, name, domain, view, counts)
+    if view.label.ndim == 3:
         view = replace(view, window=(*view.window[:-1], worst_slice(view.label, prediction)))
     label, predicted = view.plane(view.label), view.plane(prediction)
-    places = outcomes(label, predicted, view.inside(worst.request.evaluation.region))
+    places = outcomes(label, predicted, view.inside(request.evaluation.region))
     classes, errors = class_colours(task), error_colours(task)
-    of = f"case {worst.case} of {domain.name}"
-    counts = ", ".join(f"{(places == place).sum()} {name}" for place, name in enumerate(errors, start=1))
+    of = f"case {name} of {domain.name}"
+    tallies = ", ".join(f"{(places == place).sum()} {outcome}" for place, outcome in enumerate(errors, start=1))
     pictures = {
         "Input": (f"Image, {of}", view.picture()),
         "Label": (f"Label, {of}", painted(label, classes)),
-        "Prediction": (f"Prediction of {worst.method}, {of}", painted(predicted, classes)),
-        "Errors": (f"Errors of {worst.method}, {of}, in pixels: {counts}", painted(places, errors)),
+        "Prediction": (f"Prediction of {row.label}, {of}", painted(predicted, classes)),
+        "Errors": (f"Errors of {row.label}, {of}, in pixels: {tallies}", painted(places, errors)),
     }
     return [
         {"caption": caption, "alt": alt, **_encoded(pixels, view.aspect, lossless=caption != "Input")}

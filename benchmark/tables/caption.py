@@ -1,10 +1,11 @@
 """Captions: every decision behind a table in words, from the same data that identify its runs."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from .. import environment
 from ..outcomes.results import SuiteResults
+from ..outcomes.scores import RowScores
 from ..scoring.metrics import DSC, Metric
 from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from ..storage.run_folder import VALIDATION
@@ -12,6 +13,11 @@ from ..suites.paper import PublishedTable
 from ..suites.suite import Column, Suite
 
 UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
+
+MISSES = (
+    "Misses, classes that a case's label has and its prediction lacks, are counted beside the mean (in the seed with "
+    "most of them)."
+)
 
 EMPTY_RULES = {
     "skip": "a class absent from a case's label is left out of the mean",
@@ -34,43 +40,35 @@ def describe(
     """
     suite = results.suite
     sections = suite.sections()
+    units = dict.fromkeys(UNITS[results.unit(column, metric)] for column in columns)
+    scored = {column: results.of_column(column, metric) for column in columns}
+    commits = {
+        str(e.data.get("commit") or "not recorded") for of in scored.values() for s in of for e in s.evaluations
+    }
+    scored_at = f"; results scored at commit {', '.join(sorted(commits))}" if commits else ""
     return [
-        _spread(suite, metric, dict.fromkeys(results.unit(column, metric) for column in columns)),
-        *_measured(metric),
-        f"Cases: {'; '.join(_cases(results, metric, columns))}.",
+        _spread(f"{metric.label[0].upper()}{metric.label[1:]} ({' or '.join(units)})", len(suite.seeds)),
+        *([] if metric is DSC else [f"{metric.short} ({metric.better} is better): {metric.definition}."]),
+        *([MISSES] if metric is not DSC and metric.skips_misses else []),
+        f"Cases: {'; '.join(_cases(column, scores) for column, scores in scored.items())}.",
         f"Protocol {suite.protocol}, training: {'; '.join(_training(sections))}.",
         f"Protocol {suite.protocol}, scoring: {'; '.join(_scoring(suite, sections, metric))}.",
         *_row_settings(suite),
         *_marks(suite, bold),
         *(_published_notes(suite, published) if published is not None else ()),
-        _provenance(results, metric, columns),
+        f"ssdg-bench {environment.version(missing='(not installed)')}{scored_at}.",
         *(f"Note: {note}." for note in notes),
     ]
 
 
-def _spread(suite: Suite, metric: Metric, units: Iterable[str]) -> str:
-    seeds = len(suite.seeds)
+def _spread(name: str, seeds: int) -> str:
     score = "per class over cases, then over the foreground classes"
-    unit = " or ".join(UNITS[name] for name in units)
-    name = f"{metric.label[0].upper()}{metric.label[1:]} ({unit})"
     if seeds == 1:
         return f"{name}, mean {score}; n = 1 seed, so there is no ±."
     return (
         f"{name}: mean ± sample standard deviation (ddof 1) over n = {seeds} seeds of each "
         f"seed's mean, {score}; fewer seeds are marked (k/{seeds} seeds), and one alone has no ±."
     )
-
-
-def _measured(metric: Metric) -> list[str]:
-    if metric is DSC:
-        return []
-    sentences = [f"{metric.short} ({metric.better} is better): {metric.definition}."]
-    if metric.skips_misses:
-        sentences.append(
-            "Misses, classes that a case's label has and its prediction lacks, are counted beside the mean (in the "
-            "seed with most of them)."
-        )
-    return sentences
 
 
 def _training(sections: Mapping[str, Any]) -> list[str]:
@@ -117,21 +115,19 @@ def _interval(config: TrainingConfig) -> str:
 
 def _scoring(suite: Suite, sections: Mapping[str, Any], metric: Metric) -> list[str]:
     e: EvaluationConfig = sections["evaluation"]
-    resampled = "labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"
-    region = "the whole image" if e.region == "image" else "inside the field of view"
-    front, beside = "the mean of cases", "the unweighted mean of the strata"
-    if e.average == "strata":
-        front, beside = beside, front
+    averages = ["the mean of cases", "the unweighted mean of the strata"]
+    front, beside = averages if e.average == "cases" else reversed(averages)
     return [
-        f"on each case's native grid, {resampled}",
-        f"2D {region}, 3D the whole volume",
+        "on each case's native grid, "
+        + ("labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"),
+        f"2D {'the whole image' if e.region == 'image' else 'inside the field of view'}, 3D the whole volume",
         f"average: {front} in front, {beside} beside it where there are strata",
         f"empty classes: {EMPTY_RULES[e.empty if metric.follows_empty else 'skip']}",
-        _unlabelled(suite),
+        _target_images(suite),
     ]
 
 
-def _unlabelled(suite: Suite) -> str:
+def _target_images(suite: Suite) -> str:
     if any(row.access == "uda" for row in suite.rows):
         return "rows marked ‡ train on all unlabelled images of the target they are scored on (transductive, cycled)"
     others = ["those marked †"] if any(row.selection for row in suite.rows) else []
@@ -140,11 +136,11 @@ def _unlabelled(suite: Suite) -> str:
 
 
 def _row_settings(suite: Suite) -> list[str]:
-    departing = []
-    for row in suite.rows:
-        own = {k: v for k, v in row.settings.items() if not k.startswith("method.") or k == "method.supervision"}
-        if own:
-            departing.append(f"{row.label} with " + ", ".join(f"{key} = {value}" for key, value in own.items()))
+    shown = [
+        [f"{k} = {v}" for k, v in row.settings.items() if not k.startswith("method.") or k == "method.supervision"]
+        for row in suite.rows
+    ]
+    departing = [f"{row.label} with {', '.join(own)}" for row, own in zip(suite.rows, shown, strict=True) if own]
     return [f"Departing from this: {'; '.join(departing)}."] if departing else []
 
 
@@ -176,44 +172,31 @@ def _published_notes(suite: Suite, published: PublishedTable) -> list[str]:
     labels = {row.id: row.label for row in suite.rows}
     for column in suite.columns:
         weights = {row: w for row, w in published.case_weights(column.target).items() if row in labels}
-        plain = [labels[row] for row in labels if row in weights and abs(weights[row] - 0.5) < 0.02]
-        weighted = [labels[row] for row in labels if row in weights and abs(weights[row] - 0.5) >= 0.02]
-        if plain and weighted:
-            shares = sorted(weights[row] for row in weights if labels[row] in weighted)
+        weighted = {row: weight for row, weight in weights.items() if abs(weight - 0.5) >= 0.02}
+        if weighted and len(weighted) < len(weights):
+            plain = [label for row, label in labels.items() if row in weights.keys() - weighted]
+            others = [label for row, label in labels.items() if row in weighted]
+            shares = sorted(weighted.values())
             sentences.append(
                 f"The published average on {column.label} is not one statistic: the numbers of {', '.join(plain)} "
-                f"are the plain mean of the two strata; those of {', '.join(weighted)} weigh the abnormal cases "
+                f"are the plain mean of the two strata; those of {', '.join(others)} weigh the abnormal cases "
                 f"{shares[0]:.3f} to {shares[-1]:.3f}, as a mean of cases does."
             )
     return sentences
 
 
-def _cases(results: SuiteResults, metric: Metric, columns: Iterable[Column]) -> Iterator[str]:
-    for column in columns:
-        rows = [scores for scores in results.of_column(column, metric) if scores.seeds]
-        if not rows:
-            yield f"{column.label} not scored yet"
-            continue
-        counts = rows[0].counts[0]
-        scored, published, missing = counts["scored"], counts.get("published"), counts.get("missing") or []
-        total = counts.get("available") if column.target == VALIDATION else published
-        text = f"{column.label} {scored} of {total}" if total is not None else f"{column.label} {scored}"
-        strata = rows[0].strata
-        names = sorted(set(strata)) if len(set(strata)) > 1 else []
-        notes = [f"{name} {strata.count(name)}" for name in names]
-        notes += [f"image missing for {', '.join(missing)}"] if missing and column.target != VALIDATION else []
-        undefined = max(scores.tally()[0] for scores in rows)
-        notes += [f"up to {undefined} class scores not defined and left out"] if undefined else []
-        notes += [str(counts["note"])] if counts.get("note") else []
-        yield f"{text} ({'; '.join(notes)})" if notes else text
-
-
-def _provenance(results: SuiteResults, metric: Metric, columns: Iterable[Column]) -> str:
-    scored = [scores for column in columns for scores in results.of_column(column, metric)]
-    commits = sorted({str(e.data.get("commit") or "not recorded") for scores in scored for e in scores.evaluations})
-    try:
-        release = version("ssdg-bench")
-    except PackageNotFoundError:
-        release = "(not installed)"
-    scored_at = f"; results scored at commit {', '.join(commits)}" if commits else ""
-    return f"ssdg-bench {release}{scored_at}."
+def _cases(column: Column, of_rows: Iterable[RowScores]) -> str:
+    rows = [scores for scores in of_rows if scores.seeds]
+    if not rows:
+        return f"{column.label} not scored yet"
+    counts, strata = rows[0].counts[0], rows[0].strata
+    total = counts.get("available" if column.target == VALIDATION else "published")
+    text = f"{column.label} {counts['scored']}" + ("" if total is None else f" of {total}")
+    names = sorted(set(strata)) if len(set(strata)) > 1 else []
+    notes = [f"{name} {strata.count(name)}" for name in names]
+    if counts.get("missing") and column.target != VALIDATION:
+        notes.append(f"image missing for {', '.join(counts['missing'])}")
+    undefined = max(scores.tally()[0] for scores in rows)
+    notes += [f"up to {undefined} class scores not defined and left out"] if undefined else []
+    notes += [str(counts["note"])] if counts.get("note") else []
+    return f"{text} ({'; '.join(notes)})" if notes else text

@@ -4,28 +4,22 @@ import itertools
 import re
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from .latex_text import escape
 from .printed import CHECK, Printed, PrintedColumn
 
-WIDEST = 14
-"""Letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words."""
-
-
-@dataclass(frozen=True, slots=True)
-class LatexStyle:
-    """How a table is set."""
-
-    font: str
-    sentences: str  # font of the sentences
-    edge: str = ""  # column type at both ends
-    gap: str = ""  # under the caption
+WIDEST = 14  # letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words
 
 
 def latex_lines(
-    printed: Printed[Any], caption: str, label: str, sentences: Iterable[str], style: LatexStyle
+    printed: Printed[Any],
+    caption: str,
+    label: str,
+    sentences: Iterable[str],
+    fonts: tuple[str, str],  # of the table and of the sentences
+    edge: str = "",  # column type at both ends
+    gap: str = "",  # under the caption
 ) -> list[str]:
     """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them."""
     columns = printed.columns
@@ -35,10 +29,10 @@ def latex_lines(
     foot = [line for row in printed.foot for line in _row(columns, row)]
     return [
         r"\begin{table}",
-        rf"\centering{style.font}",
+        rf"\centering{fonts[0]}",
         rf"\caption{{{escape(caption)}}}",
-        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', label)}}}{style.gap}",
-        rf"\begin{{tabular}}{{{style.edge}{''.join(column.align for column in columns)}{style.edge}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', label)}}}{gap}",
+        rf"\begin{{tabular}}{{{edge}{''.join(column.align for column in columns)}{edge}}}",
         r"\toprule",
         *_header(columns),
         r"\midrule",
@@ -47,7 +41,7 @@ def latex_lines(
         r"\bottomrule",
         r"\end{tabular}",
         r"\par\smallskip",
-        rf"\begin{{minipage}}{{\linewidth}}{style.sentences}",
+        rf"\begin{{minipage}}{{\linewidth}}{fonts[1]}",
         *map(escape, sentences),
         r"\end{minipage}",
         r"\end{table}",
@@ -70,7 +64,6 @@ def _header(columns: Iterable[PrintedColumn[Any]]) -> list[str]:
 
 
 def _row(columns: Iterable[PrintedColumn[Any]], row: Any) -> list[str]:
-    """Return a row's line, and one for each kind of note that any of its cells has."""
     lines = [_line(_cell(column, row) for column in columns)]
     _, *notes = [column.notes(row) for column in columns]
     for name in dict.fromkeys(itertools.chain(*notes)):

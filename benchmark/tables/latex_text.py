@@ -3,8 +3,7 @@
 import re
 import unicodedata
 
-JOINT = "\0"
-"""Between two hyphens in a row, which would become a dash."""
+JOINT = "\0"  # between two hyphens in a row, which would become a dash
 
 ESCAPES = {
     JOINT: "{}",
@@ -24,11 +23,8 @@ GREEK_NAMES = (
 )
 GREEK = dict(zip("αβγδεζηθικλμνξπρσςτυφχψωΓΔΘΛΞΠΣΥΦΨΩ", GREEK_NAMES.split(), strict=True))
 
-PRINTED = re.compile("[ -~¡¿À-ž]")
-"""Characters that pdflatex reads as they are, but for ``LACKING``."""
-
-LACKING = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų"
-"""Letters that pdflatex's default fonts lack: an error there."""
+LACKING = "ÐÞðþĄąĐđĘęĦħĮįĸĿŀŉŊŋŦŧŲų"  # letters that pdflatex's default fonts lack: an error there
+PRINTED = re.compile(f"(?![{LACKING}])[ -~¡¿À-ž]")  # characters that pdflatex reads as they are
 
 
 def escape(text: str) -> str:
@@ -42,6 +38,4 @@ def _escape(character: str) -> str:
         return ESCAPES[character]
     if character in GREEK:
         return f"$\\{GREEK[character]}$"
-    if PRINTED.match(character) and character not in LACKING:
-        return character
-    return f"{{[}}U+{ord(character):04X}]"
+    return character if PRINTED.match(character) else f"{{[}}U+{ord(character):04X}]"

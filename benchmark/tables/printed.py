@@ -7,12 +7,10 @@ from typing import Any, Generic, Literal, TypeVar
 from ..errors import unknown
 
 R = TypeVar("R")
-T = TypeVar("T")
 
 CHECK = "\N{CHECK MARK}"
 
-BOLD = "\x00"
-"""Stands for Markdown's asterisks until other asterisks are escaped."""
+BOLD = "\x00"  # stands for Markdown's asterisks until other asterisks are escaped
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +20,11 @@ class PrintedColumn(Generic[R]):
     heading: str
     stacked: tuple[str, ...]  # the heading in lines; neighbours with the same first line of several share it
     text: Callable[[R], str]
+    value: Callable[[R], str] | None = None  # sorts a page's rows by number, "" last; None: the text does
     bold: Callable[[R], bool] = field(default=lambda _: False)
     notes: Callable[[R], Mapping[str, str]] = field(default=lambda _: {})  # in brackets behind, or in lines under it
     align: Literal["l", "c"] = "c"
+    unit: str = ""  # that a page adds to the heading
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def markdown(text: str) -> str:
     return text.replace(BOLD, "**")
 
 
-def render_as(formats: Mapping[str, Callable[[T], str]], form: str, table: T) -> str:
+def render_as(formats: Mapping[str, Callable[[R], str]], form: str, table: R) -> str:
     """Return a table in one of several formats; UsageError for another."""
     if form not in formats:
         raise unknown("table format", form, formats)

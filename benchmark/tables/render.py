@@ -2,25 +2,20 @@
 
 import json
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
+from ..outcomes.headings import Heading
 from ..scoring.metrics import DSC
 from ..spec import to_json
 from ..storage.run_folder import to_csv
 from ..suites.suite import Row
-from .build import Entry, Heading, Table, TableRow
-from .latex import LatexStyle, latex_lines
+from .build import Entry, Table, TableRow
+from .latex import latex_lines
 from .printed import CHECK, Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
-from .wording import SETTINGS, delta_text, group_text, heading_text, ours_text, published_text, row_label, title_text
+from .wording import SETTINGS, ours_text, row_label, signed
 
-STYLE = LatexStyle(
-    font=r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}",
-    sentences=r"\scriptsize",
-    gap=r"\par\smallskip",
-)
-
-MOST = 6
-"""Columns of numbers that a line of 6.5 in holds: those of Table 1."""
+FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
+MOST = 6  # columns of numbers that a line of 6.5 in holds: those of Table 1
 
 
 def render(table: Table, form: str) -> str:
@@ -34,9 +29,8 @@ def render_csv(table: Table) -> str:
     for row in table.rows:
         components = table.suite.components_of(row.row).items()
         marks = {f"component_{label}": str(has).lower() for label, has in components}
-        lines += [
-            {**_of_suite(table), **_of_row(table, row.row), **_of_entry(entry), **marks} for entry in row.entries
-        ]
+        names = {"suite": table.suite.name, "protocol": table.suite.protocol, **_of_row(table, row.row)}
+        lines += [{**names, **_of_entry(table, entry), **marks} for entry in row.entries]
     return to_csv(lines[0], lines)
 
 
@@ -48,35 +42,30 @@ def render_json(table: Table) -> str:
         "protocol": table.suite.protocol,
         "metric": table.metric.name,
         "better": table.metric.better,
-        "seeds": list(table.suite.seeds),
-        "sections": to_json(table.suite.sections()),
-        "complete": table.complete,
-        "missing": list(table.missing),
-        "caption": list(table.caption),
+        "seeds": table.suite.seeds,
+        "sections": table.suite.sections(),
+        "complete": not table.missing,
+        "missing": table.missing,
+        "caption": table.caption,
         "rows": [
             {
                 **_of_row(table, row.row),
-                "settings": to_json(row.row.settings),
+                "settings": row.row.settings,
                 "components": table.suite.components_of(row.row),
                 "cells": [
-                    {
-                        **_of_suite(table),
-                        **_of_entry(entry),
-                        "per_seed": [entry.cell.scaled(value) for value in entry.cell.values],
-                    }
-                    for entry in row.entries
+                    {**_of_entry(table, e), "per_seed": list(map(e.cell.scaled, e.cell.values))} for e in row.entries
                 ],
             }
             for row in table.rows
         ],
     }
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(to_json(data), indent=2, ensure_ascii=False) + "\n"
 
 
 def render_markdown(table: Table) -> str:
     """Return a GitHub table with its title and caption."""
-    title = f"**{markdown(title_text(table))}**"
-    return "\n".join([title, "", *markdown_lines(_printed(table)), "", *markdown_list(table.caption)]) + "\n"
+    title = f"**{markdown(_title(table))}**"
+    return "\n".join([title, "", *markdown_lines(printed_table(table)), "", *markdown_list(table.caption)]) + "\n"
 
 
 def render_latex(table: Table) -> str:
@@ -86,41 +75,53 @@ def render_latex(table: Table) -> str:
     if len(table.headings) > MOST:
         lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
     label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"
-    lines += latex_lines(_printed(table), title_text(table), label, table.caption, STYLE)
+    lines += latex_lines(printed_table(table), _title(table), label, table.caption, FONTS, gap=r"\par\smallskip")
     return "\n".join(lines) + "\n"
 
 
-def _printed(table: Table) -> Printed[TableRow]:
-    groups = 1 if any(map(group_text, table.headings)) else 0
+def printed_table(table: Table) -> Printed[TableRow]:
+    """Return the columns that people read: method, setting, components and targets."""
+    groups = 1 if any(heading.group for heading in table.headings) else 0
+
+    def words(heading: str, text: Callable[[Row], str], align: Literal["l", "c"] = "l") -> PrintedColumn[TableRow]:
+        return PrintedColumn(heading, (*[""] * groups, heading), lambda row: text(row.row), align=align)
 
     def component(label: str) -> PrintedColumn[TableRow]:
-        marks = {row.row.id: CHECK if table.suite.components_of(row.row)[label] else "" for row in table.rows}
-        return PrintedColumn(label, (*[""] * groups, label), lambda row: marks[row.row.id])
+        return words(label, lambda row: CHECK if table.suite.components_of(row)[label] else "", "c")
 
     def target(position: int, heading: Heading) -> PrintedColumn[TableRow]:
+        def value(row: TableRow) -> str:
+            number = row.entries[position].cell.scaled(row.entries[position].cell.mean)
+            return "" if number is None else f"{number:.4f}"
+
         def notes(row: TableRow) -> dict[str, str]:
-            entry = row.entries[position]
-            return {"published": published_text(entry), "difference": delta_text(entry)}
+            published, delta = row.entries[position].published, row.entries[position].delta
+            return {
+                "published": "" if published is None else f"{published.mean:.2f} ± {published.sd:.2f}",
+                "difference": "" if delta is None else signed(delta),
+            }
 
         return PrintedColumn(
-            heading_text(heading),
-            (heading.column.label, group_text(heading))[: 1 + groups],
+            heading.text,
+            (heading.column.label, heading.group)[: 1 + groups],
             text=lambda row: ours_text(row.entries[position].cell),
+            value=value,
             bold=lambda row: row.entries[position].best,
             notes=notes if table.show_published else lambda _: {},
+            unit="%" if heading.unit == "%" else "",
         )
 
     columns = [
-        PrintedColumn("Method", (*[""] * groups, "Method"), lambda row: row_label(row.row), align="l"),
-        PrintedColumn("Setting", (*[""] * groups, "Setting"), lambda row: SETTINGS[row.row.access], align="l"),
+        words("Method", row_label),
+        words("Setting", lambda row: SETTINGS[row.access]),
         *map(component, table.suite.components),
         *(target(position, heading) for position, heading in enumerate(table.headings)),
     ]
     return Printed(columns, table.rows)
 
 
-def _of_suite(table: Table) -> dict[str, Any]:
-    return {"suite": table.suite.name, "protocol": table.suite.protocol}
+def _title(table: Table) -> str:
+    return table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}"
 
 
 def _of_row(table: Table, row: Row) -> dict[str, Any]:
@@ -128,10 +129,11 @@ def _of_row(table: Table, row: Row) -> dict[str, Any]:
     return {"row": row.id, "label": row.label, "method": row.method, "setting": row.access, "selection": selection}
 
 
-def _of_entry(entry: Entry) -> dict[str, Any]:
-    """Return what a cell is of, and its numbers, scores in the printed unit with four decimals."""
+def _of_entry(table: Table, entry: Entry) -> dict[str, Any]:
     column, cell, published = entry.heading.column, entry.cell, entry.published
     return {
+        "suite": table.suite.name,
+        "protocol": table.suite.protocol,
         "task": column.task,
         "source": column.source,
         "target": column.target,

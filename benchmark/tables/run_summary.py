@@ -11,11 +11,7 @@ from ..storage.run_folder import VALIDATION
 def describe(folder: Path, ndim: int) -> list[str]:
     """Return the folder, then a line for each finished evaluation: mean DSC of its cases, and of its strata if any.
 
-    Those of a checkpoint that was chosen on the target carry the mark.
-
-    Args:
-        folder: of the run.
-        ndim: dimensions of its task; volumes are always scored whole.
+    Those of a checkpoint that was chosen on the target carry the mark. Volumes (``ndim`` 3) are always scored whole.
     """
     run = read_run(folder)
     request = run.spec.request

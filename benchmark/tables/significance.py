@@ -2,17 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from ..outcomes.paired_scores import pair
+from ..outcomes.headings import Heading, pair_rows
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import Cell, contenders
 from ..scoring.metrics import DSC, Metric
 from ..statistics import holm, mean_difference
 from ..suites.suite import Row
-
-if TYPE_CHECKING:
-    from .build import Heading
 
 ALPHA = 0.05
 
@@ -41,7 +37,7 @@ class BestSets:
 
 
 def best_sets(
-    results: SuiteResults, headings: Sequence["Heading"], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
+    results: SuiteResults, headings: Sequence[Heading], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
 ) -> BestSets:
     """Return the rows to mark in each printed column.
 
@@ -51,13 +47,16 @@ def best_sets(
 
     ``cells`` holds those of each row, in the order of the headings.
     """
-    rows = results.suite.rows
-    best: list[set[str]] = [set() for _ in headings]
+    best: list[set[str]] = []
     family: list[tuple[int, str, float]] = []
-    for position, heading in enumerate(headings):
-        ranked = best_first(rows, [line[position] for line in cells])
-        best[position] |= {row.id for row in ranked[:1]}
-        family += [(position, row, p) for row, p in _against_first(results, ranked, heading, metric)]
+    for position, (heading, *of_column) in enumerate(zip(headings, *cells, strict=True)):
+        ranked = best_first(results.suite.rows, of_column)
+        best.append({row.id for row in ranked[:1]})
+        if len(ranked) > 1:
+            paired = pair_rows(results, ranked, heading, metric)
+            reference, *others = paired.scores
+            intervals = [mean_difference(scores, reference, paired.strata) for scores in others]
+            family += [(position, row.id, c.p) for row, c in zip(ranked[1:], intervals, strict=True)]
     for (position, row, _), adjusted in zip(family, holm([p for _, _, p in family]), strict=True):
         if adjusted > ALPHA:
             best[position].add(row)
@@ -78,16 +77,3 @@ def best_first(rows: Sequence[Row], cells: Sequence[Cell]) -> list[Row]:
     higher = cells[0].metric.better == "higher"
     ranked = contenders(rows, {name: [cell] for name, cell in of_row.items()})
     return sorted(ranked, key=lambda row: of_row[row.id].mean or 0.0, reverse=higher)
-
-
-def _against_first(
-    results: SuiteResults, ranked: Sequence[Row], heading: "Heading", metric: Metric
-) -> list[tuple[str, float]]:
-    if len(ranked) < 2:
-        return []
-    paired = pair(
-        [results.row_scores(row, heading.column, metric) for row in ranked], heading.stratum, heading.average
-    )
-    reference, *others = paired.scores
-    intervals = [mean_difference(scores, reference, paired.strata) for scores in others]
-    return [(row.id, interval.p) for row, interval in zip(ranked[1:], intervals, strict=True)]

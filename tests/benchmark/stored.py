@@ -15,7 +15,7 @@ from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv
 from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
-from ssdg.benchmark.tables.build import TableOptions, build_table
+from ssdg.benchmark.tables.build import build_table
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry, registry
@@ -149,7 +149,7 @@ def results_of(root, suite, choice=None, inventory=INVENTORY) -> SuiteResults:
 
 def table_of(root, suite, choice=None, **options):
     """Return the table of a suite's results."""
-    return build_table(results_of(root, suite, choice), TableOptions(**options))
+    return build_table(results_of(root, suite, choice), **options)
 
 
 def row_scores(*seeds, strata=None, missed=None, classes=None, **fields) -> RowScores:

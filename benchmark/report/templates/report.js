@@ -4,9 +4,6 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
   const body = table.tBodies[0];
   const original = [...body.rows];
   const heads = [...table.tHead.rows[0].cells];
-  const next = { none: "descending", descending: "ascending", ascending: "none" };
-  const firstOfText = { none: "ascending", ascending: "descending", descending: "none" };
-
   const key = (row, column) => row.cells[column].dataset.value ?? row.cells[column].textContent.trim();
   const sort = (column, order) => {
     const numeric = heads[column].dataset.type === "number";
@@ -18,9 +15,7 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
       return sign * (numeric ? Number(a) - Number(b) : a.localeCompare(b));
     };
     body.append(...(order === "none" ? original : [...original].sort(compare)));
-    heads.forEach((head, index) => {
-      if (head.hasAttribute("aria-sort")) head.setAttribute("aria-sort", index === column ? order : "none");
-    });
+    heads.forEach((head, index) => head.setAttribute("aria-sort", index === column ? order : "none"));
   };
   heads.forEach((head, column) => {
     const button = document.createElement("button");
@@ -28,9 +23,10 @@ for (const table of document.querySelectorAll("table[data-sortable]")) {
     button.append(...head.childNodes);
     head.append(button);
     head.setAttribute("aria-sort", "none");
+    const orders = ["ascending", "descending"];
+    if (head.dataset.type === "number") orders.reverse();
     button.addEventListener("click", () => {
-      const orders = head.dataset.type === "number" ? next : firstOfText;
-      sort(column, orders[head.getAttribute("aria-sort")]);
+      sort(column, orders[orders.indexOf(head.getAttribute("aria-sort")) + 1] ?? "none");
     });
   });
 

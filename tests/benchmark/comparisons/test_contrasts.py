@@ -9,12 +9,11 @@ from ssdg.benchmark.comparisons.contrasts import (
     contrast_rows,
     find_baseline,
     find_row,
-    overall_headings,
     pairing_notes,
     rank_rows,
-    stratum_headings,
 )
 from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.outcomes.headings import overall_headings, stratum_headings
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.statistics import compare, holm
 from ssdg.benchmark.suites.suite import Filters, Suite

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.comparisons.contrasts import Contrast
-from ssdg.benchmark.comparisons.render import WIDTH, aligned, comparison_lines, p_text, signed
+from ssdg.benchmark.comparisons.render import WIDTH, aligned, comparison_lines, p_text
+from ssdg.benchmark.outcomes.headings import Heading
 from ssdg.benchmark.statistics import Comparison
 from ssdg.benchmark.suites.suite import Column, Row
-from ssdg.benchmark.tables.build import Heading
+from ssdg.benchmark.tables.wording import signed
 
 ROW = Row(id="row", method="erm", label="Row")
 HEADING = Heading(Column(task="fundus", source="drive", target="lesav", label="LES-AV"), "all")

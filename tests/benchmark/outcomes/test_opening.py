@@ -89,7 +89,7 @@ def test_nothing_there_is_an_empty_frame_with_its_columns(suite, tmp_path):
 
 
 def test_an_export_opens_without_its_runs(results, tmp_path):
-    write_export(export_suite(results), tmp_path / "exported")
+    write_export(export_suite(results)[0], tmp_path / "exported")
     exported = open_results(tmp_path / "exported")
     pd.testing.assert_frame_equal(exported.scores(), results.scores())
     pd.testing.assert_frame_equal(exported.table(), results.table())

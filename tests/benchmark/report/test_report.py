@@ -354,7 +354,7 @@ def test_an_output_that_cannot_be_is_refused_before_anything_is_computed(picture
 
 
 def test_ctrl_c_leaves_nothing_behind(pictures, tmp_path, monkeypatch):
-    def stop(_report):
+    def stop(*_arguments, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("ssdg.benchmark.report.page.render_page", stop)

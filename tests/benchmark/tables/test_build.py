@@ -159,7 +159,7 @@ def test_an_empty_folder_gives_the_whole_table_with_its_holes_marked(tmp_path):
     assert cells["RAS4DG"][-1] == "not run [72.88 ± 0.07]"
     assert cells["SLAug"][-1] == "not in this version [68.79 ± 0.29]"
     assert cells["FedDG"][:4] == ["\N{EN DASH}"] * 4
-    assert not table.complete
+    assert table.missing
     assert "RAS4DG on LES-AV: 0 of 3 seeds (not run)" in table.missing
     assert "SLAug on LES-AV: method 'slaug' is not in this version" in table.missing
     assert not any(line.startswith("FedDG on FeTA") for line in table.missing)  # it does not apply: no hole

@@ -127,7 +127,7 @@ def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):
     table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {row: ["nothing predicted (2 misses)"] for row in ("w/o SSDG", "RAS4DG")}
     assert {entry.cell.state for row in table.rows for entry in row.entries} == {"undefined"}
-    assert table.complete  # nothing is left to be run
+    assert not table.missing  # nothing is left to be run
 
 
 def test_a_seed_that_predicts_nothing_makes_the_cell_partial(tmp_path):

@@ -14,7 +14,7 @@ from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Inventory
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
-from ssdg.benchmark.tables.build import TableOptions, build_table
+from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.latex_text import escape
 from ssdg.benchmark.tables.render import render
 from ssdg.datasets import TASKS
@@ -85,7 +85,7 @@ def latex_of(root, suite, **options):
     runs, problems = scan(root)
     assert problems == []
     results = results_of(runs, suite, inventory=Inventory(registry(), TASKS))
-    return render(build_table(results, TableOptions(**options)), "latex")
+    return render(build_table(results, **options), "latex")
 
 
 @pytest.mark.parametrize("seeds", [(), (0,), (0, 1), (0, 1, 2)], ids=["empty", "one", "partial", "complete"])

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from ssdg.benchmark.outcomes.headings import Heading
 from ssdg.benchmark.outcomes.paired_scores import pair
 from ssdg.benchmark.scoring.metrics import DSC, METRICS
 from ssdg.benchmark.statistics import holm, mean_difference
 from ssdg.benchmark.suites.suite import Column, Inventory, Row, Suite
-from ssdg.benchmark.tables.build import Heading
 from ssdg.benchmark.tables.significance import best_sets
 
 from ..stored import INVENTORY, MadeResults, row_scores
