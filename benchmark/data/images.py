@@ -19,7 +19,8 @@ from PIL import Image
 from ssdg.datasets.base import DataError
 
 from ..storage.files import Guard, atomic_file, no_guard
-from .decode import VOLUME, open_picture, picture_intensities, picture_values, read_volume, reading, require_finite
+from .decode import VOLUME, read_volume, reading, require_finite
+from .pictures import picture_intensities, picture_values
 
 AFFINE_TOLERANCE = 1e-3
 """Voxels by which the corners of a label's and an image's grid may differ."""
@@ -130,7 +131,7 @@ def read_prediction(path: Path) -> NDArray[np.uint8]:
         DataError: unreadable or truncated.
     """
     if path.suffix == ".png":
-        return np.asarray(open_picture(path), dtype=np.uint8)
+        return np.asarray(picture_values(path)[0], dtype=np.uint8)
     with reading(path, VOLUME):
         return np.asarray(nib.as_closest_canonical(nib.load(path, mmap=False)).dataobj).astype(np.uint8)
 
