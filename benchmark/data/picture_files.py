@@ -25,7 +25,7 @@ ORIENTATION = 274  # the tag's number, in EXIF and in TIFF
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FAX = (2, 3, 4)  # TIFF compressions
 CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")  # Pillow's modes
-PLAIN = (1, 8, 32946, 32773)  # none, deflate by two numbers, PackBits: what tifffile decodes by itself
+PLAIN = (1, 8, 32946)  # none, and deflate by two numbers: what tifffile decodes by itself and fast
 SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -111,7 +111,7 @@ def _pillow(stream: IO[bytes], path: Path) -> Picture:
     mode, key = file.mode, file.info.get("transparency")
     if file.format != "MPO":  # a JPEG that holds the camera's preview too
         _require_frame(getattr(file, "n_frames", 1), path)
-    args = file.tile[0][3] if file.tile else ""
+    args = file.tile[0].args if file.tile else ""
     layout = args if isinstance(args, str) else str(args[0]) if args else ""
     file.load()
     _require_upright(file.getexif().get(ORIENTATION), path)
@@ -125,9 +125,10 @@ def _pillow(stream: IO[bytes], path: Path) -> Picture:
     elif key is not None:
         alpha = (colours != np.array(key)).any(axis=2)
     ambiguous = f"a {mode} picture" if mode in CONVERTED else ""
-    if layout == "1;I":  # of TIFFs, their tags tell
+    bitmap = file.format == "PPM" and mode == "1"
+    if bitmap:
         ambiguous = "a PBM, where 1 is black to some programs and white to others"
-    return Picture(colours, top, alpha, _palette(file) if mode in ("P", "PA") else None, layout == "1;I", ambiguous)
+    return Picture(colours, top, alpha, _palette(file) if mode in ("P", "PA") else None, bitmap, ambiguous)
 
 
 def _samples(file: ImageFile, layout: str, args: Any, path: Path) -> tuple[NDArray[Any], int]:
@@ -156,10 +157,10 @@ def _all_bytes(stream: IO[bytes], high: NDArray[Any], layout: str) -> NDArray[An
     file = Image.open(stream)
     grey = layout.startswith("LA")
     other = "RGBA" if grey else layout[:-1] + SWAPPED[layout[-1]]
-    tiles: list[Any] = [
-        (*tile[:3], other if isinstance(tile[3], str) else (other, *(tile[3] or ())[1:])) for tile in file.tile
+    file.tile = [
+        tile._replace(args=other if isinstance(tile.args, str) else (other, *(tile.args or ())[1:]))
+        for tile in file.tile
     ]
-    file.tile = tiles
     low = np.asarray(file).astype(np.uint16)
     return low[..., ::2] * 256 + low[..., 1::2] if grey else high.astype(np.uint16) * 256 + low
 
