@@ -80,10 +80,13 @@ def prepare_case(
     array = image.array
     if task.ndim == 3 and not domain.skull_stripped:
         array = array * foreground
+    inside = labels_to_grid(foreground, geometry)
     return PreparedCase(
-        image=_picture_grid(array, geometry) if task.ndim == 2 else _volume_grid(array, box, geometry, case),
+        image=_picture_grid(array, inside, geometry, case)
+        if task.ndim == 2
+        else _volume_grid(array, box, geometry, case),
         label=None if label is None or not with_label else labels_to_grid(label, geometry),
-        foreground=labels_to_grid(foreground, geometry),
+        foreground=inside,
         geometry=geometry,
         spacing=image.spacing,
     )
@@ -110,9 +113,17 @@ def _brain(case: Case, image: NativeImage) -> NDArray[np.bool_]:
     return np.asarray(ndimage.binary_fill_holes(above))
 
 
-def _picture_grid(array: NDArray[np.float32], geometry: Geometry) -> NDArray[np.uint8]:
-    grid = image_to_grid(array, geometry, order=1)
-    return np.clip(np.rint(grid * 255), 0, 255).astype(np.uint8)
+def _picture_grid(
+    array: NDArray[np.float32], inside: NDArray[np.bool_], geometry: Geometry, case: Case
+) -> NDArray[np.uint8]:
+    grid = np.clip(np.rint(image_to_grid(array, geometry, order=1) * 255), 0, 255).astype(np.uint8)
+    shown = grid[:, inside]
+    if (shown == shown[:, :1]).all():
+        raise DataError(
+            f"{case.image} is constant on the network's grid {inside.shape}, within its foreground and at 8 bits: "
+            "it shows nothing; replace it, or stretch it with intensity = { percentiles = [0.5, 99.5] }"
+        )
+    return grid
 
 
 def _volume_grid(

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssdg.benchmark.data.images import NativeImage, read_label, read_mask
 from ssdg.benchmark.data.pictures import picture_intensities, picture_values
 from ssdg.datasets.base import DataError, Intensity
 
@@ -155,6 +156,23 @@ TABLE = {  # name: (writer, image (H, W, C) or a reason, label (H, W) or a reaso
     "colour.ppm.gz": (raw(portable("P6", C8, 255)), scaled(C8, 255), IN_COLOUR),
     "colour-16.ppm": (raw(portable("P6", C16, 65535)), "PPM of more than 8 bits", "PPM of more than 8 bits"),
 }
+
+
+@pytest.mark.parametrize("name", ["drawn-in-alpha.png", "see-through-8.png", "turned.tif", "fax.tif", "cmyk.jpg"])
+def test_labels_and_masks_are_refused_alike(tmp_path, name):
+    write, _, reason = TABLE[name]
+    write(tmp_path / name)
+    like = NativeImage(np.zeros((1, 6, 7), np.float32), None)
+    for read in (lambda path: read_mask(path, like), lambda path: read_label(path, {0: 0, 1: 1, 255: 1}, like)):
+        with pytest.raises(DataError, match=rf"{re.escape(name)}.*{reason}"):
+            read(tmp_path / name)
+
+
+def test_a_white_is_zero_mask_keeps_its_stored_samples(tmp_path):
+    like = NativeImage(np.zeros((1, 6, 7), np.float32), None)
+    TABLE["bool.tif"][0](tmp_path / "a.tif")
+    assert np.array_equal(read_mask(tmp_path / "a.tif", like), BILEVEL > 0)
+    assert np.array_equal(read_label(tmp_path / "a.tif", {0: 0, 255: 1}, like), BILEVEL)
 
 
 def read_or_refuse(read, path, expected):
