@@ -148,6 +148,11 @@ TABLE = {  # name: (writer, image (H, W, C) or a reason, label (H, W) or a reaso
         STACK,
         STACK,
     ),
+    "deep.tif": (
+        tiff(np.stack([G8, G8]), photometric="minisblack", volumetric=True, tile=(2, 16, 16)),
+        STACK,
+        STACK,
+    ),
     "clear.gif": (pillow(FEW * 85, transparency=0), scaled(FEW, 3), SEE_THROUGH),
     "grey.pgm": (raw(portable("P5", G8, 255)), scaled(G8, 255), G8),
     "few.pgm": (raw(portable("P5", FEW, 3)), scaled(FEW, 3), FEW),
