@@ -18,8 +18,9 @@ from PIL import Image
 from ssdg.datasets.base import Case, DataError, Domain, Intensity, Task
 
 from ..storage.files import Guard, atomic_file, no_guard
-from .decode import VOLUME, open_picture, picture_intensities, read_volume, reading, require_finite
+from .decode import VOLUME, read_volume, reading, require_finite
 from .orientation import STORED, Turn, turn_between, turn_to_domain, turned, turned_back, turned_shape
+from .pictures import picture_intensities, picture_values
 
 AFFINE_TOLERANCE = 1e-3
 """Voxels by which the corners of a label's and an image's grid may differ."""
@@ -104,7 +105,7 @@ def read_prediction(path: Path, domain: Domain) -> NativeImage:
         DataError: unreadable or truncated.
     """
     if path.suffix == ".png":
-        return NativeImage(np.asarray(open_picture(path), dtype=np.uint8)[None], None)
+        return NativeImage(np.asarray(picture_values(path)[0], dtype=np.uint8)[None], None)
     array, affine = read_volume(path, channels=1)
     return _placed(array.astype(np.uint8), affine, domain)
 
@@ -115,20 +116,15 @@ def _intensities(
     """Return a file's channels (C, *S) in the order on disk, and its affine in 3D."""
     if ndim == 2:
         array, affine = picture_intensities(path, channels, intensity), None
-        levels = np.rint(array * 255)  # of the prepared picture
     else:
         values, affine = read_volume(path, channels)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
             array = values.astype(np.float32)
         require_finite(array, path)
-        levels = array = array if intensity is None else _volume_intensities(array, intensity, path)
+        if intensity is not None:
+            array = _volume_intensities(array, intensity, path)
     if array.min() == array.max():
         raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; replace the file")
-    if levels.min() == levels.max():
-        raise DataError(
-            f"{path} has values from {array.min():g} to {array.max():g}, which are one grey level of 256: "
-            "say what becomes 0 and 1, with intensity = { percentiles = [0.5, 99.5] } or intensity = { bits = 12 }"
-        )
     return array, affine
 
 

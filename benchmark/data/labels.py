@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import Case, DataError, Domain, Layer
 
 from ..spec import PreprocessConfig
-from .decode import picture_values, read_volume, require_finite
+from .decode import read_volume, require_finite
 from .images import NativeImage, on_grid
+from .pictures import picture_values
 
 LISTED = 5
 """Offending values that a message lists."""

@@ -84,10 +84,11 @@ def prepare_case(
     if image.affine is None:
         foreground = _field_of_view(image, domain) if mask is None else mask
         geometry = _geometry(image.shape, [slice(0, side) for side in image.shape], shape, image.spacing, config)
+        inside = labels_to_grid(foreground, geometry)
         return PreparedCase(
-            image=_picture_grid(image.array, geometry),
+            image=_picture_grid(image.array, inside, geometry, case),
             label=None if label is None or not with_label else labels_to_grid(label, geometry),
-            foreground=labels_to_grid(foreground, geometry),
+            foreground=inside,
             geometry=geometry,
             spacing=image.spacing,
         )
@@ -220,9 +221,17 @@ def _require_positive(array: NDArray[np.float32], case: Case) -> None:
         )
 
 
-def _picture_grid(array: NDArray[np.float32], geometry: Geometry) -> NDArray[np.uint8]:
-    grid = image_to_grid(array, geometry, order=1)
-    return np.clip(np.rint(grid * 255), 0, 255).astype(np.uint8)
+def _picture_grid(
+    array: NDArray[np.float32], inside: NDArray[np.bool_], geometry: Geometry, case: Case
+) -> NDArray[np.uint8]:
+    grid = np.clip(np.rint(image_to_grid(array, geometry, order=1) * 255), 0, 255).astype(np.uint8)
+    shown = grid[:, inside]
+    if (shown == shown[:, :1]).all():
+        raise DataError(
+            f"{case.image} is constant on the network's grid {inside.shape}, within its foreground and at 8 bits: "
+            "it shows nothing; replace it, or stretch it with intensity = { percentiles = [0.5, 99.5] }"
+        )
+    return grid
 
 
 def _unit_range(

@@ -103,6 +103,17 @@ def test_an_unresampled_picture_is_kept_to_the_bit(tmp_path):
     assert np.array_equal(prepared.foreground, np.asarray(Image.open(case.foreground)) > 0)
 
 
+@pytest.mark.parametrize("config", [STRETCH, ISOTROPIC])
+def test_a_picture_that_is_constant_on_the_grid_is_refused(tmp_path, config):
+    case = write_picture(tmp_path, (300, 200))
+    array = np.full((300, 200, 3), 7, np.uint8)
+    array[150, 100] = 9  # lost on the small grid
+    Image.fromarray(array).save(case.image)
+    assert prepare_case(case, domain(case, label_map=VESSEL), task((300, 300), 3), ISOTROPIC).image.max() == 9
+    with pytest.raises(DataError, match=r"image\.png is constant on the network's grid \(16, 16\).*percentiles"):
+        prepare_case(case, domain(case, label_map=VESSEL), task((16, 16), 3), config)
+
+
 @given(st.integers(24, 60), st.integers(24, 60), st.sampled_from(["stretch", "isotropic"]))
 @settings(max_examples=15, deadline=None)
 def test_2d_labels_return_to_odd_native_grids(tmp_path_factory, height, width, grid):

@@ -1,0 +1,183 @@
+"""Decode picture files into the samples that they store, all bits of them, whatever a viewer would make of them."""
+
+import contextlib
+import gzip
+import io
+import logging
+import re
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
+
+from ssdg.datasets.base import DataError
+
+from .decode import reading
+
+PICTURE = "a PNG, TIFF, GIF, JPEG, BMP or PPM image"
+
+ORIENTATION = 274  # the tag's number, in EXIF and in TIFF
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+FAX = (2, 3, 4)  # TIFF compressions
+CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")  # Pillow's modes
+PLAIN = (1, 8, 32946)  # none, and deflate by two numbers: what tifffile decodes by itself and fast
+SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as stored."""
+
+    samples: NDArray[Any]  # (H, W, C): C = 1 of grey or palette indices, 3 of colour
+    top: int = 255  # the largest value of the samples' depth; 1 of floats
+    alpha: NDArray[Any] | None = None  # (H, W, ...)
+    palette: NDArray[np.uint8] | None = None  # (256, 3)
+    white_is_zero: bool = False
+    ambiguous: str = ""  # what makes its stored samples no safe values of a label
+
+
+def stored_picture(path: Path) -> Picture:
+    """Return the samples of a picture; ``.gz`` is unpacked.
+
+    Raises:
+        DataError: unreadable, of several frames, turned, or of a kind that cannot be decoded in full.
+    """
+    with reading(path, PICTURE), path.open("rb") as file:
+        stream: IO[bytes] = io.BytesIO(gzip.decompress(file.read())) if path.suffix.lower() == ".gz" else file
+        magic = stream.read(4)
+        stream.seek(0)
+        return _tiff(stream, path) if magic in TIFF else _pillow(stream, path)
+
+
+def _tiff(stream: IO[bytes], path: Path) -> Picture:
+    """Decode by tifffile, which alters nothing, or by Pillow where the compression asks for it."""
+    import tifffile  # only for those who have TIFFs: its import takes a while
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is odd in a file is told by exceptions
+    with tifffile.TiffFile(stream) as file:
+        page: Any = file.pages.first
+        # ImageJ writes stacks whose directory has the first picture alone; SGI has a tag of depth.
+        frames = max(len(file.pages), file.series[0].size // page.size, page.imagedepth)
+        _require_frame(frames, path)
+        _require_upright(page.tags.valueof(ORIENTATION), path)
+        bits, kind = page.bitspersample, "" if page.dtype is None else page.dtype.kind
+        plain = page.compression in PLAIN and page.predictor in (1, 2) and page.photometric in (0, 1, 2)
+        if plain and kind in ("i", "u", "f") and bits % 8 == 0:
+            samples = np.asarray(page.asarray())
+            planes = page.planarconfig == 2 and samples.ndim == 3
+            picture = _without_alpha(np.moveaxis(samples, 0, 2) if planes else np.atleast_3d(samples), page, path)
+        else:
+            picture = _tiff_by_pillow(stream, page, path)
+    if kind in ("i", "u") and bits >= 8:  # of what Pillow hands over as int32, some is unsigned or has 12 bits
+        picture = replace(picture, samples=picture.samples.astype(page.dtype), top=2 ** (bits - (kind == "i")) - 1)
+    if 1 in page.extrasamples and picture.alpha is not None and (picture.alpha < picture.top).any():
+        raise DataError(f"{path} has colours multiplied by its alpha: save it with plain alpha, or without")
+    fax = page.photometric == 0 and page.compression in FAX
+    ambiguous = "fax-compressed, where 1 is black to some programs and white to others" if fax else picture.ambiguous
+    return replace(picture, white_is_zero=page.photometric == 0, ambiguous=ambiguous)
+
+
+def _without_alpha(samples: NDArray[Any], page: Any, path: Path) -> Picture:
+    colours = 3 if page.photometric == 2 else 1
+    if colours == 1 and samples.shape[2] > 2:
+        raise DataError(f"{path} has {samples.shape[2]} grey channels; a picture has one, or red, green and blue")
+    return Picture(samples[..., :colours], 1, samples[..., colours:] if samples.shape[2] > colours else None)
+
+
+def _tiff_by_pillow(stream: IO[bytes], page: Any, path: Path) -> Picture:
+    stream.seek(0)
+    with contextlib.suppress(UnidentifiedImageError):
+        picture = _pillow(stream, path)
+        # Of colours of more than 8 bits Pillow keeps 8, unless their low bytes could be had.
+        if page.bitspersample <= 8 or picture.samples.shape[2] == 1 or picture.top > 255:
+            return picture
+    raise DataError(
+        f"{path} cannot be decoded in full: a TIFF of {page.dtype} in {page.photometric.name}, "
+        f"compressed by {page.compression.name}; save it without compression"
+    )
+
+
+def _pillow(stream: IO[bytes], path: Path) -> Picture:
+    """Decode by Pillow, and undo what it does to samples: inversion, scaling to 8 bits, loss of low bytes."""
+    file = Image.open(stream)
+    mode, key = file.mode, file.info.get("transparency")
+    if file.format != "MPO":  # a JPEG that holds the camera's preview too
+        _require_frame(getattr(file, "n_frames", 1), path)
+    args = file.tile[0].args if file.tile else ""
+    layout = args if isinstance(args, str) else str(args[0]) if args else ""
+    file.load()
+    _require_upright(file.getexif().get(ORIENTATION), path)
+    if re.fullmatch(r"(RGB[AXa]?|LA);16[BLN]", layout):
+        values, top = _all_bytes(stream, np.asarray(file), layout), 65535
+    else:
+        values, top = _samples(file, layout, args, path)
+    colours, alpha = (values, None) if values.shape[2] in (1, 3) else (values[..., :-1], values[..., -1])
+    if isinstance(key, bytes):  # alpha by palette index
+        alpha = np.frombuffer(key.ljust(256, b"\xff"), dtype=np.uint8)[values[..., 0]]
+    elif key is not None:
+        alpha = (colours != np.array(key)).any(axis=2)
+    ambiguous = f"a {mode} picture" if mode in CONVERTED else ""
+    bitmap = file.format == "PPM" and mode == "1"
+    if bitmap:
+        ambiguous = "a PBM, where 1 is black to some programs and white to others"
+    return Picture(colours, top, alpha, _palette(file) if mode in ("P", "PA") else None, bitmap, ambiguous)
+
+
+def _samples(file: ImageFile, layout: str, args: Any, path: Path) -> tuple[NDArray[Any], int]:
+    """Return a loaded picture's samples (H, W, C) and the largest value of their depth."""
+    mode = file.mode
+    values = np.atleast_3d(np.asarray(file.convert("RGB") if mode in CONVERTED else file))
+    top = 1 if mode in "1F" else 65535 if mode.startswith("I") else 255
+    if mode == "1":
+        values = values.astype(np.uint8)
+    if re.match(r"[1L];[24]?I", layout):
+        values = top - values
+    if few := re.match(r"L;([24])", layout):
+        depth = 2 ** int(few[1]) - 1
+        return values // (255 // depth), depth
+    if file.format == "PPM" and mode in ("L", "RGB", "I") and isinstance(args, tuple):
+        largest = int(args[1])
+        if largest > top:
+            raise DataError(f"{path} is a PPM of more than 8 bits a colour: save it as PNG or TIFF")
+        return np.rint(values * (largest / top)).astype(np.uint8 if largest < 256 else np.uint16), largest
+    return values, top
+
+
+def _all_bytes(stream: IO[bytes], high: NDArray[Any], layout: str) -> NDArray[Any]:
+    """Return 16-bit colours: Pillow keeps the high bytes only, and in the other byte order the low ones."""
+    stream.seek(0)
+    file = Image.open(stream)
+    grey = layout.startswith("LA")
+    other = "RGBA" if grey else layout[:-1] + SWAPPED[layout[-1]]
+    file.tile = [
+        tile._replace(args=other if isinstance(tile.args, str) else (other, *(tile.args or ())[1:]))
+        for tile in file.tile
+    ]
+    low = np.asarray(file).astype(np.uint16)
+    return low[..., ::2] * 256 + low[..., 1::2] if grey else high.astype(np.uint16) * 256 + low
+
+
+def _palette(file: ImageFile) -> NDArray[np.uint8]:
+    colours = np.zeros((256, 3), dtype=np.uint8)
+    listed = np.array(file.getpalette("RGB"), dtype=np.uint8).reshape(-1, 3)
+    colours[: len(listed)] = listed
+    return colours
+
+
+def _require_frame(frames: int, path: Path) -> None:
+    if frames > 1:
+        raise DataError(f"{path} holds {frames} frames, a 2D task takes one picture a file: split it")
+
+
+def _require_upright(orientation: Any, path: Path) -> None:
+    if orientation in range(2, 9):  # others mean nothing
+        raise DataError(
+            f"{path} has EXIF orientation {orientation}: some programs turn it and others do not, so an image and "
+            "its label may not fit. Turn the stored pixels of both as they fit, or delete the tag, for example with "
+            "`mogrify -auto-orient FILE` or `exiftool -Orientation= FILE`"
+        )
