@@ -51,7 +51,7 @@ def read_text(path: Path, kind: str = "the file") -> str:
         ) from None
     if "\0" in text:
         raise DataError(
-            f"{kind} {printable(path)} is not text in UTF-8: it holds zero bytes (UTF-16 without a byte-order mark?); "
+            f"{kind} {printable(path)} is not text in UTF-8: it has zero bytes (UTF-16 without byte-order mark?); "
             "save it as UTF-8 in the editor, or convert it: iconv -f utf-16le -t utf-8 OLD > NEW"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")
