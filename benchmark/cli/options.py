@@ -29,7 +29,9 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; the folders that it still lacks are made when it is written."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if os.access(path, os.W_OK) and not path.is_file():
+            return path  # a pipe or a device is written to, never replaced
+        folder = next(parent for parent in Path(os.path.realpath(path)).parents if parent.exists())
         if not folder.is_dir():
             self.fail(f"{path} cannot be written: {folder} is a file, not a folder", param, ctx)
         if not os.access(folder, os.W_OK | os.X_OK):

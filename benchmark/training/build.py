@@ -13,7 +13,7 @@ from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build
-from ..spec import RunRequest, RunSpec, digest, to_json
+from ..spec import RunRequest, RunSpec, task_digest, to_json
 from .checkpoint import load_final
 
 
@@ -35,7 +35,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         method_version=method.version,
         method_config=config,
         method_changed=tuple(sorted(name for name in config if config[name] != default[name])),
-        task_definition=digest([task.ndim, task.channels, task.classes, task.shape]),
+        task_definition=task_digest(task),
         source_manifest=run_data.source.manifest.digest,
         split=run_data.split,
         target_manifest=run_data.target.manifest.digest if run_data.target is not None else None,
@@ -59,7 +59,16 @@ def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.dev
 
 
 def load_run_method(run: Path, spec: RunSpec, task: Task, device: torch.device) -> Method:
-    """Return a finished run's method with its final weights, ready to predict."""
+    """Return a finished run's method with its final weights, ready to predict.
+
+    Raises:
+        UsageError: the task is not the one that the run was trained on, or there are no final weights.
+    """
+    if not spec.is_of(task_digest(task)):
+        raise UsageError(
+            f"{run} was trained on another task called {task.name!r} (its dimensions, channels, classes or grid "
+            "differ): give the file of that task with --task FILE"
+        )
     method = build_method(load_method(spec.request.method), spec, task, device)
     method.load_state_dict(load_final(run / "checkpoints", device))
     return method.eval()
