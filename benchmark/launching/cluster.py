@@ -88,11 +88,12 @@ def read_cluster(profile: Path | None, options: Mapping[str, Any]) -> Cluster:
     if isinstance(values.get("setup"), str):
         values["setup"] = [values["setup"]]
     overrides = {name: value for name, value in options.items() if value is not None and value != ()}
-    values = {name: _in_units(name, value) for name, value in {**values, **overrides}.items()}
-    return replace(build(Cluster, values, str(profile or "cluster")), sbatch=sbatch)
+    where = str(profile or "cluster")
+    values = {name: _in_units(name, value, where) for name, value in {**values, **overrides}.items()}
+    return replace(build(Cluster, values, where), sbatch=sbatch)
 
 
-def _in_units(name: str, value: Any) -> Any:
+def _in_units(name: str, value: Any, where: str) -> Any:
     """Return a time in minutes and a size in GB; TOML reads ``time = 12:00:00`` as a time of the day."""
     reads: dict[str, Callable[[str], int]] = {f.name: f.metadata["read"] for f in OPTIONS if "read" in f.metadata}
     if name not in reads or not isinstance(value, (str, datetime.time)):
@@ -100,4 +101,4 @@ def _in_units(name: str, value: Any) -> Any:
     try:
         return reads[name](str(value))
     except ValueError as error:
-        raise UsageError(f"cluster.{name}: {error}") from None
+        raise UsageError(f"{where}.{name}: {error}") from None
