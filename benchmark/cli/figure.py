@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LABEL = "Its label: SLAug transforms each class by itself."
 width = click.option(
     "--width",
-    type=click.FloatRange(2, 20),
+    type=options.NumberRange(2, 20),
     default=7.2,
     show_default=True,
     help="Inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",

@@ -39,6 +39,17 @@ class OutputFile(click.Path):
         return path
 
 
+class NumberRange(click.FloatRange):
+    """A number within limits; "nan" lies within none, which click does not see."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number", param, ctx)
+        return number
+
+
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -58,7 +69,7 @@ results_root = click.option(
 )
 checkpoint_interval = click.option(
     "--checkpoint-interval",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     default=60.0,
     show_default=True,
     help="Seconds between two checkpoints: what a killed run loses at most.",
