@@ -1,7 +1,8 @@
 """Exit codes of ``bench``, and the errors it expects: each becomes one line and its exit code."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
@@ -50,10 +51,35 @@ class Diverged(BenchError):
     """A loss term became NaN or infinite; the message names method, seed, step and term."""
 
 
+class OutOfMemory(BenchError):
+    """The machine or its GPU has not enough memory; the message says what takes less."""
+
+
 class Interrupted(BenchError):
     """The run was asked to stop and has written a checkpoint; the same command continues it."""
 
     exit_code = INTERRUPTED
+
+
+@contextlib.contextmanager
+def memory_advice(advice: str) -> Iterator[None]:
+    """Turn an error for want of memory inside the block into :class:`OutOfMemory` with advice."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        cause = str(error).partition("\n")[0] or type(error).__name__
+        raise OutOfMemory(f"not enough memory ({cause}): {advice}") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error of Python, NumPy or torch means that memory was not enough, on the CPU or a GPU."""
+    # torch.OutOfMemoryError is a RuntimeError too, as is what its CPU allocator raises: only the words tell.
+    words = ("out of memory", "not enough memory", "allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:

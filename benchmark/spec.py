@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from ssdg.datasets.base import Task
+
 from .errors import require
 
 SCHEMA = 1
@@ -169,6 +171,10 @@ class RunSpec:
     target_manifest: str | None = None
     task_definition: str = ""  # digest of the task's dimensions, channels, classes and grid: a file may change them
 
+    def is_of(self, task_definition: str) -> bool:
+        """Return whether a task of that digest is the one trained on; results before version 0.2 do not say."""
+        return not (self.task_definition and task_definition) or self.task_definition == task_definition
+
     @property
     def train_id(self) -> str:
         """Identity of the trained weights: equal ids, equal weights (up to the device's rounding)."""
@@ -188,6 +194,11 @@ class RunSpec:
         for name in ("protocol", "evaluation", "method_settings"):
             del request[name]
         return {"schema": SCHEMA, **request, **{name: to_json(getattr(self, name)) for name in IDENTIFYING}}
+
+
+def task_digest(task: Task) -> str:
+    """Return the digest of what a task's name does not say: dimensions, channels, classes and grid."""
+    return digest([task.ndim, task.channels, task.classes, task.shape])
 
 
 IDENTIFYING = ("method_version", "method_config", "source_manifest", "split", "target_manifest", "task_definition")

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -66,7 +66,7 @@ def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
 
     Args:
         domain: as a loader returned it.
-        cache: JSON file that remembers hashes by (path, size, modification time); several processes may share it.
+        cache: JSON file that remembers hashes by path and :func:`_version`; several processes may share it.
 
     Raises:
         DataError: a file cannot be read; the message names the case and the path.
@@ -79,7 +79,7 @@ def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
     fresh = {str(path): entry for path, entry in entries.items() if remembered.get(str(path)) != entry}
     if cache is not None and fresh:
         _write_cache(cache, fresh)
-    records = {path: FileRecord(entry[2], entry[0]) for path, entry in entries.items()}
+    records = {path: FileRecord(entry[-1], entry[0]) for path, entry in entries.items()}
     cases = tuple(
         CaseRecord(
             case.id,
@@ -104,16 +104,21 @@ def shared_files(a: Manifest, b: Manifest) -> list[tuple[str, str]]:
 
 
 def _entry(case: str, path: Path, remembered: Mapping[str, list[Any]]) -> list[Any]:
-    """Return [size, modification time in ns, SHA-256] of a file, the hash from ``remembered`` if nothing changed."""
+    """Return the version and the SHA-256 of a file, the hash from ``remembered`` if nothing changed."""
     try:
-        status = path.stat()
+        version = _version(path.stat())
         known = remembered.get(str(path))
-        if known is not None and known[:2] == [status.st_size, status.st_mtime_ns]:
+        if known is not None and known[:-1] == version:
             return known
         with path.open("rb") as file:
-            return [status.st_size, status.st_mtime_ns, hashlib.file_digest(file, "sha256").hexdigest()]
+            return [*version, hashlib.file_digest(file, "sha256").hexdigest()]
     except OSError as error:
         raise DataError(f"case {case!r}: cannot read {path}: {error.strerror or error}") from None
+
+
+def _version(status: os.stat_result) -> list[int]:
+    # `cp -p`, `rsync -t` and archives set the modification time of what they replace; nobody sets the change time.
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
 def _content(case: CaseRecord) -> list[Any]:
@@ -138,7 +143,7 @@ def _digest(domain: Domain, cases: Iterable[CaseRecord]) -> str:
 
 
 def _read_cache(cache: Path | None) -> dict[str, list[Any]]:
-    """Return path -> [size, time, hash]; a cache that is absent or damaged is an empty one."""
+    """Return path -> [*version, hash]; a cache that is absent or damaged is an empty one."""
     if cache is None:
         return {}
     try:
@@ -146,19 +151,20 @@ def _read_cache(cache: Path | None) -> dict[str, list[Any]]:
     except (OSError, ValueError):
         return {}
     entries = content.items() if isinstance(content, dict) else ()
-    return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 3}
+    return {path: entry for path, entry in entries if isinstance(entry, list) and len(entry) == 5}
 
 
 def _write_cache(cache: Path, fresh: Mapping[str, list[Any]]) -> None:
     """Add entries to the cache: read again, merge, rename; two writers at once lose a hash at worst."""
     limit = time.time_ns() - int(SETTLED * 1e9)
-    settled = {path: entry for path, entry in fresh.items() if entry[1] < limit}
+    settled = {path: entry for path, entry in fresh.items() if max(entry[1], entry[2]) < limit}
     with suppress(OSError):  # only a cache: on a read-only disk every run hashes anew
         cache.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=cache.name, suffix=".tmp", dir=cache.parent)
+        # Not `tempfile`, whose files are for their owner alone: others of the lab read the cache.
+        temporary = cache.with_name(f".{cache.name}.{secrets.token_hex(8)}.tmp")
         try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
+            with temporary.open("x", encoding="utf-8") as file:
                 json.dump({**_read_cache(cache), **settled}, file, sort_keys=True, indent=0)
-            Path(name).replace(cache)
+            temporary.replace(cache)
         finally:
-            Path(name).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)

@@ -1,13 +1,12 @@
 """Text files that people write, in the encodings that editors save, and case ids that every output can hold.
 
-Torch-free; every fault is a :class:`DataError` with the file, the cause and the way out.
+Torch-free; every fault is an error with the file, the cause and the way out.
 """
 
 import codecs
 import json
 import tomllib
 import unicodedata
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,61 +25,62 @@ LONGEST_ID = 200
 """Bytes of a case id: predictions and their temporary files add up to 55 to it, and file systems end at 255."""
 
 
-def read_text(path: Path, kind: str = "the file") -> str:
+def read_text(path: Path, kind: str = "the file", error: type[Exception] = DataError) -> str:
     r"""Return a text file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark; lines end in ``\n``.
 
     Args:
         path: the file.
         kind: what messages call it: ``"the task file"``.
+        error: class of the errors.
 
     Raises:
-        DataError: the file cannot be read or has another encoding.
+        error: the file cannot be read or has another encoding.
     """
     try:
         content = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {kind} {printable(path)}: {error.strerror or error}") from None
+    except OSError as why:
+        raise error(f"cannot read {kind} {printable(path)}: {why.strerror or why}") from None
     encoding = next((name for bom, name in BOMS if content.startswith(bom)), "utf-8")
     try:
         text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{kind} {printable(path)} is not text in UTF-8: byte 0x{content[error.start]:02x} in line {line}; "
+    except UnicodeDecodeError as why:
+        line = content.count(b"\n", 0, why.start) + 1
+        raise error(
+            f"{kind} {printable(path)} is not text in UTF-8: byte 0x{content[why.start]:02x} in line {line}; "
             "save it as UTF-8 in the editor, or convert it: iconv -f latin1 -t utf-8 OLD > NEW"
         ) from None
     if "\0" in text:
-        raise DataError(
+        raise error(
             f"{kind} {printable(path)} is not text in UTF-8: it has zero bytes (UTF-16 without byte-order mark?); "
             "save it as UTF-8 in the editor, or convert it: iconv -f utf-16le -t utf-8 OLD > NEW"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_toml(path: Path, kind: str = "the file") -> dict[str, Any]:
+def read_toml(path: Path, kind: str = "the file", error: type[Exception] = DataError) -> dict[str, Any]:
     """Return the tables of a TOML file; see :func:`read_text`.
 
     Raises:
-        DataError: the file cannot be read, has another encoding or is not TOML.
+        error: the file cannot be read, has another encoding or is not TOML.
     """
-    text = read_text(path, kind)
+    text = read_text(path, kind, error)
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise DataError(f"{kind} {printable(path)} is not TOML: {error}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as why:
+        raise error(f"{kind} {printable(path)} is not TOML: {why}") from None
 
 
-def read_json(path: Path, kind: str = "the file") -> Any:
+def read_json(path: Path, kind: str = "the file", error: type[Exception] = DataError) -> Any:
     """Return the content of a JSON file; see :func:`read_text`.
 
     Raises:
-        DataError: the file cannot be read, has another encoding or is not JSON.
+        error: the file cannot be read, has another encoding or is not JSON.
     """
-    text = read_text(path, kind)
+    text = read_text(path, kind, error)
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{kind} {printable(path)} is not JSON: {error}") from None
+    except (ValueError, RecursionError) as why:
+        raise error(f"{kind} {printable(path)} is not JSON: {why}") from None
 
 
 def printable(path: Path | str) -> str:
@@ -106,26 +106,6 @@ def check_case_id(id: str, path: Path) -> None:
         fault = f"has {len(id.encode())} bytes; at most {LONGEST_ID} leave room for the names of predictions"
     if fault:
         raise DataError(f"case id '{printable(id)}' {fault}; rename {printable(path)}")
-
-
-def check_case_ids(*listings: Mapping[str, Path]) -> None:
-    """Check every id of a domain's listings (images, labels, ...), each ``id -> file``; see :func:`check_case_id`.
-
-    Raises:
-        DataError: an id is refused, or two look equal and differ in bytes (accents composed in one, apart in another:
-            NFC and NFD), so that an image and its label would not be paired.
-    """
-    spellings: dict[str, tuple[str, Path]] = {}
-    for listing in listings:
-        for id, path in listing.items():
-            check_case_id(id, path)
-            other, first = spellings.setdefault(unicodedata.normalize("NFC", id), (id, path))
-            if other != id:
-                raise DataError(
-                    f"two spellings of case id {id!r} that look equal: {other!a} of {first} and {id!a} of "
-                    f"{path} (accented letters as one character or as two: NFC and NFD); rename one of them, "
-                    "or all: convmv -f utf-8 -t utf-8 --nfc -r --notest FOLDER"
-                )
 
 
 def _is_text(character: str) -> bool:

@@ -4,6 +4,7 @@ Built-in methods are the table :data:`METHODS`. Installed packages add theirs th
 ``ssdg.methods`` (``my-method = "my_package.module:MyMethod"``), single files through :func:`register_plugin`.
 """
 
+import dataclasses
 import difflib
 import hashlib
 import importlib
@@ -107,6 +108,7 @@ def register_plugin(path: Path) -> list[str]:
         raise MethodError(f"plugin {path} defines no method: a class derived from ssdg.methods.base.Method")
     entries = {}
     for cls in defined:
+        _require_usable(cls, f"plugin {path}")
         name = str(vars(cls).get("id", cls.__name__.lower()))
         entry = _describe(cls, str(path.resolve()))
         taken = registry().get(name)
@@ -120,6 +122,23 @@ def register_plugin(path: Path) -> list[str]:
 def _describe(cls: "type[Method]", module: str) -> MethodEntry:
     label = str(vars(cls).get("label", cls.__name__))
     return MethodEntry(module, cls.__name__, label, cls.access, tuple(sorted(cls.ndims)), cls.version)
+
+
+def _require_usable(cls: "type[Method]", where: str) -> None:
+    """Raise MethodError for a class attribute that the benchmark cannot read."""
+    where = f"{where}, class {cls.__name__}"
+    if not (isinstance(cls.Config, type) and dataclasses.is_dataclass(cls.Config)):
+        raise MethodError(f"{where}: Config is a class decorated with @dataclass(frozen=True), not {cls.Config!r}")
+    missing = dataclasses.MISSING
+    bare = [f.name for f in dataclasses.fields(cls.Config) if f.default is missing is f.default_factory and f.init]
+    if bare:
+        raise MethodError(f"{where}: Config needs a default for {', '.join(bare)}: runs without --set use it")
+    if cls.access not in ("ssdg", "uda"):
+        raise MethodError(f'{where}: access is "ssdg" or "uda", not {cls.access!r}')
+    if not isinstance(cls.ndims, (set, frozenset, tuple, list)) or not cls.ndims or not set(cls.ndims) <= {2, 3}:
+        raise MethodError(f"{where}: ndims is frozenset({{2, 3}}) or one of the two, not {cls.ndims!r}")
+    if type(cls.version) is not int:
+        raise MethodError(f"{where}: version is a whole number, not {cls.version!r}")
 
 
 @cache
@@ -139,13 +158,14 @@ def _load(module: str, cls: str) -> "type[Method]":
         loaded = _import_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
     except MethodError:
         raise
-    except Exception as error:  # a third party's module may fail in any way
+    except (Exception, SystemExit) as error:  # a third party's module may fail in any way
         raise MethodError(f"cannot import {module!r}: {type(error).__name__}: {error}") from error
     item = getattr(loaded, cls, None)
     base = importlib.import_module(f"{__name__}.base").Method
     if not (isinstance(item, type) and issubclass(item, base)):
         what = "has no class" if item is None else "has something else than a method called"
         raise MethodError(f"{module!r} {what} {cls!r}; a method derives from ssdg.methods.base.Method")
+    _require_usable(item, module)
     return item
 
 
@@ -157,6 +177,8 @@ def _import_file(path: Path) -> Any:
         return sys.modules[name]
     if not path.is_file():
         raise MethodError(f"no plugin file {path}")
+    if path.suffix != ".py":
+        raise MethodError(f"plugin {path} is no Python file: rename it so that it ends in .py")
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
@@ -164,7 +186,8 @@ def _import_file(path: Path) -> Any:
     sys.modules[name] = module  # before execution: dataclasses look their module up while it runs
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
-        raise MethodError(f"plugin {path} fails: {type(error).__name__}: {error}") from error
+        exits = '; put what it does as a script under if __name__ == "__main__"' * isinstance(error, SystemExit)
+        raise MethodError(f"plugin {path} fails: {type(error).__name__}: {error}{exits}") from error
     return module

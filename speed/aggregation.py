@@ -11,7 +11,7 @@ from sheet import Options, Row
 from startup import bench_command, run_process
 
 from ssdg.benchmark.settings import build
-from ssdg.benchmark.spec import JSON, EvaluationSpec, RunRequest, RunSpec, to_json
+from ssdg.benchmark.spec import JSON, EvaluationSpec, RunRequest, RunSpec, task_digest, to_json
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, evaluation_path, run_path, to_csv
 from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
@@ -93,7 +93,7 @@ def _spec(request: RunRequest) -> RunSpec:
         method_changed=tuple(sorted(request.method_settings)),
         source_manifest="0123456789ab",
         split="123456789abc",
-        task_definition="23456789abcd",
+        task_definition=task_digest(TASKS[request.task]),
     )
 
 

@@ -1,5 +1,6 @@
 """The command line. Verbs import what they need when they are called, so that readers start without torch."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import click
 from ssdg.datasets.base import DataError
 from ssdg.methods import MethodError
 
-from ..errors import INTERRUPTED, BenchError, StorageError
+from ..errors import INTERRUPTED, BenchError, StorageError, memory_advice
 from ..storage.files import storage_error
 from . import about, compare, data, doctor, export, figure, report, rescore, status, sweep, table
 from . import run as runs
@@ -32,9 +33,12 @@ class Bench(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **kwargs: Any) -> Any:
         """Run a verb; expected errors end the process with their exit code and without a traceback."""
+        # A notebook hands down a backend that this environment may lack, and matplotlib then fails to import.
+        os.environ["MPLBACKEND"] = "agg"
         try:
             words = sys.argv[1:] if args is None else args
-            return super().main([FORMER.get(word, word) for word in words], *rest, **kwargs)
+            with memory_advice("do less at once (fewer --jobs, smaller images), or use a machine with more memory"):
+                return super().main([FORMER.get(word, word) for word in words], *rest, **kwargs)
         except (BenchError, DataError, MethodError) as error:
             _end(error)
         except Exception as error:

@@ -113,7 +113,7 @@ def _task_of(domain: str) -> Task:
 
 @data.command()
 @click.option("--ndim", "ndims", multiple=True, type=click.Choice(["2", "3"]), default=("2",), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @options.data_root
 def phantom(ndims: tuple[str, ...], seed: int, data_root: Path) -> None:
     """Write the phantom task as real PNG (2D) or NIfTI (3D) files under the data root."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 LABEL = "Its label: SLAug transforms each class by itself."
 width = click.option(
     "--width",
-    type=click.FloatRange(2, 20),
+    type=options.NumberRange(2, 20),
     default=7.2,
     show_default=True,
     help="Inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",
@@ -69,7 +69,7 @@ def figure() -> None:
 @click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
 @click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
 @click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @output("augmentations.png")
 @width
 @options.plugins
@@ -118,7 +118,7 @@ def spectra(task: str, table: Path | None, output: Path, **values: Any) -> None:
 
     from ..figures.amplitudes import Bands, fold_range, measure, spectra_csv
     from ..figures.spectra import spectra_figure
-    from ..storage.files import write_text
+    from ..storage.files import write_output
 
     bands = Bands(**{name: values[name] for name in ("low", "high") if values[name] is not None})
     prepared = _prepared(options.find_task(task), values)
@@ -128,7 +128,7 @@ def spectra(task: str, table: Path | None, output: Path, **values: Any) -> None:
     measured = [measure(domain, bands) for domain in prepared]
     _write(spectra_figure(measured, labels, bands, values["width"]), output)
     if table is not None:
-        write_text(table, spectra_csv(measured, bands))
+        write_output(table, spectra_csv(measured, bands))
     for label, domain in zip(labels, measured, strict=True):
         low, high = median(domain.low), median(domain.high)
         click.echo(f"{label}: {len(domain.cases)} cases, medians: low {low:.3g}, high {high:.3g}")

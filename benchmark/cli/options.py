@@ -29,12 +29,25 @@ class OutputFile(click.Path):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; the folders that it still lacks are made when it is written."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if os.access(path, os.W_OK) and not path.is_file():
+            return path  # a pipe or a device is written to, never replaced
+        folder = next(parent for parent in Path(os.path.realpath(path)).parents if parent.exists())
         if not folder.is_dir():
             self.fail(f"{path} cannot be written: {folder} is a file, not a folder", param, ctx)
         if not os.access(folder, os.W_OK | os.X_OK):
             self.fail(f"{path} cannot be written: no file can be made in {folder}; name another folder", param, ctx)
         return path
+
+
+class NumberRange(click.FloatRange):
+    """A number within limits; "nan" lies within none, which click does not see."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is not a number", param, ctx)
+        return number
 
 
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
@@ -56,7 +69,7 @@ results_root = click.option(
 )
 checkpoint_interval = click.option(
     "--checkpoint-interval",
-    type=click.FloatRange(0),
+    type=NumberRange(0),
     default=60.0,
     show_default=True,
     help="Seconds between two checkpoints: what a killed run loses at most.",

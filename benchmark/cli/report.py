@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from ..storage.files import write_text
+from ..storage.files import write_output
 from . import options
 from .selection import Selection, suite_options
 
@@ -39,7 +39,7 @@ def report(
     results = selection.results()
     pictures = None if no_images else data_root
     page = render_page(results, published=not no_published, data_root=pictures, baseline=baseline)
-    write_text(output, page)
+    write_output(output, page)
     click.echo(f"{output}: {len(page.encode()) / 1e6:.2f} MB")
     # A page without a number is written, because it says what failed, and is no success.
     if not results.evaluations:

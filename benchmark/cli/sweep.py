@@ -33,7 +33,7 @@ def _cluster_option(field: "dataclasses.Field[Any]") -> Callable[..., Any]:
     name, help_text = f"--{field.name.replace('_', '-')}", f"Slurm: {field.metadata['help']}"
     if field.name == "setup":
         return click.option(name, multiple=True, help=help_text)
-    number = field.type in (int, int | None)
+    number = field.type in (int, int | None) and "read" not in field.metadata
     shown = f" [default: {field.default}]" if field.default is not None else ""
     return click.option(name, type=click.IntRange(1) if number else str, help=help_text + shown)
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ..scoring.metrics import DSC, Metric
-from ..storage.files import write_text
+from ..storage.files import write_output
 from . import options
 from .selection import Selection, suite_options
 
@@ -62,5 +62,5 @@ def table(
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
-        write_text(output, text)
+        write_output(output, text)
     selection.require_complete()

@@ -118,9 +118,9 @@ class Batches:
         turn, within = divmod(step, steps)
         if purpose not in self._orders or self._orders[purpose][0] != turn:
             rng = generator(self.seed, purpose, turn)
-            order = torch.randperm(len(images), generator=rng)
-            while len(order) < steps * self.batch_size:
-                order = torch.cat([order, torch.randperm(len(images), generator=rng)])
+            order = torch.empty(steps * self.batch_size, dtype=torch.long)
+            for shuffled in torch.split(order, len(images)):
+                shuffled.copy_(torch.randperm(len(images), generator=rng)[: len(shuffled)])
             # Moved to the device once a pass.
             self._orders[purpose] = turn, order.to(self.device, non_blocking=True)
         start = within * self.batch_size

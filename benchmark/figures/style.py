@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..errors import UsageError
-from ..storage.files import atomic_file
+from ..storage.files import output_file
 
 SINGLE, DOUBLE = 3.5, 7.2  # inches of one and of two columns of a journal's page
 PAGE = 9.5  # largest height of a figure in inches
@@ -75,7 +75,7 @@ def save_figure(figure: Figure, output: Path) -> None:
     require_format(output)
     form = output.suffix[1:].lower()
     metadata = {"CreationDate": None} if form == "pdf" else {"Software": None}
-    with style(), atomic_file(output) as stream:
+    with style(), output_file(output) as stream:
         figure.savefig(stream, format=form, metadata=metadata)
 
 

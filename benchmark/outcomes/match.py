@@ -6,7 +6,7 @@ different data are an error: a mean over them would mean nothing.
 """
 
 import dataclasses
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -37,13 +37,14 @@ def match_runs(plan: Sequence[Planned], runs: Iterable[StoredRun]) -> tuple[list
     candidates = [
         [run for run in index[_key(p.request)] if settings_fit(p.request.method_settings, run.spec)] for p in plan
     ]
+    candidates, foreign = _of_their_task(plan, candidates)
     newest, notes = _newest_versions(plan, candidates)
     matched = [
         _answer([run for run in runs_of if run.spec.method_version >= newest.get(planned.row.id, 0)])
         for planned, runs_of in zip(plan, candidates, strict=True)
     ]
     _require_same_data(matched)
-    return matched, notes
+    return matched, [*foreign, *notes]
 
 
 def find_evaluation(run: StoredRun, domain: str, request: RunRequest) -> StoredEvaluation | None:
@@ -96,6 +97,26 @@ def _key(request: RunRequest) -> tuple[Any, ...]:
 
 def _has_results(run: StoredRun) -> bool:
     return any(evaluation.done for evaluation in run.evaluations)
+
+
+def _of_their_task(
+    plan: Sequence[Planned], candidates: Sequence[Sequence[StoredRun]]
+) -> tuple[list[list[StoredRun]], list[str]]:
+    """Return the candidates trained on the planned task, and a note for each task of whose name there was another."""
+    own = [
+        [run for run in runs if run.spec.is_of(planned.task_definition)]
+        for planned, runs in zip(plan, candidates, strict=True)
+    ]
+    foreign: Counter[str] = Counter()
+    for planned, runs, kept in zip(plan, candidates, own, strict=True):
+        foreign[planned.request.task] += len(runs) - len(kept)
+    notes = [
+        f"task {task!r}: {count} run{'' if count == 1 else 's'} left out, trained on another task of this name "
+        "(dimensions, channels, classes or grid); give its file with --task FILE"
+        for task, count in foreign.items()
+        if count
+    ]
+    return own, notes
 
 
 def _newest_versions(

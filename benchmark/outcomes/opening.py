@@ -80,7 +80,7 @@ def open_export(folder: Path) -> SuiteResults:
         UsageError: a file is missing or damaged; names the folder.
     """
     try:
-        provenance = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        provenance = json.loads((folder / PROVENANCE).read_bytes())
         plan = _plan(provenance)
         records = list(_table(folder, "runs.csv", provenance))
         files = _ExportedFiles(_table(folder, "cases.csv", provenance))

@@ -45,6 +45,27 @@ def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> It
         raise storage_error(error, path) from error
 
 
+@contextlib.contextmanager
+def output_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that a user names for output; see :func:`atomic_file`.
+
+    A link stays and its target is replaced. A pipe or a device (``/dev/stdout``, ``/dev/null``) is written to,
+    not replaced by a file.
+
+    Raises:
+        StorageError: see :func:`atomic_file`.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        try:
+            with path.open("wb") as stream:
+                yield stream
+        except OSError as error:
+            raise storage_error(error, path) from error
+        return
+    with atomic_file(Path(os.path.realpath(path))) as stream:
+        yield stream
+
+
 def storage_error(error: BaseException, path: Path) -> BaseException:
     """Return a StorageError with the way out if the disk is the cause, else the error itself."""
     cause: BaseException | None = error
@@ -59,6 +80,8 @@ def storage_error(error: BaseException, path: Path) -> BaseException:
         )
     if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return StorageError(f"cannot write {path}: {cause.strerror}. Choose another folder with --results-root")
+    if isinstance(cause, OSError) and cause.errno in (errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG):
+        return StorageError(f"cannot write {path}: {cause.strerror}. Give another name, or move away what is there")
     return error
 
 
@@ -84,6 +107,12 @@ def sync_folder(folder: Path) -> None:
 def write_text(path: Path, text: str, guard: Guard = no_guard, durable: bool = True) -> None:
     """Write a text file atomically; see :func:`atomic_file`."""
     with atomic_file(path, guard, durable) as stream:
+        stream.write(text.encode())
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a text file that a user names; see :func:`output_file`."""
+    with output_file(path) as stream:
         stream.write(text.encode())
 
 

@@ -117,7 +117,7 @@ class Lease:
 
     def _create(self, token: int) -> bool:
         try:
-            descriptor = os.open(_file(self.folder, token), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+            descriptor = os.open(_file(self.folder, token), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
         with os.fdopen(descriptor, "w") as stream:

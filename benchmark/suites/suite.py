@@ -12,7 +12,7 @@ from ssdg.methods import MethodEntry
 
 from ..errors import UsageError, unknown
 from ..settings import convert, resolve_sections
-from ..spec import JSON, Fold, RunRequest
+from ..spec import JSON, Fold, RunRequest, task_digest
 from .paper import load_published
 
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
@@ -95,6 +95,7 @@ class Planned:
     row: Row
     columns: tuple[Column, ...]  # scored by this run
     request: RunRequest
+    task_definition: str = ""  # see :func:`task_digest`; "": not known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,6 +189,7 @@ class Suite:
         check_access(row, inventory.methods[row.method])
         sections, method_settings = self.resolved(row)
         for group, place in placements(row, columns):
+            task_definition = task_digest(inventory.task(group[0].task))
             for seed in self.seeds:
                 request = RunRequest(
                     task=group[0].task,
@@ -198,7 +200,7 @@ class Suite:
                     **sections,
                     **place,
                 )
-                yield Planned(row, tuple(group), request)
+                yield Planned(row, tuple(group), request, task_definition)
 
 
 @dataclass(frozen=True, slots=True)

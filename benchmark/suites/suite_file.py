@@ -10,6 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from ssdg.datasets.text_files import read_text
+
 from ..errors import UsageError, unknown
 from ..settings import build
 from ..spec import PROTOCOLS
@@ -31,11 +33,7 @@ def load_suite(name: str) -> Suite:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"suite {path} cannot be read: {error}") from None
-        return parse_suite(text, path.stem, str(path))
+        return parse_suite(read_text(path, "the suite", UsageError), path.stem, str(path))
     if name not in list_suites():
         raise UsageError(f"{unknown('suite', name, list_suites())}; or give the path of a .toml file")
     return parse_suite(_packaged(name), name, f"suite {name}")

@@ -10,7 +10,7 @@ from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build
-from ..spec import RunRequest, RunSpec, digest, to_json
+from ..spec import RunRequest, RunSpec, task_digest, to_json
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
@@ -25,7 +25,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         method_version=method.version,
         method_config=config,
         method_changed=tuple(sorted(name for name in config if config[name] != default[name])),
-        task_definition=digest([task.ndim, task.channels, task.classes, task.shape]),
+        task_definition=task_digest(task),
         source_manifest=run_data.source.manifest.digest,
         split=run_data.split,
         target_manifest=run_data.target.manifest.digest if run_data.target is not None else None,

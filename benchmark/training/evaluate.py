@@ -19,8 +19,9 @@ from ..data.labels import read_label, read_mask
 from ..data.loader import Pool, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import EvaluationSet
+from ..errors import UsageError
 from ..scoring.overlap import count
-from ..spec import EvaluationSpec, PreprocessConfig, RunSpec, to_json
+from ..spec import EvaluationSpec, PreprocessConfig, RunSpec, task_digest, to_json
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method
@@ -39,7 +40,15 @@ class Predictor:
 
     @classmethod
     def of_run(cls, run: Path, spec: RunSpec, task: Task, device: torch.device) -> Self:
-        """Return a finished run's method with its final weights; UsageError without them."""
+        """Return a finished run's method with its final weights.
+
+        UsageError: there are none, or the run was trained on another task of that name.
+        """
+        if not spec.is_of(task_digest(task)):
+            raise UsageError(
+                f"{run} was trained on another task called {task.name!r} (its dimensions, channels, classes or grid "
+                "differ): give the file of that task with --task FILE"
+            )
         method = build_method(load_method(spec.request.method), spec, task, device)
         method.load_state_dict(load_final(run / "checkpoints", device))
         return cls(method, device, spec.request.training.precision, spec.request.evaluation.resample)

@@ -13,8 +13,9 @@ from .. import environment
 from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
-from ..errors import Diverged, Interrupted
+from ..errors import Diverged, Interrupted, memory_advice
 from ..progress import RunObserver
+from ..settings import grid_shape
 from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
 from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
@@ -72,12 +73,13 @@ def run_one(
         failed = store.clear_failure()
         try:
             attempts.begin(start_here(runtime.log, runtime.job_id), reset=failed)
-            prepared = run_data.prepare(task, request.preprocess, runtime.prepared, run.preparing)
-            if not store.trained:
-                # Of the targets, training gets the one that its method or its selection may see, or none.
-                target = prepared[run_data.target.domain.name] if run_data.target is not None else None
-                run.train(prepared[run_data.source.domain.name], target, should_stop)
-            run.score(prepared, unscored)
+            with memory_advice(_smaller(request, task)):
+                prepared = run_data.prepare(task, request.preprocess, runtime.prepared, run.preparing)
+                if not store.trained:
+                    # Of the targets, training gets the one that its method or its selection may see, or none.
+                    target = prepared[run_data.target.domain.name] if run_data.target is not None else None
+                    run.train(prepared[run_data.source.domain.name], target, should_stop)
+                run.score(prepared, unscored)
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
             raise
@@ -87,6 +89,14 @@ def run_one(
             store.mark("FAILED", failure(error))
             raise
     return folder
+
+
+def _smaller(request: RunRequest, task: Task) -> str:
+    batch_size, shape = request.training.batch_size, ",".join(map(str, grid_shape(task, request.preprocess)))
+    return (
+        f"--set a smaller training.batch_size (here {batch_size}) or preprocess.shape (here {shape}), "
+        "or give the same command on a machine or GPU with more memory"
+    )
 
 
 @dataclass(frozen=True, slots=True)

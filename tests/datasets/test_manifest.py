@@ -2,6 +2,8 @@ import dataclasses
 import hashlib
 import json
 import os
+import shutil
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -77,6 +79,13 @@ def test_digest_changes_with_content(tmp_path: Path) -> None:
     assert read_manifest(domain).digest != before
 
 
+@pytest.fixture
+def settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files count as rested at once: nobody can set back the change time that the cache compares."""
+    monkeypatch.setattr(manifest, "SETTLED", -1.0)
+
+
+@pytest.mark.usefixtures("settled")
 def test_the_cache_spares_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     domain, cache = write_domain(tmp_path / "data"), tmp_path / "cache" / "hashes.json"
     first = read_manifest(domain, cache)
@@ -89,6 +98,7 @@ def test_the_cache_spares_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [file.name for file in cache.parent.iterdir()] == ["hashes.json"]
 
 
+@pytest.mark.usefixtures("settled")
 def test_the_cache_sees_a_change_of_time_or_size(tmp_path: Path) -> None:
     domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
     first = read_manifest(domain, cache)
@@ -98,10 +108,54 @@ def test_the_cache_sees_a_change_of_time_or_size(tmp_path: Path) -> None:
     assert read_manifest(domain, cache).digest != first.digest
 
 
-def test_a_file_written_just_now_is_not_remembered(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("way", ["copied over it", "renamed onto it", "written into it"])
+def test_the_cache_sees_a_replacement_of_equal_size_and_time(tmp_path: Path, way: str) -> None:
     domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
     image = domain.cases[0].image
+    first, status = read_manifest(domain, cache), image.stat()
+    other = image.with_name("other")
+    other.write_bytes(b"A-image.png")
+    os.utime(other, ns=(status.st_atime_ns, status.st_mtime_ns))
+    if way == "copied over it":
+        shutil.copy2(other, image)  # cp -p
+    elif way == "renamed onto it":
+        other.replace(image)
+    else:
+        image.write_bytes(other.read_bytes())
+        os.utime(image, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert (image.stat().st_size, image.stat().st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert read_manifest(domain, cache).digest != first.digest
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("mask", [0o022, 0o002, 0o077])
+def test_the_cache_can_be_read_by_whom_the_umask_lets(tmp_path: Path, mask: int) -> None:
+    domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
+    before = os.umask(mask)
+    try:
+        read_manifest(domain, cache)
+    finally:
+        os.umask(before)
+    assert cache.stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_cache_of_an_earlier_version_is_read_anew(tmp_path: Path) -> None:
+    domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
+    status = domain.cases[0].image.stat()
+    cache.write_text(json.dumps({str(domain.cases[0].image): [status.st_size, status.st_mtime_ns, "0" * 64]}))
+    assert read_manifest(domain, cache) == read_manifest(domain)
+    assert all(len(entry) == 5 for entry in json.loads(cache.read_text()).values())
+
+
+def test_a_file_written_just_now_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    domain, cache = write_domain(tmp_path / "data"), tmp_path / "hashes.json"
+    monkeypatch.setattr(manifest, "SETTLED", 0.5)
+    time.sleep(0.6)
+    image = domain.cases[0].image
     image.write_bytes(b"new")
+    os.utime(image, (1_000_000, 1_000_000))
     read_manifest(domain, cache)
     content = json.loads(cache.read_text())
     assert str(image) not in content
@@ -121,6 +175,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path: Path) -> None:
     assert read_manifest(domain, tmp_path / "file" / "hashes.json") == read_manifest(domain)
 
 
+@pytest.mark.usefixtures("settled")
 def test_many_writers_share_one_cache(tmp_path: Path) -> None:
     cache = tmp_path / "hashes.json"
     domains = [write_domain(tmp_path / str(index), ids=(f"case{index}",)) for index in range(8)]
@@ -129,7 +184,7 @@ def test_many_writers_share_one_cache(tmp_path: Path) -> None:
             list(pool.map(lambda domain: read_manifest(domain, cache), domains))
     content = json.loads(cache.read_text())
     assert content
-    assert all(hashlib.sha256(Path(path).read_bytes()).hexdigest() == entry[2] for path, entry in content.items())
+    assert all(hashlib.sha256(Path(path).read_bytes()).hexdigest() == entry[-1] for path, entry in content.items())
     assert list(tmp_path.glob("*.tmp")) == []
 
 

@@ -146,6 +146,12 @@ def test_another_process_loads_a_plugin_by_its_path(plugin):
         ("1 / 0", "fails: ZeroDivisionError"),
         ("from ssdg.methods.erm import Erm", "defines no method"),
         ("from ssdg.methods.base import Method\nclass Erm(Method): pass", "'erm' is taken"),
+        ("import sys\nsys.exit(3)", "SystemExit: 3; put what it does as a script under if __name__"),
+        (PLUGIN.replace('setting = "uda"', 'access = "target"'), r'class Second: access is "ssdg" or "uda"'),
+        (f"{PLUGIN}\n    ndims = 2", "class Second: ndims is .*not 2"),
+        (f"{PLUGIN}\n    version = '2'", "class Second: version is a whole number"),
+        (PLUGIN.replace("= field(default=1.0, ", "= field("), "class Brighter: Config needs a default for strength"),
+        (PLUGIN.replace("@dataclass(frozen=True, slots=True, kw_only=True)", ""), "Config is a class decorated with"),
     ],
 )
 def test_bad_plugins_are_errors_that_name_the_file(plugin, source, message):
@@ -154,6 +160,20 @@ def test_bad_plugins_are_errors_that_name_the_file(plugin, source, message):
         register_plugin(plugin)
     assert str(plugin) in str(caught.value)
     assert set(registry()) == set(METHODS)
+
+
+def test_a_plugin_with_another_suffix_is_refused(plugin):
+    with pytest.raises(MethodError, match=r"my_plugin\.txt is no Python file: .*ends in \.py"):
+        register_plugin(plugin.rename(plugin.with_suffix(".txt")))
+
+
+@pytest.mark.parametrize("name", ["exits", "bare"])
+def test_a_module_of_such_a_kind_is_refused_too(tmp_path, monkeypatch, name):
+    bare = PLUGIN.replace("= field(default=1.0, ", "= field(")
+    (tmp_path / f"own_{name}.py").write_text({"exits": "raise SystemExit", "bare": bare}[name])
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(MethodError, match=f"own_{name}"):
+        load_method(f"own_{name}:Brighter")
 
 
 def test_a_plugin_that_failed_can_be_mended_and_registered(plugin):

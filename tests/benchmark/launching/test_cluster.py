@@ -38,10 +38,12 @@ def test_a_profile_is_read_and_the_command_line_comes_on_top(tmp_path):
     ("text", "message"),
     [
         ("partitoin = 'gpu'", "did you mean 'partition'"),
-        ("time = '4:00:00'", "expected int"),
+        ("time = 'soon'", "HH:MM:SS"),
+        ("time = true", "expected int"),
+        ("memory = '16 apples'", "16G"),
         ("time = 0", "at least 1"),
         ("sbatch = 3", "table of options"),
-        ("time = ", "not a cluster profile"),
+        ("time = ", "cluster profile .* is not TOML"),
     ],
 )
 def test_a_wrong_profile_is_named(tmp_path, text, message):
@@ -50,6 +52,51 @@ def test_a_wrong_profile_is_named(tmp_path, text, message):
     with pytest.raises(UsageError, match=message) as error:
         read_cluster(path, {})
     assert "mine.toml" in str(error.value) or "cluster.time" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("90", 90),
+        ("90:30", 91),
+        ("24:00:00", 24 * 60),
+        ("00:00:01", 1),
+        ("2-0", 2 * 24 * 60),
+        ("1-12:30", 24 * 60 + 12 * 60 + 30),
+        ("1-00:00:00", 24 * 60),
+    ],
+)
+def test_a_time_is_read_as_slurm_reads_it(tmp_path, text, expected):
+    assert read_cluster(None, {"time": text}).time == expected
+    path = tmp_path / "mine.toml"
+    path.write_text(f'time = "{text}"')
+    assert read_cluster(path, {}).time == expected
+
+
+def test_a_time_without_quotes_is_a_time_of_the_day_for_toml(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text("time = 12:30:00")
+    assert read_cluster(path, {}).time == 12 * 60 + 30
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("16", 16), ("16G", 16), ("16gb", 16), ("16 GiB", 16), ("1500M", 2), ("1T", 1024)]
+)
+def test_memory_is_read_with_its_unit(text, expected):
+    assert read_cluster(None, {"memory": text}).memory == expected
+
+
+@pytest.mark.parametrize("options", [{"time": "0"}, {"time": "-5"}, {"memory": "0G"}, {"time": "1:2:3:4"}])
+def test_no_time_and_no_memory_are_refused(options):
+    with pytest.raises(UsageError, match=rf"cluster\.{next(iter(options))}"):
+        read_cluster(None, options)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_profile_of_a_windows_editor(tmp_path, encoding):
+    path = tmp_path / "mine.toml"
+    path.write_bytes(PROFILE.replace("\n", "\r\n").encode(encoding))
+    assert read_cluster(path, {}).partition == "gpu"
 
 
 @pytest.mark.parametrize(("time", "delay"), [(1, 15), (4, 60), (10, 120), (600, 120)])

@@ -1,11 +1,13 @@
 """Atomic writes: an old version survives every failure, and the disk's errors say what to do."""
 
 import errno
+import os
+import threading
 
 import pytest
 
 from ssdg.benchmark.errors import StorageError
-from ssdg.benchmark.storage.files import atomic_file, read_json, write_json, write_text
+from ssdg.benchmark.storage.files import atomic_file, output_file, read_json, write_json, write_output, write_text
 
 
 def test_a_failure_inside_leaves_the_old_file_and_no_temporary(tmp_path):
@@ -53,3 +55,49 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
     with pytest.raises(StorageError, match=r"cannot write .*--results-root"):
         forbid()
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "table.md", tmp_path / "table.md"
+    link.symlink_to("there/table.md")
+    for text in ("new", "newer"):  # the target is not there at first
+        write_output(link, text)
+        assert link.is_symlink()
+        assert target.read_text() == text
+
+    def fail():
+        with output_file(link) as stream:
+            stream.write(b"half")
+            raise RuntimeError("boom")
+
+    with pytest.raises(RuntimeError, match="boom"):
+        fail()
+    assert target.read_text() == "newer"
+    assert [path.name for path in target.parent.iterdir()] == ["table.md"]
+
+
+def test_a_pipe_is_written_to_and_stays_one(tmp_path):
+    pipe, received = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: received.append(pipe.read_text()), daemon=True)
+    reader.start()
+    write_output(pipe, "text")
+    reader.join(10)
+    assert received == ["text"]
+    assert pipe.is_fifo()
+
+
+def test_a_device_reached_by_a_link_stays_one(tmp_path):
+    (tmp_path / "null").symlink_to(os.devnull)
+    write_output(tmp_path / "null", "text")
+    assert (tmp_path / "null").is_char_device()
+    assert list(tmp_path.iterdir()) == [tmp_path / "null"]
+
+
+def test_a_folder_in_the_way_and_a_name_too_long_are_named(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
+    for path in (tmp_path / "folder", tmp_path / "dangling" / "a.txt", tmp_path / ("x" * 250)):
+        with pytest.raises(StorageError, match=r"cannot write .*Give another name"):
+            write_text(path, "text")
