@@ -115,20 +115,16 @@ def _intensities(
     """Return a file's channels (C, *S) in the order on disk, and its affine in 3D."""
     if ndim == 2:
         array, affine = picture_intensities(path, channels, intensity), None
-        levels = np.rint(array * 255)  # of the prepared picture
     else:
         values, affine = read_volume(path, channels)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
             array = values.astype(np.float32)
         require_finite(array, path)
-        levels = array = array if intensity is None else _volume_intensities(array, intensity, path)
+        if intensity is not None:
+            array = _volume_intensities(array, intensity, path)
     if array.min() == array.max():
-        raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; replace the file")
-    if levels.min() == levels.max():
-        raise DataError(
-            f"{path} has values from {array.min():g} to {array.max():g}, which are one grey level of 256: "
-            "say what becomes 0 and 1, with intensity = { percentiles = [0.5, 99.5] } or intensity = { bits = 12 }"
-        )
+        remedy = "replace the file" if intensity is None else "give another `intensity`, or replace the file"
+        raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; {remedy}")
     return array, affine
 
 
