@@ -124,7 +124,8 @@ def _intensities(
         if intensity is not None:
             array = _volume_intensities(array, intensity, path)
     if array.min() == array.max():
-        raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; replace the file")
+        remedy = "replace the file" if intensity is None else "give another `intensity`, or replace the file"
+        raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; {remedy}")
     return array, affine
 
 

@@ -71,7 +71,7 @@ def border_is_background(label: NDArray[np.uint8]) -> bool:
         inner[2 - int(np.argmin(label.shape[::-1]))] = slice(None)  # of equal axes the last is the stack's
     border = np.ones(label.shape, dtype=np.bool_)
     border[tuple(inner)] = False
-    return not border.any() or bool(2 * np.count_nonzero(label[border]) <= np.count_nonzero(border))
+    return bool(2 * np.count_nonzero(label[border]) <= np.count_nonzero(border))
 
 
 def _values_on_grid(path: Path, image: NativeImage, domain: Domain) -> list[NDArray[Any]]:

@@ -72,6 +72,14 @@ def test_layers_of_volumes_are_read_on_the_images_grid(tmp_path):
         layered([low, moved], [Layer(1, at_least=0.25), Layer(2, at_least=0.75)], image)
 
 
+def test_a_layer_with_nan_is_refused(tmp_path):
+    array = np.random.default_rng(0).random((4, 5, 6)).astype(np.float32)
+    image = save_volume(tmp_path / "i.nii", array)
+    array[1, 2, 3] = np.nan
+    with pytest.raises(DataError, match=r"l\.nii has 1 NaN"):
+        layered([save_volume(tmp_path / "l.nii", array)], [Layer(1, at_least=0.5)], image)
+
+
 def read_channels(paths, ndim, channels, **rules):
     return images.read_image(Case("a", paths[0], channels=tuple(paths[1:])), domain(**rules), task(ndim, channels))
 
