@@ -16,6 +16,10 @@ class DataError(Exception):
     exit_code: ClassVar[int] = 2  # of `bench`: wrong use or bad input
 
 
+class AbsentData(DataError):
+    """No image of a domain is on disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One image of a domain and what belongs to it."""

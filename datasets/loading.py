@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from .base import Case, DataError, Domain
+from .base import AbsentData, Case, DataError, Domain
 from .columns import Column, read_column
 from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
@@ -52,9 +52,12 @@ def load_domain(table: DomainTable, root: Path) -> Domain:
     """Return the domain of a table with the files found now under ``root``.
 
     Raises:
-        DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
+        AbsentData: no images.
+        DataError: two files for one case, a case without its label, mask, channel or row, or a bad id.
     """
     folder = _folder(table, root)
+    if table.listed is not None and not (folder / table.listed.place).exists():
+        raise _not_found(table, f"there is no {folder / table.listed.place}", AbsentData)
     if table.listed is not None and table.listed.kind == "decathlon":
         images, labels = decathlon_files(table.listed, folder, table.where)
         files = Files(images, (labels,) if labels else ())
@@ -111,14 +114,15 @@ def _matches(table: DomainTable, key: str, pattern: Pattern, folder: Path) -> li
         raise DataError(f"{table.where}: {matches[0].path} is not of a type that is read here: {kinds}")
     absent = pattern.absent_folder(folder)
     state = f"there is no folder {absent}" if absent else f"no files match {key} = {str(folder / pattern.text)!r}"
-    raise _not_found(table, state)
+    raise _not_found(table, state, AbsentData if key == "images" else DataError)
 
 
-def _not_found(table: DomainTable, state: str) -> DataError:
+def _not_found(table: DomainTable, state: str, kind: type[DataError] = DataError) -> DataError:
     domain = table.domain
     patterns = (table.images, *table.labels, table.foregrounds)
     expected = ", ".join(pattern.text for pattern in patterns if pattern is not None)
-    return DataError(
+    expected = table.listed.place if table.listed is not None else expected
+    return kind(
         f"{table.where}: {state}\n  expected below the data root: {expected}\n  published at: {domain.source}\n"
         f"  terms: {domain.licence}\n  the data root is --data-root or $BENCH_DATA"
     )
