@@ -1,7 +1,10 @@
 """``bench data``: what is on disk, in which version, and prepared for training."""
 
 import json
+import re
+import shlex
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -17,13 +20,14 @@ from ssdg.datasets.manifest import Manifest, read_manifest
 from ..errors import USAGE, UsageError, unknown
 from ..settings import resolve_sections
 from ..spec import PROTOCOLS, PreprocessConfig
+from ..storage.run_folder import VALIDATION
 from . import options
 from .selection import echo_lines
 
 
 @click.group()
 def data() -> None:
-    """Verify and prepare data sets, and write the phantom."""
+    """Describe, verify and prepare data sets, and write the phantom."""
 
 
 @data.command()
@@ -165,6 +169,59 @@ def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: di
                 located.domain, its_task, config, located.manifest.digest, source.cache, watcher.preparing
             )
         click.echo(f"{name}: {len(domain.ids)} cases prepared, version {domain.digest}")
+
+
+@data.command()
+@click.argument("name", metavar="NAME")
+@click.option("--images", required=True, metavar="PATTERN", help='Below the data root, in quotes: "site/*/*.png".')
+@click.option("--labels", multiple=True, required=True, metavar="PATTERN", help="Several: one for each class.")
+@click.option("--foregrounds", metavar="PATTERN", help="Fields of view or brain masks.")
+@click.option("--target", "targets", nargs=3, multiple=True, metavar="NAME IMAGES LABELS", help="A target domain.")
+@click.option("--output", type=options.OutputFile(), help="File to write.  [default: NAME.toml]")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@options.data_root
+def new(name: str, output: Path | None, force: bool, data_root: Path, **values: Any) -> None:
+    """Write a first task file for data of your own: pairs files by their names, looks into them, asks the rest.
+
+    \b
+    bench data new chase --images "CHASEDB1/*.jpg" --labels "CHASEDB1/*_1stHO.png"
+    """  # noqa: D301 - click wants a backspace character there
+    from ssdg.datasets.grammar import task_from_toml
+
+    from ..data.draft import SAMPLED, draft_domain, draft_task
+    from ..storage.files import write_text
+
+    output = output or Path(f"{name}.toml")
+    if output.suffix != ".toml":
+        raise UsageError(f"--output {output}: a task file ends in .toml")
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists: give another --output, or --force to replace it")
+    labels = {f"labels {number}": pattern for number, pattern in enumerate(values["labels"], 1)}
+    masks = {"foregrounds": values["foregrounds"]} if values["foregrounds"] else {}
+    patterns = {name: {"images": values["images"], **labels, **masks}}
+    patterns |= {target: {"images": images, "labels 1": label} for target, images, label in values["targets"]}
+    for domain in patterns:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", domain) or domain == VALIDATION:
+            raise UsageError(f"{domain!r} cannot name a domain: letters, digits, - and _, and not {VALIDATION!r}")
+    if len(patterns) != 1 + len(values["targets"]):
+        raise UsageError("source and targets need different names")
+    drafts = {domain: draft_domain(each, data_root) for domain, each in patterns.items()}
+    text = draft_task(name, drafts, f"bench data new {name}")
+    with tempfile.TemporaryDirectory() as folder:  # a file that does not load is not written
+        (draft_file := Path(folder) / "task.toml").write_text(text, encoding="utf-8")
+        task = task_from_toml(draft_file, str(output))
+    counts = {domain: len(task.domain(domain)(data_root).cases) for domain in drafts}
+    write_text(output, text)
+    for domain, draft in drafts.items():
+        looked = f"; {SAMPLED} of them were decoded, `verify` decodes all" if counts[domain] > SAMPLED else ""
+        click.echo(f"{domain}: {counts[domain]} cases{looked}")
+        for pattern in draft.pairs.patterns.values():
+            click.echo(f"  {pattern}")
+    scored = "".join(f" --target {target}" for target in task.targets if target != name)
+    root = shlex.quote(str(data_root))
+    click.echo(f"{output} asks {text.count('# ?')} questions (# ?). When they are answered:")
+    click.echo(f"  bench data verify --task {output} --data-root {root} --pictures {name}-pictures")
+    click.echo(f"  bench run --method erm --task {output} --data-root {root}{scored}")
 
 
 @data.command()
