@@ -15,6 +15,10 @@ class DataError(Exception):
     exit_code: ClassVar[int] = 2  # of `bench`: wrong use or bad input
 
 
+class AbsentData(DataError):
+    """No image of a domain is on disk."""
+
+
 @dataclass(frozen=True, slots=True)
 class Case:
     """One image of a domain and what belongs to it."""
@@ -84,6 +88,7 @@ class Domain:
     axes: tuple[tuple[int, int], ...] = ()  # 3D, after ``orientation``: (axis, 1 or -1) that becomes axis 0, 1, 2
     same_grid: Literal["affine", "shape"] = "affine"  # 3D: what has to agree between an image and its label
     slices: Slices | None = None  # 3D files for a 2D network
+    border: Literal["background", "any"] = "background"  # 2D: what most of the border of most labels is
     field_of_view: float | None = None  # 2D without masks: brightness in [0, 1] above which a pixel is inside
 
 

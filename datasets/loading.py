@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 from unicodedata import normalize
 
-from .base import Case, DataError, Domain
+from .base import AbsentData, Case, DataError, Domain
 from .columns import Column, read_column, read_listed
 from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
@@ -48,6 +48,8 @@ class DomainTable:
             DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
         """
         folder = _folder(self, root)
+        if self.listed is not None and not (folder / self.listed.place).exists():
+            raise _not_found(self, f"there is no {folder / self.listed.place}", AbsentData)
         if self.listed is not None and self.listed.kind == "decathlon":
             images, labels = decathlon_files(self.listed, folder, self.where)
             files = Files(images, (labels,) if labels else ())
@@ -132,14 +134,15 @@ def _matches(table: DomainTable, key: str, pattern: Pattern, folder: Path) -> li
         raise DataError(f"{table.where}: {matches[0].path} is not of a type that is read here: {kinds}")
     absent = pattern.absent_folder(folder)
     state = f"there is no folder {absent}" if absent else f"no files match {key} = {str(folder / pattern.text)!r}"
-    raise _not_found(table, state)
+    raise _not_found(table, state, AbsentData if key == "images" else DataError)
 
 
-def _not_found(table: DomainTable, state: str) -> DataError:
+def _not_found(table: DomainTable, state: str, kind: type[DataError] = DataError) -> DataError:
     domain = table.domain
     patterns = (table.images, *table.labels, table.foregrounds)
     expected = ", ".join(pattern.text for pattern in patterns if pattern is not None)
-    return DataError(
+    expected = table.listed.place if table.listed is not None else expected
+    return kind(
         f"{table.where}: {state}\n  expected below the data root: {expected}\n  published at: {domain.source}\n"
         f"  terms: {domain.licence}\n  the data root is --data-root or $BENCH_DATA"
     )

@@ -1,6 +1,11 @@
 """``bench data``: what is on disk, in which version, and prepared for training."""
 
 import json
+import re
+import shlex
+import sys
+import tempfile
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,60 +14,122 @@ from typing import Any
 import click
 
 from ssdg.datasets import TASKS
-from ssdg.datasets.base import DataError, Domain, DomainLoader, Task
+from ssdg.datasets.base import AbsentData, DataError, Domain, Task
 from ssdg.datasets.manifest import Manifest, read_manifest
 
-from ..errors import UsageError, unknown
+from ..errors import USAGE, UsageError, unknown
 from ..settings import resolve_sections
-from ..spec import PROTOCOLS
+from ..spec import PROTOCOLS, PreprocessConfig
+from ..storage.run_folder import VALIDATION
 from . import options
+from .selection import echo_lines
 
 
 @click.group()
 def data() -> None:
-    """Verify and prepare data sets, and write the phantom."""
+    """Describe, verify and prepare data sets, and write the phantom."""
 
 
 @data.command()
 @click.argument("names", nargs=-1, metavar="[DOMAIN]...")
 @click.option("--task", help="Task id, or a TOML file that describes your own data.")
+@click.option("--quick", is_flag=True, help="Only count and hash: no file is decoded.")
+@click.option("--pictures", type=options.FOLDER, help="Folder for PNGs of three cases a domain, label over image.")
+@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@options.settings
 @options.data_root
 @options.results_root
 @options.as_json
-def verify(names: tuple[str, ...], task: str | None, data_root: Path, results_root: Path, as_json: bool) -> None:
-    """Count, measure and hash the cases of some domains; without names, of all that are on disk."""
-    rows = []
-    for name, loader in _domains(names, task).items():
+def verify(
+    names: tuple[str, ...], task: str | None, quick: bool, pictures: Path | None, as_json: bool, **values: Any
+) -> None:
+    """Count, hash and prepare every case of some domains, writing no cache; without names, of all that are on disk.
+
+    Ends with 2 if a domain is broken, or if one that is named, or is of a task FILE, is not on disk.
+    """
+    if quick and pictures is not None:
+        raise UsageError("--quick decodes nothing, so that there is nothing for --pictures: leave one of them out")
+    config = resolve_sections(values.pop("protocol"), values.pop("overrides"))[0]["preprocess"]
+    needed = bool(names) or options.task_file(task) is not None
+    rows, broken = [], False
+    for name, its_task in _tasks_of(names, task).items():
         try:
-            domain = loader(data_root)
+            row = _verified(name, its_task, quick, pictures, config, values)
         except DataError as error:
-            if names:
-                raise
-            click.echo(f"{name}: {str(error).splitlines()[0]}", err=True)
-            continue
-        rows.append(_describe(name, domain, read_manifest(domain, results_root / "prepared" / "hashes.json")))
+            if isinstance(error, AbsentData) and not needed:
+                click.echo(f"{name}: {str(error).splitlines()[0]}", err=True)
+                continue
+            row = {"domain": name, "error": str(error)}
+        rows.append(row)
+        broken |= "error" in row or bool(row.get("failures"))
+        if not as_json:
+            _print_row(row)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
-    else:
-        for row in rows:
-            missing = f", image missing for {', '.join(row['missing'])}" if row["missing"] else ""
-            strata = ", ".join(f"{count} {stratum}" for stratum, count in row["strata"].items())
-            size = f"{row['bytes'] / 2**20:.1f} MiB"
-            click.echo(
-                f"{row['domain']}: {row['cases']} of {row['published']} cases ({strata}), {size}, "
-                f"version {row['digest']}{missing}"
-            )
-    if not rows and not names:
-        raise UsageError(f"no data set found under {data_root}: give --data-root, or set BENCH_DATA (see the README)")
+    if not rows:
+        root = values["data_root"]
+        raise UsageError(f"no data set found under {root}: give --data-root, or set BENCH_DATA (see the README)")
+    if broken:
+        sys.exit(USAGE)
 
 
-def _domains(names: tuple[str, ...], task: str | None) -> dict[str, DomainLoader]:
-    """Return the loaders of the named domains, or of all of a task, or of every task."""
-    loaders = options.domain_loaders(*([options.find_task(task)] if task else TASKS.values()))
+def _tasks_of(names: Sequence[str], task: str | None) -> dict[str, Task]:
+    """Return the task of each named domain, or of all domains of a task, or of every task."""
+    tasks = {
+        name: owner
+        for owner in ([options.find_task(task)] if task else TASKS.values())
+        for name in options.domain_loaders(owner)
+    }
     for name in names:
-        if name not in loaders:
-            raise unknown("domain", name, loaders)
-    return {name: loaders[name] for name in names or loaders}
+        if name not in tasks:
+            raise unknown("domain", name, tasks)
+    return {name: tasks[name] for name in names or tasks}
+
+
+def _verified(
+    name: str, task: Task, quick: bool, pictures: Path | None, config: PreprocessConfig, roots: dict[str, Path]
+) -> dict[str, Any]:
+    """Return what is said of a domain."""
+    start = time.perf_counter()
+    domain = task.domain(name)(roots["data_root"])
+    row = _describe(name, domain, read_manifest(domain, roots["results_root"] / "prepared" / "hashes.json"))
+    if quick:
+        return row
+    from ..data.survey import summary, survey_domain
+    from ..progress import BarObserver, observer
+
+    with observer(name) as watcher:
+        on_case = [watcher.preparing] if isinstance(watcher, BarObserver) else []
+        survey = survey_domain(domain, task, config, *on_case)
+    if pictures is not None:
+        from PIL import Image
+
+        from ..figures.case_sheet import case_sheet
+
+        pictures.mkdir(parents=True, exist_ok=True)
+        for kind, (case, prepared) in survey.shown.items():
+            Image.fromarray(case_sheet(prepared, task)).save(pictures / f"{name}-{kind}-{case}.png")
+    seconds = round(time.perf_counter() - start, 2)
+    return {**row, "failures": survey.failures, "summary": summary(survey, task), "seconds": seconds}
+
+
+def _print_row(row: dict[str, Any]) -> None:
+    if "error" in row:
+        click.echo(f"{row['domain']}: {row['error']}", err=True)
+        return
+    gaps = f", image missing for {', '.join(row['missing'])}" if row["missing"] else ""
+    gaps += f", {row['unlabelled']} without label" if row["unlabelled"] else ""
+    strata = ", ".join(f"{count} {stratum}" for stratum, count in row["strata"].items())
+    duration = f", {row['seconds']:.1f} s" if "seconds" in row else ""
+    click.echo(
+        f"{row['domain']}: {row['cases']} of {row['published']} cases ({strata}), {row['bytes'] / 2**20:.1f} MiB, "
+        f"version {row['digest']}{gaps}{duration}"
+    )
+    if row.get("summary"):
+        click.echo(row["summary"])
+    if failures := row.get("failures"):
+        lines = [f"case {case}: {reason}" for case, reason in failures.items()]
+        echo_lines(f"{row['domain']}: {len(failures)} of {row['cases']} cases cannot be used", lines)
 
 
 def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
@@ -71,6 +138,7 @@ def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
         "cases": len(domain.cases),
         "published": domain.published or len(domain.cases) + len(domain.missing),
         "missing": list(domain.missing),
+        "unlabelled": sum(case.label is None for case in domain.cases),
         "strata": dict(Counter(case.stratum for case in domain.cases)),
         "bytes": manifest.bytes,
         "digest": manifest.digest,
@@ -94,8 +162,7 @@ def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: di
 
     config = resolve_sections(protocol, overrides)[0]["preprocess"]
     source = DataSource(roots["data_root"], roots["results_root"] / "prepared")
-    for name in names:
-        its_task = options.find_task(task) if task else _task_of(name)
+    for name, its_task in _tasks_of(names, task).items():
         with observer(name) as watcher:
             located = find_domain(its_task, name, source, watcher.log)
             domain = prepare_domain(
@@ -104,11 +171,57 @@ def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: di
         click.echo(f"{name}: {len(domain.ids)} cases prepared, version {domain.digest}")
 
 
-def _task_of(domain: str) -> Task:
-    tasks = {name: task for task in TASKS.values() for name in options.domain_loaders(task)}
-    if domain not in tasks:
-        raise unknown("domain", domain, tasks)
-    return tasks[domain]
+@data.command()
+@click.argument("name", metavar="NAME")
+@click.option("--images", required=True, metavar="PATTERN", help='Below the data root, in quotes: "site/*/*.png".')
+@click.option("--labels", multiple=True, required=True, metavar="PATTERN", help="Several: one for each class.")
+@click.option("--foregrounds", metavar="PATTERN", help="Fields of view or brain masks.")
+@click.option("--target", "targets", nargs=3, multiple=True, metavar="NAME IMAGES LABELS", help="A target domain.")
+@click.option("--output", type=options.OutputFile(), help="File to write.  [default: NAME.toml]")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+@options.data_root
+def new(name: str, output: Path | None, force: bool, data_root: Path, **values: Any) -> None:
+    """Write a first task file for data of your own: pairs files by their names, looks into them, asks the rest.
+
+    \b
+    bench data new chase --images "CHASEDB1/*.jpg" --labels "CHASEDB1/*_1stHO.png"
+    """  # noqa: D301 - click wants a backspace character there
+    from ssdg.datasets.grammar import task_from_toml
+
+    from ..data.draft import SAMPLED, draft_domain, draft_task
+    from ..storage.files import write_text
+
+    output = output or Path(f"{name}.toml")
+    if output.suffix != ".toml":
+        raise UsageError(f"--output {output}: a task file ends in .toml")
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists: give another --output, or --force to replace it")
+    labels = {f"labels {number}": pattern for number, pattern in enumerate(values["labels"], 1)}
+    masks = {"foregrounds": values["foregrounds"]} if values["foregrounds"] else {}
+    patterns = {name: {"images": values["images"], **labels, **masks}}
+    patterns |= {target: {"images": images, "labels 1": label} for target, images, label in values["targets"]}
+    for domain in patterns:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", domain) or domain == VALIDATION:
+            raise UsageError(f"{domain!r} cannot name a domain: letters, digits, - and _, and not {VALIDATION!r}")
+    if len(patterns) != 1 + len(values["targets"]):
+        raise UsageError("source and targets need different names")
+    drafts = {domain: draft_domain(each, data_root) for domain, each in patterns.items()}
+    text = draft_task(name, drafts, f"bench data new {name}")
+    with tempfile.TemporaryDirectory() as folder:  # a file that does not load is not written
+        (draft_file := Path(folder) / "task.toml").write_text(text, encoding="utf-8")
+        task = task_from_toml(draft_file, str(output))
+    counts = {domain: len(task.domain(domain)(data_root).cases) for domain in drafts}
+    write_text(output, text)
+    for domain, draft in drafts.items():
+        looked = f"; {SAMPLED} of them were decoded, `verify` decodes all" if counts[domain] > SAMPLED else ""
+        click.echo(f"{domain}: {counts[domain]} cases{looked}")
+        for pattern in draft.pairs.patterns.values():
+            click.echo(f"  {pattern}")
+    scored = "".join(f" --target {target}" for target in task.targets if target != name)
+    root = shlex.quote(str(data_root))
+    click.echo(f"{output} asks {text.count('# ?')} questions (# ?). When they are answered:")
+    click.echo(f"  bench data verify --task {output} --data-root {root} --pictures {name}-pictures")
+    click.echo(f"  bench run --method erm --task {output} --data-root {root}{scored}")
 
 
 @data.command()

@@ -273,7 +273,7 @@ def _prepared_cases(
         except DataError as error:
             return error
 
-    total = len(domain.cases)
+    total, inverted = len(domain.cases), 0
     failures: list[str] = []
     pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="prepare")
     try:
@@ -282,11 +282,23 @@ def _prepared_cases(
             if isinstance(result, DataError):
                 failures.append(f"  case {case.id}: {result}")
             elif not failures:
+                inverted += result.inverted
                 yield case.id, result
     finally:
         pool.shutdown(cancel_futures=True)
     if failures:
         raise DataError(f"{domain.name}: {len(failures)} of {total} cases cannot be used\n" + "\n".join(failures))
+    require_background_border(domain, inverted)
+
+
+def require_background_border(domain: Domain, inverted: int) -> None:
+    """Raise DataError if most of a domain's pictures have labelled borders: its label values are probably swapped."""
+    if domain.border == "background" and 2 * inverted > len(domain.cases):
+        raise DataError(
+            f"{domain.name}: in {inverted} of {len(domain.cases)} labels most of the picture's border is no "
+            "background: does the label map swap classes, or belong to another release? If it is right, say "
+            'border = "any" for this domain'
+        )
 
 
 def _disk_error(error: OSError, folder: Path, domain: Domain, layout: Layout) -> BaseException:

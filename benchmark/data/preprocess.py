@@ -17,7 +17,7 @@ from ..settings import grid_shape
 from ..spec import PreprocessConfig
 from .geometry import Geometry, image_to_grid, isotropic, labels_to_grid, stretched
 from .images import NativeImage, file_ndim, read_image
-from .labels import read_label, read_mask
+from .labels import border_is_background, read_label, read_mask
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -53,6 +53,7 @@ class PreparedCase:
     geometry: Geometry  # the way back
     spacing: tuple[float, ...]  # mm per native voxel; 1 in 2D
     slices: int | None = None  # of a volume that feeds a 2D network: all arrays have them as their first axis
+    inverted: bool = False  # whether most of a picture's border is labelled: are the label's values swapped?
 
 
 def masks_by_label(domain: Domain, task: Task, config: PreprocessConfig) -> bool:
@@ -91,6 +92,7 @@ def prepare_case(
             foreground=inside,
             geometry=geometry,
             spacing=image.spacing,
+            inverted=label is not None and not border_is_background(label),
         )
     if mask is None:
         mask = _label_mask(case, label) if oracle else _bright(case, image)

@@ -147,7 +147,7 @@ def test_decathlon_splits(tmp_path: Path) -> None:
     (tmp_path / "dec/dataset.json").write_text("{")
     assert "is not JSON" in error(tmp_path, text)
     (tmp_path / "dec/dataset.json").unlink()
-    assert "cannot read" in error(tmp_path, text)
+    assert "there is no" in error(tmp_path, text)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,63 @@
+"""What a file stores, before any preparation: its type, and its samples."""
+
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+
+from ssdg.datasets.base import DataError
+from ssdg.datasets.discovery import VOLUMES
+
+from .decode import VOLUME, reading
+from .picture_files import stored_picture
+from .pictures import picture_values
+
+
+def stored_type(path: Path) -> str:
+    """Return bit depth and kind of a picture, or data type of a volume, from its header.
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    if path.name.lower().endswith(VOLUMES):
+        with reading(path, VOLUME):
+            return str(nib.load(path).get_data_dtype())
+    picture = stored_picture(path)
+    kind = "palette" if picture.palette is not None else "RGB" if picture.samples.shape[2] == 3 else "grey"
+    return f"{picture.samples.dtype.name if picture.top == 1 else f'{picture.top.bit_length()}-bit'} {kind}"
+
+
+def stored_samples(path: Path) -> tuple[NDArray[Any], tuple[float, ...]]:
+    """Return the samples (*S, C) of an image on disk, a volume's in RAS order and scaled, and its spacing (mm).
+
+    Raises:
+        DataError: a file that cannot be read.
+    """
+    if path.name.lower().endswith(VOLUMES):
+        with reading(path, VOLUME):
+            file = nib.as_closest_canonical(nib.load(path, mmap=False))
+            array = np.asanyarray(file.dataobj)
+            spacing = tuple(float(size) for size in file.header.get_zooms()[:3])
+        while array.ndim > 3 and array.shape[-1] == 1:
+            array = array[..., 0]
+        return array if array.ndim == 4 else array[..., None], spacing
+    picture = stored_picture(path)
+    if picture.palette is not None:
+        return picture.palette[picture.samples[..., 0]], (1.0, 1.0)
+    return picture.samples, (1.0, 1.0)
+
+
+def stored_label(path: Path) -> NDArray[Any]:
+    """Return the values (*S) of a label on disk.
+
+    Raises:
+        DataError: a file that cannot be read, in colour, or of several channels.
+    """
+    if not path.name.lower().endswith(VOLUMES):
+        return picture_values(path)[0]
+    samples = stored_samples(path)[0]
+    if (samples != samples[..., :1]).any():
+        raise DataError(f"{path} has several channels that differ; a label is one value a voxel: convert it")
+    return np.asarray(samples[..., 0])

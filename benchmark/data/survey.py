@@ -1,0 +1,131 @@
+"""Every case of a domain prepared and thrown away: what cannot be used, and what the network would see."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ssdg.datasets.base import Case, DataError, Domain, Task
+
+from ..environment import cores
+from ..spec import PreprocessConfig
+from .prepared import CONCURRENT_CASES, OnCase, ignore_case, require_background_border
+from .preprocess import PreparedCase, prepare_case
+from .stored import stored_type
+
+TIMES = "\N{MULTIPLICATION SIGN}"
+
+ENDS = (1, 99)
+"""Percentiles of a foreground's intensities that a summary gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class CaseFacts:
+    """Numbers of one prepared case."""
+
+    id: str
+    size: tuple[int, ...]  # native voxels
+    spacing: tuple[float, ...]  # mm per voxel; 1 in 2D
+    type: str  # of the image file: "8-bit RGB"
+    shares: NDArray[np.float64] | None  # (K,) of each class in the foreground, on the network's grid; no label: None
+    intensity: tuple[float, float]  # percentiles ``ENDS`` of the foreground, in [0, 1]
+
+
+@dataclass(slots=True)
+class Survey:
+    """Facts of the cases that can be used, and the reason for each of the others."""
+
+    facts: list[CaseFacts] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)  # case id -> reason
+    inverted: int = 0  # cases with a labelled border
+    shown: dict[str, tuple[str, PreparedCase]] = field(default_factory=dict)
+    """The first case and those with the smallest and largest labelled share, with their ids."""
+
+
+def survey_domain(domain: Domain, task: Task, config: PreprocessConfig, on_case: OnCase = ignore_case) -> Survey:
+    """Prepare every case of a domain as training would, without writing the cache.
+
+    Raises:
+        UsageError: a grid of the wrong dimension.
+    """
+    survey = Survey()
+    pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="survey")
+    try:
+        results = pool.map(partial(_attempt, domain=domain, task=task, config=config), domain.cases)
+        for done, (case, result) in enumerate(zip(domain.cases, results, strict=True), 1):
+            on_case(domain.name, done, len(domain.cases))
+            if isinstance(result, DataError):
+                survey.failures[case.id] = str(result)
+            else:
+                _add(survey, *result)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    try:
+        require_background_border(domain, survey.inverted)
+    except DataError as error:
+        survey.failures["all"] = str(error)
+    return survey
+
+
+def _attempt(
+    case: Case, domain: Domain, task: Task, config: PreprocessConfig
+) -> tuple[CaseFacts, PreparedCase] | DataError:
+    try:
+        prepared = prepare_case(case, domain, task, config)
+        inside, shares = prepared.foreground, None
+        image = np.moveaxis(prepared.image, 1, 0) if prepared.slices else prepared.image
+        if prepared.label is not None:
+            counts = np.bincount(prepared.label[inside], minlength=len(task.classes))
+            shares = counts / max(1, counts.sum())
+        values = image[:, inside] if inside.any() else image
+        scale = 255 if values.dtype == np.uint8 else 1
+        low, high = np.percentile(values.astype(np.float32), ENDS) / scale
+        size, type = prepared.geometry.native_shape, stored_type(case.image)
+        if domain.slices is not None and prepared.slices:
+            size = (*size[: domain.slices.axis], prepared.slices, *size[domain.slices.axis :])
+    except DataError as error:
+        return error
+    return CaseFacts(case.id, size, prepared.spacing, type, shares, (float(low), float(high))), prepared
+
+
+def _add(survey: Survey, facts: CaseFacts, prepared: PreparedCase) -> None:
+    survey.shown.setdefault("first", (facts.id, prepared))
+    if facts.shares is not None:
+        labelled = [1 - other.shares[0] for other in survey.facts if other.shares is not None]
+        share = 1 - facts.shares[0]
+        if all(share < other for other in labelled):
+            survey.shown["smallest"] = (facts.id, prepared)
+        if all(share > other for other in labelled):
+            survey.shown["largest"] = (facts.id, prepared)
+    survey.facts.append(facts)
+    survey.inverted += prepared.inverted
+
+
+def summary(survey: Survey, task: Task) -> str:
+    """Return sizes, types, intensities and class shares of a survey, one line each."""
+    facts = survey.facts
+    if not facts:
+        return ""
+    sizes = sorted({each.size for each in facts}, key=lambda size: (np.prod(size), size))
+    ends = [sizes[0], sizes[-1]] if len(sizes) > 1 else sizes
+    text = " to ".join(TIMES.join(map(str, size)) for size in ends) + (f" ({len(sizes)} sizes)" if sizes[2:] else "")
+    if len(sizes[0]) == 3:
+        spacings = sorted({tuple(round(side, 2) for side in each.spacing) for each in facts})
+        mm = dict.fromkeys((TIMES.join(f"{side:g}" for side in spacing)) for spacing in (spacings[0], spacings[-1]))
+        text += f" voxels of {' to '.join(mm)} mm"
+    low, high = np.mean([each.intensity for each in facts], axis=0)
+    types = ", ".join(sorted({each.type for each in facts}))
+    lines = [
+        f"{text}, {types}; the network sees {low:.2f} to {high:.2f} of 0 to 1 ({ENDS[0]}st, {ENDS[1]}th percentile)"
+    ]
+    shares = np.array([each.shares for each in facts if each.shares is not None])
+    if len(shares):
+        each_class = [
+            f"{name} {100 * column.mean():.2g} %"
+            + (f" (not in {(column == 0).sum()} cases)" if not column.all() else "")
+            for name, column in zip(task.classes[1:], shares.T[1:], strict=True)
+        ]
+        lines.append(f"of the foreground: {', '.join(each_class)}")
+    return "\n".join(f"  {line}" for line in lines)
