@@ -117,7 +117,7 @@ def _print_row(row: dict[str, Any]) -> None:
     if "error" in row:
         click.echo(f"{row['domain']}: {row['error']}", err=True)
         return
-    gaps = f", image missing for {', '.join(row['missing'])}" if row["missing"] else ""
+    gaps = f", image or label missing for {', '.join(row['missing'])}" if row["missing"] else ""
     gaps += f", {row['unlabelled']} without label" if row["unlabelled"] else ""
     strata = ", ".join(f"{count} {stratum}" for stratum, count in row["strata"].items())
     duration = f", {row['seconds']:.1f} s" if "seconds" in row else ""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from ssdg.datasets.base import Case, DataError, Domain, Layer
 
@@ -49,11 +50,13 @@ def read_label(case: Case, domain: Domain, image: NativeImage, config: Preproces
 def read_mask(case: Case, domain: Domain, image: NativeImage) -> NDArray[np.bool_] | None:
     """Read a case's brain mask or field of view (*S): True above half of the file's largest value; None without one.
 
+    Where the domain says so, the field of view is found in the picture instead.
+
     Raises:
         DataError: unreadable, on another grid than its image, or empty.
     """
     if case.foreground is None:
-        return None
+        return None if domain.field_of_view is None else _field_of_view(image, domain.field_of_view)
     values = _values_on_grid(case.foreground, image, domain)[0]
     top = values.max()
     if top <= 0:
@@ -72,6 +75,16 @@ def border_is_background(label: NDArray[np.uint8]) -> bool:
     border = np.ones(label.shape, dtype=np.bool_)
     border[tuple(inner)] = False
     return bool(2 * np.count_nonzero(label[border]) <= np.count_nonzero(border))
+
+
+def _field_of_view(image: NativeImage, threshold: float) -> NDArray[np.bool_] | None:
+    """Return the largest part of a picture (H, W) brighter than a threshold, holes filled; None: nothing is."""
+    # The median takes out the noise and the ringing of JPEG outside; vessels and lesions inside are filled.
+    parts, count = ndimage.label(ndimage.median_filter(image.array.max(axis=0), 5) > threshold)
+    if not count:
+        return None
+    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
+    return np.asarray(ndimage.binary_fill_holes(parts == largest))
 
 
 def _values_on_grid(path: Path, image: NativeImage, domain: Domain) -> list[NDArray[Any]]:

@@ -83,7 +83,7 @@ def prepare_case(
         label = read_label(case, domain, image, config)
     mask = read_mask(case, domain, image)
     if image.affine is None:
-        foreground = _field_of_view(image, domain) if mask is None else mask
+        foreground = np.ones(image.shape, dtype=np.bool_) if mask is None else mask
         geometry = _geometry(image.shape, [slice(0, side) for side in image.shape], shape, image.spacing, config)
         inside = labels_to_grid(foreground, geometry)
         return PreparedCase(
@@ -155,19 +155,6 @@ def _geometry(
     config: PreprocessConfig,
 ) -> Geometry:
     return stretched(native, box, shape) if config.grid == "stretch" else isotropic(native, box, shape, spacing)
-
-
-def _field_of_view(image: NativeImage, domain: Domain) -> NDArray[np.bool_]:
-    """Return the largest connected part of a picture (H, W) brighter than the domain's threshold, holes filled."""
-    if domain.field_of_view is None:
-        return np.ones(image.shape, dtype=np.bool_)
-    # The median takes out the noise and the ringing of JPEG outside; vessels and lesions inside are filled.
-    bright = ndimage.median_filter(image.array.max(axis=0), 5) > domain.field_of_view
-    parts, count = ndimage.label(bright)
-    if not count:
-        return np.ones(image.shape, dtype=np.bool_)
-    largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))
-    return np.asarray(ndimage.binary_fill_holes(parts == largest))
 
 
 def _label_mask(case: Case, label: NDArray[np.uint8] | None) -> NDArray[np.bool_]:

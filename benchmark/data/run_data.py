@@ -44,8 +44,10 @@ class EvaluationSet:
     def counts(self, prepared: PreparedDomain) -> dict[str, Any]:
         """Return the numbers of scored, available and published cases, the missing ones, and notes."""
         domain = self.located.domain
-        notes = {"note": "every image is grey"} if prepared.is_grey else {}
-        return notes | {
+        notes = ["every image is grey"] if prepared.is_grey else []
+        if domain.field_of_view is not None:
+            notes.append(f"field of view found by a threshold of {domain.field_of_view:g}")
+        return ({"note": "; ".join(notes)} if notes else {}) | {
             "scored": len(self.ids),
             "available": len(domain.cases),
             "published": domain.published or len(domain.cases) + len(domain.missing),
@@ -123,7 +125,7 @@ def find_domain(task: Task, name: str, data_source: DataSource, say: Say) -> Loc
     domain = task.domain(name)(data_source.data_root)
     if domain.missing:
         total = len(domain.cases) + len(domain.missing)
-        gap = f"{name}: {len(domain.cases)} of {total} cases; the image is missing for {', '.join(domain.missing)}"
+        gap = f"{name}: {len(domain.cases)} of {total} cases; image or label missing for {', '.join(domain.missing)}"
         if data_source.strict:
             raise DataError(f"{gap} (refused because of --strict)")
         say(gap)

@@ -26,9 +26,10 @@ GAP = 4
 
 
 def case_sheet(case: PreparedCase, task: Task) -> RGB:
-    """Return the image and, beside it, label and foreground over it; of a volume three planes below each other; of slices the fullest.
+    """Return the image and, beside it, label and foreground over it; of a volume three planes below each other.
 
-    The planes go through the middle of the labelled box, or of the foreground where nothing is labelled.
+    The planes go through the middle of the labelled box, or of the foreground where nothing is labelled. Of slices
+    the one with most of the label is shown.
     """
     colours = class_colours(task)
     if len(colours) == 1:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ssdg.datasets.base import Case, DataError, Domain, Task
 
-from ..data.images import read_prediction
+from ..data.images import read_image, read_prediction
 from ..data.labels import read_label, read_mask
 from ..spec import PreprocessConfig
 from .metrics import find_metric
@@ -48,7 +48,8 @@ def _compute(work: CaseWork) -> CaseValues:
     like = read_prediction(work.prediction, work.domain)
     prediction = like.array[0]
     label = read_label(work.case, work.domain, like, work.preprocess)
-    foreground = read_mask(work.case, work.domain, like)
+    seen = read_image(work.case, work.domain, work.task) if work.domain.field_of_view is not None else like
+    foreground = read_mask(work.case, work.domain, seen)
     scored = list(work.task.scored.values())
     counts = count(prediction, label, len(work.task.classes), foreground, scored)
     metrics = [find_metric(name) for name in work.names]
