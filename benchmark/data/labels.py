@@ -77,6 +77,16 @@ def border_is_background(label: NDArray[np.uint8]) -> bool:
     return bool(2 * np.count_nonzero(label[border]) <= np.count_nonzero(border))
 
 
+def require_background_border(domain: Domain, inverted: int) -> None:
+    """Raise DataError if most of a domain's pictures have labelled borders: its label values are probably swapped."""
+    if domain.border == "background" and 2 * inverted > len(domain.cases):
+        raise DataError(
+            f"{domain.name}: in {inverted} of {len(domain.cases)} labels most of the picture's border is no "
+            "background: does the label map swap classes, or belong to another release? If it is right, say "
+            'border = "any" for this domain'
+        )
+
+
 def _field_of_view(image: NativeImage, threshold: float) -> NDArray[np.bool_] | None:
     """Return the largest part of a picture (H, W) brighter than a threshold, holes filled; None: nothing is."""
     # The median takes out the noise and the ringing of JPEG outside; vessels and lesions inside are filled.

@@ -29,7 +29,7 @@ from ..storage.files import free_bytes, read_json, storage_error, sync_folder, w
 from ..storage.lease import Lease
 from .geometry import Geometry
 from .images import file_ndim
-from .labels import label_map_of
+from .labels import label_map_of, require_background_border
 from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepare_case
 
 OnCase: TypeAlias = Callable[[str, int, int], None]
@@ -43,8 +43,7 @@ CASES = "cases.json"
 READING = ("intensity", "orientation", "axes", "same_grid", "layers", "slices", "field_of_view")
 """Fields of a domain that say how its files are read."""
 
-CONCURRENT_CASES = 4
-"""Each holds a few copies of its native volume."""
+CONCURRENT_CASES = 4  # each holds a few copies of its native volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,16 +288,6 @@ def _prepared_cases(
     if failures:
         raise DataError(f"{domain.name}: {len(failures)} of {total} cases cannot be used\n" + "\n".join(failures))
     require_background_border(domain, inverted)
-
-
-def require_background_border(domain: Domain, inverted: int) -> None:
-    """Raise DataError if most of a domain's pictures have labelled borders: its label values are probably swapped."""
-    if domain.border == "background" and 2 * inverted > len(domain.cases):
-        raise DataError(
-            f"{domain.name}: in {inverted} of {len(domain.cases)} labels most of the picture's border is no "
-            "background: does the label map swap classes, or belong to another release? If it is right, say "
-            'border = "any" for this domain'
-        )
 
 
 def _disk_error(error: OSError, folder: Path, domain: Domain, layout: Layout) -> BaseException:

@@ -11,7 +11,8 @@ from ssdg.datasets.base import Case, DataError, Domain, Task
 
 from ..environment import cores
 from ..spec import PreprocessConfig
-from .prepared import CONCURRENT_CASES, OnCase, ignore_case, require_background_border
+from .labels import require_background_border
+from .prepared import CONCURRENT_CASES, OnCase, ignore_case
 from .preprocess import PreparedCase, prepare_case
 from .stored import stored_type
 

@@ -30,7 +30,7 @@ class TestListed:
         write_nnunet(tmp_path)
         (tmp_path / "D1/dataset.json").write_text('{"training": []}')
         assert "dataset.json has no file_ending: it is not of nnU-Net v2" in error('nnunet = "D1"', ndim=3)
-        assert "cannot read" in error('nnunet = "D2"', ndim=3)
+        assert "there is no " in error('nnunet = "D2"', ndim=3)
 
     def test_nnunets_description_is_no_decathlon_list(self, error: Error, tmp_path: Path) -> None:
         write_nnunet(tmp_path)

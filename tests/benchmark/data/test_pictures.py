@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.data.images import NativeImage, read_label, read_mask
+from ssdg.benchmark.data.images import NativeImage
 from ssdg.benchmark.data.pictures import picture_intensities, picture_values
 from ssdg.datasets.base import DataError, Intensity
 
+from .files import read_label, read_mask
 from .picture_writers import GREY, GREY_ALPHA, PALETTE, RGB, RGBA, packed_tiff, pillow, png, portable, raw, tiff
 
 RNG = np.random.default_rng(0)
