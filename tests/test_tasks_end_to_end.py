@@ -136,3 +136,92 @@ def test_intra_domain_scores_every_case_by_a_fold_that_did_not_see_it(feta, tmp_
     assert scored[0] | scored[1] == {f"sub-{index:03d}" for index in range(1, 5)}
     table = feta("table", str(suite), "--final", "--format", "csv")
     assert table.exit_code == 0, table.output
+
+
+SLICED = """
+name = "sliced"
+ndim = 2
+channels = 3
+classes = ["background", "rim", "cup"]
+shape = [32, 32]
+regions = { disc = ["rim", "cup"], cup = ["cup"] }
+
+[source.here]
+images = "here/{group}/{case}_image.nii.gz"
+labels = [
+  { path = "here/{group}/{case}_rim.nii.gz", class = "rim", at_least = 128 },
+  { path = "here/{group}/{case}_cup.nii.gz", class = "cup", values = [1] },
+]
+slices = { axis = 2, keep = "labelled", neighbours = 1 }
+
+[target.there]
+images = "there/{case}_image.nii.gz"
+labels = "there/{case}_label.nii.gz"
+intensity = { window = [-100, 300] }
+orientation = "stored"
+axes = "-1 +0 -2"
+slices = { axis = 2, neighbours = 1 }
+"""
+
+
+@pytest.fixture
+def sliced(tmp_path):
+    """Volumes of five slices, two of them empty, for a 2D network; the target has other axes and units."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "sliced.toml").write_text(SLICED)
+    for domain, cases in (("here", 6), ("there", 2)):
+        for index in range(cases):
+            label = np.zeros((30, 26, 5), dtype=np.uint8)
+            label[8:22, 6:20, 1:4], label[12:17, 9:15, 1:4] = 1, 2
+            image = (10 + 60.0 * label + rng.normal(0, 3, label.shape)).clip(1).astype(np.float32)
+            affine = np.array([[0.0, 1.5, 0, 4], [-1.5, 0, 0, 7], [0, 0, 8, 0], [0, 0, 0, 1]])
+            if domain == "there":
+                save(image - 50, tmp_path / "data/there" / f"t{index}_image.nii.gz", affine)
+                save(label, tmp_path / "data/there" / f"t{index}_label.nii.gz", affine)
+                continue
+            folder = tmp_path / "data/here" / f"patient{index // 2}"
+            save(image, folder / f"h{index}_image.nii.gz", affine)
+            save(np.uint8(200) * (label > 0), folder / f"h{index}_rim.nii.gz", affine)
+            save((label > 1).astype(np.uint8), folder / f"h{index}_cup.nii.gz", affine)
+    return Bench(tmp_path / "data", tmp_path / "results")
+
+
+def test_slices_are_scored_as_volumes_and_regions_as_classes(sliced, tmp_path):
+    file = str(tmp_path / "sliced.toml")
+    training = ("--set=training.epochs=30", "--set=optimizer.lr=0.005", "--set=network.init_filters=8")
+    result = sliced("run", "--method", "erm", "--task", file, "--target", "there", *training)
+    assert result.exit_code == 0, result.output
+    scored = evaluation(sliced, "erm", "sliced", "there")
+    assert "predicted slice by slice" in scored.data["counts"]["note"]
+    assert "disc is rim + cup" in scored.data["counts"]["note"]
+    held_out = case_rows(evaluation(sliced, "erm", "sliced", "held-out"))
+    assert len(held_out) == 2 * 2, "a patient's two volumes stay together"
+    rows = case_rows(scored)
+    assert [(row["case"], row["class_name"]) for row in rows] == [
+        (c, r) for c in ("t0", "t1") for r in ("disc", "cup")
+    ]
+    for row in rows:
+        label = np.asarray(nib.load(sliced.data / "there" / f"{row['case']}_label.nii.gz").dataobj)
+        prediction = nib.load(scored.path / "predictions" / f"{row['case']}.nii.gz")
+        image = nib.load(sliced.data / "there" / f"{row['case']}_image.nii.gz")
+        assert prediction.shape == label.shape
+        assert np.allclose(prediction.affine, image.affine)
+        ours, theirs = (
+            np.isin(array, (1, 2) if row["class_name"] == "disc" else (2,)) for array in (prediction.dataobj, label)
+        )
+        assert int(row["tp"]) == np.count_nonzero(ours & theirs)
+        assert int(row["fp"]) == np.count_nonzero(ours & ~theirs)
+        assert int(row["fn"]) == np.count_nonzero(~ours & theirs)
+        if row["class_name"] == "disc":
+            ours, theirs = ours[..., 1:4], theirs[..., 1:4]  # training saw none of the empty slices
+            assert 2 * np.count_nonzero(ours & theirs) / (ours.sum() + theirs.sum()) > 0.8, (
+                "learned, on the right axes"
+            )
+    run = str(sliced.run_path("erm", "sliced"))
+    images = str(sliced.data / "there" / "t0_image.nii.gz")
+    predicted = sliced(
+        "predict", run, "--input", images, "--output", str(tmp_path / "mine"), "--task", file, "--like", "there"
+    )
+    assert predicted.exit_code == 0, predicted.output
+    mine = nib.load(tmp_path / "mine" / "t0_image.nii.gz").dataobj
+    assert np.array_equal(mine, nib.load(scored.path / "predictions" / "t0.nii.gz").dataobj)

@@ -93,7 +93,7 @@ def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
         raise UsageError("name a --method (see `bench list methods`)")
     targets = tuple(dict.fromkeys(values["targets"]))
     task = _choose_task(values["task"], targets)
-    source = values["source"] or task.source
+    source = values["source"] or next((name for name in task.sources if name not in targets), task.source)
     if source not in task.sources:
         raise unknown(f"source of task {task.name!r}", source, task.sources)
     oracle = values["selection"] == "oracle"

@@ -41,12 +41,17 @@ class EvaluationSet:
     located: LocatedDomain
     ids: tuple[str, ...]
 
-    def counts(self, prepared: PreparedDomain) -> dict[str, Any]:
+    def counts(self, prepared: PreparedDomain, task: Task) -> dict[str, Any]:
         """Return the numbers of scored, available and published cases, the missing ones, and notes."""
         domain = self.located.domain
         notes = ["every image is grey"] if prepared.is_grey else []
         if domain.field_of_view is not None:
             notes.append(f"field of view found by a threshold of {domain.field_of_view:g}")
+        if domain.slices is not None:
+            trained = "those with a label alone" if domain.slices.keep == "labelled" else "all of them"
+            notes.append(f"volumes, predicted slice by slice; a source trains on {trained}")
+        for name, members in task.regions.items():
+            notes.append(f"{name} is {' + '.join(task.classes[index] for index in members)}")
         return ({"note": "; ".join(notes)} if notes else {}) | {
             "scored": len(self.ids),
             "available": len(domain.cases),
@@ -105,6 +110,10 @@ def find_run_data(
         _require_labels(name, located.domain)
     if request.fold is not None:
         return _intra_run_data(request, source)
+    if request.source in targets:
+        raise UsageError(
+            f"{request.source!r} is both the source and a target: give another --source, or --target"
+        )
     if request.target is not None and request.target not in others:
         raise UsageError(
             f"{request.method} trains for target {request.target!r}, which is not among the ones to score"
