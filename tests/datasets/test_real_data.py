@@ -120,3 +120,22 @@ def test_the_hearts_of_both_data_sets_lie_alike(real_data: Path) -> None:
             slices = np.bincount(left[:, 2])[left[:, 2].min() :]
             turned.append(slices[:3].mean() < slices[-3:].mean())
         assert sum(turned) <= allowed
+
+
+DIGESTS = {
+    "drive": "3f87847a71e6",
+    "lesav": "fef1cd41b4d7",
+    "iostar": "c8b9e1d380ab",
+    "gholipour": "bc9c7025492d",
+    "wu": "255f4a1577b9",
+    "fidon": "571b4f181f24",
+    "atlases": "edb7b220c1ef",
+}
+"""As they were when each data set had a loader of its own: runs of that time are still found."""
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_the_grammar_did_not_change_what_runs_are_identified_by(real_data: Path, name: str) -> None:
+    from ssdg.datasets.manifest import read_manifest
+
+    assert read_manifest(load(real_data, name)).digest == DIGESTS[name]
