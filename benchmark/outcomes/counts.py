@@ -14,8 +14,7 @@ from ..scoring.case_file import CaseFile, read_cases
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Availability, Column, Plan, Row
-from .match import EVALUATED_ON, require_same_evaluations
-from .planned_run import NOT_RUN, REASONS, PlannedRun
+from .planned_run import EVALUATED_ON, NOT_RUN, REASONS, PlannedRun, require_same_evaluations
 
 
 @dataclass(frozen=True)
