@@ -10,22 +10,21 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry, registry
 
-from ..errors import NotRescored, UsageError
+from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
-from ..scoring.metrics import Metric
+from ..scoring.metric_file import MaskValues
+from ..scoring.metrics import REGIONS, Metric
 from ..spec import JSON, RunRequest, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import load_suite, renamed
-from .results import EvaluationFiles, SuiteResults
+from .counts import EvaluationFiles
+from .results import SuiteResults
 from .run_records import fold_text
 
 PROVENANCE = "provenance.json"
@@ -124,17 +123,11 @@ class _ExportedFiles(EvaluationFiles):
         rows = self.rows[evaluation.path]
         return parse_cases(to_csv(CASE_COLUMNS, [{name: row[name] for name in CASE_COLUMNS} for row in rows]))
 
-    def metric(
-        self,
-        evaluation: StoredEvaluation,
-        cases: CaseFile,  # noqa: ARG002 - of the base class
-        metric: Metric,
-        region: str,
-    ) -> NDArray[np.float64]:
-        texts = [row.get(f"{metric.name}_{region}") for row in self.rows[evaluation.path]]
-        if not all(texts):
-            raise NotRescored(f"the export has no {metric.short}: run `bench rescore` before `bench export`")
-        return np.array([float(text) for text in texts if text])
+    def masks(self, evaluation: StoredEvaluation, _cases: CaseFile, metric: Metric) -> MaskValues:
+        rows = self.rows[evaluation.path]
+        texts = {region: [row.get(f"{metric.name}_{region}") for row in rows] for region in REGIONS}
+        values = {str(region): [float(v) if v else None for v in of_rows] for region, of_rows in texts.items()}
+        return MaskValues(values, frozenset())
 
 
 def _domain(task: str, source: str, target: str) -> tuple[str, str]:

@@ -1,6 +1,5 @@
 """Results of a suite: each planned run with what is stored of it, and every score; each file is read once."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -10,17 +9,16 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NotRescored, UsageError
+from ..errors import UsageError
 from ..launching.job_file import JobFile
-from ..scoring.case_file import CaseFile, read_cases
-from ..scoring.metric_file import has_any, mask_values
+from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..spec import PROTOCOLS, EvaluationConfig
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
-from .counts import SeedEvaluations, StoredCounts
+from .counts import EvaluationFiles, SeedCases, StoredCounts
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
 from .scores import Average, Cell, RowScores, make_cell, metric_of
 
@@ -29,20 +27,6 @@ if TYPE_CHECKING:
 
 Scoring: TypeAlias = tuple[Region, Empty]
 """Region that is scored, and the rule for a class that a case lacks."""
-
-
-class EvaluationFiles:
-    """Files of evaluations in run folders; an export has all of them in one."""
-
-    def cases(self, evaluation: StoredEvaluation) -> CaseFile:
-        """Return the counts of an evaluation."""
-        return read_cases(evaluation)
-
-    def metric(
-        self, evaluation: StoredEvaluation, cases: CaseFile, metric: Metric, region: str
-    ) -> NDArray[np.float64]:
-        """Return a metric of masks for each row of ``cases``; NotRescored where it was not computed yet."""
-        return mask_values(evaluation.path, cases, metric, region)
 
 
 class SuiteResults:
@@ -76,8 +60,7 @@ class SuiteResults:
         self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
-        self._files = files or EvaluationFiles()
-        self.counts = StoredCounts(plan, self.planned_runs, self._files.cases)
+        self.counts = StoredCounts(plan, self.planned_runs, files or EvaluationFiles())
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
 
     def scores(self, metric: str = "dsc") -> "pd.DataFrame":
@@ -133,7 +116,6 @@ class SuiteResults:
         region, empty = scoring or (self.scoring.region, self.scoring.empty)
         key = (row.id, column, metric.name, (region, empty))
         if key not in self._scores:
-            self.counts.require_same_cases(column)
             ndim = self.inventory.task(column.task).ndim
             region = replace(self.scoring, region=region).region_in(ndim)
             self._scores[key] = self._row_scores(row, column, metric, region, empty)
@@ -233,43 +215,39 @@ class SuiteResults:
         return notes
 
     def _row_scores(self, row: Row, column: Column, metric: Metric, region: str, empty: Empty) -> RowScores:
+        seeds = self.counts.seeds(row, column)
         availability = self.counts.availability(row, column)
         if availability != "planned":
             return RowScores(availability=availability)
-        stored = self.counts.of(row, column)
-        masks = self._mask_values(stored, metric, region) if metric.source == "masks" else None
-        scored = tuple(stored.cases if masks is None else masks)
-        lacking = tuple(seed for seed in stored.cases if seed not in set(scored))
-        evaluations = tuple(evaluation for parts in stored.complete.values() for evaluation in parts)
-        reason = hole_reason({*stored.reasons, *([NOT_RESCORED] if lacking else [])})
+        masks = None
+        if metric.source == "masks":
+            masks = {n: parts for n, seed in seeds.items() if (parts := self._mask_values(seed, metric, region))}
+        scored = {n: seed for n, seed in seeds.items() if masks is None or n in masks}
+        lacking = tuple(n for n in seeds if n not in scored)
+        evaluations = tuple(evaluation for seed in seeds.values() for evaluation in seed.evaluations)
+        reasons = self.counts.missing(row, column) if len(seeds) < len(self.suite.seeds) else set()
+        reason = hole_reason({*reasons, *([NOT_RESCORED] if lacking else [])})
         if not scored:
             return RowScores(evaluations=evaluations, reason=reason, not_rescored=lacking)
-        counts = stored.counts
-        if lacking:
-            counts = counts[[position for position, seed in enumerate(stored.cases) if seed in scored]]
-        stacked = None if masks is None else np.stack(list(masks.values()))
+        first = next(iter(seeds.values()))
+        counts = np.stack([s.arranged([file.counts for file in s.files], first.cases) for s in scored.values()])
+        stacked = None if masks is None else np.stack([scored[n].arranged(m, first.cases) for n, m in masks.items()])
         values, missed = metric_of(counts, metric, region, empty, stacked)
-        first = next(iter(stored.cases.values()))
+        published = [seed.evaluations[0].data.get("counts", {}) for seed in scored.values()]
         return RowScores(
-            seeds=scored,
+            seeds=tuple(scored),
             cases=first.cases,
             strata=first.strata,
-            classes=first.files[0].layout.classes,
+            classes=first.classes,
             values=values,
             missed=missed,
             evaluations=evaluations,
-            counts=tuple(
-                {**stored.complete[seed][0].data.get("counts", {}), "scored": len(first.cases)} for seed in scored
-            ),
+            counts=tuple({**of_seed, "scored": len(first.cases)} for of_seed in published),
             reason=reason,
             not_rescored=lacking,
         )
 
-    def _mask_values(self, stored: SeedEvaluations, metric: Metric, region: str) -> dict[int, NDArray[np.float64]]:
-        values: dict[int, NDArray[np.float64]] = {}
-        for seed, joined in stored.cases.items():
-            with contextlib.suppress(NotRescored):
-                files = zip(stored.complete[seed], joined.files, strict=True)
-                arrays = [self._files.metric(evaluation, file, metric, region) for evaluation, file in files]
-                values[seed] = joined.arranged(arrays, next(iter(stored.cases.values())).cases)
-        return values
+    def _mask_values(self, seed: SeedCases, metric: Metric, region: str) -> list[NDArray[np.float64]]:
+        """Return the values of each evaluation of a seed; none where one was not computed."""
+        values = [self.counts.masks(evaluation, metric).by_region[region] for evaluation in seed.evaluations]
+        return [] if any(None in texts for texts in values) else [np.array(v, dtype=np.float64) for v in values]

@@ -17,7 +17,6 @@ from ..errors import UsageError
 from ..outcomes.opening import PROVENANCE
 from ..outcomes.results import SuiteResults
 from ..outcomes.run_records import RUN_COLUMNS, run_key, run_record, scored_evaluations
-from ..scoring.metric_file import stored_values
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, to_csv
@@ -98,11 +97,12 @@ def cases_csv(results: SuiteResults) -> str:
     """
     scored = [(*evaluated, results.counts.case_file(evaluated[2])) for evaluated in scored_evaluations(results)]
     values = {
-        (evaluation.path, f"{name}_{region}"): stored
-        for _, _, evaluation, file in scored
+        (evaluation.path, f"{name}_{region}"): of_rows
+        for _, _, evaluation, _ in scored
         if evaluation.path in results.rescored
-        for region in REGIONS
-        for name, stored in stored_values(evaluation.path, file, region).items()
+        for name, metric in mask_metrics().items()
+        for region, of_rows in results.counts.masks(evaluation, metric).by_region.items()
+        if of_rows.count(None) < len(of_rows)
     }
     names = {name for _, name in values}
     columns = [name for metric in mask_metrics() for region in REGIONS if (name := f"{metric}_{region}") in names]
