@@ -133,13 +133,12 @@ def _print_text(
     suite, better = results.suite, "" if metric.better == "higher" else ", lower is better"
     unit = unit_text(results, metric)
     click.echo(f"{suite.title}, protocol {suite.protocol}: {title}, {metric.short} in {unit}{better}")
-    for block in blocks:
-        _print_block(block)
     if family.contrasts:
         level = level_text([contrast.comparison for contrast in family.contrasts])
         notes = [level, FAMILY.format(count=len(family.contrasts)), *CONDITIONAL, *notes]
-    if notes:
-        _print_block([f"* {note}." for note in notes])
+    for block in (*blocks, [f"* {note}." for note in notes]):
+        if block:
+            _print_block(block)
 
 
 def _print_block(lines: Sequence[str]) -> None:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from ..data.prepared import PreparedDomain
 
-LABEL = "Its label: SLAug transforms each class by itself."
 width = click.option(
     "--width",
     type=click.FloatRange(2, 20),

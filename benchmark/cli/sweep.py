@@ -15,7 +15,7 @@ from ..launching.job_file import JobFile, write_jobs
 from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
-from ..outcomes.estimate import estimate_hours
+from ..outcomes.estimate import estimate_text
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
 from ..settings import build, grid_shape
 from ..spec import RunRequest
@@ -152,8 +152,8 @@ def _announce(
     if pending:
         untrained = [run for run in pending if not run.trained]
         scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, VALIDATION))
-        estimate = estimate_hours(untrained, selection.stored)
-        click.echo(f"{len(untrained)} to train, {scored} evaluations; {estimate.described}")
+        time = estimate_text(untrained, selection.stored)
+        click.echo(f"{len(untrained)} to train, {scored} evaluations; {time}")
     for run in planned:
         if run.state != "DONE" and run.state not in states:
             click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")

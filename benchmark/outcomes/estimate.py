@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -14,28 +13,11 @@ SAMPLES = 3
 """Finished runs that are read for each kind; they differ in the seed alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Hours that training takes, one run after the other."""
+def estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> str:
+    """Return the training time of planned runs, one after the other, in words.
 
-    hours: float
-    runs: int  # that the hours are of
-    unknown: tuple[str, ...]  # rows without a finished run to tell from
-
-    @property
-    def described(self) -> str:
-        """The estimate in words."""
-        parts = [f"about {self.hours:.1f} h of training for {self.runs} of them"] if self.runs else []
-        if self.unknown:
-            parts.append(f"no finished run tells the time of {', '.join(self.unknown)}")
-        return "; ".join(parts) or "no training"
-
-
-def estimate_hours(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> Estimate:
-    """Estimate the training time of planned runs from the histories of finished ones.
-
-    Seconds an epoch come from those of the same task, method, network, grid, batch size and selection, on whatever
-    device.
+    Seconds an epoch come from the histories of finished runs of the same task, method, network, grid, batch size and
+    selection, on whatever device.
     """
     finished: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
     for run in stored:
@@ -44,9 +26,12 @@ def estimate_hours(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
     kinds = {_kind(run.request) for run in planned}
     seconds = {kind: _seconds_an_epoch(finished[kind][:SAMPLES]) for kind in kinds if kind in finished}
     epochs = [(run, seconds.get(_kind(run.request))) for run in planned]
-    hours = sum(each * run.request.training.epochs / 3600 for run, each in epochs if each is not None)
-    unknown = tuple(dict.fromkeys(run.row.id for run, each in epochs if each is None))
-    return Estimate(hours, sum(each is not None for _, each in epochs), unknown)
+    hours = [each * run.request.training.epochs / 3600 for run, each in epochs if each is not None]
+    unknown = dict.fromkeys(run.row.id for run, each in epochs if each is None)
+    parts = [f"about {sum(hours):.1f} h of training for {len(hours)} of them"] if hours else []
+    if unknown:
+        parts.append(f"no finished run tells the time of {', '.join(unknown)}")
+    return "; ".join(parts) or "no training"
 
 
 def _kind(request: RunRequest) -> tuple[Any, ...]:

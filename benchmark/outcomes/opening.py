@@ -8,27 +8,31 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
+from ssdg.datasets.folder import task_from_toml
 from ssdg.methods import MethodEntry, registry
 
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
 from ..scoring.metrics import REGIONS, Metric
-from ..spec import JSON, RunRequest, RunSpec, to_json
+from ..spec import JSON, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import load_suite, renamed
 from .counts import EvaluationFiles
+from .frames import fold_text
 from .results import SuiteResults
-from .run_records import fold_text
 
 PROVENANCE = "provenance.json"
 """Makes a folder an export."""
+
+DOMAIN = ("task", "source", "target", "scored", "manifest")
+"""What provenance says of a domain besides the counts of its cases."""
 
 
 def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
@@ -67,7 +71,8 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
         protocol=protocol,
         overrides=overrides or {},
     )
-    plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **_own_tasks(tasks)}))
+    own = [task_from_toml(Path(file)) for file in tasks]
+    plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **{task.name: task for task in own}}))
     stored, problems = scan(Path(results_root))
     return SuiteResults(plan, stored, problems, Path(results_root))
 
@@ -145,14 +150,18 @@ def _plan(provenance: Mapping[str, Any]) -> Plan:
     columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
     rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
     suite: Suite = _made(Suite, {**described, "columns": columns, "rows": rows})
-    now = to_json(suite.sections())
-    assert isinstance(now, dict)
-    current = _flat(now)
+    # Defaults may have changed since.
+    current = _flat(to_json(suite.sections()))
     changed = {name: v for name, v in _flat(provenance["sections"]).items() if current.get(name) != v}
     suite = replace(suite, settings={**suite.settings, **changed})
-    methods = {row.method: registry().get(row.method) or _unknown_method(row) for row in suite.rows}
-    tasks = {c["task"]: TASKS.get(c["task"]) or _unknown_task(c["task"], c["ndim"]) for c in described["columns"]}
-    return suite.plan(Filters(), Inventory(methods, tasks))
+    # Of what this version does not have, the export knows as much as a table needs.
+    methods = {r.method: MethodEntry("-", "-", r.label, "uda" if r.access == "uda" else "ssdg", (2, 3)) for r in rows}
+    tasks = {
+        c["task"]: Task(c["task"], c["ndim"], 1, ("background",), (), sources={}, targets={})
+        for c in described["columns"]
+    }
+    known = {name: entry for name, entry in registry().items() if name in methods}
+    return suite.plan(Filters(), Inventory(methods | known, tasks | {n: TASKS[n] for n in tasks if n in TASKS}))
 
 
 def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
@@ -161,22 +170,8 @@ def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
     return kind(**{name: tuple(v) if name in lists else v for name, v in values.items() if name in names})
 
 
-def _flat(sections: Mapping[str, Any]) -> dict[str, JSON]:
+def _flat(sections: Any) -> dict[str, JSON]:
     return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
-
-
-def _unknown_method(row: Row) -> MethodEntry:
-    return MethodEntry("-", "-", row.label, "uda" if row.access == "uda" else "ssdg", (2, 3))
-
-
-def _unknown_task(name: str, ndim: Literal[2, 3]) -> Task:
-    return Task(name, ndim, 1, ("background",), (), sources={}, targets={})
-
-
-def _own_tasks(files: Sequence[str | Path]) -> dict[str, Task]:
-    from ssdg.datasets.folder import task_from_toml
-
-    return {task.name: task for task in (task_from_toml(Path(file)) for file in files)}
 
 
 def _runs(
@@ -199,17 +194,14 @@ def _runs(
             source_manifest="",
             split="",
         )
-        paths = {domain: _key({**record, "target": domain}) for domain in (*targets, VALIDATION)}
-        evaluations = tuple(
-            _evaluation(path, domain, request, data.get(_domain(request.task, request.source, domain), {}))
-            for domain, path in paths.items()
-            if path in files.rows
-        )
+        evaluations = []
+        for domain in (*targets, VALIDATION):
+            path = _key({**record, "target": domain})
+            if path in files.rows:
+                of_domain = data.get(_domain(request.task, request.source, domain), {})
+                counts = {name: of_domain[name] for name in of_domain if name not in DOMAIN}
+                described = {"manifest": of_domain.get("manifest"), "counts": counts}
+                fields = (request.training.selection, request.evaluation.resample, True, described)
+                evaluations.append(StoredEvaluation(path, domain, *fields))
         train_id, state = record["train_id"], cast("State", record["state"])
-        yield _ExportedRun(Path(train_id), spec, state, evaluations, train_id, record)
-
-
-def _evaluation(path: Path, domain: str, request: RunRequest, data: Mapping[str, Any]) -> StoredEvaluation:
-    counts = {n: v for n, v in data.items() if n not in ("task", "source", "target", "scored", "manifest")}
-    described = {"manifest": data.get("manifest"), "counts": counts}
-    return StoredEvaluation(path, domain, request.training.selection, request.evaluation.resample, True, described)
+        yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record)

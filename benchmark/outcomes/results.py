@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +19,9 @@ from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
 from .counts import EvaluationFiles, SeedCases, StoredCounts
+from .frames import history_frame, runs_frame, scores_frame, table_frame
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
 from .scores import Average, Cell, RowScores, make_cell, metric_of
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Scoring: TypeAlias = tuple[Region, Empty]
 """Region that is scored, and the rule for a class that a case lacks."""
@@ -63,33 +61,8 @@ class SuiteResults:
         self.counts = StoredCounts(plan, self.planned_runs, files or EvaluationFiles())
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
 
-    def scores(self, metric: str = "dsc") -> "pd.DataFrame":
-        """Return a metric of every case and class as a frame.
-
-        Columns: row, method, seed, target, case, stratum, class_name, value (a share in 0..1, mm or px; NaN where not
-        defined).
-        """
-        from .frames import scores_frame
-
-        return scores_frame(self, metric)
-
-    def table(self, metric: str = "dsc") -> "pd.DataFrame":
-        """Return the cells of a table as a frame, in printed units (percent, mm or px)."""
-        from .frames import table_frame
-
-        return table_frame(self, metric)
-
-    def runs(self) -> "pd.DataFrame":
-        """Return a frame with one line a planned run: settings, state, seconds, device, commit."""
-        from .frames import runs_frame
-
-        return runs_frame(self)
-
-    def history(self) -> "pd.DataFrame":
-        """Return the histories of all runs as a frame: one line a run and epoch (counted from 1)."""
-        from .frames import history_frame
-
-        return history_frame(self)
+    # The Python API: data frames.
+    scores, table, runs, history = scores_frame, table_frame, runs_frame, history_frame
 
     @cached_property
     def validation_columns(self) -> tuple[Column, ...]:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..outcomes.frames import RUN_COLUMNS, run_key, run_record, scored_evaluations
 from ..outcomes.opening import PROVENANCE
 from ..outcomes.results import SuiteResults
-from ..outcomes.run_records import RUN_COLUMNS, run_key, run_record, scored_evaluations
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, to_csv

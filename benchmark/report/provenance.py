@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ..outcomes.frames import scored_evaluations
 from ..outcomes.planned_run import PlannedRun
 from ..outcomes.results import SuiteResults
-from ..outcomes.run_records import scored_evaluations
 from ..scoring.metrics import mask_metrics, metrics
 from ..spec import to_json
 from ..suites.suite import Column, Inventory, Row, Suite
