@@ -12,7 +12,7 @@ from ssdg.methods import MethodError
 
 from ..errors import INTERRUPTED, BenchError, StorageError
 from ..storage.files import storage_error
-from . import about, compare, data, doctor, figure, page, rescore, status, sweep
+from . import about, compare, data, figure, page, rescore, status, sweep
 from . import run as runs
 
 FORMER = {"--held-out": "--validation"}
@@ -61,7 +61,7 @@ def main() -> None:
 for commands in (
     (runs.run, runs.predict, sweep.sweep, sweep.retry, sweep.cancel, status.status, status.logs, rescore.rescore),
     (page.table, page.report, page.export, compare.compare, compare.rank, figure.figure),
-    (about.list_, about.info, about.check, doctor.doctor, data.data),
+    (about.list_, about.info, about.check, about.doctor, data.data),
 ):
     for command in commands:
         main.add_command(command)

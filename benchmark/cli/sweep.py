@@ -105,25 +105,22 @@ def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, An
     scheduler: Scheduler | None = launch["scheduler"]
     cluster = read_cluster(launch["profile"], {option.name: launch[option.name] for option in OPTIONS})
     runtime = Runtime(
-        data_root=launch["data_root"],
         results_root=selection.results_root,
-        device=launch["device"],
-        strict=launch["strict"],
         # Another sweep may work on the same run: its result is as good. Here the job waits for it, but not in an
         # allocation that others could use.
         wait=0.0 if scheduler else float("inf"),
         threads=cluster.cpus if scheduler else None,
         max_attempts=MAX_ATTEMPTS,
-        checkpoint_interval=launch["checkpoint_interval"],
+        **{name: launch[name] for name in ("data_root", "device", "strict", "checkpoint_interval")},
     )
     planned = selection.planned_runs(runtime)
     pending = [run for run in planned if run.state in states and run.state != "DONE"]
     _announce(selection, planned, pending, states)
     files = [run.job for run in pending]
-    _check_settings([file.job.request for file in files], selection.inventory)
+    _check_settings([run.request for run in pending], selection.inventory)
     if launch["dry_run"]:
-        for file in files:
-            click.echo(f"  {file.job.name}: {file.job.request.source} -> {', '.join(file.job.targets)}")
+        for run in pending:
+            click.echo(f"  {run.name}: {run.request.source} -> {', '.join(run.targets)}")
         return
     if scheduler is None:
         _run_here(files, launch["jobs"])
@@ -144,7 +141,6 @@ def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, An
 def _announce(
     selection: Selection, planned: Sequence[PlannedRun], pending: Sequence[PlannedRun], states: tuple[State, ...]
 ) -> None:
-    """Print the states, the work ahead with its estimated time, and the runs that are left alone."""
     for row in selection.unavailable():
         click.echo(f"bench: row {row!r} is left out: its method is not in this version", err=True)
     states_text = tally(run.state for run in planned)

@@ -38,16 +38,19 @@ class Job:
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
-        runtime = asdict(self.runtime).items()
         data = {
             "request": to_json(self.request),
-            "targets": list(self.targets),
-            "runtime": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in runtime},
-            "task_file": str(self.task_file.resolve()) if self.task_file else None,
-            "plugins": [str(plugin.resolve()) for plugin in self.plugins],
+            "targets": self.targets,
+            "runtime": {key: _absolute(value) for key, value in asdict(self.runtime).items()},
+            "task_file": _absolute(self.task_file),
+            "plugins": [_absolute(plugin) for plugin in self.plugins],
             "row": self.row,
         }
         write_json(path, data)
+
+
+def _absolute(value: Any) -> Any:
+    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def job_name(request: RunRequest, row: str = "") -> str:
@@ -104,13 +107,8 @@ class JobFile:
 
     @property
     def failure(self) -> Path:
-        """Exists where its process ended with an error, perhaps before there was a run that could say so."""
+        """Last line of a process that ended with an error, perhaps before there was a run that could say so."""
         return self.path.with_suffix(".failed")
-
-    @property
-    def failed_with(self) -> str:
-        """The last line its process printed before it failed; "" if it did not."""
-        return self.failure.read_text() if self.failure.is_file() else ""
 
     @property
     def cancelled(self) -> bool:

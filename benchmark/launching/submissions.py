@@ -35,7 +35,13 @@ def submit_missing(
         if not missing:
             return
         for array in scheduler.submit(write_jobs(missing), suite, cluster, folder / scheduler.name.lower()):
-            _record(folder, array)
+            data = {
+                "submitted": environment.now(),
+                "scheduler": scheduler.name,
+                "allocations": [{"job_id": t.job_id, "log": str(t.log), "stems": t.stems} for t in array],
+            }
+            name = re.sub(r"[^\w-]", "-", f"{scheduler.name.lower()}-{array[0].job_id}")
+            write_json(folder / RECORDS / f"{name}.json", data)
             runs, last = sum(len(ticket.stems) for ticket in array), array[-1].job_id
             yield f"submitted {runs} runs as {array[0].job_id}{f' to {last}' if len(array) > 1 else ''}"
 
@@ -94,10 +100,3 @@ def read_tickets(folder: Path) -> dict[str, Ticket]:
 
 def _tickets_of(scheduler: Scheduler, folder: Path) -> dict[str, Ticket]:
     return {stem: t for stem, t in read_tickets(folder).items() if t.scheduler == scheduler.name}
-
-
-def _record(folder: Path, tickets: Sequence[Ticket]) -> None:
-    name = re.sub(r"[^\w-]", "-", f"{tickets[0].scheduler.lower()}-{tickets[0].job_id}")
-    allocations = [{"job_id": t.job_id, "log": str(t.log), "stems": t.stems} for t in tickets]
-    data = {"submitted": environment.now(), "scheduler": tickets[0].scheduler, "allocations": allocations}
-    write_json(folder / RECORDS / f"{name}.json", data)

@@ -123,7 +123,9 @@ class PlannedRun:
     def error(self) -> str:
         """Why it failed, if it did."""
         message = last_error(self.stored.path) if self.stored is not None else ""
-        return message or (self.job.failed_with if self.state == "FAILED" and self.job_of is not None else "")
+        if not message and self.state == "FAILED" and self.job_of is not None and self.job.failure.is_file():
+            return self.job.failure.read_text()
+        return message
 
 
 def match_plan(

@@ -27,14 +27,18 @@ UNLIMITED = 1_000_000
 def submit(
     files: Sequence[JobFile], name: str, cluster: Cluster, folder: Path, array_length: int
 ) -> Iterator[list[Ticket]]:
-    """Submit jobs in arrays of at most ``array_length``, yield the tickets of each; see :meth:`Scheduler.submit`."""
+    """Submit jobs in arrays of nearly equal length, at most ``array_length``; see :meth:`Scheduler.submit`."""
     groups = [tuple(files[i : i + cluster.pack]) for i in range(0, len(files), cluster.pack)]
-    arrays = _cut(groups, array_length)
-    shares = _shares(len(arrays), cluster.max_parallel)
+    count = -(-len(groups) // array_length)
+    bounds = [round(i * len(groups) / count) for i in range(count + 1)] if count else []
+    parallel = cluster.max_parallel
     submitted: list[str] = []
-    for index, (array, share) in enumerate(zip(arrays, shares, strict=True)):
-        # With more arrays than --max-parallel, each starts after the array --max-parallel places before it.
-        after = index - cluster.max_parallel if cluster.max_parallel is not None else -1
+    for index, (low, high) in enumerate(pairwise(bounds)):
+        array = groups[low:high]
+        # The shares of the arrays add up to --max-parallel; with more arrays than that, each has one element at a
+        # time and starts after the array --max-parallel places before it.
+        share = None if parallel is None else max(1, (parallel + index) // count)
+        after = index - parallel if parallel is not None else -1
         dependency = f"afterany:{submitted[after]}" if after >= 0 else None
         tickets = _submit_array(make_executor(name, cluster, folder, share, dependency), cluster, array)
         submitted.append(tickets[0].job_id.partition("_")[0])
@@ -74,17 +78,3 @@ def _submit_array(executor: Any, cluster: Cluster, groups: Sequence[Sequence[Job
         Ticket("Slurm", job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
         for job, group in zip(jobs, groups, strict=True)
     ]
-
-
-def _cut(groups: Sequence[Sequence[JobFile]], limit: int) -> list[Sequence[Sequence[JobFile]]]:
-    """Return arrays of nearly equal length, none above the limit."""
-    count = -(-len(groups) // limit)
-    bounds = [round(i * len(groups) / count) for i in range(count + 1)] if count else []
-    return [groups[low:high] for low, high in pairwise(bounds)]
-
-
-def _shares(arrays: int, parallel: int | None) -> list[int | None]:
-    """Return how many elements of each array may run at the same time, for ``parallel`` in all."""
-    if parallel is None:
-        return [None] * arrays
-    return [max(1, (parallel + i) // max(arrays, 1)) for i in range(arrays)]
