@@ -44,30 +44,21 @@ def list_(what: str, as_json: bool, **_: Any) -> None:
 
 
 def _methods() -> list[dict[str, Any]]:
-    return [
-        {
-            "id": name,
-            "label": entry.label,
-            "setting": entry.access,
-            "dimensions": " ".join(f"{n}D" for n in sorted(entry.ndims)),
-            "class": f"{entry.module}:{entry.cls}",
-        }
-        for name, entry in sorted(registry().items())
-    ]
+    rows = []
+    for name, entry in sorted(registry().items()):
+        dimensions = " ".join(f"{n}D" for n in sorted(entry.ndims))
+        of_method = {"id": name, "label": entry.label, "setting": entry.access, "dimensions": dimensions}
+        rows.append({**of_method, "class": f"{entry.module}:{entry.cls}"})
+    return rows
 
 
 def _tasks() -> list[dict[str, Any]]:
-    return [
-        {
-            "id": task.name,
-            "dimension": f"{task.ndim}D",
-            "shape": "x".join(map(str, task.shape)),
-            "classes": ", ".join(task.classes[1:]),
-            "sources": ", ".join(task.sources),
-            "targets": ", ".join(task.targets),
-        }
-        for task in TASKS.values()
-    ]
+    rows = []
+    for task in TASKS.values():
+        grid = {"id": task.name, "dimension": f"{task.ndim}D", "shape": "x".join(map(str, task.shape))}
+        names = {"classes": task.classes[1:], "sources": task.sources, "targets": task.targets}
+        rows.append({**grid, **{key: ", ".join(listed) for key, listed in names.items()}})
+    return rows
 
 
 def _targets() -> list[dict[str, Any]]:

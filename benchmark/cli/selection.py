@@ -90,12 +90,11 @@ class Selection:
         Args:
             runtime: of their jobs; None where nothing is to be run.
         """
-        methods = self.inventory.methods
+        versions = {name: entry.version for name, entry in self.inventory.methods.items()}
         current = [
             run
             for run in self.stored
-            if run.spec.request.method not in methods
-            or run.spec.method_version == methods[run.spec.request.method].version
+            if run.spec.method_version == versions.get(run.spec.request.method, run.spec.method_version)
         ]
         return match_plan(self.plan.runs, current, functools.partial(self._job, runtime=runtime))[0]
 
