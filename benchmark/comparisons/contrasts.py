@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UsageError, unknown
-from ..outcomes.paired_scores import pair
 from ..outcomes.results import SuiteResults
-from ..outcomes.scores import contenders
+from ..outcomes.scores import contenders, pair
 from ..scoring.metrics import DSC, Metric
 from ..statistics import Comparison, compare, holm
 from ..suites.suite import Column, Row, Suite

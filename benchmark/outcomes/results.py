@@ -64,15 +64,12 @@ class SuiteResults:
     # The Python API: data frames.
     scores, table, runs, history = scores_frame, table_frame, runs_frame, history_frame
 
-    @cached_property
-    def validation_columns(self) -> tuple[Column, ...]:
-        """A column for the validation cases (held-out source cases) of each source."""
-        sources = dict.fromkeys((column.task, column.source) for column in self.suite.columns)
-        return tuple(Column(task=t, source=s, target=VALIDATION, label=f"{s} (source, held out)") for t, s in sources)
-
     def columns(self, validation: bool = False) -> tuple[Column, ...]:
-        """Return the suite's columns, those of validation cases before them where asked for."""
-        return (*(self.validation_columns if validation else ()), *self.suite.columns)
+        """Return the suite's columns; where asked for, before them one of each source's validation cases."""
+        sources = dict.fromkeys((c.task, c.source) for c in self.suite.columns if validation)
+        labels = {source: f"{source} (source, held out)" for _, source in sources}
+        of_sources = [Column(task=t, source=s, target=VALIDATION, label=labels[s]) for t, s in sources]
+        return (*of_sources, *self.suite.columns)
 
     def unit(self, column: Column, metric: Metric = DSC) -> str:
         """Return the unit in which a metric is printed in a column."""
@@ -130,15 +127,16 @@ class SuiteResults:
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, and evaluations that lack a metric."""
         columns = self.suite.columns if columns is None else tuple(columns)
-        cells = [(row, column, self.row_scores(row, column, metric)) for column in columns for row in self.suite.rows]
-        lacking = [
-            f"{row.label} on {column.label} (seed {', '.join(map(str, scores.not_rescored))})"
-            for row, column, scores in cells
-            if scores.not_rescored
-        ]
+        lacking, any_seed = [], False
+        for column in columns:
+            for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True):
+                any_seed |= bool(scores.seeds)
+                if scores.not_rescored:
+                    seeds = ", ".join(map(str, scores.not_rescored))
+                    lacking.append(f"{row.label} on {column.label} (seed {seeds})")
         if not lacking:
             return list(self._notes)
-        where = "; ".join(lacking) if any(scores.seeds for _, _, scores in cells) else "any evaluation"
+        where = "; ".join(lacking) if any_seed else "any evaluation"
         way_out = f"bench rescore {self.suite.name} --metrics {metric.name}"
         note = f"{metric.short} is not computed yet for {where}: {way_out} does so from the stored predictions"
         return [*self._notes, note]
@@ -162,28 +160,23 @@ class SuiteResults:
         empty = {
             (row.id, column)
             for column in self.suite.columns
-            for row in self.suite.rows
-            if (scores := self.row_scores(row, column, metric)).availability == "planned" and not scores.seeds
+            for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True)
+            if scores.availability == "planned" and not scores.seeds
         }
         notes = []
-        for name in PROTOCOLS:
-            if name == self.suite.protocol or not empty:
+        for name in PROTOCOLS if empty else ():
+            if name == self.suite.protocol:
                 continue
             plan = replace(self.suite, protocol=name).plan(Filters(), self.inventory)
             try:
-                matched, _ = match_plan(plan.runs, self.stored)
-                filled = {
-                    (run.row.id, column)
-                    for run in matched
-                    for column in run.planned.columns
-                    if run.evaluation(column.target) is not None
-                }
+                runs = match_plan(plan.runs, self.stored)[0]
+                scored = {(run.row.id, c) for run in runs for c in run.planned.columns if run.evaluation(c.target)}
             except UsageError:
                 continue  # that protocol's own table will say what is wrong
-            if filled & empty:
+            if filled := scored & empty:
                 notes.append(
-                    f"{len(filled & empty)} of the {len(empty)} empty cells (row and target) have results under the "
-                    f"{name} protocol: show them with --protocol {name}"
+                    f"{len(filled)} of the {len(empty)} empty cells (row and target) have results under the {name} "
+                    f"protocol: show them with --protocol {name}"
                 )
         return notes
 

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..outcomes.paired_scores import pair
 from ..outcomes.results import SuiteResults
-from ..outcomes.scores import Cell, contenders
+from ..outcomes.scores import Cell, contenders, pair
 from ..scoring.metrics import DSC, Metric
 from ..statistics import holm, mean_difference
 from ..suites.suite import Row
