@@ -165,7 +165,13 @@ def logs(run: str, lines: int | None, results_root: Path) -> None:
 
     RUN is the run's folder, or the beginning of its id (the part of the folder's name after the seed).
     """
-    path = Path(run) if Path(run).is_dir() else _find_run(run, results_root)
+    path = Path(run)
+    if not path.is_dir():
+        paths = [stored.path for stored in scan(results_root)[0] if stored.spec.train_id.startswith(run)]
+        if len(paths) != 1:
+            many = f"{len(paths)} runs begin so" if paths else f"no run under {results_root} begins so"
+            raise UsageError(f"{run!r} is neither a run's folder nor the beginning of one id: {many}")
+        path = paths[0]
     start = last_start(path)
     if start is None:
         raise UsageError(f"{path} has never been started")
@@ -177,11 +183,3 @@ def logs(run: str, lines: int | None, results_root: Path) -> None:
         raise UsageError(f"{start.log} cannot be read: {error.strerror}") from None
     click.echo(start.log, err=True)
     click.echo("\n".join(text.splitlines()[-lines:] if lines else text.splitlines()))
-
-
-def _find_run(name: str, results_root: Path) -> Path:
-    paths = [run.path for run in scan(results_root)[0] if run.spec.train_id.startswith(name)]
-    if len(paths) != 1:
-        many = f"{len(paths)} runs begin so" if paths else f"no run under {results_root} begins so"
-        raise UsageError(f"{name!r} is neither a run's folder nor the beginning of one id: {many}")
-    return paths[0]

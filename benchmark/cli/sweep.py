@@ -2,7 +2,9 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from statistics import median
 from typing import Any
 
 import click
@@ -15,15 +17,18 @@ from ..launching.job_file import JobFile, write_jobs
 from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
-from ..outcomes.estimate import estimate_text
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
 from ..settings import build, grid_shape
 from ..spec import RunRequest
+from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Inventory
 from ..training.runtime import Runtime
 from . import options
 from .selection import Selection, names, suite_options
+
+SAMPLES = 3
+"""Finished runs whose history tells the time of others; they differ in the seed alone."""
 
 MAX_ATTEMPTS = 3
 """Consecutive starts without progress after which a sweep's run is FAILED."""
@@ -148,11 +153,49 @@ def _announce(
     if pending:
         untrained = [run for run in pending if not run.trained]
         scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, VALIDATION))
-        time = estimate_text(untrained, selection.stored)
+        time = _estimate_text(untrained, selection.stored)
         click.echo(f"{len(untrained)} to train, {scored} evaluations; {time}")
     for run in planned:
         if run.state != "DONE" and run.state not in states:
             click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")
+
+
+def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> str:
+    """Return the training time of planned runs, one after the other, in words.
+
+    Seconds an epoch come from the histories of finished runs of the same task, method, network, grid, batch size and
+    selection, on whatever device.
+    """
+    finished: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
+    for run in stored:
+        if run.state == "DONE":
+            finished[_kind(run.spec.request)].append(run)
+    kinds = {_kind(run.request) for run in planned}
+    seconds = {kind: _seconds_an_epoch(finished[kind][:SAMPLES]) for kind in kinds if kind in finished}
+    epochs = [(run, seconds.get(_kind(run.request))) for run in planned]
+    hours = [each * run.request.training.epochs / 3600 for run, each in epochs if each is not None]
+    unknown = dict.fromkeys(run.row.id for run, each in epochs if each is None)
+    parts = [f"about {sum(hours):.1f} h of training for {len(hours)} of them"] if hours else []
+    if unknown:
+        parts.append(f"no finished run tells the time of {', '.join(unknown)}")
+    return "; ".join(parts) or "no training"
+
+
+def _kind(request: RunRequest) -> tuple[Any, ...]:
+    return (
+        request.task,
+        request.source,
+        request.method,
+        request.network,
+        request.preprocess.shape,
+        request.training.batch_size,
+        request.training.selection,
+    )
+
+
+def _seconds_an_epoch(runs: Iterable[StoredRun]) -> float | None:
+    seconds = [float(row["seconds"]) for run in runs for row in run.history if row.get("seconds")]
+    return median(seconds) if seconds else None
 
 
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:

@@ -64,13 +64,9 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     """
     if (Path(suite) / PROVENANCE).is_file():
         return open_export(Path(suite))
-    choice = Filters(
-        methods=None if methods is None else tuple(methods),
-        targets=None if targets is None else tuple(targets),
-        seeds=None if seeds is None else tuple(seeds),
-        protocol=protocol,
-        overrides=overrides or {},
-    )
+    listed = {"methods": methods, "targets": targets, "seeds": seeds}
+    chosen: dict[str, Any] = {name: tuple(values) for name, values in listed.items() if values is not None}
+    choice = Filters(protocol=protocol, overrides=overrides or {}, **chosen)
     own = [task_from_toml(Path(file)) for file in tasks]
     plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **{task.name: task for task in own}}))
     stored, problems = scan(Path(results_root))

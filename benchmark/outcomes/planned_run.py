@@ -18,7 +18,7 @@ from ..settings import convert
 from ..spec import IDENTIFYING, JSON, RunRequest, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import Column, Planned, Row
+from ..suites.suite import Column, Planned
 
 COMPARED = tuple(
     f.name for f in dataclasses.fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings")
@@ -46,22 +46,11 @@ NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class PlannedRun(Planned):
     """A planned run and the stored run that satisfies it, if any."""
 
-    planned: Planned
     stored: StoredRun | None
     job_of: Callable[[Planned], JobFile] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def row(self) -> Row:
-        """The row it is for."""
-        return self.planned.row
-
-    @property
-    def request(self) -> RunRequest:
-        """What is asked for."""
-        return self.planned.request
 
     @property
     def name(self) -> str:
@@ -71,19 +60,19 @@ class PlannedRun:
     @property
     def targets(self) -> tuple[str, ...]:
         """Domains its evaluations score."""
-        return tuple(column.target for column in self.planned.columns)
+        return tuple(column.target for column in self.columns)
 
     def contributes(self, column: Column) -> bool:
         """Tell whether it scores a column of a table, which may be one of validation cases."""
         if column.target == VALIDATION:
             return (self.request.task, self.request.source) == (column.task, column.source)
-        return column in self.planned.columns
+        return column in self.columns
 
     @cached_property
     def job(self) -> JobFile:
         """Job file of what is left to do; it need not exist."""
         assert self.job_of is not None, "planned without a folder of jobs"
-        return self.job_of(self.planned)
+        return self.job_of(self)
 
     def evaluation(self, domain: str) -> StoredEvaluation | None:
         """Return the finished evaluation on a domain that the plan asks for.
@@ -144,8 +133,8 @@ def match_plan(
     ]
     newest, notes = _newest_versions(plan, candidates)
     matched = [
-        PlannedRun(planned, _answer(runs, newest.get(planned.row.id, 0)), job_of)
-        for planned, runs in zip(plan, candidates, strict=True)
+        PlannedRun(p.row, p.columns, p.request, _answer(runs, newest.get(p.row.id, 0)), job_of)
+        for p, runs in zip(plan, candidates, strict=True)
     ]
     _require_same_data(run.stored for run in matched)
     return matched, notes
@@ -203,13 +192,11 @@ def _newest_versions(
     for planned, runs in zip(plan, candidates, strict=True):
         versions[planned.row.id] += [run.spec.method_version for run in runs if _has_results(run)]
     newest = {row: max(numbers) for row, numbers in versions.items() if numbers}
-    notes = []
-    for row, version in newest.items():
-        older = [v for v in versions[row] if v < version]
-        if older:
-            notes.append(
-                f"{labels[row]}: {len(older)} runs of version {min(older)} left out, version {version} is newer"
-            )
+    notes = [
+        f"{labels[row]}: {len(older)} runs of version {min(older)} left out, version {version} is newer"
+        for row, version in newest.items()
+        if (older := [v for v in versions[row] if v < version])
+    ]
     return newest, notes
 
 

@@ -170,7 +170,7 @@ class SuiteResults:
             plan = replace(self.suite, protocol=name).plan(Filters(), self.inventory)
             try:
                 runs = match_plan(plan.runs, self.stored)[0]
-                scored = {(run.row.id, c) for run in runs for c in run.planned.columns if run.evaluation(c.target)}
+                scored = {(run.row.id, c) for run in runs for c in run.columns if run.evaluation(c.target)}
             except UsageError:
                 continue  # that protocol's own table will say what is wrong
             if filled := scored & empty:
