@@ -27,7 +27,7 @@ def submit_missing(
 ) -> Iterator[str]:
     """Submit the jobs of a suite's folder that are not in the queue, one process at a time; yield messages."""
     with Lease(folder / RECORDS, wait=float("inf")):
-        queue, tickets = scheduler.queue(), _tickets_of(scheduler, folder)
+        queue, tickets = scheduler.queue(), read_tickets(folder, scheduler.name)
         queued = {stem for stem, ticket in tickets.items() if ticket.job_id in queue}
         missing = [file for file in files if file.path.stem not in queued or file.cancelled]
         if len(missing) < len(files):
@@ -48,7 +48,7 @@ def submit_missing(
 
 def wait_until_over(scheduler: Scheduler, files: Sequence[JobFile], folder: Path) -> None:
     """Return once no job is in the scheduler's queue."""
-    tickets = _tickets_of(scheduler, folder)
+    tickets = read_tickets(folder, scheduler.name)
     job_ids = {tickets[file.path.stem].job_id for file in files if file.path.stem in tickets}
     while job_ids & scheduler.queue().keys():
         time.sleep(WAIT_POLL)
@@ -80,8 +80,8 @@ def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
             yield f"{ended} allocations ended" + (f", {len(left)} of them by force" if left else "")
 
 
-def read_tickets(folder: Path) -> dict[str, Ticket]:
-    """Return the newest ticket of each job, by the stem of its file."""
+def read_tickets(folder: Path, name: str = "") -> dict[str, Ticket]:
+    """Return the newest ticket of each job, by the stem of its file; with a scheduler's name, where it is of that."""
     records = []
     for path in (folder / RECORDS).glob("*.json"):
         if path.name.startswith("lease."):
@@ -95,8 +95,5 @@ def read_tickets(folder: Path) -> dict[str, Ticket]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is damaged ({error}); remove it: its jobs count as never submitted") from error
     records.sort(key=lambda record: record[:2])
-    return {stem: ticket for *_, ticket in records for stem in ticket.stems}
-
-
-def _tickets_of(scheduler: Scheduler, folder: Path) -> dict[str, Ticket]:
-    return {stem: t for stem, t in read_tickets(folder).items() if t.scheduler == scheduler.name}
+    newest = {stem: ticket for *_, ticket in records for stem in ticket.stems}
+    return {stem: ticket for stem, ticket in newest.items() if name in ("", ticket.scheduler)}

@@ -3,7 +3,7 @@
 pandas is imported on use: neither a table nor an export must wait for it.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,15 +49,8 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
 def run_key(run: PlannedRun) -> dict[str, Any]:
     """Return what tells a run from the others of its suite."""
     request = run.request
-    return {
-        "row": run.row.id,
-        "method": request.method,
-        "seed": request.seed,
-        "task": request.task,
-        "source": request.source,
-        "targets": ";".join(run.targets),
-        "fold": fold_text(request),
-    }
+    values = (run.row.id, request.method, request.seed, request.task, request.source, ";".join(run.targets))
+    return dict(zip(RUN_KEY, (*values, fold_text(request)), strict=True))
 
 
 def fold_text(request: RunRequest) -> str:
@@ -114,21 +107,16 @@ def table_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
     import pandas as pd
 
     entry = find_metric(metric)
-    lines: list[Mapping[str, Any]] = []
+    lines = []
     for row in results.suite.rows:
         for column in results.suite.columns:
             for stratum in column.strata:
                 average = results.scoring.average if stratum == "average" else "cases"
                 cell = results.cell(row, column, stratum, average, entry)
-                values = (row.id, row.label, row.method, row.access, column.target, stratum, average, metric)
-                numbers = (
-                    results.unit(column, entry),
-                    cell.scaled(cell.mean),
-                    cell.scaled(cell.sd),
-                    cell.n_seeds,
-                )
+                names = (row.id, row.label, row.method, row.access, column.target, stratum, average, metric)
+                numbers = (results.unit(column, entry), cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
                 counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
-                lines.append(dict(zip(CELL_COLUMNS, (*values, *numbers, *counts), strict=True)))
+                lines.append((*names, *numbers, *counts))
     return pd.DataFrame(lines, columns=list(CELL_COLUMNS)).astype({"mean": float, "sd": float})
 
 

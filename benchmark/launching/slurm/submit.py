@@ -31,7 +31,7 @@ def submit(
     groups = [tuple(files[i : i + cluster.pack]) for i in range(0, len(files), cluster.pack)]
     count = -(-len(groups) // array_length)
     bounds = [round(i * len(groups) / count) for i in range(count + 1)] if count else []
-    parallel = cluster.max_parallel
+    parallel, allocation = cluster.max_parallel, Allocation(min(SAVING, cluster.delay / 2))
     submitted: list[str] = []
     for index, (low, high) in enumerate(pairwise(bounds)):
         array = groups[low:high]
@@ -40,9 +40,18 @@ def submit(
         share = None if parallel is None else max(1, (parallel + index) // count)
         after = index - parallel if parallel is not None else -1
         dependency = f"afterany:{submitted[after]}" if after >= 0 else None
-        tickets = _submit_array(make_executor(name, cluster, folder, share, dependency), cluster, array)
-        submitted.append(tickets[0].job_id.partition("_")[0])
-        yield tickets
+        paths = [[str(file.path.resolve()) for file in group] for group in array]
+        try:
+            jobs = make_executor(name, cluster, folder, share, dependency).map_array(allocation, paths)
+        except submitit.core.utils.FailedJobError as error:
+            message = str(error).strip().splitlines()[-1]
+            text = f"Slurm refused the allocations: {message}; the same command submits what is left"
+            raise UsageError(text) from error
+        submitted.append(jobs[0].job_id.partition("_")[0])
+        yield [
+            Ticket("Slurm", job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
+            for job, group in zip(jobs, array, strict=True)
+        ]
 
 
 def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | None, dependency: str | None) -> Any:
@@ -63,18 +72,3 @@ def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | Non
         **{key: value for key, value in options.items() if value is not None},
     )
     return executor
-
-
-def _submit_array(executor: Any, cluster: Cluster, groups: Sequence[Sequence[JobFile]]) -> list[Ticket]:
-    allocation = Allocation(min(SAVING, cluster.delay / 2))
-    paths = [[str(file.path.resolve()) for file in group] for group in groups]
-    try:
-        jobs = executor.map_array(allocation, paths)
-    except submitit.core.utils.FailedJobError as error:
-        message = str(error).strip().splitlines()[-1]
-        text = f"Slurm refused the allocations: {message}; the same command submits what is left"
-        raise UsageError(text) from error
-    return [
-        Ticket("Slurm", job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
-        for job, group in zip(jobs, groups, strict=True)
-    ]
