@@ -4,6 +4,7 @@ import dataclasses
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from statistics import median
 from typing import Any
 
@@ -160,18 +161,22 @@ def _announce(
             click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")
 
 
-def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> str:
-    """Return the training time of planned runs, one after the other, in words.
+_kind = attrgetter(
+    *("task", "source", "method", "network", "preprocess.shape", "training.batch_size", "training.selection")
+)
+"""What runs share whose epochs take equally long, on whatever device."""
 
-    Seconds an epoch come from the histories of finished runs of the same task, method, network, grid, batch size and
-    selection, on whatever device.
-    """
+
+def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> str:
+    """Return the training time of planned runs, one after the other, told by the histories of finished ones."""
     finished: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
     for run in stored:
         if run.state == "DONE":
             finished[_kind(run.spec.request)].append(run)
-    kinds = {_kind(run.request) for run in planned}
-    seconds = {kind: _seconds_an_epoch(finished[kind][:SAMPLES]) for kind in kinds if kind in finished}
+    seconds = {}
+    for kind in {_kind(run.request) for run in planned}:
+        rows = [row for run in finished[kind][:SAMPLES] for row in run.history if row.get("seconds")]
+        seconds[kind] = median(float(row["seconds"]) for row in rows) if rows else None
     epochs = [(run, seconds.get(_kind(run.request))) for run in planned]
     hours = [each * run.request.training.epochs / 3600 for run, each in epochs if each is not None]
     unknown = dict.fromkeys(run.row.id for run, each in epochs if each is None)
@@ -179,23 +184,6 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
     if unknown:
         parts.append(f"no finished run tells the time of {', '.join(unknown)}")
     return "; ".join(parts) or "no training"
-
-
-def _kind(request: RunRequest) -> tuple[Any, ...]:
-    return (
-        request.task,
-        request.source,
-        request.method,
-        request.network,
-        request.preprocess.shape,
-        request.training.batch_size,
-        request.training.selection,
-    )
-
-
-def _seconds_an_epoch(runs: Iterable[StoredRun]) -> float | None:
-    seconds = [float(row["seconds"]) for run in runs for row in run.history if row.get("seconds")]
-    return median(seconds) if seconds else None
 
 
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:

@@ -19,11 +19,11 @@ from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
 from ..scoring.metrics import REGIONS, Metric
-from ..spec import JSON, RunSpec, to_json
+from ..spec import RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
-from ..suites.suite_file import load_suite, renamed
+from ..suites.suite_file import flatten, load_suite, renamed
 from .counts import EvaluationFiles
 from .frames import fold_text
 from .results import SuiteResults
@@ -147,27 +147,20 @@ def _plan(provenance: Mapping[str, Any]) -> Plan:
     rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
     suite: Suite = _made(Suite, {**described, "columns": columns, "rows": rows})
     # Defaults may have changed since.
-    current = _flat(to_json(suite.sections()))
-    changed = {name: v for name, v in _flat(provenance["sections"]).items() if current.get(name) != v}
+    current, stored = (flatten(s, PROVENANCE) for s in (to_json(suite.sections()), provenance["sections"]))
+    changed = {name: value for name, value in stored.items() if current.get(name) != value}
     suite = replace(suite, settings={**suite.settings, **changed})
-    # Of what this version does not have, the export knows as much as a table needs.
+    # Of methods and tasks that this version does not have, the export knows as much as a table needs.
     methods = {r.method: MethodEntry("-", "-", r.label, "uda" if r.access == "uda" else "ssdg", (2, 3)) for r in rows}
-    tasks = {
-        c["task"]: Task(c["task"], c["ndim"], 1, ("background",), (), sources={}, targets={})
-        for c in described["columns"]
-    }
-    known = {name: entry for name, entry in registry().items() if name in methods}
-    return suite.plan(Filters(), Inventory(methods | known, tasks | {n: TASKS[n] for n in tasks if n in TASKS}))
+    ndims = {column["task"]: column["ndim"] for column in described["columns"]}
+    tasks = {n: Task(n, ndim, 1, ("background",), (), sources={}, targets={}) for n, ndim in ndims.items()}
+    return suite.plan(Filters(), Inventory({**methods, **registry()}, {**tasks, **TASKS}))
 
 
 def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
     names = {f.name for f in fields(kind)}
     lists = ("strata", "seeds")
     return kind(**{name: tuple(v) if name in lists else v for name, v in values.items() if name in names})
-
-
-def _flat(sections: Any) -> dict[str, JSON]:
-    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
 
 
 def _runs(

@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from ..errors import UsageError
@@ -20,10 +21,10 @@ from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Column, Planned
 
-COMPARED = tuple(
-    f.name for f in dataclasses.fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings")
+_key = attrgetter(
+    *(f.name for f in dataclasses.fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings"))
 )
-"""Fields of a request that must be equal; ``protocol`` is a name, the others are compared in their own way."""
+"""What must be equal of two requests; ``protocol`` is a name, the others are compared in their own way."""
 
 EVALUATED_ON = ("manifest", "cases", "preprocess")
 """Fields of an evaluation that say which data it scored."""
@@ -170,10 +171,6 @@ def _same_value(value: Any, resolved: JSON) -> bool:
         except (ValueError, TypeError):
             return False
     return bool(to_json(value) == resolved)
-
-
-def _key(request: RunRequest) -> tuple[Any, ...]:
-    return tuple(getattr(request, name) for name in COMPARED)
 
 
 def _has_results(run: StoredRun) -> bool:
