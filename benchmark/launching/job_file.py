@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import UsageError
 from ..settings import request_from_json
 from ..spec import RunRequest, digest, to_json
-from ..storage.files import read_json, write_json, write_text
+from ..storage.files import read_json, write_json
 from ..storage.run_folder import row_name
 from ..training.runtime import Runtime
 
@@ -115,13 +115,9 @@ class JobFile:
         """Whether it was asked to stop, or not to start."""
         return cancel_mark(self.path).exists()
 
-    def cancel(self) -> None:
-        """Ask it, wherever it runs or waits, to stop with a checkpoint."""
-        write_text(cancel_mark(self.path), "")
-
 
 def cancel_mark(path: Path) -> Path:
-    """Return the file whose existence asks the job of a job file to stop."""
+    """Return the file whose existence asks a job, wherever it runs or waits, to stop with a checkpoint."""
     return path.with_suffix(".cancel")
 
 

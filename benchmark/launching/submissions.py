@@ -7,10 +7,10 @@ from pathlib import Path
 
 from .. import environment
 from ..errors import UsageError
-from ..storage.files import read_json, write_json
+from ..storage.files import read_json, write_json, write_text
 from ..storage.lease import Lease
 from .cluster import Cluster
-from .job_file import JobFile, write_jobs
+from .job_file import JobFile, cancel_mark, write_jobs
 from .registry import find_scheduler
 from .scheduler import Scheduler, Ticket
 
@@ -57,7 +57,7 @@ def wait_until_over(scheduler: Scheduler, files: Sequence[JobFile], folder: Path
 def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
     """Ask jobs of a suite's folder to stop, and end the allocations that hold no others; yield messages."""
     for file in files:
-        file.cancel()
+        write_text(cancel_mark(file.path), "")
     yield f"{len(files)} jobs asked to stop; those that run save a checkpoint first"
     stems = {file.path.stem for file in files}
     tickets = [ticket for stem, ticket in read_tickets(folder).items() if stem in stems]

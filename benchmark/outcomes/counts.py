@@ -39,11 +39,6 @@ class SeedCases:
     cases: tuple[str, ...]
 
     @property
-    def strata(self) -> tuple[str, ...]:
-        """Stratum of each case."""
-        return tuple(stratum for file in self.files for stratum in file.layout.strata)
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """Foreground classes."""
         return self.files[0].layout.classes

@@ -203,7 +203,7 @@ class SuiteResults:
         return RowScores(
             seeds=tuple(scored),
             cases=first.cases,
-            strata=first.strata,
+            strata=tuple(stratum for file in first.files for stratum in file.layout.strata),
             classes=first.classes,
             values=values,
             missed=missed,
