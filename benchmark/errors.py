@@ -21,10 +21,6 @@ class UsageError(BenchError):
     exit_code = USAGE
 
 
-class NotRescored(UsageError):
-    """A metric from masks that was not computed yet, or of predictions that were replaced since."""
-
-
 class StorageError(BenchError):
     """The results folder cannot be written (disk full, quota, permissions); what was there before is intact."""
 

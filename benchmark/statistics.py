@@ -10,6 +10,7 @@ narrow.
 Nothing here knows what is scored: differences are in the units of the scores, A minus B.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
@@ -56,9 +57,8 @@ class Comparison(Interval):
 
 def compare(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = None) -> Comparison:
     """Return how method A compares with method B; see :func:`mean_difference` for the arguments and the interval."""
-    a, b, strata = _paired(a, b, strata)
-    interval = _interval(a, b, strata)
-    differences = _differences(a, b)
+    interval = mean_difference(a, b, strata)
+    differences = _differences(*_paired(a, b, strata)[:2])
     return Comparison(
         **{field.name: getattr(interval, field.name) for field in fields(interval)},
         wilcoxon_p=_signed_rank(differences),
@@ -91,7 +91,22 @@ def mean_difference(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = N
     Raises:
         ValueError: arrays that are not (seeds, cases), no seed, different cases, or an infinite score.
     """
-    return _interval(*_paired(a, b, strata))
+    a, b, strata = _paired(a, b, strata)
+    seeds = (len(a), len(b))
+    level: Level = "runs and cases" if min(seeds) > 1 else "cases"
+    differences = _differences(a, b)
+    groups = [np.array([stratum == group for stratum in strata]) for group in sorted(set(strata))]
+    weights = np.zeros(differences.size)
+    for group in groups:
+        weights[group] = 1 / (len(groups) * group.sum())
+    difference = float(weights @ differences) if groups else float("nan")
+    if not groups or any(group.sum() == 1 for group in groups):
+        return Interval(difference, -np.inf, np.inf, 1.0, 0.0, level, differences.size, seeds)
+    parts = [(_spread(differences[group]) / len(groups) ** 2, int(group.sum()) - 1) for group in groups]
+    if level == "runs and cases":
+        parts += [(_spread(scores @ weights), len(scores) - 1) for scores in (a, b)]
+    low, high, p, df = _student(difference, parts)
+    return Interval(difference, low, high, p, df, level, differences.size, seeds)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -110,9 +125,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 _Scores: TypeAlias = NDArray[np.float64]
 
 
-def _paired(
-    a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None
-) -> tuple[_Scores, _Scores, Sequence[str] | None]:
+def _paired(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None) -> tuple[_Scores, _Scores, Sequence[str]]:
     """Return both as arrays (seeds, cases) of the cases that are defined everywhere, with their strata."""
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     for scores in (a, b):
@@ -124,38 +137,14 @@ def _paired(
         counts = [a.shape[1], b.shape[1], *([len(strata)] if strata is not None else [])]
         raise ValueError(f"both methods and the strata need the same cases, not {' and '.join(map(str, counts))}")
     defined = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
-    kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
-    return a[:, defined], b[:, defined], kept
+    kept = itertools.compress([""] * defined.size if strata is None else strata, defined)
+    return a[:, defined], b[:, defined], list(kept)
 
 
 def _differences(a: _Scores, b: _Scores) -> _Scores:
     """Return each case's difference of seed means, 0 where it is nothing but rounding."""
     differences: _Scores = a.mean(axis=0) - b.mean(axis=0)
     return np.where(np.abs(differences) < EQUAL, 0.0, differences)
-
-
-def _interval(a: _Scores, b: _Scores, strata: Sequence[str] | None) -> Interval:
-    seeds = (len(a), len(b))
-    level: Level = "runs and cases" if min(seeds) > 1 else "cases"
-    differences = _differences(a, b)
-    groups = _groups(differences.size, strata)
-    weights = np.zeros(differences.size)
-    for group in groups:
-        weights[group] = 1 / (len(groups) * group.sum())
-    difference = float(weights @ differences) if groups else float("nan")
-    if not groups or any(group.sum() == 1 for group in groups):
-        return Interval(difference, -np.inf, np.inf, 1.0, 0.0, level, differences.size, seeds)
-    parts = [(_spread(differences[group]) / len(groups) ** 2, int(group.sum()) - 1) for group in groups]
-    if level == "runs and cases":
-        parts += [(_spread(scores @ weights), len(scores) - 1) for scores in (a, b)]
-    low, high, p, df = _student(difference, parts)
-    return Interval(difference, low, high, p, df, level, differences.size, seeds)
-
-
-def _groups(cases: int, strata: Sequence[str] | None) -> list[NDArray[np.bool_]]:
-    if strata is None:
-        return [np.ones(cases, dtype=bool)] if cases else []
-    return [np.array([stratum == group for stratum in strata]) for group in sorted(set(strata))]
 
 
 def _spread(values: _Scores) -> float:

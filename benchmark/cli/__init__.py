@@ -13,7 +13,7 @@ from ssdg.methods import MethodError
 
 from ..errors import INTERRUPTED, BenchError, StorageError, memory_advice
 from ..storage.files import storage_error
-from . import about, compare, data, doctor, export, figure, report, rescore, status, sweep, table
+from . import about, compare, data, figure, page, rescore, status, sweep
 from . import run as runs
 
 FORMER = {"--held-out": "--validation"}
@@ -62,25 +62,10 @@ def main() -> None:
     """
 
 
-for command in (
-    runs.run,
-    runs.predict,
-    sweep.sweep,
-    sweep.retry,
-    sweep.cancel,
-    status.status,
-    status.logs,
-    table.table,
-    rescore.rescore,
-    compare.compare,
-    compare.rank,
-    report.report,
-    export.export,
-    about.list_,
-    about.info,
-    about.check,
-    doctor.doctor,
-    data.data,
-    figure.figure,
+for commands in (
+    (runs.run, runs.predict, sweep.sweep, sweep.retry, sweep.cancel, status.status, status.logs, rescore.rescore),
+    (page.table, page.report, page.export, compare.compare, compare.rank, figure.figure),
+    (about.list_, about.info, about.check, about.doctor, data.data),
 ):
-    main.add_command(command)
+    for command in commands:
+        main.add_command(command)

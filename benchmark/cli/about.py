@@ -1,17 +1,30 @@
-"""Verbs that inform: ``bench list``, ``info``, ``check``."""
+"""Verbs that inform: ``bench list``, ``info``, ``check`` and ``doctor``."""
 
 import dataclasses
 import json
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ssdg.datasets import TASKS
+from ssdg.datasets.base import DataError
 from ssdg.methods import registry
 
+from .. import environment
+from ..errors import UsageError
+from ..launching.registry import SCHEDULERS
+from ..launching.scheduler import Scheduler
+from ..storage.files import free_bytes
 from ..suites.suite_file import list_suites, load_suite
 from . import options
+
+Finding = tuple[str, bool, str]
+"""Of ``bench doctor``: name, whether it is good, and text."""
 
 
 @click.command("list")
@@ -31,30 +44,21 @@ def list_(what: str, as_json: bool, **_: Any) -> None:
 
 
 def _methods() -> list[dict[str, Any]]:
-    return [
-        {
-            "id": name,
-            "label": entry.label,
-            "setting": entry.access,
-            "dimensions": " ".join(f"{n}D" for n in sorted(entry.ndims)),
-            "class": f"{entry.module}:{entry.cls}",
-        }
-        for name, entry in sorted(registry().items())
-    ]
+    rows = []
+    for name, entry in sorted(registry().items()):
+        dimensions = " ".join(f"{n}D" for n in sorted(entry.ndims))
+        of_method = {"id": name, "label": entry.label, "setting": entry.access, "dimensions": dimensions}
+        rows.append({**of_method, "class": f"{entry.module}:{entry.cls}"})
+    return rows
 
 
 def _tasks() -> list[dict[str, Any]]:
-    return [
-        {
-            "id": task.name,
-            "dimension": f"{task.ndim}D",
-            "shape": "x".join(map(str, task.shape)),
-            "classes": ", ".join(task.classes[1:]),
-            "sources": ", ".join(task.sources),
-            "targets": ", ".join(task.targets),
-        }
-        for task in TASKS.values()
-    ]
+    rows = []
+    for task in TASKS.values():
+        grid = {"id": task.name, "dimension": f"{task.ndim}D", "shape": "x".join(map(str, task.shape))}
+        names = {"classes": task.classes[1:], "sources": task.sources, "targets": task.targets}
+        rows.append({**grid, **{key: ", ".join(listed) for key, listed in names.items()}})
+    return rows
 
 
 def _targets() -> list[dict[str, Any]]:
@@ -108,3 +112,71 @@ def check(method: str, as_json: bool, **_: Any) -> None:
     failed = sum(not result.passed for result in results)
     click.echo(f"{len(results) - failed} of {len(results)} checks passed", err=as_json)
     sys.exit(1 if failed else 0)
+
+
+@click.command()
+@options.data_root
+@options.results_root
+@options.as_json
+def doctor(data_root: Path, results_root: Path, as_json: bool) -> None:
+    """Tell what this machine has: versions, device, threads, data found, writable folders, Slurm."""
+    versions = ", ".join(f"{name} {value}" for name, value in environment.package_versions().items())
+    findings: list[Finding] = [
+        ("versions", "not installed" not in versions, versions),
+        ("commit", True, environment.commit() or "not a checkout"),
+        *_devices(),
+        _writable("results", results_root),
+        *_data(data_root),
+        *(_scheduler(name, scheduler) for name, scheduler in SCHEDULERS.items()),
+    ]
+    if as_json:
+        data = [dict(zip(("name", "good", "text"), finding, strict=True)) for finding in findings]
+        click.echo(json.dumps(data, indent=2))
+        return
+    for name, good, text in findings:
+        click.echo(f"{'ok  ' if good else 'note'}  {name}: {text}")
+
+
+def _devices() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError:
+        yield "device", False, "PyTorch is not installed: pip install torch"
+        return
+    yield "threads", True, f"{torch.get_num_threads()} of {environment.cores()} cores"
+    if not torch.cuda.is_available():
+        yield "device", False, "no usable GPU: runs use the CPU (the suites *-quick are made for it)"
+        return
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    memory = torch.cuda.get_device_properties(0).total_memory / 2**30
+    yield "device", True, f"{', '.join(names)}; {memory:.0f} GiB on the first"
+
+
+def _writable(name: str, folder: Path) -> Finding:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return name, False, f"{folder} cannot be written ({error.strerror}): choose another --results-root"
+    return name, True, f"{folder} is writable, {free_bytes(existing) / 2**30:.0f} GiB free"
+
+
+def _data(root: Path) -> Iterator[Finding]:
+    for name, load in options.domain_loaders(*TASKS.values()).items():
+        try:
+            domain = load(root)
+        except DataError as error:
+            yield f"data {name}", False, str(error).splitlines()[0]
+            continue
+        total = domain.published or len(domain.cases) + len(domain.missing)
+        yield f"data {name}", len(domain.cases) == total, f"{len(domain.cases)} of {total} cases"
+
+
+def _scheduler(name: str, scheduler: Scheduler) -> Finding:
+    try:
+        limits = scheduler.limits()
+    except UsageError as error:
+        return name, False, str(error)
+    user = os.environ.get("USER", "?")
+    return name, True, f"{limits.version}, user {user}, arrays of up to {limits.array_length}"

@@ -59,8 +59,10 @@ def compare(selection: Selection, one: str, other: str, as_json: bool, metric: M
         _print_json(results, metric, family, notes, row=first.id, other=second.id)
     else:
         names = [scope_text(results, contrast, metric) for contrast in family.contrasts]
-        blocks = [comparison_lines(family.contrasts, names, metric.scale)] if names else []
-        _print_text(results, metric, f"{first.label} minus {second.label}", blocks, family, notes)
+        _print_title(results, metric, f"{first.label} minus {second.label}")
+        if names:
+            _print_block(comparison_lines(family.contrasts, names, metric.scale))
+        _print_notes(family, notes)
     _end(selection, family)
 
 
@@ -89,12 +91,12 @@ def rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metr
         data = [ranking_data(ranking, metric.scale) for ranking in rankings]
         _print_json(results, metric, family, notes, baseline=base.id, rankings=data)
     else:
-        blocks = []
+        _print_title(results, metric, f"every row minus {base.label}")
         for _, group in itertools.groupby(family.contrasts, key=lambda contrast: contrast.heading):
             contrasts = list(group)
             lines = comparison_lines(contrasts, [row_label(c.row) for c in contrasts], metric.scale)
-            blocks.append([scope_text(results, contrasts[0], metric), *lines])
-        _print_text(results, metric, f"every row minus {base.label}", blocks, family, notes)
+            _print_block([scope_text(results, contrasts[0], metric), *lines])
+        _print_notes(family, notes)
         for ranking in rankings:
             lines = [*ranking_lines(ranking, metric.scale), stability_text(ranking)]
             _print_block([f"{ranking.heading.text}: ranks", *lines])
@@ -122,21 +124,17 @@ def _print_json(results: "SuiteResults", metric: Metric, family: "Family", notes
     click.echo(json.dumps(data, indent=2, ensure_ascii=False))
 
 
-def _print_text(
-    results: "SuiteResults",
-    metric: Metric,
-    title: str,
-    blocks: Sequence[Sequence[str]],
-    family: "Family",
-    notes: Sequence[str],
-) -> None:
-    from ..comparisons.render import level_text, unit_text
+def _print_title(results: "SuiteResults", metric: Metric, title: str) -> None:
+    from ..comparisons.render import unit_text
 
     suite, better = results.suite, "" if metric.better == "higher" else ", lower is better"
     unit = unit_text(results, metric)
     click.echo(f"{suite.title}, protocol {suite.protocol}: {title}, {metric.short} in {unit}{better}")
-    for block in blocks:
-        _print_block(block)
+
+
+def _print_notes(family: "Family", notes: Sequence[str]) -> None:
+    from ..comparisons.render import level_text
+
     if family.contrasts:
         level = level_text([contrast.comparison for contrast in family.contrasts])
         notes = [level, FAMILY.format(count=len(family.contrasts)), *CONDITIONAL, *notes]

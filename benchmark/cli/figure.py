@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError, Task
 from ssdg.methods import registry
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from ..data.prepared import PreparedDomain
 
-LABEL = "Its label: SLAug transforms each class by itself."
 width = click.option(
     "--width",
     type=options.NumberRange(2, 20),
@@ -60,12 +58,8 @@ def figure() -> None:
 
 
 @figure.command()
-@click.option(
-    "--image", "images", multiple=True, required=True, type=options.FILE, help="Image; a second one is the partner."
-)
-@click.option(
-    "--label", "labels", multiple=True, type=options.FILE, help="Its label: SLAug transforms each class by itself."
-)
+@click.option("--image", multiple=True, required=True, type=options.FILE, help="Image; a second one is the partner.")
+@click.option("--label", multiple=True, type=options.FILE, help="Its label: SLAug transforms each class by itself.")
 @click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
 @click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
 @click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)
@@ -73,22 +67,20 @@ def figure() -> None:
 @output("augmentations.png")
 @width
 @options.plugins
-def augmentations(
-    images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **values: Any
-) -> None:
+def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path, **values: Any) -> None:
     """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
     from ..figures.augmentations import augmentation_figure, examples, load_batch
 
-    volume = images[0].name.endswith((".nii", ".nii.gz"))
-    kind = options.find_task(task) if task else TASKS["fetal-atlases" if volume else "fundus"]
-    if labels and len(labels) != len(images):
-        raise UsageError(f"{len(images)} images and {len(labels)} labels: give each image its label, or none")
+    volume = image[0].name.endswith((".nii", ".nii.gz"))
+    kind = options.find_task(values["task"] or ("fetal-atlases" if volume else "fundus"))
+    if label and len(label) != len(image):
+        raise UsageError(f"{len(image)} images and {len(label)} labels: give each image its label, or none")
     entries = {name: entry for name, entry in registry().items() if kind.ndim in entry.ndims}
     methods = values["methods"] or tuple(entries)
     for name in methods:
         if name not in entries:
             raise unknown(f"{kind.ndim}D method", name, entries)
-    pictures = [(image, labels[index] if labels else None) for index, image in enumerate(images)]
+    pictures = list(zip(image, label or (None,) * len(image), strict=True))
     batch = load_batch(pictures, kind, PreprocessConfig())
     rows = {entries[name].label: examples(name, kind, batch, values["draws"], values["seed"]) for name in methods}
     _write(augmentation_figure(rows, batch.image[0].numpy(), values["width"]), output)

@@ -53,20 +53,15 @@ class NumberRange(click.FloatRange):
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
-data_root = click.option(
-    "--data-root",
-    type=FOLDER,
-    default=lambda: Path(os.environ.get("BENCH_DATA", "data")),
-    show_default="$BENCH_DATA, else data",
-    help="Folder that holds the data sets; never written.",
-)
-results_root = click.option(
-    "--results-root",
-    type=FOLDER,
-    default=lambda: Path(os.environ.get("BENCH_RESULTS", "results")),
-    show_default="$BENCH_RESULTS, else results",
-    help="Folder for runs and prepared data.",
-)
+
+def _root(name: str, text: str) -> Callable[..., Any]:
+    variable = f"BENCH_{name.upper()}"
+    shown, default = f"${variable}, else {name}", lambda: Path(os.environ.get(variable, name))
+    return click.option(f"--{name}-root", type=FOLDER, default=default, show_default=shown, help=text)
+
+
+data_root = _root("data", "Folder that holds the data sets; never written.")
+results_root = _root("results", "Folder for runs and prepared data.")
 checkpoint_interval = click.option(
     "--checkpoint-interval",
     type=NumberRange(0),

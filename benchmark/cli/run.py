@@ -8,7 +8,6 @@ import click
 from click.core import ParameterSource
 
 from ssdg.datasets import find_target
-from ssdg.datasets.base import Task
 
 from ..errors import UsageError, unknown
 from ..launching.job_file import Job, read_job
@@ -58,11 +57,8 @@ def run(job: Path | None, **values: Any) -> None:
     bench run --method ras4dg --target lesav
     bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
     """  # noqa: D301 - click wants a backspace character there
-    runtime = Runtime(
-        wait=float("inf") if values["wait"] else 0.0,
-        job_id=current_job(),
-        **{name: values[name] for name in RUNTIME},
-    )
+    wait = float("inf") if values["wait"] else 0.0
+    runtime = Runtime(wait=wait, job_id=current_job(), **{name: values[name] for name in RUNTIME})
     if job is None:
         execute(_job_from_options(runtime, values))
         return
@@ -73,26 +69,24 @@ def run(job: Path | None, **values: Any) -> None:
         name = parameter.name or ""
         if name in REQUEST and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
-    execute(_job_from_file(job, runtime, values["targets"], values["task"]), job)
-
-
-def _job_from_file(path: Path, runtime: Runtime, targets: tuple[str, ...], task: str | None) -> Job:
-    """Return the job of a file; a spec.json names neither targets nor a task's own file: --target and --task do."""
-    job = read_job(path, asdict(runtime))
-    return replace(
-        job,
-        targets=job.targets or targets or ((job.request.target,) if job.request.target else ()),
-        runtime=replace(job.runtime, log=runtime.log, job_id=runtime.job_id),
-        task_file=job.task_file or options.task_file(task),
-    )
+    stored = read_job(job, asdict(runtime))
+    # A spec.json names neither targets nor a task's own file: --target and --task do.
+    targets = stored.targets or values["targets"] or ((stored.request.target,) if stored.request.target else ())
+    task_file = stored.task_file or options.task_file(values["task"])
+    here = replace(stored.runtime, log=runtime.log, job_id=runtime.job_id)
+    execute(replace(stored, targets=targets, runtime=here, task_file=task_file), job)
 
 
 def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
-    method = values["method"]
+    method, targets = values["method"], tuple(dict.fromkeys(values["targets"]))
     if method is None:
         raise UsageError("name a --method (see `bench list methods`)")
-    targets = tuple(dict.fromkeys(values["targets"]))
-    task = _choose_task(values["task"], targets)
+    if values["task"] is None and not targets:
+        raise UsageError("name a --target (see `bench list targets`) or a --task")
+    task = options.find_task(values["task"]) if values["task"] is not None else find_target(targets[0])
+    for target in targets:
+        if target not in task.targets:
+            raise unknown(f"target of task {task.name!r}", target, task.targets)
     source = values["source"] or next((name for name in task.sources if name not in targets), task.source)
     if source not in task.sources:
         raise unknown(f"source of task {task.name!r}", source, task.sources)
@@ -112,23 +106,8 @@ def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
         target=targets[0] if uda or oracle else None,
         **sections,
     )
-    return Job(
-        request=request,
-        targets=targets,
-        runtime=runtime,
-        task_file=options.task_file(values["task"]),
-        plugins=values["plugins"],
-    )
-
-
-def _choose_task(name: str | None, targets: tuple[str, ...]) -> Task:
-    if name is None and not targets:
-        raise UsageError("name a --target (see `bench list targets`) or a --task")
-    task = options.find_task(name) if name is not None else find_target(targets[0])
-    for target in targets:
-        if target not in task.targets:
-            raise unknown(f"target of task {task.name!r}", target, task.targets)
-    return task
+    task_file = options.task_file(values["task"])
+    return Job(request=request, targets=targets, runtime=runtime, task_file=task_file, plugins=values["plugins"])
 
 
 def execute(job: Job, file: Path | None = None) -> None:

@@ -1,6 +1,7 @@
 """Options shared by suite commands, and the runs they select."""
 
 import functools
+import gc
 import re
 import sys
 from collections.abc import Callable, Collection
@@ -89,12 +90,11 @@ class Selection:
         Args:
             runtime: of their jobs; None where nothing is to be run.
         """
-        methods = self.inventory.methods
+        versions = {name: entry.version for name, entry in self.inventory.methods.items()}
         current = [
             run
             for run in self.stored
-            if run.spec.request.method not in methods
-            or run.spec.method_version == methods[run.spec.request.method].version
+            if run.spec.method_version == versions.get(run.spec.request.method, run.spec.method_version)
         ]
         return match_plan(self.plan.runs, current, functools.partial(self._job, runtime=runtime))[0]
 
@@ -149,6 +149,7 @@ def _selecting(*decorators: Callable[..., Any]) -> Callable[..., Any]:
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
         def command(**values: Any) -> None:
+            gc.set_threshold(200_000, 50, 50)  # thousands of runs are no garbage: 0.3 of 4.9 s of `bench rank`
             filters = Filters(**{f.name: values.pop(f.name) for f in fields(Filters) if f.name in values})
             part = {name: values.pop(name) for name in ("suite", "tasks", "plugins", "results_root")}
             function(Selection(filters=filters, **part), **values)

@@ -27,7 +27,7 @@ TAIL = 5
 """Lines of a failed run's log that are shown."""
 
 
-class RunStatus:
+class _RunStatus:
     """A planned run, what is stored of it, and its place in a queue (None: that scheduler does not answer)."""
 
     def __init__(
@@ -35,9 +35,11 @@ class RunStatus:
     ) -> None:
         self.run = run
         self.start = last_start(run.stored.path) if run.stored is not None else None
-        self.log = Path(self.start.log) if self.start is not None and self.start.log else None
         self.code_changed = self.start is not None and self.start.code != environment.code_digest()
         self.failed = run.state in ("FAILED", "DIVERGED")
+        self.log = Path(self.start.log) if self.start is not None and self.start.log else None
+        epochs = 0 if run.stored is None or run.trained else len(run.stored.history)
+        self.progress = f"{epochs}/{run.request.training.epochs} epochs" if epochs else ""
         self.ticket: Ticket | None = None
         self.queued: QueuedJob | None = None
         self.over = self.cancelled = False  # over: submitted, no longer in the queue, and not done
@@ -55,17 +57,7 @@ class RunStatus:
             self.over = queue is not None and self.queued is None and not (self.failed or elsewhere)
         self.log = next((path for path in logs if path is not None and path.exists()), None)
 
-    @property
-    def progress(self) -> str:
-        """Epochs so far, as "12/60 epochs"; "" before the first and once it is trained."""
-        if self.run.stored is None or self.run.trained:
-            return ""
-        epochs = len(self.run.stored.history)
-        return f"{epochs}/{self.run.request.training.epochs} epochs" if epochs else ""
-
-    @property
     def line(self) -> str:
-        """State of each target, progress, place in the queue and warnings."""
         notes = [self.progress] if self.progress else []
         job = f"{self.ticket.scheduler} {self.ticket.job_id}" if self.ticket is not None else ""
         if self.queued is not None:
@@ -79,9 +71,8 @@ class RunStatus:
         states = "  ".join(f"{target} {self.run.state_of(target):8}" for target in self.run.targets)
         return f"{states}  {', '.join(notes)}"
 
-    @property
     def failure(self) -> list[str]:
-        """Why it failed or ended without a result, with the end of its log; empty if it did not."""
+        """Return why it failed or ended without a result, with the end of its log; nothing if it did not."""
         if not self.failed and (self.cancelled or not self.over):
             return []
         lines = ["", f"{self.run.name}: {self.run.error if self.failed else 'ended without a result'}"]
@@ -89,11 +80,8 @@ class RunStatus:
             lines += [f"  {self.log}", *(f"  | {printed}" for printed in last_lines(self.log, TAIL))]
         return lines
 
-    @property
     def data(self) -> dict[str, Any]:
-        """Everything, for JSON."""
-        run, request = self.run, self.run.request
-        job_id = self.ticket.job_id if self.ticket is not None else None
+        run, request, ticket = self.run, self.run.request, self.ticket
         return {
             "row": run.row.id,
             "method": request.method,
@@ -104,9 +92,9 @@ class RunStatus:
             "state": run.state,
             "targets": {target: run.state_of(target) for target in run.targets},
             "progress": self.progress,
-            "scheduler": self.ticket.scheduler if self.ticket is not None else None,
-            "job_id": job_id,
-            "slurm": job_id,  # the name of job_id until version 0.2
+            "scheduler": ticket.scheduler if ticket is not None else None,
+            "job_id": ticket.job_id if ticket is not None else None,
+            "slurm": ticket.job_id if ticket is not None else None,  # the name of job_id until version 0.2
             "queue": self.queued.described if self.queued is not None else None,
             "code_changed": self.code_changed,
             "path": str(run.stored.path) if run.stored is not None else None,
@@ -115,7 +103,7 @@ class RunStatus:
         }
 
 
-def _run_statuses(selection: Selection) -> tuple[list[RunStatus], list[str]]:
+def _run_statuses(selection: Selection) -> tuple[list[_RunStatus], list[str]]:
     """Return the status of every run, and why schedulers could not be asked."""
     tickets, remarks = read_tickets(selection.jobs_folder), []
     queues: dict[str, Mapping[str, QueuedJob] | None] = {}
@@ -125,7 +113,7 @@ def _run_statuses(selection: Selection) -> tuple[list[RunStatus], list[str]]:
         except UsageError as error:
             queues[name] = None
             remarks.append(f"{error}. The states are from the results folder alone")
-    return [RunStatus(run, tickets, queues) for run in selection.planned_runs()], remarks
+    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs()], remarks
 
 
 @click.command()
@@ -138,7 +126,7 @@ def status(selection: Selection, as_json: bool, watch: bool) -> None:
         _watch(selection)
         selection.rescan()
     runs, remarks = _run_statuses(selection)
-    click.echo(json.dumps([run.data for run in runs], indent=2) if as_json else _text(runs, remarks))
+    click.echo(json.dumps([run.data() for run in runs], indent=2) if as_json else _text(runs, remarks))
     states = {run.run.state for run in runs}
     if selection.problems or states - {"DONE"}:
         sys.exit(FAILED if states & {"FAILED", "DIVERGED"} else INCOMPLETE)
@@ -159,11 +147,11 @@ def _watch(selection: Selection, seconds: float = 5.0) -> None:
             selection.rescan()
 
 
-def _text(runs: Sequence[RunStatus], remarks: Sequence[str]) -> str:
+def _text(runs: Sequence[_RunStatus], remarks: Sequence[str]) -> str:
     """Return one line a run, then the failures with the tails of their logs, and the counts of states."""
     width = max((len(run.run.name) for run in runs), default=0)
-    lines = [f"{run.run.name.ljust(width)}  {run.line}".rstrip() for run in runs]
-    lines += [line for run in runs for line in run.failure]
+    lines = [f"{run.run.name.ljust(width)}  {run.line()}".rstrip() for run in runs]
+    lines += [line for run in runs for line in run.failure()]
     lines.append(f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {tally(run.run.state for run in runs)}")
     return "\n".join([*lines, *remarks])
 
@@ -177,7 +165,13 @@ def logs(run: str, lines: int | None, results_root: Path) -> None:
 
     RUN is the run's folder, or the beginning of its id (the part of the folder's name after the seed).
     """
-    path = Path(run) if Path(run).is_dir() else _find_run(run, results_root)
+    path = Path(run)
+    if not path.is_dir():
+        paths = [stored.path for stored in scan(results_root)[0] if stored.spec.train_id.startswith(run)]
+        if len(paths) != 1:
+            many = f"{len(paths)} runs begin so" if paths else f"no run under {results_root} begins so"
+            raise UsageError(f"{run!r} is neither a run's folder nor the beginning of one id: {many}")
+        path = paths[0]
     start = last_start(path)
     if start is None:
         raise UsageError(f"{path} has never been started")
@@ -189,11 +183,3 @@ def logs(run: str, lines: int | None, results_root: Path) -> None:
         raise UsageError(f"{start.log} cannot be read: {error.strerror}") from None
     click.echo(start.log, err=True)
     click.echo("\n".join(text.splitlines()[-lines:] if lines else text.splitlines()))
-
-
-def _find_run(name: str, results_root: Path) -> Path:
-    paths = [run.path for run in scan(results_root)[0] if run.spec.train_id.startswith(name)]
-    if len(paths) != 1:
-        many = f"{len(paths)} runs begin so" if paths else f"no run under {results_root} begins so"
-        raise UsageError(f"{name!r} is neither a run's folder nor the beginning of one id: {many}")
-    return paths[0]

@@ -2,7 +2,10 @@
 
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from statistics import median
 from typing import Any
 
 import click
@@ -15,15 +18,18 @@ from ..launching.job_file import JobFile, write_jobs
 from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
-from ..outcomes.estimate import estimate_hours
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
 from ..settings import build, grid_shape
 from ..spec import RunRequest
+from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Inventory
 from ..training.runtime import Runtime
 from . import options
 from .selection import Selection, names, suite_options
+
+SAMPLES = 3
+"""Finished runs whose history tells the time of others; they differ in the seed alone."""
 
 MAX_ATTEMPTS = 3
 """Consecutive starts without progress after which a sweep's run is FAILED."""
@@ -105,25 +111,22 @@ def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, An
     scheduler: Scheduler | None = launch["scheduler"]
     cluster = read_cluster(launch["profile"], {option.name: launch[option.name] for option in OPTIONS})
     runtime = Runtime(
-        data_root=launch["data_root"],
         results_root=selection.results_root,
-        device=launch["device"],
-        strict=launch["strict"],
         # Another sweep may work on the same run: its result is as good. Here the job waits for it, but not in an
         # allocation that others could use.
         wait=0.0 if scheduler else float("inf"),
         threads=cluster.cpus if scheduler else None,
         max_attempts=MAX_ATTEMPTS,
-        checkpoint_interval=launch["checkpoint_interval"],
+        **{name: launch[name] for name in ("data_root", "device", "strict", "checkpoint_interval")},
     )
     planned = selection.planned_runs(runtime)
     pending = [run for run in planned if run.state in states and run.state != "DONE"]
     _announce(selection, planned, pending, states)
     files = [run.job for run in pending]
-    _check_settings([file.job.request for file in files], selection.inventory)
+    _check_settings([run.request for run in pending], selection.inventory)
     if launch["dry_run"]:
-        for file in files:
-            click.echo(f"  {file.job.name}: {file.job.request.source} -> {', '.join(file.job.targets)}")
+        for run in pending:
+            click.echo(f"  {run.name}: {run.request.source} -> {', '.join(run.targets)}")
         return
     if scheduler is None:
         _run_here(files, launch["jobs"])
@@ -144,7 +147,6 @@ def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, An
 def _announce(
     selection: Selection, planned: Sequence[PlannedRun], pending: Sequence[PlannedRun], states: tuple[State, ...]
 ) -> None:
-    """Print the states, the work ahead with its estimated time, and the runs that are left alone."""
     for row in selection.unavailable():
         click.echo(f"bench: row {row!r} is left out: its method is not in this version", err=True)
     states_text = tally(run.state for run in planned)
@@ -152,11 +154,36 @@ def _announce(
     if pending:
         untrained = [run for run in pending if not run.trained]
         scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, VALIDATION))
-        estimate = estimate_hours(untrained, selection.stored)
-        click.echo(f"{len(untrained)} to train, {scored} evaluations; {estimate.described}")
+        time = _estimate_text(untrained, selection.stored)
+        click.echo(f"{len(untrained)} to train, {scored} evaluations; {time}")
     for run in planned:
         if run.state != "DONE" and run.state not in states:
             click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")
+
+
+_kind = attrgetter(
+    *("task", "source", "method", "network", "preprocess.shape", "training.batch_size", "training.selection")
+)
+"""What runs share whose epochs take equally long, on whatever device."""
+
+
+def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> str:
+    """Return the training time of planned runs, one after the other, told by the histories of finished ones."""
+    finished: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
+    for run in stored:
+        if run.state == "DONE":
+            finished[_kind(run.spec.request)].append(run)
+    seconds = {}
+    for kind in {_kind(run.request) for run in planned}:
+        rows = [row for run in finished[kind][:SAMPLES] for row in run.history if row.get("seconds")]
+        seconds[kind] = median(float(row["seconds"]) for row in rows) if rows else None
+    epochs = [(run, seconds.get(_kind(run.request))) for run in planned]
+    hours = [each * run.request.training.epochs / 3600 for run, each in epochs if each is not None]
+    unknown = dict.fromkeys(run.row.id for run, each in epochs if each is None)
+    parts = [f"about {sum(hours):.1f} h of training for {len(hours)} of them"] if hours else []
+    if unknown:
+        parts.append(f"no finished run tells the time of {', '.join(unknown)}")
+    return "; ".join(parts) or "no training"
 
 
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:

@@ -111,9 +111,7 @@ def find_run_data(
     if request.fold is not None:
         return _intra_run_data(request, source)
     if request.source in targets:
-        raise UsageError(
-            f"{request.source!r} is both the source and a target: give another --source, or --target"
-        )
+        raise UsageError(f"{request.source!r} is both the source and a target: give another --source, or --target")
     if request.target is not None and request.target not in others:
         raise UsageError(
             f"{request.method} trains for target {request.target!r}, which is not among the ones to score"

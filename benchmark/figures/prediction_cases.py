@@ -67,7 +67,7 @@ def scored_runs(results: SuiteResults, row: Row, column: Column) -> Iterator[tup
 def _reason(results: SuiteResults, row: Row, column: Column) -> str:
     without_runs = {"unavailable": "not in this version", "not-applicable": "does not apply"}
     reason = without_runs.get(results.counts.availability(row, column))
-    return reason or hole_reason(results.counts.of(row, column).reasons) or REASONS["DONE"]
+    return reason or hole_reason(results.counts.missing(row, column)) or REASONS["DONE"]
 
 
 def make_strip(results: SuiteResults, column: Column, case: str, data_root: Path) -> tuple[Strip, Domain]:

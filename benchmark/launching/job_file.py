@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import UsageError
 from ..settings import request_from_json
 from ..spec import RunRequest, digest, to_json
-from ..storage.files import read_json, write_json, write_text
+from ..storage.files import read_json, write_json
 from ..storage.run_folder import row_name
 from ..training.runtime import Runtime
 
@@ -38,16 +38,19 @@ class Job:
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
-        runtime = asdict(self.runtime).items()
         data = {
             "request": to_json(self.request),
-            "targets": list(self.targets),
-            "runtime": {key: str(v.resolve()) if isinstance(v, Path) else v for key, v in runtime},
-            "task_file": str(self.task_file.resolve()) if self.task_file else None,
-            "plugins": [str(plugin.resolve()) for plugin in self.plugins],
+            "targets": self.targets,
+            "runtime": {key: _absolute(value) for key, value in asdict(self.runtime).items()},
+            "task_file": _absolute(self.task_file),
+            "plugins": [_absolute(plugin) for plugin in self.plugins],
             "row": self.row,
         }
         write_json(path, data)
+
+
+def _absolute(value: Any) -> Any:
+    return str(value.resolve()) if isinstance(value, Path) else value
 
 
 def job_name(request: RunRequest, row: str = "") -> str:
@@ -104,26 +107,17 @@ class JobFile:
 
     @property
     def failure(self) -> Path:
-        """Exists where its process ended with an error, perhaps before there was a run that could say so."""
+        """Last line of a process that ended with an error, perhaps before there was a run that could say so."""
         return self.path.with_suffix(".failed")
-
-    @property
-    def failed_with(self) -> str:
-        """The last line its process printed before it failed; "" if it did not."""
-        return self.failure.read_text() if self.failure.is_file() else ""
 
     @property
     def cancelled(self) -> bool:
         """Whether it was asked to stop, or not to start."""
         return cancel_mark(self.path).exists()
 
-    def cancel(self) -> None:
-        """Ask it, wherever it runs or waits, to stop with a checkpoint."""
-        write_text(cancel_mark(self.path), "")
-
 
 def cancel_mark(path: Path) -> Path:
-    """Return the file whose existence asks the job of a job file to stop."""
+    """Return the file whose existence asks a job, wherever it runs or waits, to stop with a checkpoint."""
     return path.with_suffix(".cancel")
 
 

@@ -8,14 +8,14 @@ import subprocess
 import sys
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
+from rich.text import Text
 
 from .. import environment
 from ..errors import INCOMPLETE, INTERRUPTED, StorageError
@@ -62,17 +62,16 @@ class LocalLauncher:
     Args:
         at_once: processes at the same time; the cores are divided among them.
         finished: called when a job ends.
-        tick: called between polls of the processes, with the running jobs.
     """
 
-    def __init__(
-        self,
-        at_once: int,
-        finished: Callable[[Finished], None] = lambda _finished: None,
-        tick: Callable[[Sequence[JobFile]], None] = lambda _running: None,
-    ) -> None:
-        self.at_once, self._finished, self._tick = at_once, finished, tick
+    def __init__(self, at_once: int, finished: Callable[[Finished], None] = lambda _finished: None) -> None:
+        self.at_once, self._finished = at_once, finished
         self._running: list[tuple[JobFile, subprocess.Popen[bytes], str]] = []  # with the process's kernel time
+
+    @property
+    def running(self) -> list[JobFile]:
+        """The jobs that run now."""
+        return [file for file, *_ in self._running]
 
     def run(self, files: Sequence[JobFile]) -> list[Finished]:
         """Run the jobs, those that are killed again; Ctrl-C stops each with a checkpoint and is raised again."""
@@ -82,16 +81,22 @@ class LocalLauncher:
                 while waiting and len(self._running) < self.at_once:
                     file = waiting.popleft()
                     if file.cancelled:
-                        ended.append(self._end(Finished(file, INTERRUPTED)))
+                        ended.append(self._end(file, INTERRUPTED))
                     else:
                         self._start(file)
-                for file, code in self._collect():
+                for running in list(self._running):
+                    file, process, _ = running
+                    code = process.poll()
+                    if code is None:
+                        continue
+                    self._running.remove(running)
+                    if code == -signal.SIGTERM:
+                        code = INTERRUPTED  # asked to stop before it could listen
                     if code < 0 and restarts[file.path] < RESTARTS:
                         restarts[file.path] += 1
                         waiting.appendleft(file)
                     else:
-                        ended.append(self._end(Finished(file, code)))
-                self._tick([file for file, *_ in self._running])
+                        ended.append(self._end(file, code))
                 time.sleep(POLL)
         except KeyboardInterrupt:
             self._interrupt()
@@ -124,19 +129,11 @@ class LocalLauncher:
             )
         self._running.append((file, process, started(process.pid)))
 
-    def _collect(self) -> Iterator[tuple[JobFile, int]]:
-        """Yield the jobs whose processes ended, and their exit codes."""
-        for running in list(self._running):
-            code = running[1].poll()
-            if code is not None:
-                self._running.remove(running)
-                # SIGTERM: asked to stop before it could listen.
-                yield running[0], INTERRUPTED if code == -signal.SIGTERM else code
-
-    def _end(self, finished: Finished) -> Finished:
+    def _end(self, file: JobFile, code: int) -> Finished:
+        finished = Finished(file, code)
         if finished.failed:
             with contextlib.suppress(StorageError):  # a full disk may be why it failed
-                write_text(finished.file.failure, finished.file.last_line)
+                write_text(file.failure, file.last_line)
         self._finished(finished)
         return finished
 
@@ -155,25 +152,22 @@ class LocalLauncher:
 
 def run_jobs(files: Sequence[JobFile], at_once: int) -> list[Finished]:
     """Run jobs with a line for each that ends and, in a terminal, each running one's last; return those undone."""
-    console = Console(stderr=True)
-    live = Live(console=console, refresh_per_second=2, transient=True)
     numbers = itertools.count(1)
 
     def finished(job: Finished) -> None:
         click.echo(f"[{next(numbers)}/{len(files)}] {job.file.job.name}: {job.outcome}")
 
-    def tick(running: Sequence[JobFile]) -> None:
-        if console.is_terminal:
-            table = Table.grid(padding=(0, 2))
-            for file in running:
-                table.add_row(file.last_line)
-            live.update(table)
+    def last_lines_of_running() -> Group:
+        return Group(*(Text(file.last_line) for file in launcher.running))
 
+    launcher = LocalLauncher(at_once, finished)
     # A sweep that a scheduler or `kill` ends must not leave its jobs behind.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with live:
-            ended = LocalLauncher(at_once, finished, tick).run(files)
+        with Live(
+            get_renderable=last_lines_of_running, console=Console(stderr=True), refresh_per_second=2, transient=True
+        ):
+            ended = launcher.run(files)
     finally:
         signal.signal(signal.SIGTERM, before)
     return [job for job in ended if job.code != 0]

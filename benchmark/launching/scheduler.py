@@ -49,13 +49,10 @@ class Scheduler(Protocol):
         """Proper name for messages; ``--launcher`` takes it in lower case."""
 
     def submit(self, files: Sequence[JobFile], name: str, cluster: Cluster, folder: Path) -> Iterator[list[Ticket]]:
-        """Submit jobs and yield tickets as they are accepted; those yielded before an error stand.
+        """Submit written job files, and yield tickets as they are accepted; those yielded before an error stand.
 
-        Args:
-            files: written job files, visible from the nodes; a node does one with ``bench run FILE --log LOG``.
-            name: of the suite, for the queue.
-            cluster: resources of each allocation; an option that this scheduler lacks is a UsageError.
-            folder: for logs and files of the scheduler's own.
+        A node does a file with ``bench run FILE --log LOG``. The queue shows ``name``, the suite's. An option of the
+        cluster that this scheduler lacks is a UsageError. ``folder`` is for the scheduler's own files.
         """
 
     def queue(self) -> Mapping[str, QueuedJob]:

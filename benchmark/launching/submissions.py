@@ -7,10 +7,10 @@ from pathlib import Path
 
 from .. import environment
 from ..errors import UsageError
-from ..storage.files import read_json, write_json
+from ..storage.files import read_json, write_json, write_text
 from ..storage.lease import Lease
 from .cluster import Cluster
-from .job_file import JobFile, write_jobs
+from .job_file import JobFile, cancel_mark, write_jobs
 from .registry import find_scheduler
 from .scheduler import Scheduler, Ticket
 
@@ -27,7 +27,7 @@ def submit_missing(
 ) -> Iterator[str]:
     """Submit the jobs of a suite's folder that are not in the queue, one process at a time; yield messages."""
     with Lease(folder / RECORDS, wait=float("inf")):
-        queue, tickets = scheduler.queue(), _tickets_of(scheduler, folder)
+        queue, tickets = scheduler.queue(), read_tickets(folder, scheduler.name)
         queued = {stem for stem, ticket in tickets.items() if ticket.job_id in queue}
         missing = [file for file in files if file.path.stem not in queued or file.cancelled]
         if len(missing) < len(files):
@@ -35,14 +35,20 @@ def submit_missing(
         if not missing:
             return
         for array in scheduler.submit(write_jobs(missing), suite, cluster, folder / scheduler.name.lower()):
-            _record(folder, array)
+            data = {
+                "submitted": environment.now(),
+                "scheduler": scheduler.name,
+                "allocations": [{"job_id": t.job_id, "log": str(t.log), "stems": t.stems} for t in array],
+            }
+            name = re.sub(r"[^\w-]", "-", f"{scheduler.name.lower()}-{array[0].job_id}")
+            write_json(folder / RECORDS / f"{name}.json", data)
             runs, last = sum(len(ticket.stems) for ticket in array), array[-1].job_id
             yield f"submitted {runs} runs as {array[0].job_id}{f' to {last}' if len(array) > 1 else ''}"
 
 
 def wait_until_over(scheduler: Scheduler, files: Sequence[JobFile], folder: Path) -> None:
     """Return once no job is in the scheduler's queue."""
-    tickets = _tickets_of(scheduler, folder)
+    tickets = read_tickets(folder, scheduler.name)
     job_ids = {tickets[file.path.stem].job_id for file in files if file.path.stem in tickets}
     while job_ids & scheduler.queue().keys():
         time.sleep(WAIT_POLL)
@@ -51,7 +57,7 @@ def wait_until_over(scheduler: Scheduler, files: Sequence[JobFile], folder: Path
 def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
     """Ask jobs of a suite's folder to stop, and end the allocations that hold no others; yield messages."""
     for file in files:
-        file.cancel()
+        write_text(cancel_mark(file.path), "")
     yield f"{len(files)} jobs asked to stop; those that run save a checkpoint first"
     stems = {file.path.stem for file in files}
     tickets = [ticket for stem, ticket in read_tickets(folder).items() if stem in stems]
@@ -74,8 +80,8 @@ def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
             yield f"{ended} allocations ended" + (f", {len(left)} of them by force" if left else "")
 
 
-def read_tickets(folder: Path) -> dict[str, Ticket]:
-    """Return the newest ticket of each job, by the stem of its file."""
+def read_tickets(folder: Path, name: str = "") -> dict[str, Ticket]:
+    """Return the newest ticket of each job, by the stem of its file; with a scheduler's name, where it is of that."""
     records = []
     for path in (folder / RECORDS).glob("*.json"):
         if path.name.startswith("lease."):
@@ -89,15 +95,5 @@ def read_tickets(folder: Path) -> dict[str, Ticket]:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path} is damaged ({error}); remove it: its jobs count as never submitted") from error
     records.sort(key=lambda record: record[:2])
-    return {stem: ticket for *_, ticket in records for stem in ticket.stems}
-
-
-def _tickets_of(scheduler: Scheduler, folder: Path) -> dict[str, Ticket]:
-    return {stem: t for stem, t in read_tickets(folder).items() if t.scheduler == scheduler.name}
-
-
-def _record(folder: Path, tickets: Sequence[Ticket]) -> None:
-    name = re.sub(r"[^\w-]", "-", f"{tickets[0].scheduler.lower()}-{tickets[0].job_id}")
-    allocations = [{"job_id": t.job_id, "log": str(t.log), "stems": t.stems} for t in tickets]
-    data = {"submitted": environment.now(), "scheduler": tickets[0].scheduler, "allocations": allocations}
-    write_json(folder / RECORDS / f"{name}.json", data)
+    newest = {stem: ticket for *_, ticket in records for stem in ticket.stems}
+    return {stem: ticket for stem, ticket in newest.items() if name in ("", ticket.scheduler)}

@@ -1,9 +1,8 @@
 """Evaluations that a suite's cells come from, and their counts: which seeds are complete, on which cases."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,24 +10,38 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile, read_cases
+from ..scoring.metric_file import MaskValues, stored_values
+from ..scoring.metrics import Metric
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Availability, Column, Plan, Row
-from .match import EVALUATED_ON, require_same_evaluations
-from .planned_run import NOT_RUN, REASONS, PlannedRun
+from .planned_run import EVALUATED_ON, NOT_RUN, REASONS, PlannedRun, require_same_evaluations
+
+
+class EvaluationFiles:
+    """Files of evaluations in run folders; an export has all of them in one."""
+
+    def cases(self, evaluation: StoredEvaluation) -> CaseFile:
+        """Return the counts of an evaluation."""
+        return read_cases(evaluation)
+
+    def masks(self, evaluation: StoredEvaluation, cases: CaseFile, metric: Metric, /) -> MaskValues:
+        """Return a metric of masks for the rows of ``cases``."""
+        return stored_values(evaluation.path, cases, metric)
 
 
 @dataclass(frozen=True)
 class SeedCases:
     """Cases of one complete seed, its folds behind each other."""
 
-    files: list[CaseFile]
+    evaluations: Sequence[StoredEvaluation]  # one, or one a fold
+    files: Sequence[CaseFile]  # of each evaluation
     cases: tuple[str, ...]
 
     @property
-    def strata(self) -> tuple[str, ...]:
-        """Stratum of each case."""
-        return tuple(stratum for file in self.files for stratum in file.layout.strata)
+    def classes(self) -> tuple[str, ...]:
+        """Foreground classes."""
+        return self.files[0].layout.classes
 
     def arranged(self, values: Iterable[NDArray[Any]], cases: tuple[str, ...]) -> NDArray[Any]:
         """Return values (..., rows) of each file as (..., cases, classes), in the order of ``cases``."""
@@ -40,60 +53,18 @@ class SeedCases:
         return whole[..., [position[case] for case in cases], :]
 
 
-@dataclass(frozen=True)
-class SeedEvaluations:
-    """Evaluations of a row on a target; a seed is complete when every run (one, or one a fold) has one."""
-
-    place: tuple[str, str]  # labels of the row and the target
-    complete: Mapping[int, Sequence[StoredEvaluation]]  # by seed: one evaluation, or one a fold
-    reasons: frozenset[str]  # why other seeds are missing
-    read: Callable[[StoredEvaluation], CaseFile]
-
-    @cached_property
-    def cases(self) -> dict[int, SeedCases]:
-        """Cases of each complete seed."""
-        return {seed: self._joined(evaluations) for seed, evaluations in self.complete.items()}
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """Counts of the complete seeds as (seeds, 6, cases, classes), in the first seed's order."""
-        (first, reference), *others = self.cases.items()
-        for seed, joined in others:
-            if not _same_cases(joined.cases, reference.cases):
-                raise UsageError(
-                    f"{self.place[0]}: seeds {first} and {seed} were scored on different cases of {self.place[1]}; "
-                    "remove the evaluation that is out of date and score its run again"
-                )
-        arrays = [s.arranged((file.counts for file in s.files), reference.cases) for s in self.cases.values()]
-        return np.stack(arrays)
-
-    def _joined(self, evaluations: Sequence[StoredEvaluation]) -> SeedCases:
-        files = [self.read(evaluation) for evaluation in evaluations]
-        if len(files) == 1:
-            return SeedCases(files, files[0].layout.cases)
-        cases = tuple(case for file in files for case in file.layout.cases)
-        paths = " and ".join(str(evaluation.path) for evaluation in evaluations)
-        if len(set(cases)) != len(cases):
-            raise UsageError(f"a case is scored by more than one fold: {paths}")
-        if len({file.layout.classes for file in files}) > 1:
-            raise UsageError(f"folds were scored on different classes: {paths}")
-        return SeedCases(files, cases)
-
-
 class StoredCounts:
     """Evaluations and counts behind each row and column of a plan; each file is read once."""
 
-    def __init__(
-        self, plan: Plan, runs: Iterable[PlannedRun], read: Callable[[StoredEvaluation], CaseFile] = read_cases
-    ) -> None:
-        self._read = read
+    def __init__(self, plan: Plan, runs: Iterable[PlannedRun], files: EvaluationFiles) -> None:
         self.suite, self.inventory = plan.suite, plan.inventory
         self._by_row: defaultdict[str, list[PlannedRun]] = defaultdict(list)
         for run in runs:
             self._by_row[run.row.id].append(run)
-        self._files: dict[str, CaseFile] = {}
-        self._evaluations: dict[tuple[str, Column], SeedEvaluations] = {}
-        self._checked: set[Column] = set()
+        self._files = files
+        self._cases: dict[str, CaseFile] = {}
+        self._masks: dict[tuple[str, str], MaskValues] = {}
+        self._seeds: dict[Column, dict[str, dict[int, SeedCases]]] = {}
 
     def availability(self, row: Row, column: Column) -> Availability:
         """Return whether a row has runs in a column, and why not."""
@@ -107,55 +78,73 @@ class StoredCounts:
         """Return the planned runs of a row that score a column."""
         return [run for run in self._by_row[row.id] if run.contributes(column)]
 
-    def of(self, row: Row, column: Column) -> SeedEvaluations:
-        """Return a row's evaluations on a target."""
-        key = (row.id, column)
-        if key not in self._evaluations:
-            by_seed: defaultdict[int, list[StoredEvaluation | None]] = defaultdict(list)
-            reasons = set()
-            for run in self.runs_of(row, column) if self.availability(row, column) == "planned" else ():
-                evaluation = run.evaluation(column.target)
-                by_seed[run.request.seed].append(evaluation)
-                if evaluation is None:
-                    reasons.add(NOT_RUN if run.stored is None else REASONS[run.stored.state])
-            complete = {
-                seed: [e for e in parts if e is not None] for seed, parts in by_seed.items() if None not in parts
-            }
-            place = (row.label, column.label)
-            self._evaluations[key] = SeedEvaluations(place, complete, frozenset(reasons), self.case_file)
-        return self._evaluations[key]
+    def missing(self, row: Row, column: Column) -> set[str]:
+        """Return why runs of a row have no evaluation in a column."""
+        runs = [run for run in self.runs_of(row, column) if run.evaluation(column.target) is None]
+        return {NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs}
+
+    def seeds(self, row: Row, column: Column) -> dict[int, SeedCases]:
+        """Return the complete seeds of a row on a target: those of which each run, one or one a fold, is scored.
+
+        Raises:
+            UsageError: rows were scored on different versions of the data, other cases or other classes.
+        """
+        if column not in self._seeds:
+            complete = {other.id: self._complete(other, column) for other in self.suite.rows}
+            whole = [other for other in self.suite.rows if other.folds is None]
+            for rows, fields in ((self.suite.rows, EVALUATED_ON[:1]), (whole, EVALUATED_ON[:2])):
+                scored = [e for other in rows for parts in complete[other.id].values() for e in parts]
+                require_same_evaluations(scored, fields)
+            seeds = {id_: {seed: self._joined(parts) for seed, parts in of.items()} for id_, of in complete.items()}
+            for rows in (whole, *([other] for other in self.suite.rows if other.folds is not None)):
+                _require_same_cases(
+                    (f"{other.label}, seed {n}", seed) for other in rows for n, seed in seeds[other.id].items()
+                )
+            self._seeds[column] = seeds
+        return self._seeds[column][row.id]
 
     def case_file(self, evaluation: StoredEvaluation) -> CaseFile:
         """Return the counts of an evaluation; its file is read once."""
         key = str(evaluation.path)
-        if key not in self._files:
-            self._files[key] = self._read(evaluation)
-        return self._files[key]
+        if key not in self._cases:
+            self._cases[key] = self._files.cases(evaluation)
+        return self._cases[key]
 
-    def require_same_cases(self, column: Column) -> None:
-        """Refuse a column whose rows were scored on different versions of the data, other cases or other classes."""
-        if column in self._checked:
-            return
-        of_rows = [(row, self.of(row, column)) for row in self.suite.rows]
-        whole = [(row, seeds) for row, seeds in of_rows if row.folds is None]
-        for rows, fields in ((of_rows, EVALUATED_ON[:1]), (whole, EVALUATED_ON[:2])):
-            require_same_evaluations([e for _, s in rows for parts in s.complete.values() for e in parts], fields)
-        named = [
-            (f"{row.label}, seed {seed}", joined.cases, joined.files[0].layout.classes)
-            for row, seeds in whole
-            for seed, joined in seeds.cases.items()
-        ]
-        for name, cases, classes in named[1:]:
-            first, expected_cases, expected_classes = named[0]
-            if not _same_cases(cases, expected_cases) or classes != expected_classes:
-                differing = {*cases, *classes} ^ {*expected_cases, *expected_classes}
-                raise UsageError(
-                    f"{name}, and {first}, cannot share a table: their cases.csv differ in "
-                    f"{', '.join(sorted(differing)) or 'the order of classes'}; remove the evaluation that is "
-                    "wrong and score its run again"
-                )
-        self._checked.add(column)
+    def masks(self, evaluation: StoredEvaluation, metric: Metric) -> MaskValues:
+        """Return a metric of masks of an evaluation; its file is read once."""
+        key = str(evaluation.path), metric.name
+        if key not in self._masks:
+            self._masks[key] = self._files.masks(evaluation, self.case_file(evaluation), metric)
+        return self._masks[key]
+
+    def _complete(self, row: Row, column: Column) -> dict[int, list[StoredEvaluation]]:
+        by_seed: defaultdict[int, list[StoredEvaluation | None]] = defaultdict(list)
+        for run in self.runs_of(row, column) if self.availability(row, column) == "planned" else ():
+            by_seed[run.request.seed].append(run.evaluation(column.target))
+        return {seed: [e for e in parts if e is not None] for seed, parts in by_seed.items() if None not in parts}
+
+    def _joined(self, evaluations: Sequence[StoredEvaluation]) -> SeedCases:
+        files = [self.case_file(evaluation) for evaluation in evaluations]
+        if len(files) == 1:
+            return SeedCases(evaluations, files, files[0].layout.cases)
+        cases = tuple(case for file in files for case in file.layout.cases)
+        paths = " and ".join(str(evaluation.path) for evaluation in evaluations)
+        if len(set(cases)) != len(cases):
+            raise UsageError(f"a case is scored by more than one fold: {paths}")
+        if len({file.layout.classes for file in files}) > 1:
+            raise UsageError(f"folds were scored on different classes: {paths}")
+        return SeedCases(evaluations, files, cases)
 
 
-def _same_cases(cases: tuple[str, ...], expected: tuple[str, ...]) -> bool:
-    return cases is expected or set(cases) == set(expected)
+def _require_same_cases(named: Iterator[tuple[str, SeedCases]]) -> None:
+    first, expected = next(named, ("", None))
+    for name, seed in named:
+        assert expected is not None
+        same_cases = seed.cases is expected.cases or set(seed.cases) == set(expected.cases)
+        if not same_cases or seed.classes != expected.classes:
+            differing = {*seed.cases, *seed.classes} ^ {*expected.cases, *expected.classes}
+            raise UsageError(
+                f"{name}, and {first}, cannot share a table: their cases.csv differ in "
+                f"{', '.join(sorted(differing)) or 'the order of classes'}; remove the evaluation that is "
+                "wrong and score its run again"
+            )

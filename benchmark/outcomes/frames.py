@@ -1,16 +1,30 @@
-"""Results as pandas data frames: the Python API's columns, with plain arrays inside."""
+"""Runs and scores as plain rows and as pandas data frames: the files of an export, and the Python API.
 
-from collections.abc import Mapping
-from typing import Any
+pandas is imported on use: neither a table nor an export must wait for it.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from ..scoring.metrics import find_metric
-from ..spec import to_json
+from ..spec import RunRequest, to_json
+from ..storage.results_reader import VERSIONS, StoredEvaluation
+from ..suites.suite import Column
 from .headings import stratum_headings
-from .results import SuiteResults
-from .run_records import RUN_COLUMNS, run_key, run_record
+from .planned_run import PlannedRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .results import SuiteResults
+
+RUN_COLUMNS = (
+    *("row", "method", "version", "seed", "task", "source", "targets", "fold", "train_id", "state"),
+    *("epochs", "best_epoch", "steps", "training_seconds", "device", "threads", *VERSIONS.values()),
+    *("commit", "started", "finished"),
+)
 
 SCORE_COLUMNS = ("row", "method", "seed", "target", "case", "stratum", "class_name", "value")
 
@@ -22,13 +36,57 @@ CELL_COLUMNS = (
 RUN_KEY = ("row", "method", "seed", "task", "source", "targets", "fold")
 
 
-def scores_frame(results: SuiteResults, name: str) -> pd.DataFrame:
-    """Return a metric with one line a row, seed, target, case and class; see :meth:`SuiteResults.scores`."""
-    metric = find_metric(name)
+def run_record(run: PlannedRun) -> dict[str, Any]:
+    """Return a planned run as a row of ``runs.csv``; what is not recorded is empty.
+
+    ``best_epoch`` counts from 1 and is the epoch whose weights are scored; ``training_seconds`` are those of the
+    epochs, without preparing data and scoring.
+    """
+    planned = {**run_key(run), "state": run.state}
+    recorded = {} if run.stored is None else run.stored.recorded
+    return dict.fromkeys(RUN_COLUMNS, "") | planned | {n: value for n, value in recorded.items() if value is not None}
+
+
+def run_key(run: PlannedRun) -> dict[str, Any]:
+    """Return what tells a run from the others of its suite."""
+    request = run.request
+    values = (run.row.id, request.method, request.seed, request.task, request.source, ";".join(run.targets))
+    return dict(zip(RUN_KEY, (*values, fold_text(request)), strict=True))
+
+
+def fold_text(request: RunRequest) -> str:
+    """Return a run's fold as "1of5"; "" where it has none."""
+    return "" if request.fold is None else f"{request.fold.index + 1}of{request.fold.count}"
+
+
+def scored_evaluations(results: "SuiteResults") -> Iterator[tuple[PlannedRun, Column, StoredEvaluation]]:
+    """Yield each evaluation that the scores of a suite come from, validation cases included, run by run."""
+    columns = results.columns(validation=True)
+    used = {
+        (row.id, column): {evaluation.path for evaluation in results.row_scores(row, column).evaluations}
+        for column in columns
+        for row in results.suite.rows
+    }
+    for run in results.planned_runs:
+        for column in filter(run.contributes, columns):
+            evaluation = run.evaluation(column.target)
+            if evaluation is not None and evaluation.path in used[run.row.id, column]:
+                yield run, column, evaluation
+
+
+def scores_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
+    """Return a metric of every case and class as a frame.
+
+    Columns: row, method, seed, target, case, stratum, class_name, value (a share in 0..1, mm or px; NaN where not
+    defined).
+    """
+    import pandas as pd
+
+    entry = find_metric(metric)
     frames = []
     for column in results.suite.columns:
         for row in results.suite.rows:
-            scores = results.row_scores(row, column, metric)
+            scores = results.row_scores(row, column, entry)
             seeds, cases, classes = scores.values.shape
             lines = {
                 "row": row.id,
@@ -45,31 +103,42 @@ def scores_frame(results: SuiteResults, name: str) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(SCORE_COLUMNS))
 
 
-def table_frame(results: SuiteResults, name: str) -> pd.DataFrame:
-    """Return a line for each row, target and printed stratum; see :meth:`SuiteResults.table`."""
-    metric = find_metric(name)
-    lines: list[Mapping[str, Any]] = []
+def table_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
+    """Return the cells of a table as a frame, in printed units (percent, mm or px)."""
+    import pandas as pd
+
+    entry = find_metric(metric)
+    lines = []
     for row in results.suite.rows:
         for column in results.suite.columns:
-            for h in stratum_headings(results, column, metric):
-                cell = results.cell(row, column, h.stratum, h.average, metric)
-                values = (row.id, row.label, row.method, row.access, column.target, h.stratum, h.average, metric.name)
+            for h in stratum_headings(results, column, entry):
+                cell = results.cell(row, column, h.stratum, h.average, entry)
+                names = (row.id, row.label, row.method, row.access, column.target, h.stratum, h.average, entry.name)
                 numbers = (h.unit, cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
                 counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
-                lines.append(dict(zip(CELL_COLUMNS, (*values, *numbers, *counts), strict=True)))
+                lines.append((*names, *numbers, *counts))
     return pd.DataFrame(lines, columns=list(CELL_COLUMNS)).astype({"mean": float, "sd": float})
 
 
-def runs_frame(results: SuiteResults) -> pd.DataFrame:
-    """Return a line for each planned run: ``runs.csv`` with the settings and the seconds as a number."""
-    lines = [{**run_record(run), "settings": _settings(results, run.row.settings)} for run in results.planned_runs]
+def runs_frame(results: "SuiteResults") -> "pd.DataFrame":
+    """Return a frame with one line a planned run: settings, state, seconds, device, commit."""
+    import pandas as pd
+
+    lines = []
+    for run in results.planned_runs:
+        changed = to_json({**results.suite.settings, **run.row.settings})
+        assert isinstance(changed, dict)
+        settings = ", ".join(f"{name}={value}" for name, value in changed.items())
+        lines.append({**run_record(run), "settings": settings})
     frame = pd.DataFrame(lines, columns=[*RUN_COLUMNS, "settings"])
     numbers = ("epochs", "best_epoch", "steps", "training_seconds")
     return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
 
 
-def history_frame(results: SuiteResults) -> pd.DataFrame:
-    """Return a line for each run and epoch: the loss terms and validation scores of ``history.csv``."""
+def history_frame(results: "SuiteResults") -> "pd.DataFrame":
+    """Return the histories of all runs as a frame: one line a run and epoch (counted from 1)."""
+    import pandas as pd
+
     lines = []
     for run in results.planned_runs:
         key = run_key(run)
@@ -77,9 +146,3 @@ def history_frame(results: SuiteResults) -> pd.DataFrame:
             numbers = {name: float(value) if value else float("nan") for name, value in row.items() if name}
             lines.append({**key, **numbers, "epoch": int(row["epoch"]) + 1})
     return pd.DataFrame(lines) if lines else pd.DataFrame(columns=[*RUN_KEY, "epoch"])
-
-
-def _settings(results: SuiteResults, own: Mapping[str, Any]) -> str:
-    changed = to_json({**results.suite.settings, **own})
-    assert isinstance(changed, dict)
-    return ", ".join(f"{name}={value}" for name, value in changed.items())

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from ..scoring.metrics import DSC, Metric
 from ..suites.suite import Column, Row
-from .paired_scores import Paired, pair
-from .results import SuiteResults
-from .scores import Average
+from .scores import Average, Paired, pair
+
+if TYPE_CHECKING:
+    from .results import SuiteResults
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Heading:
         return " ".join(filter(None, (self.column.label, self.group)))
 
 
-def column_headings(results: SuiteResults, column: Column, metric: Metric = DSC) -> list[Heading]:
+def column_headings(results: "SuiteResults", column: Column, metric: Metric = DSC) -> list[Heading]:
     """Return the printed columns of a target; an "average" has two, the protocol's own first."""
     named, unit = results.scoring.average, results.unit(column, metric)
     averages: list[Average] = sorted(get_args(Average), key=lambda average: average != named)
@@ -48,12 +49,12 @@ def column_headings(results: SuiteResults, column: Column, metric: Metric = DSC)
     ]
 
 
-def stratum_headings(results: SuiteResults, column: Column, metric: Metric = DSC) -> list[Heading]:
+def stratum_headings(results: "SuiteResults", column: Column, metric: Metric = DSC) -> list[Heading]:
     """Return the strata that a target prints, "average" only as the protocol means it."""
     return [heading for heading in column_headings(results, column, metric) if heading.headline]
 
 
-def overall_headings(results: SuiteResults, metric: Metric = DSC) -> list[Heading]:
+def overall_headings(results: "SuiteResults", metric: Metric = DSC) -> list[Heading]:
     """Return one printed column a target: all its cases, by the protocol's average; else each stratum it prints."""
     overall = []
     for column in results.suite.columns:
@@ -62,7 +63,7 @@ def overall_headings(results: SuiteResults, metric: Metric = DSC) -> list[Headin
     return overall
 
 
-def pair_rows(results: SuiteResults, rows: Sequence[Row], heading: Heading, metric: Metric = DSC) -> Paired:
+def pair_rows(results: "SuiteResults", rows: Sequence[Row], heading: Heading, metric: Metric = DSC) -> Paired:
     """Return the scores of rows on the cases of a printed column that all of them have."""
     scores = [results.row_scores(row, heading.column, metric) for row in rows]
     return pair(scores, heading.stratum, heading.average)

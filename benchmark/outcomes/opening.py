@@ -8,28 +8,31 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, cast
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
+from ssdg.datasets.grammar import task_from_toml
 from ssdg.methods import MethodEntry, registry
 
-from ..errors import NotRescored, UsageError
+from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
-from ..scoring.metrics import Metric
-from ..spec import JSON, RunRequest, RunSpec, to_json
+from ..scoring.metric_file import MaskValues
+from ..scoring.metrics import REGIONS, Metric
+from ..spec import RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
-from ..suites.suite_file import load_suite, renamed
-from .results import EvaluationFiles, SuiteResults
-from .run_records import fold_text
+from ..suites.suite_file import flatten, load_suite, renamed
+from .counts import EvaluationFiles
+from .frames import fold_text
+from .results import SuiteResults
 
 PROVENANCE = "provenance.json"
 """Makes a folder an export."""
+
+DOMAIN = ("task", "source", "target", "scored", "manifest")
+"""What provenance says of a domain besides the counts of its cases."""
 
 
 def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
@@ -61,14 +64,11 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     """
     if (Path(suite) / PROVENANCE).is_file():
         return open_export(Path(suite))
-    choice = Filters(
-        methods=None if methods is None else tuple(methods),
-        targets=None if targets is None else tuple(targets),
-        seeds=None if seeds is None else tuple(seeds),
-        protocol=protocol,
-        overrides=overrides or {},
-    )
-    plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **_own_tasks(tasks)}))
+    listed = {"methods": methods, "targets": targets, "seeds": seeds}
+    chosen: dict[str, Any] = {name: tuple(values) for name, values in listed.items() if values is not None}
+    choice = Filters(protocol=protocol, overrides=overrides or {}, **chosen)
+    own = [task_from_toml(Path(file)) for file in tasks]
+    plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **{task.name: task for task in own}}))
     stored, problems = scan(Path(results_root))
     return SuiteResults(plan, stored, problems, Path(results_root))
 
@@ -124,17 +124,11 @@ class _ExportedFiles(EvaluationFiles):
         rows = self.rows[evaluation.path]
         return parse_cases(to_csv(CASE_COLUMNS, [{name: row[name] for name in CASE_COLUMNS} for row in rows]))
 
-    def metric(
-        self,
-        evaluation: StoredEvaluation,
-        cases: CaseFile,  # noqa: ARG002 - of the base class
-        metric: Metric,
-        region: str,
-    ) -> NDArray[np.float64]:
-        texts = [row.get(f"{metric.name}_{region}") for row in self.rows[evaluation.path]]
-        if not all(texts):
-            raise NotRescored(f"the export has no {metric.short}: run `bench rescore` before `bench export`")
-        return np.array([float(text) for text in texts if text])
+    def masks(self, evaluation: StoredEvaluation, _cases: CaseFile, metric: Metric) -> MaskValues:
+        rows = self.rows[evaluation.path]
+        texts = {region: [row.get(f"{metric.name}_{region}") for row in rows] for region in REGIONS}
+        values = {str(region): [float(v) if v else None for v in of_rows] for region, of_rows in texts.items()}
+        return MaskValues(values, frozenset())
 
 
 def _domain(task: str, source: str, target: str) -> tuple[str, str]:
@@ -152,38 +146,21 @@ def _plan(provenance: Mapping[str, Any]) -> Plan:
     columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
     rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
     suite: Suite = _made(Suite, {**described, "columns": columns, "rows": rows})
-    now = to_json(suite.sections())
-    assert isinstance(now, dict)
-    current = _flat(now)
-    changed = {name: v for name, v in _flat(provenance["sections"]).items() if current.get(name) != v}
+    # Defaults may have changed since.
+    current, stored = (flatten(s, PROVENANCE) for s in (to_json(suite.sections()), provenance["sections"]))
+    changed = {name: value for name, value in stored.items() if current.get(name) != value}
     suite = replace(suite, settings={**suite.settings, **changed})
-    methods = {row.method: registry().get(row.method) or _unknown_method(row) for row in suite.rows}
-    tasks = {c["task"]: TASKS.get(c["task"]) or _unknown_task(c["task"], c["ndim"]) for c in described["columns"]}
-    return suite.plan(Filters(), Inventory(methods, tasks))
+    # Of methods and tasks that this version does not have, the export knows as much as a table needs.
+    methods = {r.method: MethodEntry("-", "-", r.label, "uda" if r.access == "uda" else "ssdg", (2, 3)) for r in rows}
+    ndims = {column["task"]: column["ndim"] for column in described["columns"]}
+    tasks = {n: Task(n, ndim, 1, ("background",), (), sources={}, targets={}) for n, ndim in ndims.items()}
+    return suite.plan(Filters(), Inventory({**methods, **registry()}, {**tasks, **TASKS}))
 
 
 def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
     names = {f.name for f in fields(kind)}
     lists = ("strata", "seeds")
     return kind(**{name: tuple(v) if name in lists else v for name, v in values.items() if name in names})
-
-
-def _flat(sections: Mapping[str, Any]) -> dict[str, JSON]:
-    return {f"{section}.{name}": value for section, values in sections.items() for name, value in values.items()}
-
-
-def _unknown_method(row: Row) -> MethodEntry:
-    return MethodEntry("-", "-", row.label, "uda" if row.access == "uda" else "ssdg", (2, 3))
-
-
-def _unknown_task(name: str, ndim: Literal[2, 3]) -> Task:
-    return Task(name, ndim, 1, ("background",), (), sources={}, targets={})
-
-
-def _own_tasks(files: Sequence[str | Path]) -> dict[str, Task]:
-    from ssdg.datasets.grammar import task_from_toml
-
-    return {task.name: task for task in (task_from_toml(Path(file)) for file in files)}
 
 
 def _runs(
@@ -206,17 +183,14 @@ def _runs(
             source_manifest="",
             split="",
         )
-        paths = {domain: _key({**record, "target": domain}) for domain in (*targets, VALIDATION)}
-        evaluations = tuple(
-            _evaluation(path, domain, request, data.get(_domain(request.task, request.source, domain), {}))
-            for domain, path in paths.items()
-            if path in files.rows
-        )
+        evaluations = []
+        for domain in (*targets, VALIDATION):
+            path = _key({**record, "target": domain})
+            if path in files.rows:
+                of_domain = data.get(_domain(request.task, request.source, domain), {})
+                counts = {name: of_domain[name] for name in of_domain if name not in DOMAIN}
+                described = {"manifest": of_domain.get("manifest"), "counts": counts}
+                fields = (request.training.selection, request.evaluation.resample, True, described)
+                evaluations.append(StoredEvaluation(path, domain, *fields))
         train_id, state = record["train_id"], cast("State", record["state"])
-        yield _ExportedRun(Path(train_id), spec, state, evaluations, train_id, record)
-
-
-def _evaluation(path: Path, domain: str, request: RunRequest, data: Mapping[str, Any]) -> StoredEvaluation:
-    counts = {n: v for n, v in data.items() if n not in ("task", "source", "target", "scored", "manifest")}
-    described = {"manifest": data.get("manifest"), "counts": counts}
-    return StoredEvaluation(path, domain, request.training.selection, request.evaluation.resample, True, described)
+        yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record)

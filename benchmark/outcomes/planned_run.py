@@ -1,16 +1,33 @@
-"""A planned run and the stored run that satisfies it: what a sweep starts and `bench status` shows."""
+"""A planned run and the stored run that answers it: what a sweep starts and `bench status` shows.
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+A stored run answers a request when everything that the request says is what the run did. Where the results folder has
+more than one answer (an older version of a method, other data under the same name) the newest version wins, and
+different data are an error: a mean over them would mean nothing.
+"""
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
+from typing import Any
 
+from ..errors import UsageError
 from ..launching.job_file import JobFile, job_name
-from ..spec import RunRequest
+from ..settings import convert
+from ..spec import IDENTIFYING, JSON, RunRequest, RunSpec, to_json
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import Column, Planned, Row
-from .match import find_evaluation, match_runs
+from ..suites.suite import Column, Planned
+
+_key = attrgetter(
+    *(f.name for f in dataclasses.fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings"))
+)
+"""What must be equal of two requests; ``protocol`` is a name, the others are compared in their own way."""
+
+EVALUATED_ON = ("manifest", "cases", "preprocess")
+"""Fields of an evaluation that say which data it scored."""
 
 AGAIN: tuple[State, ...] = ("QUEUED", "STALE", "RUNNING", "DONE")
 """States a sweep works on; FAILED and DIVERGED runs are left to ``bench retry``. A running one is waited for."""
@@ -30,22 +47,11 @@ NOT_RUN = "not run"
 
 
 @dataclass(frozen=True)
-class PlannedRun:
+class PlannedRun(Planned):
     """A planned run and the stored run that satisfies it, if any."""
 
-    planned: Planned
     stored: StoredRun | None
     job_of: Callable[[Planned], JobFile] | None = field(default=None, repr=False, compare=False)
-
-    @property
-    def row(self) -> Row:
-        """The row it is for."""
-        return self.planned.row
-
-    @property
-    def request(self) -> RunRequest:
-        """What is asked for."""
-        return self.planned.request
 
     @property
     def name(self) -> str:
@@ -55,23 +61,31 @@ class PlannedRun:
     @property
     def targets(self) -> tuple[str, ...]:
         """Domains its evaluations score."""
-        return tuple(column.target for column in self.planned.columns)
+        return tuple(column.target for column in self.columns)
 
     def contributes(self, column: Column) -> bool:
         """Tell whether it scores a column of a table, which may be one of validation cases."""
         if column.target == VALIDATION:
             return (self.request.task, self.request.source) == (column.task, column.source)
-        return column in self.planned.columns
+        return column in self.columns
 
     @cached_property
     def job(self) -> JobFile:
         """Job file of what is left to do; it need not exist."""
         assert self.job_of is not None, "planned without a folder of jobs"
-        return self.job_of(self.planned)
+        return self.job_of(self)
 
     def evaluation(self, domain: str) -> StoredEvaluation | None:
-        """Return the finished evaluation on a domain that the plan asks for."""
-        return None if self.stored is None else find_evaluation(self.stored, domain, self.request)
+        """Return the finished evaluation on a domain that the plan asks for.
+
+        Raises:
+            UsageError: two of them scored different data.
+        """
+        fields = (True, domain, self.request.training.selection, self.request.evaluation.resample)
+        stored = () if self.stored is None else self.stored.evaluations
+        matching = [e for e in stored if (e.done, e.domain, e.selection, e.resample) == fields]
+        require_same_evaluations(matching)
+        return matching[0] if matching else None
 
     def state_of(self, domain: str) -> State:
         """Return the state of one evaluation: DONE once scored, QUEUED while only that is left.
@@ -99,19 +113,141 @@ class PlannedRun:
     def error(self) -> str:
         """Why it failed, if it did."""
         message = last_error(self.stored.path) if self.stored is not None else ""
-        return message or (self.job.failed_with if self.state == "FAILED" and self.job_of is not None else "")
+        if not message and self.state == "FAILED" and self.job_of is not None and self.job.failure.is_file():
+            return self.job.failure.read_text()
+        return message
 
 
 def match_plan(
-    runs: Sequence[Planned], stored: Iterable[StoredRun], job_of: Callable[[Planned], JobFile] | None = None
+    plan: Sequence[Planned], stored: Iterable[StoredRun], job_of: Callable[[Planned], JobFile] | None = None
 ) -> tuple[list[PlannedRun], list[str]]:
-    """Return each planned run with the stored run that satisfies it, and notes about runs left out.
+    """Return each planned run with the stored run that answers it, and notes about runs left out.
 
     Raises:
-        UsageError: runs that belong in one table were trained on different data.
+        UsageError: runs that belong in one table were trained on different data; names the field and both folders.
     """
-    matched, notes = match_runs(runs, stored)
-    return [PlannedRun(planned, run, job_of) for planned, run in zip(runs, matched, strict=True)], notes
+    index: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
+    for run in stored:
+        index[_key(run.spec.request)].append(run)
+    candidates = [
+        [run for run in index[_key(p.request)] if settings_fit(p.request.method_settings, run.spec)] for p in plan
+    ]
+    candidates, foreign = _of_their_task(plan, candidates)
+    newest, notes = _newest_versions(plan, candidates)
+    matched = [
+        PlannedRun(p.row, p.columns, p.request, p.task_definition, _answer(runs, newest.get(p.row.id, 0)), job_of)
+        for p, runs in zip(plan, candidates, strict=True)
+    ]
+    _require_same_data(run.stored for run in matched)
+    return matched, [*foreign, *notes]
+
+
+def require_same_evaluations(evaluations: Sequence[StoredEvaluation], fields: Sequence[str] = EVALUATED_ON) -> None:
+    """Raise UsageError where evaluations differ in a field that says which data were scored."""
+    for other in evaluations[1:]:
+        for name in fields:
+            if other.data.get(name) != evaluations[0].data.get(name):
+                raise _conflict(f"evaluations on {other.domain!r}", name, evaluations[0].path, other.path)
+
+
+def settings_fit(settings: Mapping[str, JSON], spec: RunSpec) -> bool:
+    """Return whether a run used these settings and the method's defaults elsewhere."""
+    config = spec.method_config
+    return set(spec.method_changed) <= set(settings) and all(
+        key in config and _same_value(value, config[key]) for key, value in settings.items()
+    )
+
+
+def _same_value(value: Any, resolved: JSON) -> bool:
+    """Compare a setting, perhaps the text of ``--set``, with its resolved value."""
+    if isinstance(value, str) and not isinstance(resolved, str):
+        if resolved is None:
+            return value.lower() in ("none", "null")
+        try:
+            if isinstance(resolved, list):
+                kind = type(resolved[0]) if resolved else str
+                value = [convert(item, kind) for item in value.split(",")]
+            else:
+                value = convert(value, type(resolved))
+        except (ValueError, TypeError):
+            return False
+    return bool(to_json(value) == resolved)
+
+
+def _has_results(run: StoredRun) -> bool:
+    return any(evaluation.done for evaluation in run.evaluations)
+
+
+def _of_their_task(
+    plan: Sequence[Planned], candidates: Sequence[Sequence[StoredRun]]
+) -> tuple[list[list[StoredRun]], list[str]]:
+    """Return the candidates trained on the planned task, and a note for each task of whose name there was another."""
+    own = [
+        [run for run in runs if run.spec.is_of(planned.task_definition)]
+        for planned, runs in zip(plan, candidates, strict=True)
+    ]
+    foreign: Counter[str] = Counter()
+    for planned, runs, kept in zip(plan, candidates, own, strict=True):
+        foreign[planned.request.task] += len(runs) - len(kept)
+    notes = [
+        f"task {task!r}: {count} run{'' if count == 1 else 's'} left out, trained on another task of this name "
+        "(dimensions, channels, classes or grid); give its file with --task FILE"
+        for task, count in foreign.items()
+        if count
+    ]
+    return own, notes
+
+
+def _newest_versions(
+    plan: Sequence[Planned], candidates: Sequence[Sequence[StoredRun]]
+) -> tuple[dict[str, int], list[str]]:
+    """Return the newest method version with results of each row, and a note for each row that has older ones.
+
+    Per row, not per run: a mean over seeds never mixes versions.
+    """
+    versions: defaultdict[str, list[int]] = defaultdict(list)
+    labels = {planned.row.id: planned.row.label for planned in plan}
+    for planned, runs in zip(plan, candidates, strict=True):
+        versions[planned.row.id] += [run.spec.method_version for run in runs if _has_results(run)]
+    newest = {row: max(numbers) for row, numbers in versions.items() if numbers}
+    notes = [
+        f"{labels[row]}: {len(older)} runs of version {min(older)} left out, version {version} is newer"
+        for row, version in newest.items()
+        if (older := [v for v in versions[row] if v < version])
+    ]
+    return newest, notes
+
+
+def _answer(runs: Sequence[StoredRun], version: int) -> StoredRun | None:
+    """Return the run of at least a method version, one with results before others."""
+    runs = [run for run in runs if run.spec.method_version >= version]
+    scored = [run for run in runs if _has_results(run)]
+    for other in scored[1:]:
+        _require_equal(f"runs of {other.spec.request.method!r}", scored[0], other, IDENTIFYING)
+    return next(iter(scored or runs), None)
+
+
+def _require_same_data(runs: Iterable[StoredRun | None]) -> None:
+    first: dict[tuple[Any, ...], StoredRun] = {}
+    for run in runs:
+        if run is None or not _has_results(run):
+            continue
+        request = run.spec.request
+        reference = first.setdefault((request.task, request.source, request.fold), run)
+        _require_equal(f"runs on source {request.source!r}", reference, run, ("source_manifest", "split"))
+
+
+def _require_equal(what: str, first: StoredRun, second: StoredRun, fields: Sequence[str]) -> None:
+    for name in fields:
+        if getattr(first.spec, name) != getattr(second.spec, name):
+            raise _conflict(what, name, first.path, second.path)
+
+
+def _conflict(what: str, name: str, first: Any, second: Any) -> UsageError:
+    return UsageError(
+        f"{what} differ in {name} and cannot share a table: {first} and {second}; "
+        "move the folder that is out of date elsewhere, or run the suite with another --results-root"
+    )
 
 
 def hole_reason(reasons: Iterable[str]) -> str:

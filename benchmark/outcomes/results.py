@@ -1,48 +1,30 @@
 """Results of a suite: each planned run with what is stored of it, and every score; each file is read once."""
 
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import NotRescored, UsageError
+from ..errors import UsageError
 from ..launching.job_file import JobFile
-from ..scoring.case_file import CaseFile, read_cases
-from ..scoring.metric_file import has_any, mask_values
+from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..spec import PROTOCOLS, EvaluationConfig
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
-from .counts import SeedEvaluations, StoredCounts
+from .counts import EvaluationFiles, SeedCases, StoredCounts
+from .frames import history_frame, runs_frame, scores_frame, table_frame
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
 from .scores import Average, Cell, RowScores, make_cell, metric_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 Scoring: TypeAlias = tuple[Region, Empty]
 """Region that is scored, and the rule for a class that a case lacks."""
-
-
-class EvaluationFiles:
-    """Files of evaluations in run folders; an export has all of them in one."""
-
-    def cases(self, evaluation: StoredEvaluation) -> CaseFile:
-        """Return the counts of an evaluation."""
-        return read_cases(evaluation)
-
-    def metric(
-        self, evaluation: StoredEvaluation, cases: CaseFile, metric: Metric, region: str
-    ) -> NDArray[np.float64]:
-        """Return a metric of masks for each row of ``cases``; NotRescored where it was not computed yet."""
-        return mask_values(evaluation.path, cases, metric, region)
 
 
 class SuiteResults:
@@ -76,47 +58,18 @@ class SuiteResults:
         self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
-        self._files = files or EvaluationFiles()
-        self.counts = StoredCounts(plan, self.planned_runs, self._files.cases)
+        self.counts = StoredCounts(plan, self.planned_runs, files or EvaluationFiles())
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
 
-    def scores(self, metric: str = "dsc") -> "pd.DataFrame":
-        """Return a metric of every case and class as a frame.
-
-        Columns: row, method, seed, target, case, stratum, class_name, value (a share in 0..1, mm or px; NaN where not
-        defined).
-        """
-        from .frames import scores_frame
-
-        return scores_frame(self, metric)
-
-    def table(self, metric: str = "dsc") -> "pd.DataFrame":
-        """Return the cells of a table as a frame, in printed units (percent, mm or px)."""
-        from .frames import table_frame
-
-        return table_frame(self, metric)
-
-    def runs(self) -> "pd.DataFrame":
-        """Return a frame with one line a planned run: settings, state, seconds, device, commit."""
-        from .frames import runs_frame
-
-        return runs_frame(self)
-
-    def history(self) -> "pd.DataFrame":
-        """Return the histories of all runs as a frame: one line a run and epoch (counted from 1)."""
-        from .frames import history_frame
-
-        return history_frame(self)
-
-    @cached_property
-    def validation_columns(self) -> tuple[Column, ...]:
-        """A column for the validation cases (held-out source cases) of each source."""
-        sources = dict.fromkeys((column.task, column.source) for column in self.suite.columns)
-        return tuple(Column(task=t, source=s, target=VALIDATION, label=f"{s} (source, held out)") for t, s in sources)
+    # The Python API: data frames.
+    scores, table, runs, history = scores_frame, table_frame, runs_frame, history_frame
 
     def columns(self, validation: bool = False) -> tuple[Column, ...]:
-        """Return the suite's columns, those of validation cases before them where asked for."""
-        return (*(self.validation_columns if validation else ()), *self.suite.columns)
+        """Return the suite's columns; where asked for, before them one of each source's validation cases."""
+        sources = dict.fromkeys((c.task, c.source) for c in self.suite.columns if validation)
+        labels = {source: f"{source} (source, held out)" for _, source in sources}
+        of_sources = [Column(task=t, source=s, target=VALIDATION, label=labels[s]) for t, s in sources]
+        return (*of_sources, *self.suite.columns)
 
     def unit(self, column: Column, metric: Metric = DSC) -> str:
         """Return the unit in which a metric is printed in a column."""
@@ -133,7 +86,6 @@ class SuiteResults:
         region, empty = scoring or (self.scoring.region, self.scoring.empty)
         key = (row.id, column, metric.name, (region, empty))
         if key not in self._scores:
-            self.counts.require_same_cases(column)
             ndim = self.inventory.task(column.task).ndim
             region = replace(self.scoring, region=region).region_in(ndim)
             self._scores[key] = self._row_scores(row, column, metric, region, empty)
@@ -175,15 +127,16 @@ class SuiteResults:
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, and evaluations that lack a metric."""
         columns = self.suite.columns if columns is None else tuple(columns)
-        cells = [(row, column, self.row_scores(row, column, metric)) for column in columns for row in self.suite.rows]
-        lacking = [
-            f"{row.label} on {column.label} (seed {', '.join(map(str, scores.not_rescored))})"
-            for row, column, scores in cells
-            if scores.not_rescored
-        ]
+        lacking, any_seed = [], False
+        for column in columns:
+            for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True):
+                any_seed |= bool(scores.seeds)
+                if scores.not_rescored:
+                    seeds = ", ".join(map(str, scores.not_rescored))
+                    lacking.append(f"{row.label} on {column.label} (seed {seeds})")
         if not lacking:
             return list(self._notes)
-        where = "; ".join(lacking) if any(scores.seeds for _, _, scores in cells) else "any evaluation"
+        where = "; ".join(lacking) if any_seed else "any evaluation"
         way_out = f"bench rescore {self.suite.name} --metrics {metric.name}"
         note = f"{metric.short} is not computed yet for {where}: {way_out} does so from the stored predictions"
         return [*self._notes, note]
@@ -207,69 +160,60 @@ class SuiteResults:
         empty = {
             (row.id, column)
             for column in self.suite.columns
-            for row in self.suite.rows
-            if (scores := self.row_scores(row, column, metric)).availability == "planned" and not scores.seeds
+            for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True)
+            if scores.availability == "planned" and not scores.seeds
         }
         notes = []
-        for name in PROTOCOLS:
-            if name == self.suite.protocol or not empty:
+        for name in PROTOCOLS if empty else ():
+            if name == self.suite.protocol:
                 continue
             plan = replace(self.suite, protocol=name).plan(Filters(), self.inventory)
             try:
-                matched, _ = match_plan(plan.runs, self.stored)
-                filled = {
-                    (run.row.id, column)
-                    for run in matched
-                    for column in run.planned.columns
-                    if run.evaluation(column.target) is not None
-                }
+                runs = match_plan(plan.runs, self.stored)[0]
+                scored = {(run.row.id, c) for run in runs for c in run.columns if run.evaluation(c.target)}
             except UsageError:
                 continue  # that protocol's own table will say what is wrong
-            if filled & empty:
+            if filled := scored & empty:
                 notes.append(
-                    f"{len(filled & empty)} of the {len(empty)} empty cells (row and target) have results under the "
-                    f"{name} protocol: show them with --protocol {name}"
+                    f"{len(filled)} of the {len(empty)} empty cells (row and target) have results under the {name} "
+                    f"protocol: show them with --protocol {name}"
                 )
         return notes
 
     def _row_scores(self, row: Row, column: Column, metric: Metric, region: str, empty: Empty) -> RowScores:
+        seeds = self.counts.seeds(row, column)
         availability = self.counts.availability(row, column)
         if availability != "planned":
             return RowScores(availability=availability)
-        stored = self.counts.of(row, column)
-        masks = self._mask_values(stored, metric, region) if metric.source == "masks" else None
-        scored = tuple(stored.cases if masks is None else masks)
-        lacking = tuple(seed for seed in stored.cases if seed not in set(scored))
-        evaluations = tuple(evaluation for parts in stored.complete.values() for evaluation in parts)
-        reason = hole_reason({*stored.reasons, *([NOT_RESCORED] if lacking else [])})
+        masks = None
+        if metric.source == "masks":
+            masks = {n: parts for n, seed in seeds.items() if (parts := self._mask_values(seed, metric, region))}
+        scored = {n: seed for n, seed in seeds.items() if masks is None or n in masks}
+        lacking = tuple(n for n in seeds if n not in scored)
+        evaluations = tuple(evaluation for seed in seeds.values() for evaluation in seed.evaluations)
+        reasons = self.counts.missing(row, column) if len(seeds) < len(self.suite.seeds) else set()
+        reason = hole_reason({*reasons, *([NOT_RESCORED] if lacking else [])})
         if not scored:
             return RowScores(evaluations=evaluations, reason=reason, not_rescored=lacking)
-        counts = stored.counts
-        if lacking:
-            counts = counts[[position for position, seed in enumerate(stored.cases) if seed in scored]]
-        stacked = None if masks is None else np.stack(list(masks.values()))
+        first = next(iter(seeds.values()))
+        counts = np.stack([s.arranged([file.counts for file in s.files], first.cases) for s in scored.values()])
+        stacked = None if masks is None else np.stack([scored[n].arranged(m, first.cases) for n, m in masks.items()])
         values, missed = metric_of(counts, metric, region, empty, stacked)
-        first = next(iter(stored.cases.values()))
+        published = [seed.evaluations[0].data.get("counts", {}) for seed in scored.values()]
         return RowScores(
-            seeds=scored,
+            seeds=tuple(scored),
             cases=first.cases,
-            strata=first.strata,
-            classes=first.files[0].layout.classes,
+            strata=tuple(stratum for file in first.files for stratum in file.layout.strata),
+            classes=first.classes,
             values=values,
             missed=missed,
             evaluations=evaluations,
-            counts=tuple(
-                {**stored.complete[seed][0].data.get("counts", {}), "scored": len(first.cases)} for seed in scored
-            ),
+            counts=tuple({**of_seed, "scored": len(first.cases)} for of_seed in published),
             reason=reason,
             not_rescored=lacking,
         )
 
-    def _mask_values(self, stored: SeedEvaluations, metric: Metric, region: str) -> dict[int, NDArray[np.float64]]:
-        values: dict[int, NDArray[np.float64]] = {}
-        for seed, joined in stored.cases.items():
-            with contextlib.suppress(NotRescored):
-                files = zip(stored.complete[seed], joined.files, strict=True)
-                arrays = [self._files.metric(evaluation, file, metric, region) for evaluation, file in files]
-                values[seed] = joined.arranged(arrays, next(iter(stored.cases.values())).cases)
-        return values
+    def _mask_values(self, seed: SeedCases, metric: Metric, region: str) -> list[NDArray[np.float64]]:
+        """Return the values of each evaluation of a seed; none where one was not computed."""
+        values = [self.counts.masks(evaluation, metric).by_region[region] for evaluation in seed.evaluations]
+        return [] if any(None in texts for texts in values) else [np.array(v, dtype=np.float64) for v in values]

@@ -28,33 +28,21 @@ CellState: TypeAlias = Literal["complete", "partial", "missing", "undefined", "u
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowScores:
-    """A metric of every case and foreground class on one target, of each complete seed of a row.
+    """A metric of every case and foreground class on one target, of each complete seed of a row."""
 
-    Attributes:
-        availability: whether the row has runs here, and why not.
-        seeds: the complete ones.
-        cases: ids, in the first seed's order.
-        strata: of each case.
-        classes: foreground classes.
-        values: (seeds, cases, classes), shares in 0..1 or lengths; NaN where not defined.
-        missed: (seeds, cases, classes): the label has the class, and nothing is predicted of it.
-        evaluations: that they come from.
-        counts: of each seed: "scored", "published", "missing", perhaps "note".
-        reason: why other seeds are missing.
-        not_rescored: seeds that have evaluations without the metric asked for.
-    """
-
-    availability: Availability = "planned"
-    seeds: tuple[int, ...] = ()
-    cases: tuple[str, ...] = ()
-    strata: tuple[str, ...] = ()
-    classes: tuple[str, ...] = ()
+    availability: Availability = "planned"  # whether the row has runs here, and why not
+    seeds: tuple[int, ...] = ()  # the complete ones
+    cases: tuple[str, ...] = ()  # ids, in the first seed's order
+    strata: tuple[str, ...] = ()  # of each case
+    classes: tuple[str, ...] = ()  # of the foreground
+    # (seeds, cases, classes): shares in 0..1 or lengths, NaN where not defined
     values: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0, 0)))
+    # (seeds, cases, classes): the label has the class, and nothing is predicted of it
     missed: NDArray[np.bool_] = field(default_factory=lambda: np.empty((0, 0, 0), dtype=bool))
-    evaluations: tuple[StoredEvaluation, ...] = ()
-    counts: tuple[Mapping[str, Any], ...] = ()
-    reason: str = ""
-    not_rescored: tuple[int, ...] = ()
+    evaluations: tuple[StoredEvaluation, ...] = ()  # that they come from
+    counts: tuple[Mapping[str, Any], ...] = ()  # of each seed: "scored", "published", "missing", perhaps "note"
+    reason: str = ""  # why other seeds are missing
+    not_rescored: tuple[int, ...] = ()  # seeds that have evaluations without the metric asked for
 
     def members(self, stratum: str) -> NDArray[np.bool_]:
         """Return which cases belong to a stratum; "all" and "average" are all of them.
@@ -207,3 +195,42 @@ def mean_defined(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     n = defined.sum(axis=axis)
     total = np.where(defined, values, 0.0).sum(axis=axis)
     return np.where(n > 0, total / np.maximum(n, 1), np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """Scores of several rows on the same cases."""
+
+    cases: tuple[str, ...]
+    strata: tuple[str, ...] | None  # of each case, where strata weigh equally; None: cases do
+    scores: tuple[NDArray[np.float64], ...]  # of each row: (seeds, cases), NaN where not defined
+
+
+def pair(rows: Sequence[RowScores], stratum: str = "all", average: Average = "cases") -> Paired:
+    """Return the scores of rows on a stratum's cases, in one order.
+
+    A case's score is the mean over the classes that are defined in it. Where every class is defined in every case,
+    the mean of these is the cell of the table. Else they differ a little: a cell averages each class over its cases
+    first, so that a class which few cases have weighs as much as any other; here it weighs in those cases alone.
+
+    A class of a case that some seed of some row misses, under a metric that leaves misses out, is left out of that
+    case for all rows: no row's mean is over the easier classes alone.
+
+    Each row has at least one complete seed; intra-domain rows may have their cases in another order.
+
+    Raises:
+        UsageError: no case has that stratum.
+    """
+    first = rows[0]
+    shared = frozenset.intersection(*(frozenset(scores.cases) for scores in rows))
+    kept = [i for i in np.flatnonzero(first.members(stratum)) if first.cases[i] in shared]
+    cases = tuple(first.cases[i] for i in kept)
+    strata = tuple(first.strata[i] for i in kept)
+    positions = [{case: index for index, case in enumerate(scores.cases)} for scores in rows]
+    orders = [[position[case] for case in cases] for position in positions]
+    values = [scores.values[:, order] for scores, order in zip(rows, orders, strict=True)]
+    missed = [scores.missed[:, order] for scores, order in zip(rows, orders, strict=True)]
+    left_out = np.any([(np.isnan(v) & m).any(axis=0) for v, m in zip(values, missed, strict=True)], axis=0)
+    equal_strata = stratum == "average" and average == "strata"
+    by_case = tuple(mean_defined(np.where(left_out, np.nan, array), axis=2) for array in values)
+    return Paired(cases, strata if equal_strata else None, by_case)

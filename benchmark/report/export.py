@@ -13,10 +13,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import UsageError
+from ..outcomes.frames import RUN_COLUMNS, run_key, run_record, scored_evaluations
 from ..outcomes.opening import PROVENANCE
 from ..outcomes.results import SuiteResults
-from ..outcomes.run_records import RUN_COLUMNS, run_key, run_record, scored_evaluations
-from ..scoring.metric_file import stored_values
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
 from ..spec import to_json
 from ..storage.files import read_json, write_text
@@ -80,11 +79,12 @@ def cases_csv(results: SuiteResults) -> str:
     """
     scored = [(*evaluated, results.counts.case_file(evaluated[2])) for evaluated in scored_evaluations(results)]
     values = {
-        (evaluation.path, f"{name}_{region}"): stored
-        for _, _, evaluation, file in scored
+        (evaluation.path, f"{name}_{region}"): of_rows
+        for _, _, evaluation, _ in scored
         if evaluation.path in results.rescored
-        for region in REGIONS
-        for name, stored in stored_values(evaluation.path, file, region).items()
+        for name, metric in mask_metrics().items()
+        for region, of_rows in results.counts.masks(evaluation, metric).by_region.items()
+        if of_rows.count(None) < len(of_rows)
     }
     names = {name for _, name in values}
     columns = [name for metric in mask_metrics() for region in REGIONS if (name := f"{metric}_{region}") in names]

@@ -6,11 +6,10 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from ..outcomes.frames import scored_evaluations
 from ..outcomes.planned_run import PlannedRun
 from ..outcomes.results import SuiteResults
-from ..outcomes.run_records import scored_evaluations
-from ..scoring.metric_file import stored_commits
-from ..scoring.metrics import metrics
+from ..scoring.metrics import mask_metrics, metrics
 from ..suites.suite import Row, Suite
 
 SUITE = ("name", "title", "protocol", "published", "seeds", "settings", "components")
@@ -37,7 +36,8 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
                 commit
                 for evaluation in evaluations
                 if evaluation.path in results.rescored
-                for commit in stored_commits(evaluation.path, results.counts.case_file(evaluation))
+                for metric in mask_metrics().values()
+                for commit in results.counts.masks(evaluation, metric).commits
             ),
         },
         "devices": _devices(runs),

@@ -7,19 +7,15 @@ another prediction and not taken. ``nan`` is undefined; a missing row was not co
 
 import contextlib
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
-from ..errors import NotRescored, UsageError
+from ..errors import UsageError
 from ..storage.files import write_text
 from ..storage.run_folder import COUNTS, to_csv
 from .case_file import CaseFile, RowKey
-from .metrics import REGIONS, Metric, mask_metrics
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+from .metrics import REGIONS, Metric
 
 FOLDER, OLD_FILE = "metrics", "shapes.csv"
 
@@ -37,34 +33,25 @@ Entries: TypeAlias = dict[tuple[RowKey, str], Stored]
 """Values by row of ``cases.csv`` and region."""
 
 
-def mask_values(folder: Path, cases: CaseFile, metric: Metric, region: str) -> "NDArray[np.float64]":
-    """Return a metric of each row of ``cases.csv``, (rows,), NaN: undefined; NotRescored if one lacks."""
-    import numpy as np
+class MaskValues(NamedTuple):
+    """A metric from masks of one evaluation, as it is stored."""
 
-    entries = read_entries(folder, metric)
-    try:
-        return np.array([entries[row, region].value for row in cases.row_keys()])
-    except KeyError:
-        message = f"{folder} has no {metric.short}: `bench rescore SUITE` computes it from the predictions"
-        raise NotRescored(message) from None
+    by_region: Mapping[str, list[float | None]]  # of each row of cases.csv: NaN is undefined, None not computed
+    commits: frozenset[str]  # of the code that computed them
 
 
-def stored_values(folder: Path, cases: CaseFile, region: str) -> dict[str, list[float | None]]:
-    """Return the metrics from masks with any value in a region, by row of ``cases.csv``; None: not computed."""
-    stored: dict[str, list[float | None]] = {}
-    for name, metric in mask_metrics().items() if has_any(folder) else ():
-        entries = read_entries(folder, metric)
-        of_rows = [entries.get((row, region)) for row in cases.row_keys()]
-        if any(of_rows):
-            stored[name] = [None if entry is None else entry.value for entry in of_rows]
-    return stored
+def stored_values(folder: Path, cases: CaseFile, metric: Metric) -> MaskValues:
+    """Return a metric from masks of each row of ``cases.csv``, in both regions.
 
-
-def stored_commits(folder: Path, cases: CaseFile) -> set[str]:
-    """Return the commits of the code that computed an evaluation's metrics from masks."""
-    rows = set(cases.row_keys())
-    files = [read_entries(folder, metric) for metric in (mask_metrics().values() if has_any(folder) else ())]
-    return {entry.commit for entries in files for (row, _), entry in entries.items() if row in rows}
+    Raises:
+        UsageError: a file that cannot be opened.
+    """
+    entries, rows = read_entries(folder, metric), cases.row_keys()
+    stored = {region: [entries.get((row, region)) for row in rows] for region in REGIONS}
+    return MaskValues(
+        {region: [None if e is None else e.value for e in of_rows] for region, of_rows in stored.items()},
+        frozenset(entry.commit for of_rows in stored.values() for entry in of_rows if entry is not None),
+    )
 
 
 def has_any(folder: Path) -> bool:

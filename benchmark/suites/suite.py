@@ -119,18 +119,19 @@ class Suite:
             UsageError: a name that is not in the suite, a method's setting for rows of several methods, or oracle
                 selection where no row can have it.
         """
-        rows = self._chosen_rows(choice)
-        columns = self.columns
+        rows, columns = self._chosen_rows(choice), self.columns
         if choice.targets is not None:
-            check_names("target of the suite", choice.targets, [c.target for c in columns])
+            _check_names("target of the suite", choice.targets, [c.target for c in columns])
             columns = tuple(column for column in columns if column.target in choice.targets)
-        if any(key.startswith("method.") for key in choice.overrides) and len({row.method for row in rows}) > 1:
+        shared = {key: value for key, value in choice.overrides.items() if not key.startswith("method.")}
+        if shared.keys() < choice.overrides.keys() and len({row.method for row in rows}) > 1:
             raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
+        own = [{k: v for k, v in choice.overrides.items() if k not in shared or k in row.settings} for row in rows]
         return replace(
             self,
-            rows=tuple(_overridden(row, choice.overrides) for row in rows),
+            rows=tuple(replace(row, settings={**row.settings, **of}) for row, of in zip(rows, own, strict=True)),
             columns=columns,
-            settings={**self.settings, **{k: v for k, v in choice.overrides.items() if not k.startswith("method.")}},
+            settings={**self.settings, **shared},
             protocol=choice.protocol or self.protocol,
             seeds=self.seeds if choice.seeds is None else choice.seeds,
         )
@@ -141,7 +142,7 @@ class Suite:
         rows = tuple(_with_oracles(self.rows)) if marked else self.rows
         if choice.methods is None:
             return rows
-        check_names("row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)])
+        _check_names("row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)])
         named = set(choice.methods)
         ids = {row.id for row in rows if {row.id, row.method} & named}
         if marked:
@@ -179,28 +180,23 @@ class Suite:
         one per target for those that train on the target, one per target and fold for intra-domain rows. Rows whose
         method is not in this version, and dimensions a method does not support, ask for nothing.
         """
-        suite = self.narrowed(choice)
-        return Plan(suite, inventory, tuple(p for row in suite.rows for p in suite._row_requests(row, inventory)))
-
-    def _row_requests(self, row: Row, inventory: Inventory) -> Iterator[Planned]:
-        columns = [c for c in self.columns if self.availability(row, c, inventory) == "planned"]
-        if not columns:
-            return
-        check_access(row, inventory.methods[row.method])
-        sections, method_settings = self.resolved(row)
-        for group, place in placements(row, columns):
-            task_definition = task_digest(inventory.task(group[0].task))
-            for seed in self.seeds:
-                request = RunRequest(
-                    task=group[0].task,
-                    method=row.method,
-                    method_settings=method_settings,
-                    seed=seed,
-                    protocol=self.protocol,
-                    **sections,
-                    **place,
+        suite, runs = self.narrowed(choice), []
+        for row in suite.rows:
+            columns = [c for c in suite.columns if suite.availability(row, c, inventory) == "planned"]
+            if not columns:
+                continue
+            access = inventory.methods[row.method].access
+            if (access == "uda") != (row.access == "uda"):
+                raise UsageError(
+                    f"row {row.id!r}: method {row.method!r} is {access!r}, and the row says access = {row.access!r}"
                 )
-                yield Planned(row, tuple(group), request, task_definition)
+            sections, settings = suite.resolved(row)
+            fields = {"method": row.method, "method_settings": settings, "protocol": suite.protocol, **sections}
+            for group, place in _placements(row, columns):
+                task = inventory.task(group[0].task)
+                requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds)
+                runs += [Planned(row, tuple(group), request, task_digest(task)) for request in requests]
+        return Plan(suite, inventory, tuple(runs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +208,7 @@ class Plan:
     runs: tuple[Planned, ...]
 
 
-def placements(row: Row, columns: Sequence[Column]) -> Iterator[tuple[list[Column], dict[str, Any]]]:
+def _placements(row: Row, columns: Sequence[Column]) -> Iterator[tuple[list[Column], dict[str, Any]]]:
     """Yield (columns one run scores, the request's source, target and fold) for each run a row needs per seed."""
     if row.folds is not None:
         for column in columns:
@@ -250,20 +246,6 @@ def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
         yield selected_on_target(replace(row, id=name, settings=settings))
 
 
-def _overridden(row: Row, overrides: Mapping[str, Any]) -> Row:
-    """Return the row with the overrides that are its own: of its method, or of what it sets itself."""
-    own = {k: v for k, v in overrides.items() if k.startswith("method.") or k in row.settings}
-    return replace(row, settings={**row.settings, **own})
-
-
-def check_access(row: Row, entry: MethodEntry) -> None:
-    """Refuse a row that calls a method that sees target images source-only, or the reverse."""
-    if (entry.access == "uda") != (row.access == "uda"):
-        raise UsageError(
-            f"row {row.id!r}: method {row.method!r} is {entry.access!r}, and the row says access = {row.access!r}"
-        )
-
-
 def check_column(column: Column, task: Task) -> None:
     """Refuse a column whose source or target its task does not have."""
     if column.source not in task.sources:
@@ -272,8 +254,7 @@ def check_column(column: Column, task: Task) -> None:
         raise unknown(f"target of task {task.name!r}", column.target, task.targets)
 
 
-def check_names(kind: str, names: Iterable[str], valid: Sequence[str]) -> None:
-    """Raise for the first name that is not valid."""
+def _check_names(kind: str, names: Iterable[str], valid: Sequence[str]) -> None:
     for name in names:
         if name not in valid:
             raise unknown(kind, name, set(valid))

@@ -88,18 +88,17 @@ def _tables(value: Any, key: str, where: str) -> list[dict[str, Any]]:
     return value
 
 
-def _column(data: Mapping[str, Any], where: str) -> Column:
+def _column(data: dict[str, Any], where: str) -> Column:
     _need(data, ("task", "source", "target"), f"a column of {where}")
-    data = renamed(data, "groups", "strata")
-    column = build(Column, data, f"a column of {where}")
+    column = build(Column, renamed(data, "groups", "strata"), f"a column of {where}")
     return replace(column, label=column.label or column.target)
 
 
 def _row(data: dict[str, Any], where: str) -> Row:
     _need(data, ("id", "method"), f"a row of {where}")
-    settings = flatten(data.pop("settings", {}), f"row {data['id']!r} of {where}")
-    data = renamed(data, "setting", "access")
-    row = build(Row, data, f"row {data['id']!r} of {where}")
+    where = f"row {data['id']!r} of {where}"
+    settings = flatten(data.pop("settings", {}), where)
+    row = build(Row, renamed(data, "setting", "access"), where)
     access: Access = "intra" if row.folds is not None else row.access
     row = replace(row, label=row.label or row.id, access=access, settings=settings)
     return row if row.selection is None else selected_on_target(row)
@@ -136,21 +135,19 @@ def _check(suite: Suite, where: str) -> None:
             suite.resolved(row)
         except UsageError as error:
             raise UsageError(f"{where}, row {row.id!r}: {error}") from None
+        try:
+            suite.components_of(row)
+        except ValueError as error:
+            raise UsageError(f"{where}, row {row.id!r}, components: {error}") from None
 
 
 def _check_components(suite: Suite, where: str) -> None:
-    """Refuse a column of check marks that no row can have, or whose setting is not true or false."""
     settings = {key for row in suite.rows for key in row.settings}
     if not isinstance(suite.components, dict) or not all(isinstance(key, str) for key in suite.components.values()):
         raise UsageError(f'{where}: components is a table of label = "method.setting", not {suite.components!r}')
     for label, key in suite.components.items():
         if key not in settings:
             raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, settings)}")
-    try:
-        for row in suite.rows:
-            suite.components_of(row)
-    except ValueError as error:
-        raise UsageError(f"{where}, row {row.id!r}, components: {error}") from None
 
 
 def _check_row(row: Row) -> None:

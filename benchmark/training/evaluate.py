@@ -96,7 +96,11 @@ def evaluate(
         rows.extend(_count_rows(case, predicted, domain, task, spec.preprocess))
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
-    provenance = {"counts": scored.counts(prepared, task), "commit": environment.commit(), "finished": environment.now()}
+    provenance = {
+        "counts": scored.counts(prepared, task),
+        "commit": environment.commit(),
+        "finished": environment.now(),
+    }
     write_json(folder / "evaluation.json", {**to_json(spec), "eval_id": spec.eval_id, **provenance}, guard)
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
 

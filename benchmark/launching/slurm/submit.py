@@ -27,18 +27,31 @@ UNLIMITED = 1_000_000
 def submit(
     files: Sequence[JobFile], name: str, cluster: Cluster, folder: Path, array_length: int
 ) -> Iterator[list[Ticket]]:
-    """Submit jobs in arrays of at most ``array_length``, yield the tickets of each; see :meth:`Scheduler.submit`."""
+    """Submit jobs in arrays of nearly equal length, at most ``array_length``; see :meth:`Scheduler.submit`."""
     groups = [tuple(files[i : i + cluster.pack]) for i in range(0, len(files), cluster.pack)]
-    arrays = _cut(groups, array_length)
-    shares = _shares(len(arrays), cluster.max_parallel)
+    count = -(-len(groups) // array_length)
+    bounds = [round(i * len(groups) / count) for i in range(count + 1)] if count else []
+    parallel, allocation = cluster.max_parallel, Allocation(min(SAVING, cluster.delay / 2))
     submitted: list[str] = []
-    for index, (array, share) in enumerate(zip(arrays, shares, strict=True)):
-        # With more arrays than --max-parallel, each starts after the array --max-parallel places before it.
-        after = index - cluster.max_parallel if cluster.max_parallel is not None else -1
+    for index, (low, high) in enumerate(pairwise(bounds)):
+        array = groups[low:high]
+        # The shares of the arrays add up to --max-parallel; with more arrays than that, each has one element at a
+        # time and starts after the array --max-parallel places before it.
+        share = None if parallel is None else max(1, (parallel + index) // count)
+        after = index - parallel if parallel is not None else -1
         dependency = f"afterany:{submitted[after]}" if after >= 0 else None
-        tickets = _submit_array(make_executor(name, cluster, folder, share, dependency), cluster, array)
-        submitted.append(tickets[0].job_id.partition("_")[0])
-        yield tickets
+        paths = [[str(file.path.resolve()) for file in group] for group in array]
+        try:
+            jobs = make_executor(name, cluster, folder, share, dependency).map_array(allocation, paths)
+        except submitit.core.utils.FailedJobError as error:
+            message = str(error).strip().splitlines()[-1]
+            text = f"Slurm refused the allocations: {message}; the same command submits what is left"
+            raise UsageError(text) from error
+        submitted.append(jobs[0].job_id.partition("_")[0])
+        yield [
+            Ticket("Slurm", job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
+            for job, group in zip(jobs, array, strict=True)
+        ]
 
 
 def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | None, dependency: str | None) -> Any:
@@ -59,32 +72,3 @@ def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | Non
         **{key: value for key, value in options.items() if value is not None},
     )
     return executor
-
-
-def _submit_array(executor: Any, cluster: Cluster, groups: Sequence[Sequence[JobFile]]) -> list[Ticket]:
-    allocation = Allocation(min(SAVING, cluster.delay / 2))
-    paths = [[str(file.path.resolve()) for file in group] for group in groups]
-    try:
-        jobs = executor.map_array(allocation, paths)
-    except submitit.core.utils.FailedJobError as error:
-        message = str(error).strip().splitlines()[-1]
-        text = f"Slurm refused the allocations: {message}; the same command submits what is left"
-        raise UsageError(text) from error
-    return [
-        Ticket("Slurm", job.job_id, Path(job.paths.stdout), tuple(file.path.stem for file in group))
-        for job, group in zip(jobs, groups, strict=True)
-    ]
-
-
-def _cut(groups: Sequence[Sequence[JobFile]], limit: int) -> list[Sequence[Sequence[JobFile]]]:
-    """Return arrays of nearly equal length, none above the limit."""
-    count = -(-len(groups) // limit)
-    bounds = [round(i * len(groups) / count) for i in range(count + 1)] if count else []
-    return [groups[low:high] for low, high in pairwise(bounds)]
-
-
-def _shares(arrays: int, parallel: int | None) -> list[int | None]:
-    """Return how many elements of each array may run at the same time, for ``parallel`` in all."""
-    if parallel is None:
-        return [None] * arrays
-    return [max(1, (parallel + i) // max(arrays, 1)) for i in range(arrays)]

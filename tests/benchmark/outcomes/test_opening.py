@@ -13,9 +13,12 @@ from ssdg.benchmark import open_results
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.report.export import export_suite, write_export
+from ssdg.benchmark.scoring.metrics import METRICS
+from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.tables.build import build_table
 
 from ...suites import suite_file
+from ..metric_values import write_values
 from ..stored import cases, fill_suite
 
 EXPORTS = sorted((Path(__file__).parents[3] / "results" / "reproduced").glob("*/provenance.json"))
@@ -112,13 +115,13 @@ def test_committed_exports_give_the_numbers_of_their_tables(provenance):
         assert (round(cell["mean"], 4), cell["n"]) == (float(line["ours_mean"]), int(line["n"]))
 
 
-def count_opens(arguments, cwd):
-    """Return how often a command opens each ``cases.csv`` of a results folder, in a process of its own."""
+def count_opens(name, arguments, cwd):
+    """Return how often a command opens each file of a name in evaluations, in a process of its own."""
     code = (
         "import collections, sys\n"
         "opens = collections.Counter()\n"
         "def hook(event, args):\n"
-        "    if event == 'open' and str(args[0]).endswith('cases.csv') and '/evaluations/' in str(args[0]):\n"
+        "    if event == 'open' and str(args[0]).endswith('/NAME') and '/evaluations/' in str(args[0]):\n"
         "        opens[str(args[0])] += 1\n"
         "sys.addaudithook(hook)\n"
         "from ssdg.benchmark.cli import main\n"
@@ -126,7 +129,7 @@ def count_opens(arguments, cwd):
         "except SystemExit: pass\n"
         "print(*opens.values())\n"
     )
-    command = [sys.executable, "-P", "-c", code]
+    command = [sys.executable, "-P", "-c", code.replace("NAME", name)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=cwd)
     return [int(count) for count in done.stdout.splitlines()[-1].split()]
 
@@ -144,8 +147,18 @@ def count_opens(arguments, cwd):
 )
 def test_each_file_of_counts_is_read_once(suite, tmp_path, words):
     verb, *rest = words
-    opens = count_opens([verb, str(suite), *rest, "--results-root", str(tmp_path / "results")], tmp_path)
-    assert opens == [1] * 4
+    arguments = [verb, str(suite), *rest, "--results-root", str(tmp_path / "results")]
+    assert count_opens("cases.csv", arguments, tmp_path) == [1] * 4
+
+
+@pytest.mark.parametrize("verb", ["report", "export"])
+def test_each_metric_file_is_read_once(suite, tmp_path, verb):
+    for run in scan(tmp_path / "results")[0]:
+        for evaluation in run.evaluations:
+            write_values(evaluation, METRICS["hd95"], [1.5, 2.5])
+    arguments = [verb, str(suite), "--output", str(tmp_path / "out"), "--results-root", str(tmp_path / "results")]
+    further = ["--metric", "hd95"] if verb == "export" else ["--no-images"]
+    assert count_opens("hd95-v1.csv", [*arguments, *further], tmp_path) == [1] * 4
 
 
 def test_results_are_the_object_that_commands_use(results):

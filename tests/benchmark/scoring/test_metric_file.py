@@ -9,15 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from ssdg.benchmark.cli import main
-from ssdg.benchmark.errors import NotRescored, UsageError
+from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.scoring.case_file import read_cases
 from ssdg.benchmark.scoring.metric_file import (
     Stored,
     has_any,
-    mask_values,
     path_of,
     read_entries,
-    stored_commits,
     stored_values,
     write_entries,
 )
@@ -39,11 +37,21 @@ def evaluation(tmp_path):
 
 
 def values(evaluation, metric, region="image", empty="zero-fp"):
+    """Return a metric of each row; None where it was not computed for all of them."""
     file = read_cases(evaluation)
     if metric.source == "counts":
         return metric.of_counts(*file.in_region(region), empty).tolist()
-    values = mask_values(evaluation.path, file, metric, region)
-    return metric.with_empty_rule(values, *file.in_region(region), empty).tolist()
+    values = stored_values(evaluation.path, file, metric).by_region[region]
+    if None in values:
+        return None
+    return metric.with_empty_rule(np.array(values), *file.in_region(region), empty).tolist()
+
+
+def stored(evaluation, *metrics):
+    """Return the stored values of the whole image by metric, and the commits of all."""
+    of_metric = {metric.name: stored_values(evaluation.path, read_cases(evaluation), metric) for metric in metrics}
+    values = {name: of.by_region["image"] for name, of in of_metric.items()}
+    return values, set().union(*(of.commits for of in of_metric.values()))
 
 
 def test_anybody_s_pandas_reads_a_file(evaluation):
@@ -84,8 +92,7 @@ def test_values_of_other_counts_or_of_damaged_rows_are_not_taken(evaluation, spo
     write_values(evaluation, HD95, [2.5, 2.5])
     path = path_of(evaluation.path, HD95)
     path.write_text(spoil(path.read_text()))
-    with pytest.raises(NotRescored, match="has no HD95: `bench rescore SUITE` computes it"):
-        values(evaluation, HD95)
+    assert values(evaluation, HD95) is None
 
 
 def test_a_value_does_not_outlive_its_counts(evaluation):
@@ -93,10 +100,8 @@ def test_a_value_does_not_outlive_its_counts(evaluation):
     file = evaluation.path / "cases.csv"
     head, first, second = file.read_text().splitlines()
     file.write_text("\n".join([head, first, second.replace(",500,", ",499,")]) + "\n")
-    cases = read_cases(evaluation)
-    assert stored_values(evaluation.path, cases, "image") == {"hd95": [2.5, None]}
-    with pytest.raises(NotRescored):
-        values(evaluation, HD95)
+    assert stored(evaluation, HD95)[0] == {"hd95": [2.5, None]}
+    assert values(evaluation, HD95) is None
 
 
 def test_the_empty_rule_applies_to_classes_that_a_label_lacks(tmp_path):
@@ -106,8 +111,7 @@ def test_the_empty_rule_applies_to_classes_that_a_label_lacks(tmp_path):
     rules = ("skip", "one", "zero-fp")
     np.testing.assert_array_equal([values(evaluation, NSD, empty=rule)[0] for rule in rules], [NAN, 0.0, 0.0])
     np.testing.assert_array_equal([values(evaluation, HD95, empty=rule)[0] for rule in rules], [NAN] * 3)
-    with pytest.raises(NotRescored):  # the whole image was computed, the foreground was not
-        values(evaluation, HD95, "foreground", "one")
+    assert values(evaluation, HD95, "foreground", "one") is None  # the whole image was computed
 
 
 def test_a_file_that_cannot_be_opened_is_named(evaluation):
@@ -127,35 +131,32 @@ other,all,1,"the ""thing""\",500,20,30,0,0,0,0.25,0.375,0.6,0.9,4,5,cldice:2 hd9
 
 def test_an_old_file_is_read_where_its_definitions_are_still_current(evaluation):
     (evaluation.path / "shapes.csv").write_text(OLD.format(cldice=2))
-    cases = read_cases(evaluation)
-    assert stored_values(evaluation.path, cases, "image") == {"cldice": [0.625, 0.375], "hd95": [3.25, 5.0]}
+    expected = {"cldice": [0.625, 0.375], "hd95": [3.25, 5.0], "nsd": [None, None]}
+    assert stored(evaluation, CLDICE, HD95, NSD) == (expected, {"abc1234"})
     assert values(evaluation, HD95) == [3.25, 5.0]
     np.testing.assert_array_equal(values(evaluation, HD95, "foreground"), [NAN, 4.0])
-    assert stored_commits(evaluation.path, cases) == {"abc1234"}
-    with pytest.raises(NotRescored, match="bench rescore SUITE"):
-        values(evaluation, NSD)  # it counted voxels then
+    assert values(evaluation, NSD) is None  # it counted voxels then
     (evaluation.path / "shapes.csv").write_text(OLD.format(cldice=1))
-    assert stored_values(evaluation.path, cases, "image")["cldice"] == [None, 0.375]
+    assert stored(evaluation, CLDICE)[0] == {"cldice": [None, 0.375]}
 
 
 def test_an_old_file_is_read_by_its_own_columns_and_guarded_by_counts(evaluation):
     text = OLD.format(cldice=2).replace("nsd_foreground,nsd_image", "assd_foreground,assd_image")
     (evaluation.path / "shapes.csv").write_text(text.replace("500,20,30,0,0,0,0.25", "500,20,31,0,0,0,0.25"))
-    cases = read_cases(evaluation)
-    assert stored_values(evaluation.path, cases, "image") == {"cldice": [0.625, None], "hd95": [3.25, None]}
+    expected = {"cldice": [0.625, None], "hd95": [3.25, None], "nsd": [None, None]}
+    assert stored(evaluation, CLDICE, HD95, NSD)[0] == expected
 
 
 def test_a_file_of_its_own_takes_the_place_of_the_old_one(evaluation):
     (evaluation.path / "shapes.csv").write_text(OLD.format(cldice=2))
     write_values(evaluation, HD95, [1.0], commit="new")
-    cases = read_cases(evaluation)
-    assert stored_values(evaluation.path, cases, "image") == {"cldice": [0.625, 0.375], "hd95": [1.0, None]}
-    assert stored_commits(evaluation.path, cases) == {"abc1234", "new"}
+    values = {"cldice": [0.625, 0.375], "hd95": [1.0, None]}
+    assert stored(evaluation, CLDICE, HD95) == (values, {"abc1234", "new"})
 
 
-def test_nothing_is_opened_where_nothing_was_rescored(evaluation):
+def test_nothing_is_stored_where_nothing_was_rescored(evaluation):
     assert not has_any(evaluation.path)
-    assert stored_values(evaluation.path, read_cases(evaluation), "image") == {}
+    assert stored(evaluation, HD95) == ({"hd95": [None, None]}, set())
 
 
 # ---------------------------------------------------------------------------------------------- installed packages
@@ -175,9 +176,8 @@ def test_a_new_metric_leaves_the_values_of_others_as_they_are(evaluation, instal
     assert list(metrics()) == [*METRICS, "assd"]
     write_values(evaluation, find_metric("assd"), [1.5, NAN])
     assert {path: path.read_bytes() for path in before} == before
-    stored = stored_values(evaluation.path, read_cases(evaluation), "image")
-    assert {name: stored[name] for name in ("cldice", "hd95")} == {"cldice": [0.625, 0.375], "hd95": [2.5, 3.5]}
-    np.testing.assert_array_equal(stored["assd"], [1.5, NAN])
+    assert stored(evaluation, CLDICE, HD95)[0] == {"cldice": [0.625, 0.375], "hd95": [2.5, 3.5]}
+    np.testing.assert_array_equal(stored(evaluation, find_metric("assd"))[0]["assd"], [1.5, NAN])
     assert values(evaluation, HD95) == [2.5, 3.5]
 
 

@@ -38,7 +38,9 @@ def test_the_packaged_suites_are_listed_and_load():
     assert list_suites() == [
         "ablation-fundus",
         "atlases-quick",
+        "cardiac-quick",
         "demo",
+        "disc-quick",
         "fundus-quick",
         "lesav-quick",
         "table1",

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.outcomes.match import match_runs, settings_fit
+from ssdg.benchmark.outcomes.planned_run import match_plan, settings_fit
 from ssdg.benchmark.spec import RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
@@ -430,8 +430,8 @@ def test_runs_of_other_suites_are_ignored(tmp_path):
     fill(tmp_path, replace(SMALL, settings={"training.epochs": 5}), lambda *_: (0.1,))
     assert shown(table_of(tmp_path, SMALL))["RAS4DG"] == ["**77.50 ± 3.54**"]
     plan = SMALL.plan(Filters(), INVENTORY).runs
-    chosen, notes = match_runs(plan, scan(tmp_path)[0])
-    assert [run.spec.request for run in chosen] == [planned.request for planned in plan]
+    chosen, notes = match_plan(plan, scan(tmp_path)[0])
+    assert [run.stored.spec.request for run in chosen] == [planned.request for planned in plan]
     assert notes == []
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.outcomes.headings import Heading
-from ssdg.benchmark.outcomes.paired_scores import pair
+from ssdg.benchmark.outcomes.scores import pair
 from ssdg.benchmark.scoring.metrics import DSC, METRICS
 from ssdg.benchmark.statistics import holm, mean_difference
 from ssdg.benchmark.suites.suite import Column, Inventory, Row, Suite

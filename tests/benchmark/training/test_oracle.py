@@ -9,7 +9,7 @@ import pytest
 
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.launching.job_file import job_name
-from ssdg.benchmark.outcomes.match import match_runs
+from ssdg.benchmark.outcomes.planned_run import match_plan
 from ssdg.benchmark.progress import summary
 from ssdg.benchmark.settings import request_from_json, resolve_sections
 from ssdg.benchmark.spec import Fold, RunRequest, RunSpec, TrainingConfig, to_json
@@ -199,14 +199,14 @@ def test_a_marked_run_never_answers_for_an_ordinary_row_nor_the_reverse(tmp_path
     oracle = [p for p in plan if p.request.training.selection == "oracle"]
     for planned in oracle:
         write_run(tmp_path, planned.request, {column.target: cases(0.5) for column in planned.columns})
-    found, _ = match_runs(plan, scan(tmp_path)[0])
-    assert [run is not None for run in found] == [p in oracle for p in plan]
+    found, _ = match_plan(plan, scan(tmp_path)[0])
+    assert [run.stored is not None for run in found] == [p in oracle for p in plan]
     assert len(oracle) == 4
     for planned in plan:
         if planned not in oracle:
             write_run(tmp_path, planned.request, {column.target: cases(0.5) for column in planned.columns})
-    found, _ = match_runs(plan, scan(tmp_path)[0])
-    assert [run.spec.request for run in found] == [p.request for p in plan]
+    found, _ = match_plan(plan, scan(tmp_path)[0])
+    assert [run.stored.spec.request for run in found] == [p.request for p in plan]
 
 
 @pytest.fixture

@@ -1,0 +1,135 @@
+"""What is made of a suite's results: ``bench table``, ``bench report`` and ``bench export``."""
+
+from pathlib import Path
+
+import click
+
+from ..scoring.metrics import DSC, Metric
+from ..storage.files import write_output
+from . import options
+from .selection import Selection, suite_options
+
+FORMATS = ("csv", "markdown", "latex", "json")
+
+
+@click.command()
+@suite_options
+@click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
+@options.metric(text="What to print; published numbers stand beside dsc only.", default=DSC.name)
+@click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
+@options.no_published
+@click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases.")
+@click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")
+@click.option("--final", is_flag=True, help="Refuse a table with holes (exit code 3 and a list of them).")
+def table(
+    selection: Selection,
+    form: str,
+    output: Path | None,
+    metric: Metric,
+    validation: bool,
+    final: bool,
+    **shown: bool,
+) -> None:
+    """Print a suite's table: mean ± sample SD over seeds, beside the published numbers.
+
+    Every switch of the protocol is in the caption. Cells that are not there say why.
+
+    \b
+    Other conventions, from what is stored and without training again:
+      --set evaluation.region=image     the whole image, not only the field of view (2D)
+      --set evaluation.empty=one        what a class scores that a case lacks: one, skip, zero-fp
+      --set evaluation.average=strata   which average stands in front
+      --conventions                     all of these beside each other
+      --metric hd95, nsd, cldice        after `bench rescore SUITE`
+      --set evaluation.resample=nearest after `bench sweep SUITE` with the same --set, which predicts again
+    """  # noqa: D301 - click wants a backspace character there
+    results = selection.results()
+    if shown["conventions"]:
+        from ..comparisons.conventions import build_conventions
+        from ..comparisons.conventions_text import render_conventions
+
+        means = build_conventions(results, metric, validation)
+        text, missing = render_conventions(means, form), means.missing
+    else:
+        from ..tables.build import build_table
+        from ..tables.render import render
+
+        cells = build_table(results, metric, published=not shown["no_published"], validation=validation)
+        text, missing = render(cells, form), cells.missing
+    if final and missing:
+        selection.require_complete(missing, f"the table has {len(missing)} holes")
+    if output is None:
+        click.echo(text, nl=not text.endswith("\n"))
+    else:
+        write_output(output, text)
+    selection.require_complete()
+
+
+@click.command()
+@suite_options
+@options.data_root
+@click.option(
+    "--output",
+    type=options.OutputFile(),
+    default=Path("report.html"),
+    show_default=True,
+    help="One file that loads nothing: it can be mailed, printed and kept.",
+)
+@options.baseline
+@click.option("--no-images", is_flag=True, help="Leave out whatever shows a case, where the data's terms ask for it.")
+@options.no_published
+def report(
+    selection: Selection,
+    data_root: Path,
+    output: Path,
+    baseline: str | None,
+    no_images: bool,
+    no_published: bool,
+) -> None:
+    """Write a suite's report: tables, differences, cases, classes, learning, cost, provenance, and what is missing.
+
+    The data sets are read for pictures of the worst cases alone; where they are not there, the page says so.
+    """
+    from ..report.page import render_page
+
+    results = selection.results()
+    pictures = None if no_images else data_root
+    page = render_page(results, published=not no_published, data_root=pictures, baseline=baseline)
+    write_output(output, page)
+    click.echo(f"{output}: {len(page.encode()) / 1e6:.2f} MB")
+    # A page without a number is written, because it says what failed, and is no success.
+    if not results.evaluations:
+        selection.nothing_finished()
+    selection.require_complete()
+
+
+@click.command()
+@suite_options
+@click.option(
+    "--output",
+    type=options.FOLDER,
+    required=True,
+    help="Folder; files of an earlier export are replaced, all others are left alone.",
+)
+@options.metric("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
+@click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases, in the tables.")
+def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], validation: bool) -> None:
+    """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.
+
+    \b
+    cases.csv        counts and scores of every row, seed, target, case and class
+    runs.csv         every run: its state, time, device, versions and commit
+    table.csv, table.md, table.tex
+    report.html      the page of `bench report --no-images`
+    provenance.json  the suite with every setting, data, commits, versions, and the digests of these files
+
+    Equal results give equal bytes. No file shows a case, or says on which machine it was made. What is missing is
+    listed, and the exit code is then 3.
+    """  # noqa: D301 - click wants a backspace character there
+    from ..report.export import export_suite, write_export
+
+    files, missing = export_suite(selection.results(), metrics, validation)
+    write_export(files, output)
+    size = sum(len(text.encode()) for text in files.values())
+    click.echo(f"{output}: {len(files)} files, {size / 1e6:.2f} MB")
+    selection.require_complete(missing, f"the export has {len(missing)} holes")
