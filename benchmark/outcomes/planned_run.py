@@ -50,7 +50,7 @@ NOT_RUN = "not run"
 class PlannedRun(Planned):
     """A planned run and the stored run that satisfies it, if any."""
 
-    stored: StoredRun | None
+    stored: StoredRun | None = None
     job_of: Callable[[Planned], JobFile] | None = field(default=None, repr=False, compare=False)
 
     @property
