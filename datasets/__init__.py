@@ -28,6 +28,10 @@ class Catalogue(Mapping[str, Task]):
             self._tasks[name] = task_from_toml(file, f"{file.parent.name}/{file.name}")
         return self._tasks[name]
 
+    def path(self, name: str) -> Path:
+        """Return the file of a task; KeyError for an unknown one."""
+        return self._files[name]
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
 

@@ -99,6 +99,10 @@ class DomainLoader(Protocol):
     def domain(self) -> Domain:
         """The domain without its cases."""
 
+    @property
+    def patterns(self) -> Mapping[str, str]:
+        """Where files are looked for below the data root, by the key of the task's file."""
+
     def __call__(self, root: Path) -> Domain:
         """Return the domain with the cases found now under the data root; DataError names what is missing."""
 
@@ -115,6 +119,7 @@ class Task:
     sources: Mapping[str, DomainLoader]  # the first is the default
     targets: Mapping[str, DomainLoader]
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)  # scored instead of classes: unions of them
+    sliced: bool = False  # whether its domains are volumes whose slices feed a network of two dimensions
 
     @property
     def source(self) -> str:
@@ -125,6 +130,11 @@ class Task:
     def scored(self) -> Mapping[str, tuple[int, ...]]:
         """What is scored and printed, by name: the regions, or the foreground classes where there are none."""
         return self.regions or {name: (index,) for index, name in enumerate(self.classes) if index}
+
+    @property
+    def scored_ndim(self) -> Literal[2, 3]:
+        """Dimensions of what is predicted and scored: 3 where slices of volumes feed a network of two."""
+        return 3 if self.sliced else self.ndim
 
     def domain(self, name: str) -> DomainLoader:
         """Return the loader of a source or target by name; KeyError for another."""

@@ -108,8 +108,11 @@ def task_from_toml(path: Path, where: str = "") -> Task:
     sources, targets = ({**loaders[role], **loaders["domain"]} for role in ("source", "target"))
     for role, domains in (("source", sources), ("target", targets)):
         require(bool(domains), where, f"no [{role}.NAME] table")
+    sliced = {loader.domain.slices is not None for loader in (*sources.values(), *targets.values())}
+    require(len(sliced) == 1, where, "slices are for all domains of a task or for none")
     regions = {name: _region(name, members, classes, where) for name, members in table.get("regions", {}).items()}
-    return Task(table["name"], ndim, table["channels"], tuple(classes), tuple(shape), sources, targets, regions)
+    facts = (table["name"], ndim, table["channels"], tuple(classes), tuple(shape))
+    return Task(*facts, sources, targets, regions, sliced=sliced == {True})
 
 
 def _region(name: str, members: Any, classes: list[str], where: str) -> tuple[int, ...]:

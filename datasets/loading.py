@@ -41,6 +41,16 @@ class DomainTable:
     task_channels: int  # per slice
     domain: Domain  # everything but its cases
 
+    @property
+    def patterns(self) -> Mapping[str, str]:
+        """Where files are looked for below the data root, by key."""
+        if self.listed is not None:
+            return {self.listed.kind: self.listed.place}
+        labels = {f"labels {number}".removesuffix(" 1"): pattern for number, pattern in enumerate(self.labels, 1)}
+        found = {"images": self.images, **labels, "foregrounds": self.foregrounds}
+        folder = f"{self.folders[0]}/" if self.folders[0] else ""
+        return {key: folder + pattern.text for key, pattern in found.items() if pattern is not None}
+
     def __call__(self, root: Path) -> Domain:
         """Return the domain with the files found now under ``root``.
 
@@ -139,9 +149,7 @@ def _matches(table: DomainTable, key: str, pattern: Pattern, folder: Path) -> li
 
 def _not_found(table: DomainTable, state: str, kind: type[DataError] = DataError) -> DataError:
     domain = table.domain
-    patterns = (table.images, *table.labels, table.foregrounds)
-    expected = ", ".join(pattern.text for pattern in patterns if pattern is not None)
-    expected = table.listed.place if table.listed is not None else expected
+    expected = ", ".join(table.patterns.values())
     return kind(
         f"{table.where}: {state}\n  expected below the data root: {expected}\n  published at: {domain.source}\n"
         f"  terms: {domain.licence}\n  the data root is --data-root or $BENCH_DATA"

@@ -1,6 +1,7 @@
 """Verbs that inform: ``bench list``, ``info``, ``check`` and ``doctor``."""
 
 import dataclasses
+import itertools
 import json
 import os
 import sys
@@ -56,7 +57,7 @@ def _tasks() -> list[dict[str, Any]]:
     rows = []
     for task in TASKS.values():
         grid = {"id": task.name, "dimension": f"{task.ndim}D", "shape": "x".join(map(str, task.shape))}
-        names = {"classes": task.classes[1:], "sources": task.sources, "targets": task.targets}
+        names = {"classes": task.scored, "sources": task.sources, "targets": task.targets}
         rows.append({**grid, **{key: ", ".join(listed) for key, listed in names.items()}})
     return rows
 
@@ -73,11 +74,14 @@ def _suites() -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.argument("method")
+@click.argument("method", metavar="METHOD|TASK")
 @options.plugins
 @options.as_json
 def info(method: str, as_json: bool, **_: Any) -> None:
-    """Describe a method: its settings with defaults and their sources."""
+    """Describe a method (settings, defaults, sources), or a task (files, terms, what papers do)."""
+    if method in TASKS or options.task_file(method):
+        _describe_task(method, as_json)
+        return
     cls = options.method_class(method)
     fields = [
         {"setting": f"method.{f.name}", "default": f.default, "source": f.metadata.get("source", "")}
@@ -93,6 +97,33 @@ def info(method: str, as_json: bool, **_: Any) -> None:
         click.echo(f"      {field['source']}")
     if not fields:
         click.echo("  no settings")
+
+
+def _describe_task(name: str, as_json: bool) -> None:
+    task, file = options.find_task(name), options.task_file(name) or TASKS.path(name)
+    domains: list[dict[str, Any]] = []
+    for domain, loader in options.domain_loaders(task).items():
+        facts = loader.domain
+        role = " and ".join(
+            role for role, names in (("source", task.sources), ("target", task.targets)) if domain in names
+        )
+        origin = {
+            "cases": facts.published,
+            "published at": facts.source,
+            "terms": facts.licence,
+            "cite": facts.citation,
+        }
+        domains.append({"domain": domain, "role": role, "modality": facts.modality, **origin, **loader.patterns})
+    if as_json:
+        click.echo(json.dumps({"task": task.name, "file": str(file), "domains": domains}, indent=2))
+        return
+    lines = file.read_text(encoding="utf-8").splitlines()
+    comment = [line.lstrip("# ") for line in itertools.takewhile(lambda line: line.startswith("#"), lines)]
+    click.echo("\n".join([f"{task.name}, {task.ndim}D: {', '.join(task.scored)}", *comment, f"file: {file}"]))
+    for described in domains:
+        click.echo(f"\n{described.pop('domain')} ({described.pop('role')})")
+        for key, value in described.items():
+            click.echo(f"  {key}: {value}")
 
 
 @click.command()

@@ -120,7 +120,7 @@ def execute(job: Job, file: Path | None = None) -> None:
     task = options.find_task(str(job.task_file) if job.task_file else job.request.task)
     with progress.observer(job.name) as observer:
         folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
-    for line in describe(folder, task.ndim):
+    for line in describe(folder, task.scored_ndim):
         click.echo(line)
 
 

@@ -81,7 +81,7 @@ def _of_target(results: SuiteResults, column: Column, metric: Metric) -> TargetC
     rows = results.suite.rows
     cells = {row.id: tuple(_cell(results, row, column, metric, c) for c in conventions) for row in rows}
     ranks, taus = _ranked(rows, cells, metric)
-    flat = results.inventory.task(column.task).ndim == 2
+    flat = results.inventory.task(column.task).scored_ndim == 2
     return TargetConventions(
         column=column,
         unit=results.unit(column, metric),
@@ -106,7 +106,7 @@ def _fixed(results: SuiteResults, column: Column, metric: Metric, options: Mappi
     if not strata:
         return dict.fromkeys(AXES, "not scored yet")
     fixed = {}
-    if results.inventory.task(column.task).ndim == 3:
+    if results.inventory.task(column.task).scored_ndim == 3:
         fixed["region"] = "region: volumes are always scored whole"
     elif all(same((regions[0], rule), (region, rule)) for region in regions[1:] for rule in rules):
         fixed["region"] = f"region: {' and '.join(regions)} give the same scores"

@@ -52,7 +52,7 @@ def choose_case(results: SuiteResults, column: Column, wanted: Sequence[str]) ->
 
 def _case_scores(results: SuiteResults, column: Column, evaluation: StoredEvaluation) -> dict[str, float]:
     """Return the DSC (0..1) of each case of an evaluation: the mean over its classes that are defined, else 0."""
-    ndim = results.inventory.task(column.task).ndim
+    ndim = results.inventory.task(column.task).scored_ndim
     scores = evaluation_scores(results.counts.case_file(evaluation), results.scoring, ndim)
     return dict(zip(scores.cases, np.nan_to_num(scores.case_means()[0]).tolist(), strict=True))
 
@@ -116,7 +116,7 @@ def legend_of(tasks: Sequence[Task]) -> dict[str, str]:
 def note_of(results: SuiteResults, tasks: Sequence[Task], cases: Sequence[str]) -> str:
     """Return what is written under the figure: the cases with their origin, what is shown, how it was scored."""
     scored = "inside the field of view" if results.suite.sections()["evaluation"].region == "foreground" else "whole"
-    dimensions, rows = {task.ndim for task in tasks}, results.suite.rows
+    dimensions, rows = {task.scored_ndim for task in tasks}, results.suite.rows
     volumes = "Volumes: the axial slice with the most labelled voxels, lines: borders of the label."
     sentences = [*cases, *([volumes] if 3 in dimensions else [])]
     sentences += [f"Pictures are scored {scored}."] if 2 in dimensions else []

@@ -152,8 +152,10 @@ def _plan(provenance: Mapping[str, Any]) -> Plan:
     suite = replace(suite, settings={**suite.settings, **changed})
     # Of methods and tasks that this version does not have, the export knows as much as a table needs.
     methods = {r.method: MethodEntry("-", "-", r.label, "uda" if r.access == "uda" else "ssdg", (2, 3)) for r in rows}
-    ndims = {column["task"]: column["ndim"] for column in described["columns"]}
-    tasks = {n: Task(n, ndim, 1, ("background",), (), sources={}, targets={}) for n, ndim in ndims.items()}
+    tasks = {
+        c["task"]: Task(c["task"], c["ndim"], 1, ("background",), (), {}, {}, sliced=c.get("sliced", False))
+        for c in described["columns"]
+    }
     return suite.plan(Filters(), Inventory({**methods, **registry()}, {**tasks, **TASKS}))
 
 

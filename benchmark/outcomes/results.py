@@ -73,7 +73,7 @@ class SuiteResults:
 
     def unit(self, column: Column, metric: Metric = DSC) -> str:
         """Return the unit in which a metric is printed in a column."""
-        return metric.unit_in(self.inventory.task(column.task).ndim)
+        return metric.unit_in(self.inventory.task(column.task).scored_ndim)
 
     def row_scores(self, row: Row, column: Column, metric: Metric = DSC, scoring: Scoring | None = None) -> RowScores:
         """Return the scores of a row on a target.
@@ -86,7 +86,7 @@ class SuiteResults:
         region, empty = scoring or (self.scoring.region, self.scoring.empty)
         key = (row.id, column, metric.name, (region, empty))
         if key not in self._scores:
-            ndim = self.inventory.task(column.task).ndim
+            ndim = self.inventory.task(column.task).scored_ndim
             region = replace(self.scoring, region=region).region_in(ndim)
             self._scores[key] = self._row_scores(row, column, metric, region, empty)
         return self._scores[key]

@@ -93,7 +93,7 @@ def cases_csv(results: SuiteResults) -> str:
         key = {**run_key(run), "target": column.target, "train_id": evaluation.data.get("train_id", "")}
         prefix = io.StringIO()
         csv.writer(prefix, lineterminator="").writerow([key[name] for name in KEYS])
-        region = results.scoring.region_in(results.inventory.task(column.task).ndim)
+        region = results.scoring.region_in(results.inventory.task(column.task).scored_ndim)
         tp, fp, fn = file.in_region(region)
         dsc = DSC.of_counts(tp, fp, fn, results.scoring.empty).tolist()
         rescored = [values.get((evaluation.path, name), [None] * len(file.lines)) for name in columns]

@@ -6,11 +6,13 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from ssdg.datasets.base import Task
+
 from ..outcomes.frames import scored_evaluations
 from ..outcomes.planned_run import PlannedRun
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import mask_metrics, metrics
-from ..suites.suite import Row, Suite
+from ..suites.suite import Column, Row, Suite
 
 SUITE = ("name", "title", "protocol", "published", "seeds", "settings", "components")
 
@@ -44,7 +46,7 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         "versions": _versions(results.planned_runs),
         "suite": {
             **{name: getattr(suite, name) for name in SUITE},
-            "columns": [{**asdict(c), "ndim": results.inventory.task(c.task).ndim} for c in suite.columns],
+            "columns": [_column(column, results.inventory.task(column.task)) for column in suite.columns],
         },
         "sections": suite.sections(),
         "rows": [_row(suite, row, results.planned_runs) for row in suite.rows],
@@ -58,6 +60,10 @@ def _between(start: str, end: str) -> float | None:
         return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
     except (ValueError, TypeError):
         return None
+
+
+def _column(column: Column, task: Task) -> dict[str, Any]:
+    return {**asdict(column), "ndim": task.ndim, **({"sliced": True} if task.sliced else {})}
 
 
 def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:

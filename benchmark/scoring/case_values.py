@@ -54,7 +54,7 @@ def _compute(work: CaseWork) -> CaseValues:
     counts = count(prediction, label, len(work.task.classes), foreground, scored)
     metrics = [find_metric(name) for name in work.names]
     values = {"image": compute_classes(prediction, label, scored, like.spacing, metrics)}
-    if work.task.ndim == 2:
+    if label.ndim == 2:
         values["foreground"] = values["image"]
         if foreground is not None:
             inside = prediction * foreground, label * foreground

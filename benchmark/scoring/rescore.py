@@ -94,7 +94,7 @@ class Rescorer:
     def rescore(self, item: RescoreItem, observer: RunObserver) -> None:
         """Compute and write the missing values of an evaluation; errors go to the failures."""
         try:
-            values = _EvaluationValues(item, self._metrics(item.task.ndim))
+            values = _EvaluationValues(item, self._metrics(item.task.scored_ndim))
             lacking = values.lacking(self.again)
             self.present += len(values.rows) - len(lacking)
             work = self._work(item, lacking, observer) if lacking else []
@@ -161,7 +161,7 @@ class _EvaluationValues:
 
     def lacking(self, again: bool) -> dict[str, list[str]]:
         """Return the missing metrics of each case that lacks any; again: all."""
-        regions = REGIONS if self.item.task.ndim == 2 else ("image",)
+        regions = REGIONS if self.item.task.scored_ndim == 2 else ("image",)
         lacking = {}
         for case, rows in self.rows.items():
             needed = set(itertools.product(rows, regions))
