@@ -28,8 +28,9 @@ def load(tmp_path: Path) -> Load:
 
     def load(table: str, ndim: int = 2, channels: int = 1, role: str = "target") -> Domain:
         text = HEAD.format(ndim=ndim, channels=channels, shape=[16] * ndim).replace("target", role)
-        other = "target" if role == "source" else "source"
-        (tmp_path / "task.toml").write_text(f'{text}{table}\n[{other}.unused]\nimages = "x/{{case}}.png"\n')
+        other = {"source": "target", "target": "source"}.get(role)  # a domain is both
+        unused = f'[{other}.unused]\nimages = "x/{{case}}.png"\n' if other else ""
+        (tmp_path / "task.toml").write_text(f"{text}{table}\n{unused}")
         return task_from_toml(tmp_path / "task.toml").domain("d")(tmp_path)
 
     return load

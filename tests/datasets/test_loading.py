@@ -144,10 +144,11 @@ class TestChannels:
         assert "case 'a' has 3 channels (flair, t1, t2) and the task 2: choose with channels = [...]" in message
 
     def test_of_slices_count_their_neighbours(self, load: Load, error: Error, tmp_path: Path) -> None:
-        write_files(tmp_path, "v/a_0.nii.gz", "v/a_1.nii.gz")
-        table = 'images = "v/{case}_{channel}.nii.gz"\nslices = { neighbours = 1 }'
-        assert len(load(table, channels=6).cases[0].channels) == 1
-        assert "need channels to be a multiple of 3" in error(table, channels=4)
+        write_files(tmp_path, "v/a_0.nii.gz", "v/a_1.nii.gz", "l/a.nii.gz")
+        table = 'images = "v/{case}_{channel}.nii.gz"\nlabels = "l/{case}.nii.gz"\nslices = { neighbours = 1 }'
+        assert len(load(table, channels=6, role="domain").cases[0].channels) == 1
+        assert "need channels to be a multiple of 3" in error(table, channels=4, role="domain")
+        assert "slices are for all domains of a task or for none" in error(table, channels=6)
 
 
 class TestMissing:
