@@ -172,3 +172,14 @@ def test_importing_it_loads_neither_torch_nor_pandas():
     code = f"import sys, ssdg.benchmark.scoring.overlap; print([name for name in {heavy} if name in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@given(
+    hnp.arrays(np.uint8, (4, 5), elements=st.integers(0, 3)), hnp.arrays(np.uint8, (4, 5), elements=st.integers(0, 3))
+)
+def test_a_region_counts_as_the_union_of_its_classes(prediction, label):
+    regions = [(1, 2), (2,), (1, 2, 3)]
+    counts = count(prediction, label, 4, label != 3, regions)
+    for index, region in enumerate(regions):
+        ours, theirs = np.isin(prediction, region).astype(np.uint8), np.isin(label, region).astype(np.uint8)
+        assert np.array_equal(counts[:, index], count(ours, theirs, 2, label != 3)[:, 1])

@@ -269,6 +269,17 @@ def test_classes_are_computed_apart():
     assert np.isnan(second["hd95"])
 
 
+def test_the_surface_of_a_region_is_that_of_the_union():
+    label = np.zeros((12, 12), dtype=np.uint8)
+    label[2:9, 2:9], label[4:7, 4:7] = 1, 2
+    prediction = np.roll(label, 1, axis=1)
+    prediction[prediction == 2] = 1  # the disc is right but for the shift, and there is no cup
+    disc, cup = compute_classes(prediction, label, [(1, 2), (2,)], FLAT, [METRICS["hd95"]])
+    [union] = compute_classes(np.minimum(prediction, 1), np.minimum(label, 1), [(1,)], FLAT, [METRICS["hd95"]])
+    assert disc == union == {"hd95": 1.0}
+    assert np.isnan(cup["hd95"])
+
+
 @pytest.mark.parametrize("spacing", [FLAT, (1.0, 1.0, 1.0), ANISOTROPIC, (0.8, 0.8, 0.8)])
 @pytest.mark.parametrize("seed", range(3))
 def test_values_equal_monais_of_the_whole_image(seed, spacing):
