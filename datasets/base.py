@@ -126,6 +126,10 @@ class Task:
         """The default source domain."""
         return next(iter(self.sources))
 
+    def source_for(self, *targets: str) -> str:
+        """The first source that is none of the targets; the default source where all are."""
+        return next((name for name in self.sources if name not in targets), self.source)
+
     @property
     def scored(self) -> Mapping[str, tuple[int, ...]]:
         """What is scored and printed, by name: the regions, or the foreground classes where there are none."""

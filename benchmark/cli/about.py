@@ -64,7 +64,9 @@ def _tasks() -> list[dict[str, Any]]:
 
 def _targets() -> list[dict[str, Any]]:
     return [
-        {"id": target, "task": task.name, "source": task.source} for task in TASKS.values() for target in task.targets
+        {"id": target, "task": task.name, "source": task.source_for(target)}
+        for task in TASKS.values()
+        for target in task.targets
     ]
 
 

@@ -87,7 +87,7 @@ def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
     for target in targets:
         if target not in task.targets:
             raise unknown(f"target of task {task.name!r}", target, task.targets)
-    source = values["source"] or next((name for name in task.sources if name not in targets), task.source)
+    source = values["source"] or task.source_for(*targets)
     if source not in task.sources:
         raise unknown(f"source of task {task.name!r}", source, task.sources)
     oracle = values["selection"] == "oracle"

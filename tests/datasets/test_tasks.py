@@ -87,3 +87,9 @@ def test_no_committed_list_is_unused_by_a_task() -> None:
     sources = {name for task in TASKS.values() for name in task.sources}
     folder = Path(ssdg.datasets.__file__).parent / "splits"
     assert {path.stem for path in folder.glob("*.txt")} <= sources
+
+
+def test_the_default_source_of_a_target_is_another_domain() -> None:
+    assert TASKS["optic-disc"].source_for("drions") == "drishti"
+    assert TASKS["optic-disc"].source_for("drishti") == "drions"
+    assert TASKS["optic-disc"].source_for("drishti", "drions") == "drishti"
