@@ -29,6 +29,7 @@ def test_contents(wheel):
     for expected in (
         "ssdg/benchmark/suites/table1.toml",
         "ssdg/benchmark/suites/published/table1.csv",
+        "ssdg/benchmark/suites/published/sources.toml",
         "ssdg/datasets/splits/drive.txt",
         "ssdg/benchmark/training/contract.py",
         "ssdg/benchmark/report/templates/report.html",

@@ -46,6 +46,7 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         "versions": _versions(results.planned_runs),
         "suite": {
             **{name: getattr(suite, name) for name in SUITE},
+            **({"note": suite.note} if suite.note else {}),
             "columns": [_column(column, results.inventory.task(column.task)) for column in suite.columns],
         },
         "sections": suite.sections(),

@@ -1,8 +1,9 @@
-"""The numbers a paper printed, as reference data beside ours."""
+"""Numbers that papers printed, as reference data beside ours."""
 
 import csv
 import functools
 import io
+import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -15,16 +16,18 @@ class PublishedScore:
     """A printed mean ± spread, in percent."""
 
     mean: float
-    sd: float
+    sd: float | None  # None: the source prints no ±
+    source: str = ""  # short citation; "": the one paper whose table it is
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedTable:
-    """One printed table: a row's id, a target and a group of its cases → score."""
+    """Printed numbers: a row's id, a target and a group of its cases → the score of each source, in order."""
 
     name: str
     rows: frozenset[str]  # also those without any number
-    scores: Mapping[tuple[str, str, str], PublishedScore]
+    scores: Mapping[tuple[str, str, str], tuple[PublishedScore, ...]]
+    citations: Mapping[str, str]  # of each source; empty where the scores have none
 
     def has_any_of(self, targets: Iterable[str]) -> bool:
         """Return whether it has a number on one of the targets."""
@@ -39,7 +42,7 @@ class PublishedTable:
         weights = {}
         for row in sorted(self.rows):
             scores = [self.scores.get((row, target, group)) for group in ("abnormal", "normal", "average")]
-            means = [score.mean for score in scores if score is not None]
+            means = [score[0].mean for score in scores if score is not None]
             if len(means) == len(scores):
                 abnormal, normal, average = means
                 weights[row] = (average - normal) / (abnormal - normal)
@@ -50,8 +53,9 @@ class PublishedTable:
 def load_published(name: str) -> PublishedTable:
     """Return a table of published numbers by name.
 
-    The CSV has the columns ``method`` (or ``variant``), ``target``, ``group``, ``dsc_mean``, ``dsc_std``; a cell the
-    paper left empty has empty numbers.
+    The CSV has the columns ``method`` (or ``variant``), ``target``, ``group``, ``dsc_mean``, ``dsc_std`` and perhaps
+    ``source``, whose citation is in ``sources.toml``; a cell the paper left empty has empty numbers. Each source of a
+    cell has its own line; ours is compared with the first.
 
     Raises:
         UsageError: no such table.
@@ -62,9 +66,12 @@ def load_published(name: str) -> PublishedTable:
         raise unknown("published table", name, names)
     rows = list(csv.DictReader(io.StringIO((folder / f"{name}.csv").read_text(encoding="utf-8"))))
     key = "variant" if rows and "variant" in rows[0] else "method"
-    scores = {
-        (row[key], row["target"], row["group"]): PublishedScore(float(row["dsc_mean"]), float(row["dsc_std"]))
-        for row in rows
-        if row["dsc_mean"]
-    }
-    return PublishedTable(name, frozenset(row[key] for row in rows), scores)
+    scores: dict[tuple[str, str, str], tuple[PublishedScore, ...]] = {}
+    for row in (row for row in rows if row["dsc_mean"]):
+        cell, sd = (row[key], row["target"], row["group"]), float(row["dsc_std"]) if row["dsc_std"] else None
+        score = PublishedScore(float(row["dsc_mean"]), sd, row.get("source", ""))
+        scores[cell] = (*scores.get(cell, ()), score)
+    cited = tomllib.loads((folder / "sources.toml").read_text(encoding="utf-8"))
+    sources = dict.fromkeys(score.source for of_cell in scores.values() for score in of_cell if score.source)
+    citations = {source: cited[source] for source in sources}
+    return PublishedTable(name, frozenset(row[key] for row in rows), scores, citations)

@@ -104,6 +104,7 @@ class Suite:
 
     name: str
     title: str
+    note: str = ""  # printed under the table: how its protocol differs from that of the published numbers
     columns: tuple[Column, ...] = ()
     rows: tuple[Row, ...] = ()
     protocol: str = "clean"

@@ -6,7 +6,7 @@ from ..outcomes.headings import Heading, column_headings
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import Cell
 from ..scoring.metrics import DSC, Metric
-from ..suites.paper import PublishedScore, load_published
+from ..suites.paper import PublishedScore, PublishedTable, load_published
 from ..suites.suite import Row, Suite
 from .caption import describe
 from .significance import best_sets
@@ -18,14 +18,14 @@ class Entry:
 
     heading: Heading
     cell: Cell
-    published: PublishedScore | None = None
+    published: tuple[PublishedScore, ...] = ()  # of each source
     best: bool = False
 
     @property
     def delta(self) -> float | None:
-        """Ours minus published, in points."""
+        """Ours minus the first published, in points."""
         mean = self.cell.mean
-        return None if self.published is None or mean is None else 100 * mean - self.published.mean
+        return 100 * mean - self.published[0].mean if self.published and mean is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Table:
     rows: tuple[TableRow, ...]
     caption: tuple[str, ...]  # sentences
     missing: tuple[str, ...]  # the holes: what a final table must not have
-    show_published: bool
+    published: PublishedTable | None  # shown beside ours
     metric: Metric = DSC
 
 
@@ -67,7 +67,7 @@ def build_table(
 
     def entry(row: Row, heading: Heading, cell: Cell, ids: frozenset[str]) -> Entry:
         scores = paper.scores if paper is not None and heading.headline else {}
-        return Entry(heading, cell, scores.get((row.id, heading.column.target, heading.stratum)), row.id in ids)
+        return Entry(heading, cell, scores.get((row.id, heading.column.target, heading.stratum), ()), row.id in ids)
 
     rows = tuple(
         TableRow(row, tuple(entry(row, *of_column) for of_column in zip(headings, of_row, best.rows, strict=True)))
@@ -76,4 +76,4 @@ def build_table(
     notes = [*results.notes(metric, columns), *results.other_protocols(metric)]
     caption = tuple(describe(results, metric, columns, paper, best.rule, notes))
     missing = tuple(results.holes(metric, columns))
-    return Table(suite, headings, rows, caption, missing, paper is not None, metric)
+    return Table(suite, headings, rows, caption, missing, paper, metric)

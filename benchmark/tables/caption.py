@@ -56,6 +56,7 @@ def describe(
         *_row_settings(suite),
         *_marks(suite, bold),
         *(_published_notes(suite, published) if published is not None else ()),
+        *([f"{suite.note.removesuffix('.')}."] if suite.note else []),
         f"ssdg-bench {environment.version(missing='(not installed)')}{scored_at}.",
         *(f"Note: {note}." for note in notes),
     ]
@@ -169,6 +170,12 @@ def _marks(suite: Suite, bold: str) -> list[str]:
 
 def _published_notes(suite: Suite, published: PublishedTable) -> list[str]:
     sentences = ["With each number: the published mean ± as printed there, and the difference, ours minus published."]
+    if published.citations:
+        sentences = [
+            "With each number: the published means, with ± where it is printed there, each with its source in "
+            "brackets, and the difference, ours minus the first of them.",
+            f"Sources: {'; '.join(f'{name}: {text}' for name, text in published.citations.items())}.",
+        ]
     labels = {row.id: row.label for row in suite.rows}
     for column in suite.columns:
         weights = {row: w for row, w in published.case_weights(column.target).items() if row in labels}

@@ -8,11 +8,12 @@ from ..outcomes.headings import Heading
 from ..scoring.metrics import DSC
 from ..spec import to_json
 from ..storage.run_folder import to_csv
+from ..suites.paper import PublishedScore
 from ..suites.suite import Row
 from .build import Entry, Table, TableRow
 from .latex import latex_lines
 from .printed import CHECK, Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
-from .wording import SETTINGS, ours_text, row_label, signed
+from .wording import SETTINGS, ours_text, published_text, row_label, signed
 
 FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
 MOST = 6  # columns of numbers that a line of 6.5 in holds: those of Table 1
@@ -30,7 +31,9 @@ def render_csv(table: Table) -> str:
         components = table.suite.components_of(row.row).items()
         marks = {f"component_{label}": str(has).lower() for label, has in components}
         names = {"suite": table.suite.name, "protocol": table.suite.protocol, **_of_row(table, row.row)}
-        lines += [{**names, **_of_entry(table, entry), **marks} for entry in row.entries]
+        for entry in row.entries:
+            sources = _every_source(table, entry, published_text)
+            lines.append({**names, **_of_entry(table, entry), **sources, **marks})
     return to_csv(lines[0], lines)
 
 
@@ -53,7 +56,12 @@ def render_json(table: Table) -> str:
                 "settings": row.row.settings,
                 "components": table.suite.components_of(row.row),
                 "cells": [
-                    {**_of_entry(table, e), "per_seed": list(map(e.cell.scaled, e.cell.values))} for e in row.entries
+                    {
+                        **_of_entry(table, e),
+                        **_every_source(table, e, list),
+                        "per_seed": list(map(e.cell.scaled, e.cell.values)),
+                    }
+                    for e in row.entries
                 ],
             }
             for row in table.rows
@@ -95,9 +103,9 @@ def printed_table(table: Table) -> Printed[TableRow]:
             return "" if number is None else f"{number:.4f}"
 
         def notes(row: TableRow) -> dict[str, str]:
-            published, delta = row.entries[position].published, row.entries[position].delta
+            delta = row.entries[position].delta
             return {
-                "published": "" if published is None else f"{published.mean:.2f} ± {published.sd:.2f}",
+                "published": published_text(row.entries[position].published),
                 "difference": "" if delta is None else signed(delta),
             }
 
@@ -107,7 +115,7 @@ def printed_table(table: Table) -> Printed[TableRow]:
             text=lambda row: ours_text(row.entries[position].cell),
             value=value,
             bold=lambda row: row.entries[position].best,
-            notes=notes if table.show_published else lambda _: {},
+            notes=notes if table.published is not None else lambda _: {},
             unit="%" if heading.unit == "%" else "",
         )
 
@@ -130,7 +138,7 @@ def _of_row(table: Table, row: Row) -> dict[str, Any]:
 
 
 def _of_entry(table: Table, entry: Entry) -> dict[str, Any]:
-    column, cell, published = entry.heading.column, entry.cell, entry.published
+    column, cell, first = entry.heading.column, entry.cell, next(iter(entry.published), None)
     return {
         "suite": table.suite.name,
         "protocol": table.suite.protocol,
@@ -151,10 +159,16 @@ def _of_entry(table: Table, entry: Entry) -> dict[str, Any]:
         "undefined": cell.n_undefined,
         "missed": cell.n_missed,
         "best": entry.best,
-        "published_mean": None if published is None else published.mean,
-        "published_sd": None if published is None else published.sd,
+        "published_mean": None if first is None else first.mean,
+        "published_sd": None if first is None else first.sd,
         "delta": rounded(entry.delta),
     }
+
+
+def _every_source(table: Table, entry: Entry, form: Callable[[tuple[PublishedScore, ...]], Any]) -> dict[str, Any]:
+    """Return the cell's scores of all sources, in a table whose published numbers name theirs."""
+    named = table.published is not None and table.published.citations
+    return {"published": form(entry.published)} if named else {}
 
 
 def rounded(value: float | None) -> float | None:

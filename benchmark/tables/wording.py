@@ -1,8 +1,10 @@
 """The words and numbers of a table's cells, the same in every format that people read."""
 
 import math
+from collections.abc import Iterable
 
 from ..outcomes.scores import Cell
+from ..suites.paper import PublishedScore
 from ..suites.suite import Row
 
 DASH = "\N{EN DASH}"
@@ -29,6 +31,15 @@ def ours_text(cell: Cell) -> str:
     notes = [f"{cell.n_seeds}/{cell.expected_seeds} seeds"] if cell.state == "partial" else []
     notes += misses_notes(cell)
     return f"{text} ({', '.join(notes)})" if notes else text
+
+
+def published_text(scores: Iterable[PublishedScore]) -> str:
+    """Return the published scores of a cell: mean, ± where it was printed, and the source in brackets if named."""
+    return ", ".join(
+        f"{score.mean:.2f}{'' if score.sd is None else f' ± {score.sd:.2f}'}"
+        + (f" ({score.source})" if score.source else "")
+        for score in scores
+    )
 
 
 def misses_notes(cell: Cell) -> list[str]:

@@ -318,6 +318,15 @@ def test_no_result_at_all(phantom_data, tmp_path):
     assert "72.88" not in (tmp_path / "report.html").read_text()
 
 
+def test_every_source_of_a_published_number_and_the_suites_note(phantom_data, tmp_path):
+    bench = Bench(phantom_data, tmp_path / "results")
+    assert report((bench, "abdomen"), tmp_path / "report.html").exit_code == 3
+    table = Page((tmp_path / "report.html").read_text()).section("table").text
+    assert "published 88.55 (S2S2), 88.63 (SLAug README)" in table
+    assert "SLAug README: Su et al." in table
+    assert "no failed replication" in table
+
+
 def test_an_incomplete_baseline_leaves_differences_out_and_says_so(pictures, tmp_path):
     made = page_of(pictures, tmp_path / "report.html", "--no-images", "--seeds", "0-2")
     assert "differences" not in made.sections

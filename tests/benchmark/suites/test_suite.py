@@ -7,11 +7,13 @@ import pytest
 
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.spec import Fold
-from ssdg.benchmark.suites.paper import load_published
-from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
+from ssdg.benchmark.suites.paper import PublishedScore, load_published
+from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite, check_column
 from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
+from ssdg.datasets import TASKS
+from ssdg.methods import registry
 
-from ..stored import INVENTORY
+from ..stored import INVENTORY, planned_runs
 
 MINIMAL = """
 [[columns]]
@@ -36,13 +38,16 @@ def plan(suite, **choice):
 
 def test_the_packaged_suites_are_listed_and_load():
     assert list_suites() == [
+        "abdomen",
         "ablation-fundus",
         "atlases-quick",
         "cardiac-quick",
+        "cardiac-seq",
         "demo",
         "disc-quick",
         "fundus-quick",
         "lesav-quick",
+        "polyp",
         "table1",
         "table2",
     ]
@@ -67,6 +72,53 @@ def test_table2_has_the_eight_combinations():
     ]
     assert len(set(parts)) == 8
     assert suite.rows[0].method == "erm"  # all off is the source-only row
+
+
+@pytest.mark.parametrize("name", ["abdomen", "cardiac-seq", "polyp"])
+def test_both_directions_of_a_task_beside_the_numbers_of_several_papers(name):
+    suite, published = load_suite(name), load_published(name)
+    assert (suite.protocol, suite.published) == ("clean", name)
+    assert published.rows <= {row.id for row in suite.rows}
+    assert {(target, group) for _, target, group in published.scores} == {(c.target, "all") for c in suite.columns}
+    first, second = suite.columns
+    assert (first.source, first.target) == (second.target, second.source)
+    for column in suite.columns:
+        check_column(column, TASKS[column.task])
+    runnable = {row.id for row in suite.rows if row.method in registry()}
+    assert {planned.row.id for planned in planned_runs(suite)} == runnable
+    assert {"erm", "randconv", "csdg", "slaug", "ras4dg"} <= runnable
+    assert "slaug_s2s2" in published.rows - runnable
+    assert "no failed replication" in suite.note
+
+
+def test_two_sources_of_one_row_are_both_kept_in_order():
+    scores = load_published("abdomen").scores
+    assert scores["slaug", "chaos", "all"] == (
+        PublishedScore(88.55, None, "S2S2"),
+        PublishedScore(88.63, None, "SLAug README"),
+    )
+    assert scores["csdg", "btcv", "all"] == (PublishedScore(80.40, None, "S2S2"),)
+    assert scores["slaug", "btcv", "all"][0].mean == 81.70  # not the other direction's
+    assert load_published("table1").scores["ras4dg", "lesav", "all"] == (PublishedScore(72.88, 0.07),)
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "abdomen", "cardiac-seq", "polyp"])
+def test_a_cell_has_each_source_once_and_each_source_a_citation(name):
+    table = load_published(name)
+    sources = [[score.source for score in scores] for scores in table.scores.values()]
+    assert all(len(of_cell) == len(set(of_cell)) for of_cell in sources)
+    assert set(table.citations) == {source for of_cell in sources for source in of_cell if source}
+    assert bool(table.citations) != name.startswith("table")
+
+
+def test_the_numbers_of_both_tasks_have_the_means_that_s2s2_prints():
+    parts = [load_published(name).scores for name in ("abdomen", "cardiac-seq")]
+    printed = {"cutout": 78.85, "rsc": 75.82, "mixstyle": 75.83, "advbias": 77.73, "randconv": 82.05, "csdg": 84.68}
+    printed |= {"slaug": 85.96, "slaug_s2s2": 86.11}
+    for row, mean in printed.items():
+        scores = [of_cell[0].mean for part in parts for key, of_cell in part.items() if key[0] == row]
+        assert len(scores) == 4
+        assert sum(scores) / 4 == pytest.approx(mean, abs=0.0051)
 
 
 def test_the_demo_is_small():

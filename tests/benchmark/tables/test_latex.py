@@ -100,6 +100,15 @@ def test_table1_fits_a_page_beside_the_published_numbers(pages, tmp_path, seeds)
     assert r"CutMix $\ddagger$ & UDA" in latex
 
 
+@pytest.mark.parametrize("name", ["abdomen", "polyp"])
+def test_two_directions_fit_a_page_beside_two_sources(pages, tmp_path, name):
+    suite = load_suite(name)
+    fill(tmp_path, suite, (0, 1))
+    latex = latex_of(tmp_path, suite)
+    pages(latex)
+    assert r"\scriptsize difference" in latex
+
+
 def test_table1_of_another_measure(pages, tmp_path):
     suite = load_suite("table1")
     fill(tmp_path, suite, (0, 1, 2))

@@ -1,0 +1,92 @@
+"""Published numbers of several sources in one cell, in every format; tables of one paper are as they were."""
+
+import csv
+import io
+import json
+
+import pytest
+
+from ssdg.benchmark.suites.paper import PublishedScore
+from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.benchmark.tables.build import build_table
+from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.wording import published_text
+from ssdg.datasets import TASKS
+from ssdg.methods import registry
+
+from ..stored import cases, planned_runs, results_of, table_of, write_run
+
+BOTH = "88.55 (S2S2), 88.63 (SLAug README)"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """SLAug's runs from CT to MR, in the suite that has two sources for it.
+
+    Volumes are scored whole, and half of what these miss lies outside: the Dice is 45.
+    """
+    root, suite = tmp_path_factory.mktemp("results"), load_suite("abdomen")
+    for planned in planned_runs(suite, methods=("slaug",), targets=("chaos",)):
+        write_run(root, planned.request, {"chaos": cases(0.9, 0.9)})
+    return build_table(results_of(root, suite, Filters(), Inventory(registry(), TASKS)))
+
+
+def cells_of(table, row):
+    """Return the row's cells as JSON by target."""
+    [found] = [each for each in json.loads(render(table, "json"))["rows"] if each["row"] == row]
+    return {cell["target"]: cell for cell in found["cells"]}
+
+
+def test_markdown_and_latex_print_every_source(table):
+    markdown = render(table, "markdown")
+    assert f"45.00 ± 0.00 [{BOTH}; \N{MINUS SIGN}43.55]" in markdown
+    assert "not run [81.70 (S2S2), 83.05 (SLAug README)]" in markdown
+    assert "not in this version [70.50 (S2S2)]" in markdown
+    latex = render(table, "latex")
+    assert rf"\scriptsize {BOTH} & \scriptsize 81.70 (S2S2), 83.05 (SLAug README)" in latex
+    assert r"\quad\scriptsize difference &  & \scriptsize $-$43.55 & " in latex
+
+
+def test_csv_has_every_source_in_a_column_of_its_own(table):
+    lines = csv.DictReader(io.StringIO(render(table, "csv")))
+    by_cell = {(line["row"], line["target"]): line for line in lines}
+    line = by_cell["slaug", "chaos"]
+    assert (line["published"], line["published_mean"], line["published_sd"]) == (BOTH, "88.55", "")
+    assert line["delta"] == "-43.55"
+    assert by_cell["erm", "chaos"]["published"] == by_cell["erm", "chaos"]["published_mean"] == ""
+
+
+def test_json_has_a_list(table):
+    cell = cells_of(table, "slaug")["chaos"]
+    assert cell["published"] == [
+        {"mean": 88.55, "sd": None, "source": "S2S2"},
+        {"mean": 88.63, "sd": None, "source": "SLAug README"},
+    ]
+    assert (cell["published_mean"], cell["published_sd"], cell["delta"]) == (88.55, None, pytest.approx(-43.55))
+    assert cells_of(table, "erm")["chaos"]["published"] == []
+
+
+def test_the_caption_says_which_source_the_difference_uses_and_cites_each(table):
+    caption = list(table.caption)
+    [position] = [i for i, line in enumerate(caption) if "ours minus the first of them" in line]
+    assert "S2S2: Pan et al." in caption[position + 1]
+    assert "SLAug README: Su et al." in caption[position + 1]
+    assert caption[position + 2] == f"{table.suite.note}."
+
+
+def test_tables_of_one_paper_are_as_they_were(tmp_path):
+    table = table_of(tmp_path, load_suite("table1"))
+    header = render(table, "csv").splitlines()[0]
+    assert header.endswith(",best,published_mean,published_sd,delta")
+    assert '"published"' not in render(table, "json")
+    assert "[72.88 ± 0.07]" in render(table, "markdown")
+    sentence = "With each number: the published mean ± as printed there, and the difference, ours minus published."
+    assert sentence in table.caption
+    assert not any(line.startswith("Sources") for line in table.caption)
+
+
+def test_a_score_says_what_is_printed_of_it():
+    scores = PublishedScore(81, 0.5, "A"), PublishedScore(82.345, None, "B"), PublishedScore(83, 1)
+    assert published_text(scores) == "81.00 ± 0.50 (A), 82.34 (B), 83.00 ± 1.00"
+    assert published_text(()) == ""
