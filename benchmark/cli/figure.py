@@ -76,7 +76,10 @@ def figure() -> None:
 def augmentations(
     images: tuple[Path, ...], labels: tuple[Path, ...], task: str | None, output: Path, **values: Any
 ) -> None:
-    """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
+    """Show what each method does to one image (volumes: the middle slice) before the network sees it.
+
+    The image is read as one of the task's first source: its window is that of a CT.
+    """
     from ..figures.augmentations import augmentation_figure, examples, load_batch
 
     volume = images[0].name.endswith((".nii", ".nii.gz"))
