@@ -144,6 +144,6 @@ class Task:
         """Return the loader of a source or target by name; KeyError for another."""
         loader = self.sources.get(name) or self.targets.get(name)
         if loader is None:
-            known = ", ".join([*self.sources, *self.targets])
+            known = ", ".join({**self.sources, **self.targets})
             raise KeyError(f"task {self.name!r} has no domain {name!r}; it has: {known}")
         return loader

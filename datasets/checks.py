@@ -1,5 +1,6 @@
 """Checked values of a task file's keys; every message names the key and what it takes."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
@@ -21,7 +22,9 @@ def label_map(mapping: Mapping[str, Any], classes: int, where: str) -> dict[int,
         require(digits, where, f"{key!r} is not a whole number")
         valid = type(value) is int and 0 <= value < classes
         require(valid, where, f"{key} = {value!r} is not a class; they are 0 to {classes - 1}")
-    return {int(key): value for key, value in mapping.items()}
+    values = {int(key): value for key, value in mapping.items()}
+    require(len(values) == len(mapping), where, f"two keys are one number: {', '.join(mapping)}")
+    return values
 
 
 def intensity(value: Any, where: str) -> Intensity:
@@ -32,8 +35,8 @@ def intensity(value: Any, where: str) -> Intensity:
         require(1 <= value["bits"] <= 32, where, f"bits lies between 1 and 32, not {value['bits']}")
         return Intensity(bits=value["bits"])
     [(key, pair)] = value.items()
-    valid = len(pair) == 2 and all(type(end) in (int, float) for end in pair) and pair[0] < pair[1]
-    require(valid, where, f"{key} is [low, high], not {pair}")
+    numbers = len(pair) == 2 and all(type(end) in (int, float) and math.isfinite(end) for end in pair)
+    require(numbers and pair[0] < pair[1], where, f"{key} is [low, high], not {pair}")
     require(key == "window" or (pair[0] >= 0 and pair[1] <= 100), where, f"percentiles lie in 0 to 100, not {pair}")
     ends = (float(pair[0]), float(pair[1]))
     return Intensity(window=ends) if key == "window" else Intensity(percentiles=ends)

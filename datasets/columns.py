@@ -68,6 +68,9 @@ def _rows(path: Path, columns: tuple[str, ...], where: str) -> Iterator[tuple[in
             f"{where}: {path} needs the columns {' and '.join(columns)}, separated by commas or tabs; "
             f"it has {', '.join(header) or 'none'}"
         )
+    for name in columns:
+        if header.count(name) > 1:
+            raise DataError(f"{where}: {path} has {header.count(name)} columns {name}: rename all but the right one")
     for row in reader:
         texts = {
             (name or "").strip(): normalize("NFC", text.strip())

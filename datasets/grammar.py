@@ -20,6 +20,7 @@
 ``docs/data.md`` lists every key. ``[domain.NAME]`` is a source and a target at once.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -228,6 +229,7 @@ def _labels(value: Any, classes: list[str], where: str) -> tuple[tuple[Pattern, 
         require("path" in entry and "class" in entry, place, "path and class are needed")
         require(entry["class"] in classes[1:], place, f"class is one of {', '.join(classes[1:])}")
         require(("at_least" in entry) != ("values" in entry), place, "give either at_least or values")
+        require(math.isfinite(entry.get("at_least", 0)), place, f"at_least is a number, not {entry.get('at_least')}")
         numbers = entry.get("values", [])
         require(all(type(number) is int for number in numbers), place, "values are whole numbers")
         patterns.append(Pattern(entry["path"], place))

@@ -69,7 +69,10 @@ class DomainTable:
             files = _listed_only(self, self.only, files, folder)
         cases, missing = _cases(self, files, folder)
         if not cases:
-            raise DataError(f"{self.where}: none of the {len(missing)} images exists, for example {missing[0]!r}")
+            raise DataError(
+                f"{self.where}: none of the {len(missing)} cases is complete, for example {missing[0]!r}: files do "
+                "not exist, or are links to content that is not here (`datalad get` or `git annex get` fetches it)"
+            )
         bare = next((case for case in cases if case.label is None), None)
         if self.labelled and bare is not None:
             raise DataError(f"{self.where}: case {bare.id!r} has no label: {bare.image}; a source needs labels")

@@ -128,8 +128,11 @@ def _print_row(row: dict[str, Any]) -> None:
     if row.get("summary"):
         click.echo(row["summary"])
     if failures := row.get("failures"):
-        lines = [f"case {case}: {reason}" for case, reason in failures.items()]
-        echo_lines(f"{row['domain']}: {len(failures)} of {row['cases']} cases cannot be used", lines)
+        lines = [f"case {case}: {reason}" for case, reason in failures.items() if case]
+        if lines:
+            echo_lines(f"{row['domain']}: {len(lines)} of {row['cases']} cases cannot be used", lines)
+        if whole := failures.get(""):
+            click.echo(f"bench: {whole}", err=True)
 
 
 def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
@@ -189,7 +192,7 @@ def new(name: str, output: Path | None, force: bool, data_root: Path, **values: 
     from ssdg.datasets.grammar import task_from_toml
 
     from ..data.draft import SAMPLED, draft_domain, draft_task
-    from ..storage.files import write_text
+    from ..storage.files import write_output
 
     output = output or Path(f"{name}.toml")
     if output.suffix != ".toml":
@@ -211,7 +214,7 @@ def new(name: str, output: Path | None, force: bool, data_root: Path, **values: 
         (draft_file := Path(folder) / "task.toml").write_text(text, encoding="utf-8")
         task = task_from_toml(draft_file, str(output))
     counts = {domain: len(task.domain(domain)(data_root).cases) for domain in drafts}
-    write_text(output, text)
+    write_output(output, text)
     for domain, draft in drafts.items():
         looked = f"; {SAMPLED} of them were decoded, `verify` decodes all" if counts[domain] > SAMPLED else ""
         click.echo(f"{domain}: {counts[domain]} cases{looked}")

@@ -68,7 +68,10 @@ def figure() -> None:
 @width
 @options.plugins
 def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path, **values: Any) -> None:
-    """Show what each method does to one image (volumes: the middle slice) before the network sees it."""
+    """Show what each method does to one image (volumes: the middle slice) before the network sees it.
+
+    The image is read as one of the task's first source: its window is that of a CT.
+    """
     from ..figures.augmentations import augmentation_figure, examples, load_batch
 
     volume = image[0].name.endswith((".nii", ".nii.gz"))

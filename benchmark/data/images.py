@@ -123,9 +123,13 @@ def _intensities(
         require_finite(array, path)
         if intensity is not None:
             array = _volume_intensities(array, intensity, path)
-    if array.min() == array.max():
+    axes = tuple(range(1, array.ndim)) if ndim == 3 else None  # of colours one may be dark throughout
+    flat = array.min(axis=axes) == array.max(axis=axes)
+    if np.any(flat):
         remedy = "replace the file" if intensity is None else "give another `intensity`, or replace the file"
-        raise DataError(f"{path} is constant (every value is {array.flat[0]:g}): it shows nothing; {remedy}")
+        value = array[np.argmax(flat)].flat[0]
+        channel = f" of channel {np.argmax(flat)}" if len(array) > 1 and ndim == 3 else ""
+        raise DataError(f"{path} is constant (every value{channel} is {value:g}): it shows nothing; {remedy}")
     return array, affine
 
 

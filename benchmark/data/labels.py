@@ -21,6 +21,9 @@ from .pictures import picture_values
 LISTED = 5
 """Offending values that a message lists."""
 
+LEAST_INSIDE = 0.01
+"""Part of a mask's positive values that is inside: hot voxels are fewer."""
+
 
 def label_map_of(domain: Domain, config: PreprocessConfig) -> Mapping[int, int]:
     """Return a domain's label map: the variant for ``preprocess.corpus_callosum`` where it has one."""
@@ -61,7 +64,13 @@ def read_mask(case: Case, domain: Domain, image: NativeImage) -> NDArray[np.bool
     top = values.max()
     if top <= 0:
         raise DataError(f"{case.foreground}: the mask is empty; repair it, or remove it to use the whole image")
-    return np.asarray(values > top / 2)
+    inside, positive = values > top / 2, np.count_nonzero(values > 0)
+    if np.count_nonzero(inside) < LEAST_INSIDE * positive:
+        raise DataError(
+            f"{case.foreground}: of {positive} values above 0 only {np.count_nonzero(inside)} are above half of the "
+            f"largest ({top:g}), which are the inside of a mask: a few outshine the rest; repair the mask"
+        )
+    return np.asarray(inside)
 
 
 def border_is_background(label: NDArray[np.uint8]) -> bool:
@@ -77,11 +86,22 @@ def border_is_background(label: NDArray[np.uint8]) -> bool:
     return bool(2 * np.count_nonzero(label[border]) <= np.count_nonzero(border))
 
 
-def require_background_border(domain: Domain, inverted: int) -> None:
-    """Raise DataError if most of a domain's pictures have labelled borders: its label values are probably swapped."""
+def require_plausible_labels(domain: Domain, inverted: int, empty: int) -> None:
+    """Raise DataError if most of a domain's labels mark the border, as swapped values do, or if all mark nothing.
+
+    Args:
+        domain: all of its cases were read.
+        inverted: cases with a labelled border.
+        empty: cases without a labelled voxel on the network's grid.
+    """
+    if empty and empty == len(domain.cases):
+        raise DataError(
+            f"{domain.name}: none of {empty} labels marks anything: do its label_map, or the at_least or values of "
+            "its layers, fit the files?"
+        )
     if domain.border == "background" and 2 * inverted > len(domain.cases):
         raise DataError(
-            f"{domain.name}: in {inverted} of {len(domain.cases)} labels most of the picture's border is no "
+            f"{domain.name}: in {inverted} of {len(domain.cases)} labels most of the image's border is no "
             "background: does the label map swap classes, or belong to another release? If it is right, say "
             'border = "any" for this domain'
         )
@@ -137,7 +157,7 @@ def _tally(values: NDArray[Any]) -> tuple[list[Any], list[int], NDArray[Any]]:
     if values.dtype.kind == "f":
         rounded = np.rint(values)
         # Labels stored as float carry rounding such as 1.00000006; anything further off is a value of its own.
-        if np.abs(values - rounded).max() <= 1e-3 and np.abs(rounded).max() < 2**31:
+        if np.abs(values - rounded).max() <= 1e-3 and float(np.abs(rounded).max()) < 2**31:
             values = rounded.astype(np.int64)
     low = values.min()
     if values.dtype.kind != "f" and int(values.max()) - int(low) <= 65535:

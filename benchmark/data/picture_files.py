@@ -96,6 +96,8 @@ def _tiff_by_pillow(stream: IO[bytes], page: Any, path: Path) -> Picture:
         # Of colours of more than 8 bits Pillow keeps 8, unless their low bytes could be had.
         if page.bitspersample <= 8 or picture.samples.shape[2] == 1 or picture.top > 255:
             return picture
+    if page.dtype is not None and page.dtype.kind == "c":
+        raise DataError(f"{path} holds complex numbers: save their magnitude")
     raise DataError(
         f"{path} cannot be decoded in full: a TIFF of {page.dtype} in {page.photometric.name}, "
         f"compressed by {page.compression.name}; save it without compression"

@@ -32,6 +32,10 @@ from .picture_files import Picture, stored_picture
 LEAST_BITS = 15
 """Bits of 16 that an image has to use: with 14 of them, three quarters of the 8-bit grey levels would be empty."""
 
+HOT = 10
+"""Multiple of the 99.9th percentile that the largest sample of more than 8 bits may have: beyond, a few hot pixels
+would leave the others 26 grey levels."""
+
 
 def picture_intensities(path: Path, channels: int, intensity: Intensity | None = None) -> NDArray[np.float32]:
     """Return a picture as (C, H, W) in [0, 1] by its bit depth or ``intensity``; grey is repeated to ``channels``.
@@ -128,7 +132,17 @@ def _require_depth(picture: Picture, path: Path) -> None:
         return
     least, peak = int(picture.samples.min()), int(picture.samples.max())
     used = peak.bit_length()
-    if least < 0 or least == peak or (container <= 16 and used >= LEAST_BITS):
+    if least < 0 or least == peak:
+        return
+    bright = int(np.percentile(picture.samples, 99.9, method="lower"))
+    if container <= 16 and used >= LEAST_BITS and peak > HOT * bright:
+        raise DataError(
+            f"{path} has {picture.samples.dtype} values up to {peak}, and 99.9 % of them are at most {bright}, which "
+            f"would keep {bright * 255 // picture.top + 1} grey levels of 256: a few outshine the rest. Say what "
+            f"becomes black and white, with intensity = {{ percentiles = [0.5, 99.5] }}, or with bits = {container} "
+            "if the picture is that dark"
+        )
+    if container <= 16 and used >= LEAST_BITS:
         return
     raise DataError(
         f"{path} has {picture.samples.dtype} values from {least} to {peak}: {used} bits in use, and by the file's "

@@ -29,7 +29,7 @@ from ..storage.files import free_bytes, read_json, storage_error, sync_folder, w
 from ..storage.lease import Lease
 from .geometry import Geometry
 from .images import file_ndim
-from .labels import label_map_of, require_background_border
+from .labels import label_map_of, require_plausible_labels
 from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepare_case
 
 OnCase: TypeAlias = Callable[[str, int, int], None]
@@ -272,7 +272,7 @@ def _prepared_cases(
         except DataError as error:
             return error
 
-    total, inverted = len(domain.cases), 0
+    total, inverted, empty = len(domain.cases), 0, 0
     failures: list[str] = []
     pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="prepare")
     try:
@@ -281,13 +281,13 @@ def _prepared_cases(
             if isinstance(result, DataError):
                 failures.append(f"  case {case.id}: {result}")
             elif not failures:
-                inverted += result.inverted
+                inverted, empty = inverted + result.inverted, empty + result.empty
                 yield case.id, result
     finally:
         pool.shutdown(cancel_futures=True)
     if failures:
         raise DataError(f"{domain.name}: {len(failures)} of {total} cases cannot be used\n" + "\n".join(failures))
-    require_background_border(domain, inverted)
+    require_plausible_labels(domain, inverted, empty)
 
 
 def _disk_error(error: OSError, folder: Path, domain: Domain, layout: Layout) -> BaseException:

@@ -4,7 +4,7 @@ Normalisation is the method's (``Method.prepare``), so that both protocols share
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -39,6 +39,12 @@ z-scored MR 0.5. The means take out undershoot, which lies next to what is brigh
 SMALLEST_BOX = 0.01
 """Fraction of a volume that the box of an automatic foreground has to fill."""
 
+LEAST_LEVELS = 8
+"""Of 255: what 99.9 % of the pixels of a picture, or of a volume in the values of ``intensity``, have to span."""
+
+BULK = (0.05, 99.95)
+"""Percentiles that 99.9 % of the values lie between."""
+
 PERCENTILE = 99.9
 """Of the brain's bounding box: the intensity that becomes 1."""
 
@@ -53,7 +59,12 @@ class PreparedCase:
     geometry: Geometry  # the way back
     spacing: tuple[float, ...]  # mm per native voxel; 1 in 2D
     slices: int | None = None  # of a volume that feeds a 2D network: all arrays have them as their first axis
-    inverted: bool = False  # whether most of a picture's border is labelled: are the label's values swapped?
+    inverted: bool = False  # whether most of the image's border is labelled: are the label's values swapped?
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is a label, and it marks nothing."""
+        return self.label is not None and not self.label.any()
 
 
 def masks_by_label(domain: Domain, task: Task, config: PreprocessConfig) -> bool:
@@ -81,6 +92,7 @@ def prepare_case(
     label = None
     if case.label is not None and (with_label or oracle):
         label = read_label(case, domain, image, config)
+    inverted = label is not None and with_label and not border_is_background(label)
     mask = read_mask(case, domain, image)
     if image.affine is None:
         foreground = np.ones(image.shape, dtype=np.bool_) if mask is None else mask
@@ -92,12 +104,12 @@ def prepare_case(
             foreground=inside,
             geometry=geometry,
             spacing=image.spacing,
-            inverted=label is not None and not border_is_background(label),
+            inverted=inverted,
         )
     if mask is None:
         mask = _label_mask(case, label) if oracle else _bright(case, image)
     box = ndimage.find_objects(mask.astype(np.uint8))[0]
-    array = _unit_range(image.array if domain.skull_stripped else image.array * mask, box, case, domain)
+    array = _unit_range(image.array if domain.skull_stripped else image.array * mask, mask, box, case, domain)
     label = label if with_label else None
     if domain.slices is not None:
         plane = [axis for axis in range(3) if axis != domain.slices.axis]
@@ -108,7 +120,8 @@ def prepare_case(
             [image.spacing[axis] for axis in plane],
             config,
         )
-        return _sliced(array, label, mask, geometry, image.spacing, domain.slices)
+        sliced = _sliced(array, label, mask, geometry, image.spacing, domain.slices)
+        return replace(sliced, inverted=inverted)
     geometry = _geometry(image.shape, box, shape, image.spacing, config)
     return PreparedCase(
         image=_volume_grid(array, geometry),
@@ -116,6 +129,7 @@ def prepare_case(
         foreground=labels_to_grid(mask, geometry),
         geometry=geometry,
         spacing=image.spacing,
+        inverted=inverted,
     )
 
 
@@ -214,30 +228,52 @@ def _picture_grid(
     array: NDArray[np.float32], inside: NDArray[np.bool_], geometry: Geometry, case: Case
 ) -> NDArray[np.uint8]:
     grid = np.clip(np.rint(image_to_grid(array, geometry, order=1) * 255), 0, 255).astype(np.uint8)
-    shown = grid[:, inside]
-    if (shown == shown[:, :1]).all():
+    low, high = np.percentile(grid[:, inside], BULK, axis=1)
+    if (high - low < LEAST_LEVELS).all():
+        state = "is constant" if (low == high).all() else f"spans {(high - low).max() + 1:.0f} of 256 grey levels"
         raise DataError(
-            f"{case.image} is constant on the network's grid {inside.shape}, within its foreground and at 8 bits: "
-            "it shows nothing; replace it, or stretch it with intensity = { percentiles = [0.5, 99.5] }"
+            f"{case.image} {state} on the network's grid {inside.shape}, within its foreground, at 8 bits and but "
+            "for 0.1 % of its pixels: replace it, or stretch it with intensity = { percentiles = [0.5, 99.5] }"
         )
     return grid
 
 
 def _unit_range(
-    array: NDArray[np.float32], box: tuple[slice, ...], case: Case, domain: Domain
+    array: NDArray[np.float32], mask: NDArray[np.bool_], box: tuple[slice, ...], case: Case, domain: Domain
 ) -> NDArray[np.float32]:
     """Return intensities as [0, 1]: 0 to the 99.9th percentile of the brain's box.
 
     What the domain's ``intensity`` made [0, 1] stays as it is.
     """
-    top = np.percentile(array[(slice(None), *box)], PERCENTILE, axis=(1, 2, 3), keepdims=True)
+    low, top, high = np.percentile(
+        array[(slice(None), *box)], (BULK[0], PERCENTILE, BULK[1]), axis=(1, 2, 3), keepdims=True
+    )
     if (top <= 0).any():
         raise DataError(f"{case.image} has fewer than 0.1 % positive voxels in its brain: it shows nothing")
-    if domain.intensity is not None:
+    if domain.intensity is None:
+        _require_bulk(array, mask, top, case)
+    elif (high - low < LEAST_LEVELS / 255).any():
+        raise DataError(
+            f"{case.image}: by its domain's `intensity` 99.9 % of a channel are {low.flat[0]:.4g} to "
+            f"{high.flat[0]:.4g} of 0 to 1: give a narrower window, or intensity = {{ percentiles = [0.5, 99.5] }}"
+        )
+    else:
         top = np.ones_like(top)
     # Departure: the parent code neither clips nor scales (it z-scores, which undoes a scale); the cut at the 99.9th
     # percentile and at the spline's overshoot bounds the range for methods that work on [0, 1] and float16.
-    return np.clip(array / top.astype(np.float32), 0, 1)
+    return np.asarray(np.clip(array / top.astype(np.float32), 0, 1))
+
+
+def _require_bulk(array: NDArray[np.float32], mask: NDArray[np.bool_], top: NDArray[np.float64], case: Case) -> None:
+    """Raise DataError if half of a channel's positive voxels are nothing beside what becomes 1."""
+    for number, (channel, high) in enumerate(zip(array, top.flat, strict=True)):
+        inside = channel[mask & (channel > 0)]
+        if inside.size and np.median(inside) <= BACKGROUND * high:
+            raise DataError(
+                f"{case.image}: in channel {number} half of the positive voxels are at most {np.median(inside):g}, "
+                f"and {high:g} would become 1: a few outshine the rest; say what becomes 0 and 1, with "
+                "intensity = { percentiles = [0.5, 99.5] }"
+            )
 
 
 def _volume_grid(array: NDArray[np.float32], geometry: Geometry) -> NDArray[np.float16]:

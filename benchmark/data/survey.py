@@ -11,7 +11,7 @@ from ssdg.datasets.base import Case, DataError, Domain, Task
 
 from ..environment import cores
 from ..spec import PreprocessConfig
-from .labels import require_background_border
+from .labels import require_plausible_labels
 from .prepared import CONCURRENT_CASES, OnCase, ignore_case
 from .preprocess import PreparedCase, prepare_case
 from .stored import stored_type
@@ -20,6 +20,10 @@ TIMES = "\N{MULTIPLICATION SIGN}"
 
 ENDS = (1, 99)
 """Percentiles of a foreground's intensities that a summary gives."""
+
+
+WHOLE = ""
+"""Key of the failure of a domain as a whole; no case has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Survey:
     facts: list[CaseFacts] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)  # case id -> reason
     inverted: int = 0  # cases with a labelled border
+    empty: int = 0  # cases whose label marks nothing
     shown: dict[str, tuple[str, PreparedCase]] = field(default_factory=dict)
     """The first case and those with the smallest and largest labelled share, with their ids."""
 
@@ -64,9 +69,9 @@ def survey_domain(domain: Domain, task: Task, config: PreprocessConfig, on_case:
     finally:
         pool.shutdown(cancel_futures=True)
     try:
-        require_background_border(domain, survey.inverted)
+        require_plausible_labels(domain, survey.inverted, survey.empty)
     except DataError as error:
-        survey.failures["all"] = str(error)
+        survey.failures[WHOLE] = str(error)
     return survey
 
 
@@ -102,6 +107,7 @@ def _add(survey: Survey, facts: CaseFacts, prepared: PreparedCase) -> None:
             survey.shown["largest"] = (facts.id, prepared)
     survey.facts.append(facts)
     survey.inverted += prepared.inverted
+    survey.empty += prepared.empty
 
 
 def summary(survey: Survey, task: Task) -> str:
@@ -124,9 +130,15 @@ def summary(survey: Survey, task: Task) -> str:
     shares = np.array([each.shares for each in facts if each.shares is not None])
     if len(shares):
         each_class = [
-            f"{name} {100 * column.mean():.2g} %"
+            f"{name} {_percent(column.mean())} %"
             + (f" (not in {(column == 0).sum()} cases)" if not column.all() else "")
+            if column.any()
+            else f"{name} IN NO CASE"
             for name, column in zip(task.classes[1:], shares.T[1:], strict=True)
         ]
         lines.append(f"of the foreground: {', '.join(each_class)}")
     return "\n".join(f"  {line}" for line in lines)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f}" if share >= 0.0995 else f"{100 * share:.2g}"

@@ -43,7 +43,19 @@ def load_batch(pictures: Sequence[tuple[Path, Path | None]], task: Task, config:
 def _prepare(image: Path, label: Path | None, task: Task, config: PreprocessConfig) -> PreparedCase:
     case = Case(id=image.name, image=image, label=label)
     any_value = {value: value for value in range(256)}
-    domain = Domain("figure", "", (case,), any_value, str(image), "", skull_stripped=False)
+    rules = task.domain(task.source).domain  # the images are read as those of the source
+    domain = Domain(
+        "figure",
+        "",
+        (case,),
+        any_value,
+        str(image),
+        "",
+        skull_stripped=False,
+        intensity=rules.intensity,
+        orientation=rules.orientation,
+        axes=rules.axes,
+    )
     return prepare_case(case, domain, task, config)
 
 

@@ -41,7 +41,13 @@ def predict_images(
         UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.
         DataError: an image that cannot be used; the ones before it are written.
     """
-    rules = replace(task.domain(domain or run.spec.request.source).domain, skull_stripped=False)
+    source = domain or run.spec.request.source
+    if source not in {**task.sources, **task.targets}:
+        raise UsageError(
+            f"the run was trained on {source!r}, of which task {task.name!r} knows nothing: give the file of its "
+            f"task ({run.spec.request.task!r}) with --task"
+        )
+    rules = replace(task.domain(source).domain, skull_stripped=False)
     ndim = file_ndim(task, rules)
     files = find_images(images, ndim)
     suffix = ".png" if ndim == 2 else ".nii.gz"

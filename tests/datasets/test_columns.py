@@ -36,6 +36,7 @@ class TestTables:
             ("ID,Group\na,yes\n", "t.tsv has no row for case 'b'"),
             ("ID,Class\na,yes\n", "needs the columns ID and Group, separated by commas or tabs; it has ID, Class"),
             ("", "it has none"),
+            ("ID,Group,Group\na,yes,no\nb,no,no\n", "t.tsv has 2 columns Group: rename all but the right one"),
         ],
     )
     def test_faults_are_named(self, error: Error, tmp_path: Path, text: str, message: str) -> None:

@@ -131,7 +131,7 @@ def test_a_decathlon_image_that_is_missing_is_counted_and_a_label_is_an_error(tm
     (tmp_path / "dec/labelsTr/b.nii.gz").unlink()
     assert "case 'b' has no label" in error(tmp_path, text)
     (tmp_path / "dec/imagesTr/b.nii.gz").unlink()
-    assert "none of the 2 images" in error(tmp_path, text)
+    assert "none of the 2 cases" in error(tmp_path, text)
 
 
 def test_decathlon_splits(tmp_path: Path) -> None:
@@ -165,6 +165,13 @@ def test_decathlon_splits(tmp_path: Path) -> None:
         ("[64, 96]", "[64, 96, 96]", "shape is 2 multiples of 8"),
         ("255 = 1", "255 = 2", "label_map: 255 = 2 is not a class; they are 0 to 1"),
         ("255 = 1", "high = 1", "label_map: 'high' is not a whole number"),
+        ("255 = 1", "1 = 1, 01 = 0", "label_map: two keys are one number: 0, 1, 01"),
+        (
+            "label_map",
+            "intensity = { window = [-inf, 100.0] }\nlabel_map",
+            "window is [low, high], not [-inf, 100.0]",
+        ),
+        ("label_map", "intensity = { window = [nan, 1] }\nlabel_map", "window is [low, high], not [nan, 1]"),
         ('images = "here', 'decathlon = "x"\nimages = "here', "give one of images, decathlon and nnunet"),
         ('images = "here/images/*.png"', 'decathlon = "x"', "labels does not go with decathlon"),
         ("label_map", 'split = "x"\nlabel_map', "split does not go with images"),

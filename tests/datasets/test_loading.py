@@ -151,6 +151,11 @@ class TestChannels:
         assert "slices are for all domains of a task or for none" in error(table, channels=6)
 
 
+def test_a_least_value_that_is_no_number_is_refused(error: Error) -> None:
+    table = 'images = "i/{case}.png"\nlabels = [{ path = "l/{case}.png", class = "lesion", at_least = nan }]\n'
+    assert "at_least is a number, not nan" in error(table)
+
+
 class TestMissing:
     TABLE = 'images = "i/{case}.png"\nlabels = "l/{case}.png"\n'
 
@@ -162,7 +167,7 @@ class TestMissing:
         assert ([case.id for case in domain.cases], domain.missing) == (["a"], ("b", "c"))
         for name in ("i/a.png", "l/a.png"):
             (tmp_path / name).unlink()
-        assert "none of the 2 images exists, for example 'b'" in error(self.TABLE)
+        assert "none of the 2 cases is complete, for example 'b'" in error(self.TABLE)
 
     def test_foregrounds_are_optional_only_where_the_table_says_so(
         self, load: Load, error: Error, tmp_path: Path

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import os
 import shutil
 
 import nibabel as nib
@@ -97,6 +98,34 @@ def test_a_class_that_cases_lack_is_counted(verify):
     path = sorted((verify.root / "phantom2d/a/label").iterdir())[0]
     Image.fromarray(np.zeros((48, 48), np.uint8)).save(path)
     assert "% (not in 1 cases)" in verify("phantom2d-a").stdout
+
+
+def test_a_draft_goes_through_a_link_and_replaces_no_pipe(bench, tmp_path):
+    (tmp_path / "link.toml").symlink_to("own.toml")
+    (tmp_path / "own.toml").write_text("old")
+    os.mkfifo(tmp_path / "pipe.toml")
+    patterns = "phantom2d/a/image/*.png", "phantom2d/a/label/*.png"
+    result = new(bench.data, tmp_path / "link.toml", *patterns, "--force")
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "link.toml").is_symlink()
+    assert "[domain.mine]" in (tmp_path / "own.toml").read_text()
+    reader = os.open(tmp_path / "pipe.toml", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert new(bench.data, tmp_path / "pipe.toml", *patterns, "--force").exit_code == 0
+        assert b"[domain.mine]" in os.read(reader, 1 << 16)
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe.toml").is_fifo()
+
+
+def test_labels_that_mark_nothing_are_refused_as_a_whole(verify):
+    for path in (verify.root / "phantom2d/a/label").iterdir():
+        Image.fromarray(np.zeros((48, 48), np.uint8)).save(path)
+    result = verify("phantom2d-a")
+    assert result.exit_code == 2
+    assert "IN NO CASE" in result.stdout
+    assert "bench: phantom2d-a: none of 8 labels marks anything" in result.stderr
+    assert "cannot be used" not in result.stderr
 
 
 def test_pictures_of_the_first_and_the_extreme_cases(verify, tmp_path):

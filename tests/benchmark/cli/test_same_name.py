@@ -47,6 +47,11 @@ def test_predict_wants_the_task_that_was_trained_on(bench, trained, tmp_path):
     assert "--task FILE" in result.output
     assert not (tmp_path / "out").exists()
     assert bench(*command, "--task", str(trained)).exit_code == 0
+    other = tmp_path / "another.toml"
+    other.write_text(TASK.replace("phantom2d-a", "camera"))
+    wrong = bench(*command, "--task", str(other))
+    assert wrong.exit_code == 2
+    assert "trained on 'phantom2d-a', of which task 'phantom2d' knows nothing" in wrong.output
     # The name, classes and grid are what counts, not the file.
     trained.write_text(TASK.replace("phantom2d-b", "other"))
     assert bench(*command, "--task", str(trained)).exit_code == 0

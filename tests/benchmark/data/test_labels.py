@@ -1,8 +1,11 @@
 """Labels in several files lie over each other; images in several files are channels; a swapped label is noticed."""
 
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from ssdg.benchmark.data import images, labels
@@ -10,7 +13,7 @@ from ssdg.benchmark.data.labels import border_is_background
 from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets.base import Case, DataError, Layer, Slices, Task
 
-from .files import AFFINE, domain, save_picture, save_volume, task
+from .files import AFFINE, domain, read_image, read_label, read_mask, save_picture, save_volume, task
 
 
 def disc(radius, side=40):
@@ -138,6 +141,35 @@ def test_most_of_a_labels_border_is_background():
         assert border_is_background(stack.transpose(axes))
         assert not border_is_background(1 - stack.transpose(axes))
     assert border_is_background(bar(1, 40))
+
+
+@pytest.mark.parametrize("name", ["m.nii", "m.png"])
+def test_hot_voxels_of_a_mask_are_refused(tmp_path, name):
+    mask = np.zeros((30, 20, 1) if name == "m.nii" else (30, 20), np.uint8)
+    mask[5:25, 3:18] = 100
+    save = save_volume if name == "m.nii" else save_picture
+    image = read_image(save(tmp_path / name, mask), 3 if name == "m.nii" else 2, 1)
+    assert np.array_equal(read_mask(tmp_path / name, image), mask > 0)
+    mask[10, 10:12] = 255
+    save(tmp_path / name, mask)
+    with pytest.raises(DataError, match=rf"{name}: of 300 values above 0 only 2 are above half .*255"):
+        read_mask(tmp_path / name, image)
+
+
+def test_labels_that_mark_nothing_or_the_border_are_refused():
+    cases = tuple(Case(name, None) for name in "abc")
+    three = replace(domain(), cases=cases)
+    labels.require_plausible_labels(three, 1, 2)
+    with pytest.raises(DataError, match=r"none of 3 labels marks anything.*at_least"):
+        labels.require_plausible_labels(three, 0, 3)
+    with pytest.raises(DataError, match=r"in 2 of 3 labels .*border"):
+        labels.require_plausible_labels(three, 2, 0)
+
+
+def test_labels_of_half_precision_are_read_without_a_warning(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", disc(9).astype(np.float16))
+    image = images.NativeImage(np.zeros((1, 40, 40), np.float32), None)
+    assert np.array_equal(read_label(tmp_path / "a.tif", {0: 0, 1: 1}, image), disc(9))
 
 
 def test_neighbouring_slices_are_no_channels_of_the_file(tmp_path):

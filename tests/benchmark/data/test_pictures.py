@@ -258,6 +258,18 @@ def test_a_dark_picture_of_all_bits_is_accepted(tmp_path):
     assert np.allclose(picture_intensities(tmp_path / "a.png", 1)[0], samples / 65535)
 
 
+def test_hot_pixels_are_no_bits_in_use(tmp_path):
+    samples = np.add.outer(np.arange(60, dtype=np.uint16), np.arange(60, dtype=np.uint16)) * 8
+    samples[20, 30] = 65535
+    png(samples, GREY, 16)(tmp_path / "a.png")
+    with pytest.raises(
+        DataError, match=r"a\.png has uint16 values up to 65535, and 99\.9 % .* at most 928, .* 4 grey"
+    ):
+        picture_intensities(tmp_path / "a.png", 1)
+    for rule in (Intensity(bits=16), Intensity(percentiles=(0.5, 99.5))):
+        assert picture_intensities(tmp_path / "a.png", 1, rule).max() == 1
+
+
 def test_window_and_percentiles_are_of_stored_values(tmp_path):
     samples = G8.astype(np.int16) * 10 - 1000
     tiff(samples)(tmp_path / "a.tif")

@@ -107,11 +107,21 @@ def test_an_unresampled_picture_is_kept_to_the_bit(tmp_path):
 def test_a_picture_that_is_constant_on_the_grid_is_refused(tmp_path, config):
     case = write_picture(tmp_path, (300, 200))
     array = np.full((300, 200, 3), 7, np.uint8)
-    array[150, 100] = 9  # lost on the small grid
+    array[150, 100] = 9  # lost on the small grid, and a single pixel on the large one
+    for bright in (9, 255):
+        array[150, 100] = bright
+        Image.fromarray(array).save(case.image)
+        for side in (16, 304):
+            message = rf"image\.png is constant on the network's grid \({side}, {side}\).*percentiles"
+            with pytest.raises(DataError, match=message):
+                prepare_case(case, domain(case, label_map=VESSEL), task((side, side), 3), config)
+    array[:150] = 14
     Image.fromarray(array).save(case.image)
-    assert prepare_case(case, domain(case, label_map=VESSEL), task((300, 300), 3), ISOTROPIC).image.max() == 9
-    with pytest.raises(DataError, match=r"image\.png is constant on the network's grid \(16, 16\).*percentiles"):
+    with pytest.raises(DataError, match="spans 8 of 256 grey levels"):
         prepare_case(case, domain(case, label_map=VESSEL), task((16, 16), 3), config)
+    array[:150, :, 1] = 15  # one channel shows it
+    Image.fromarray(array).save(case.image)
+    assert prepare_case(case, domain(case, label_map=VESSEL), task((16, 16), 3), config).image.max() == 15
 
 
 @given(st.integers(24, 60), st.integers(24, 60), st.sampled_from(["stretch", "isotropic"]))

@@ -11,7 +11,7 @@ from scipy import ndimage
 from ssdg.benchmark.data.images import read_image as read_case_image
 from ssdg.benchmark.data.preprocess import prepare_case
 from ssdg.benchmark.spec import PreprocessConfig
-from ssdg.datasets.base import Case, DataError, Intensity, Task
+from ssdg.datasets.base import Case, DataError, Intensity, Slices, Task
 
 from .files import domain, read_image, save_volume
 
@@ -155,6 +155,44 @@ def test_a_box_that_is_next_to_nothing_is_refused_unless_a_mask_says_so(tmp_path
     mask = save_volume(tmp_path / "m.nii.gz", (array > 0).astype(np.uint8), np.eye(4))
     masked = Case("a", tmp_path / "a.nii.gz", None, mask)
     assert prepare_case(masked, domain(), WHOLE, STRETCH).geometry.extent == (3, 2, 2)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_hot_voxels_of_one_channel_are_no_reason_to_make_the_rest_of_it_0(tmp_path, masked):
+    array = np.stack([brain(0), brain(1)], axis=-1)
+    two = Task("toy", 3, 2, ("background", "a"), SHAPE, {}, {})
+    mask = save_volume(tmp_path / "m.nii.gz", ellipsoid(0.7).astype(np.uint8), np.eye(4)) if masked else None
+    case = Case("a", save_volume(tmp_path / "a.nii.gz", array, np.eye(4)), None, mask)
+    assert np.median(prepare_case(case, domain(), two, STRETCH).image[1]) > 0
+    array[11:15, 9:12, 7:10, 1] = 1e6
+    save_volume(case.image, array, np.eye(4))
+    with pytest.raises(DataError, match=r"a\.nii\.gz: in channel 1 half of .*a few outshine the rest.*percentiles"):
+        prepare_case(case, domain(), two, STRETCH)
+
+
+def test_a_constant_channel_is_refused(tmp_path):
+    two = Task("toy", 3, 2, ("background", "a"), SHAPE, {}, {})
+    with pytest.raises(DataError, match=r"a\.nii\.gz is constant \(every value of channel 1 is 7\)"):
+        prepare(tmp_path, np.stack([brain(), np.full(SHAPE, 7, np.float32)], axis=-1), two)
+
+
+@pytest.mark.parametrize("rule", [Intensity(window=(-1e6, 1e6)), Intensity(percentiles=(0, 100))])
+def test_a_rule_that_leaves_no_grey_levels_is_refused(tmp_path, rule):
+    array = brain()
+    array[12, 10, 8] = 1e6
+    with pytest.raises(DataError, match=r"a\.nii\.gz: by its domain's `intensity` 99\.9 % of a channel are"):
+        prepare(tmp_path, array, intensity=rule)
+    assert prepare(tmp_path, array, intensity=Intensity(percentiles=(0.5, 99.5))).image.max() == 1
+
+
+@pytest.mark.parametrize("values", [{0: 0, 1: 1}, {0: 1, 1: 0}])
+def test_a_labelled_border_of_a_volume_is_noticed(tmp_path, values):
+    label = save_volume(tmp_path / "l.nii.gz", ellipsoid(0.5).astype(np.uint8), np.eye(4))
+    case = Case("a", save_volume(tmp_path / "a.nii.gz", brain(), np.eye(4)), label)
+    assert prepare_case(case, domain(values), WHOLE, STRETCH).inverted == (values[0] == 1)
+    flat = Task("toy", 2, 1, ("background", "a"), SHAPE[:2], {}, {})
+    sliced = prepare_case(case, domain(values, slices=Slices()), flat, STRETCH)
+    assert (sliced.slices, sliced.inverted) == (SHAPE[2], values[0] == 1)
 
 
 def test_without_a_rule_a_volume_keeps_the_units_of_its_file(tmp_path):

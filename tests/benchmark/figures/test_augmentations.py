@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +40,23 @@ def test_augmentations_of_a_volume(bench, tmp_path):
     image = first(bench, "phantom3d/a/image")
     result = bench("figure", "augmentations", "--image", image, "--task", "phantom3d", "--output", str(output))
     assert result.exit_code == 0, result.output
+
+
+def test_a_ct_is_read_by_the_window_of_the_tasks_source(bench, tmp_path):
+    units = np.full((24, 24, 24), -1000, np.int16)
+    units[4:20, 4:20, 4:20] = np.arange(16) * 10
+    nib.save(nib.Nifti1Image(units, np.eye(4)), tmp_path / "ct.nii.gz")
+    task = tmp_path / "ct.toml"
+    task.write_text(
+        'name = "ct"\nndim = 3\nchannels = 1\nclasses = ["background", "organ"]\nshape = [16, 16, 16]\n'
+        '[domain.ct]\nimages = "ct/{case}.nii.gz"\nintensity = { window = [-160, 240] }\n'
+    )
+    arguments = "figure", "augmentations", "--image", str(tmp_path / "ct.nii.gz"), "--methods", "erm"
+    result = bench(*arguments, "--task", str(task), "--output", str(tmp_path / "a.png"))
+    assert result.exit_code == 0, result.output
+    bare = bench(*arguments, "--output", str(tmp_path / "b.png"))
+    assert bare.exit_code == 2
+    assert "window = [-160, 240]" in bare.output
 
 
 def test_other_formats_and_methods_are_refused(bench, tmp_path):
