@@ -64,6 +64,9 @@ class Slices:
     axis: Literal[0, 1, 2] = 2  # of the volume after ``orientation`` and ``axes``
     keep: Literal["all", "labelled"] = "all"  # training slices; every slice of a scored volume is predicted
     neighbours: int = 0  # slices on either side that are further channels; the outermost slice is repeated
+    crop: Literal["none", "labelled"] = (
+        "none"  # an oracle: nothing is predicted beyond a scored volume's labelled slices
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,12 @@ def intensity(value: Any, where: str) -> Intensity:
 
 def slices(value: Any, where: str) -> Slices:
     """Return the checked ``slices`` table."""
-    check_keys(value, {"axis": (int,), "keep": (str,), "neighbours": (int,)}, where)
+    check_keys(value, {"axis": (int,), "keep": (str,), "neighbours": (int,), "crop": (str,)}, where)
     slices = Slices(**value)
     require(slices.axis in (0, 1, 2), where, f"axis is 0, 1 or 2, not {slices.axis}")
     require(slices.neighbours >= 0, where, "neighbours is not negative")
     one_of(slices.keep, ("all", "labelled"), f"{where}.keep")
+    one_of(slices.crop, ("none", "labelled"), f"{where}.crop")
     return slices
 
 

@@ -225,3 +225,21 @@ def test_slices_are_scored_as_volumes_and_regions_as_classes(sliced, tmp_path):
     assert predicted.exit_code == 0, predicted.output
     mine = nib.load(tmp_path / "mine" / "t0_image.nii.gz").dataobj
     assert np.array_equal(mine, nib.load(scored.path / "predictions" / "t0.nii.gz").dataobj)
+
+
+def test_cutting_a_target_by_its_label_is_a_switch_that_says_so(sliced, tmp_path):
+    target = "slices = { axis = 2, neighbours = 1 }"
+    assert target in SLICED
+    (tmp_path / "sliced.toml").write_text(
+        SLICED.replace(target, 'slices = { axis = 2, neighbours = 1, crop = "labelled" }')
+    )
+    training = ("--set=training.epochs=1", "--set=network.init_filters=8")
+    file = str(tmp_path / "sliced.toml")
+    result = sliced("run", "--method", "erm", "--task", file, "--target", "there", *training)
+    assert result.exit_code == 0, result.output
+    scored = evaluation(sliced, "erm", "sliced", "there")
+    assert "an oracle: nothing is predicted beyond the labelled slices" in scored.data["counts"]["note"]
+    for case in ("t0", "t1"):
+        prediction = np.asarray(nib.load(scored.path / "predictions" / f"{case}.nii.gz").dataobj)
+        assert prediction[..., 1:4].any(), "one epoch predicts something everywhere"
+        assert not prediction[..., [0, 4]].any()

@@ -50,6 +50,8 @@ class EvaluationSet:
         if domain.slices is not None:
             trained = "those with a label alone" if domain.slices.keep == "labelled" else "all of them"
             notes.append(f"volumes, predicted slice by slice; a source trains on {trained}")
+            if domain.slices.crop == "labelled":
+                notes.append("an oracle: nothing is predicted beyond the labelled slices")
         for name, members in task.regions.items():
             notes.append(f"{name} is {' + '.join(task.classes[index] for index in members)}")
         return ({"note": "; ".join(notes)} if notes else {}) | {

@@ -1,6 +1,6 @@
 """Scoring a trained method on a domain: predictions on the native grid, and counts per case and class."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 import torch
 
-from ssdg.datasets.base import Case, Domain, Task
+from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method
 
@@ -21,7 +21,7 @@ from ..data.prepared import PreparedDomain
 from ..data.run_data import EvaluationSet
 from ..errors import UsageError
 from ..scoring.overlap import count
-from ..spec import EvaluationSpec, PreprocessConfig, RunSpec, task_digest, to_json
+from ..spec import EvaluationSpec, RunSpec, task_digest, to_json
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method
@@ -91,9 +91,14 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for name, predicted in predictor.native_labels(prepared, scored.ids):
         case = cases[name]
-        path = prediction_path(folder, name, file_ndim(task, domain))
-        write_prediction(predicted, case, domain, path, guard)
-        rows.extend(_count_rows(case, predicted, domain, task, spec.preprocess))
+        image = read_image(case, domain, task)
+        label = read_label(case, domain, image, spec.preprocess)
+        if domain.slices is not None and domain.slices.crop == "labelled":
+            predicted = _within_labelled_slices(predicted, label, domain.slices.axis)
+        write_prediction(predicted, case, domain, prediction_path(folder, name, file_ndim(task, domain)), guard)
+        counts = count(predicted, label, len(task.classes), read_mask(case, domain, image), task.scored.values())
+        for index, (region, values) in enumerate(zip(task.scored, counts.T.tolist(), strict=True), start=1):
+            rows.append(dict(zip(CASE_COLUMNS, (name, case.stratum, index, region, *values), strict=True)))
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
     provenance = {
@@ -105,11 +110,12 @@ def evaluate(
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
 
 
-def _count_rows(
-    case: Case, predicted: np.ndarray, domain: Domain, task: Task, config: PreprocessConfig
-) -> Iterable[dict[str, Any]]:
-    image = read_image(case, domain, task)
-    label = read_label(case, domain, image, config)
-    counts = count(predicted, label, len(task.classes), read_mask(case, domain, image), task.scored.values())
-    for index, (name, values) in enumerate(zip(task.scored, counts.T.tolist(), strict=True), start=1):
-        yield dict(zip(CASE_COLUMNS, (case.id, case.stratum, index, name, *values), strict=True))
+def _within_labelled_slices(predicted: np.ndarray, label: np.ndarray, axis: int) -> np.ndarray:
+    """Return a prediction without what lies before the first and after the last slice that is labelled."""
+    labelled = np.flatnonzero(label.any(axis=tuple(other for other in range(3) if other != axis)))
+    kept = np.zeros_like(predicted)
+    if len(labelled):
+        inside: list[slice] = [slice(None)] * 3
+        inside[axis] = slice(int(labelled[0]), int(labelled[-1]) + 1)
+        kept[tuple(inside)] = predicted[tuple(inside)]
+    return kept
