@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ssdg.datasets.base import Case, Domain, Task
-from ssdg.datasets.discovery import is_junk, stem
+from ssdg.datasets.base import Case, DataError, Domain, Task
+from ssdg.datasets.discovery import PICTURES, VOLUMES, is_junk, stem
 
 from ..data.images import file_ndim, write_prediction
 from ..data.prepared import PreparedDomain
@@ -18,7 +18,7 @@ from ..storage.results_reader import StoredRun
 from .build import find_device
 from .evaluate import Predictor
 
-SUFFIXES = {2: (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".gif", ".bmp"), 3: (".nii.gz", ".nii")}
+SUFFIXES = {2: PICTURES, 3: VOLUMES}
 
 
 def predict_images(
@@ -62,7 +62,12 @@ def predict_images(
     observer.scoring(str(images), len(files))
     for file, path in zip(files, outputs, strict=True):
         case = Case(id=stem(file), image=file)
-        write_prediction(_segment(predictor, task, case, rules, config), case, rules, path)
+        try:
+            labels = _segment(predictor, task, case, rules, config)
+        except DataError as error:
+            hint = f"; it was read as an image of {rules.name}, --like reads it as one of another domain"
+            raise DataError(f"{error}{hint if 'intensity' in str(error) else ''}") from None
+        write_prediction(labels, case, rules, path)
         observer.scored()
     return outputs
 
