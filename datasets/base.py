@@ -4,9 +4,12 @@ A task's domains are loaders: they list the files of one data set as its owners 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
+
+READING = ("layers", "intensity", "orientation", "axes", "same_grid", "slices", "field_of_view")
+"""Fields of a domain that change what is read, and that the first digests did not know."""
 
 
 class DataError(Exception):
@@ -64,9 +67,12 @@ class Slices:
     axis: Literal[0, 1, 2] = 2  # of the volume after ``orientation`` and ``axes``
     keep: Literal["all", "labelled"] = "all"  # training slices; every slice of a scored volume is predicted
     neighbours: int = 0  # slices on either side that are further channels; the outermost slice is repeated
-    crop: Literal["none", "labelled"] = (
-        "none"  # an oracle: nothing is predicted beyond a scored volume's labelled slices
-    )
+    crop: Literal["none", "labelled"] = "none"  # an oracle: predict nothing beyond a volume's labelled slices
+
+    @property
+    def width(self) -> int:
+        """Slices that the network sees at once."""
+        return 2 * self.neighbours + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,11 @@ class Domain:
     slices: Slices | None = None  # 3D files for a 2D network
     border: Literal["background", "any"] = "background"  # 2D: what most of the border of most labels is
     field_of_view: float | None = None  # 2D without masks: brightness in [0, 1] above which a pixel is inside
+
+    def rules(self) -> dict[str, Any]:
+        """Return the fields of ``READING`` that are not default: what is read as ever keeps its digest."""
+        defaults = {f.name: f.default for f in fields(self)}
+        return {name: getattr(self, name) for name in READING if getattr(self, name) != defaults[name]}
 
 
 class DomainLoader(Protocol):

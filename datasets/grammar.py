@@ -153,7 +153,7 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
     slices = domain.slices
     if slices is not None:
         require(task["ndim"] == 2, where, "slices are for ndim = 2")
-        each = 2 * slices.neighbours + 1
+        each = slices.width
         message = f"slices with neighbours = {slices.neighbours} need channels to be a multiple of {each}"
         require(task["channels"] % each == 0, where, message)
     base = values.get("folder", "")
@@ -173,7 +173,7 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
         groups=checks.column(values.get("groups"), "group", f"{where}: groups"),
         stratum=values.get("stratum", "all"),
         volumes=volumes,
-        task_channels=task["channels"] // (2 * slices.neighbours + 1 if slices else 1),
+        task_channels=task["channels"] // (slices.width if slices else 1),
         domain=replace(domain, layers=layers),
     )
 

@@ -8,14 +8,11 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from .base import DataError, Domain
-
-LATER = ("layers", "intensity", "orientation", "axes", "same_grid", "slices", "field_of_view")
-"""Fields of a domain that change what is read, and that the first digests did not know."""
 
 SETTLED = 2.0
 """Seconds a file must have rested before its hash is remembered: a rewrite within a clock tick would go unseen."""
@@ -128,15 +125,12 @@ def _content(case: CaseRecord) -> list[Any]:
 
 
 def _digest(domain: Domain, cases: Iterable[CaseRecord]) -> str:
-    # What the first grammar did not know enters only where a file says it: old digests stay.
-    defaults = {f.name: f.default for f in fields(Domain)}
-    later = {name: getattr(domain, name) for name in LATER if getattr(domain, name) != defaults[name]}
     content = {
         "cases": [_content(case) for case in cases],
         "label_map": sorted(domain.label_map.items()),
         "label_variants": {name: sorted(m.items()) for name, m in domain.label_variants.items()},
         "skull_stripped": domain.skull_stripped,
-        **later,
+        **domain.rules(),
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=asdict)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -63,7 +63,7 @@ def read_image(case: Case, domain: Domain, task: Task) -> NativeImage:
     """
     ndim, files = file_ndim(task, domain), (case.image, *case.channels)
     # Channels that are neighbouring slices are not in the file.
-    channels = task.channels // (2 * domain.slices.neighbours + 1) if domain.slices else task.channels
+    channels = task.channels // (domain.slices.width if domain.slices else 1)
     if len(files) not in (1, channels):
         raise DataError(
             f"{case.image} and its other channels are {len(files)} files, one channel each, "

@@ -9,41 +9,33 @@ import errno
 import math
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ssdg.datasets.base import Case, DataError, Domain, Task
+from ssdg.datasets.base import DataError, Domain, Task
 
-from ..environment import cores
 from ..errors import LeaseLost, UsageError
 from ..settings import grid_shape
 from ..spec import JSON, PreprocessConfig, digest, to_json
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
 from ..storage.lease import Lease
+from .each_case import OnCase, each_case, ignore_case
 from .geometry import Geometry
 from .images import file_ndim
 from .labels import label_map_of, require_plausible_labels
 from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepare_case
 
-OnCase: TypeAlias = Callable[[str, int, int], None]
-"""Called with (domain, cases done, cases) after each case."""
-
 Layout: TypeAlias = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
 """Type and shape of every array of the cache, by file name."""
 
 CASES = "cases.json"
-
-READING = ("intensity", "orientation", "axes", "same_grid", "layers", "slices", "field_of_view")
-"""Fields of a domain that say how its files are read."""
-
-CONCURRENT_CASES = 4  # each holds a few copies of its native volume
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +66,6 @@ class PreparedDomain:
         return self.image.shape[1] > 1 and all(bool((image == image[:1]).all()) for image in self.image)
 
 
-def ignore_case(domain: str, done: int, total: int) -> None:
-    """Do nothing after a case."""
-
-
 def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manifest_digest: str) -> str:
     """Return the identity of prepared data; protocols that prepare alike share it.
 
@@ -93,10 +81,7 @@ def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manife
         "shape": list(grid_shape(task, config)),
         "channels": task.channels,
     }
-    # Only where they say something, so that data prepared before these fields keep their identity.
-    for field in fields(domain):
-        if field.name in READING and getattr(domain, field.name) != field.default:
-            value[field.name] = to_json(getattr(domain, field.name))
+    value |= {name: to_json(rule) for name, rule in domain.rules().items()}
     return digest(value)
 
 
@@ -263,28 +248,16 @@ def _prepared_cases(
     domain: Domain, task: Task, config: PreprocessConfig, progress: OnCase
 ) -> Iterator[tuple[str, PreparedCase]]:
     """Yield (id, prepared case) in the domain's order; raise DataError listing all failures after the last case."""
-    # Threads suffice: decoding, matrix products and the hole filling release the interpreter's lock.
     with_label = all(case.label is not None for case in domain.cases)
-
-    def attempt(case: Case) -> PreparedCase | DataError:
-        try:
-            return prepare_case(case, domain, task, config, with_label=with_label)
-        except DataError as error:
-            return error
-
     total, inverted, empty = len(domain.cases), 0, 0
     failures: list[str] = []
-    pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="prepare")
-    try:
-        for done, (case, result) in enumerate(zip(domain.cases, pool.map(attempt, domain.cases), strict=True), 1):
-            progress(domain.name, done, total)
-            if isinstance(result, DataError):
-                failures.append(f"  case {case.id}: {result}")
-            elif not failures:
-                inverted, empty = inverted + result.inverted, empty + result.empty
-                yield case.id, result
-    finally:
-        pool.shutdown(cancel_futures=True)
+    prepare = partial(prepare_case, domain=domain, task=task, config=config, with_label=with_label)
+    for case, result in each_case(domain, prepare, progress):
+        if isinstance(result, DataError):
+            failures.append(f"  case {case.id}: {result}")
+        elif not failures:
+            inverted, empty = inverted + result.inverted, empty + result.empty
+            yield case.id, result
     if failures:
         raise DataError(f"{domain.name}: {len(failures)} of {total} cases cannot be used\n" + "\n".join(failures))
     require_plausible_labels(domain, inverted, empty)

@@ -12,7 +12,8 @@ from ssdg.datasets.partition import folds, held_out
 from ..errors import UsageError, unknown
 from ..spec import PreprocessConfig, RunRequest, digest
 from ..storage.run_folder import VALIDATION
-from .prepared import OnCase, PreparedDomain, ignore_case, prepare_domain
+from .each_case import OnCase, ignore_case
+from .prepared import PreparedDomain, prepare_domain
 
 Say = Callable[[str], None]
 

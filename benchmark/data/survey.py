@@ -1,6 +1,5 @@
 """Every case of a domain prepared and thrown away: what cannot be used, and what the network would see."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -9,10 +8,9 @@ from numpy.typing import NDArray
 
 from ssdg.datasets.base import Case, DataError, Domain, Task
 
-from ..environment import cores
 from ..spec import PreprocessConfig
+from .each_case import OnCase, each_case, ignore_case
 from .labels import require_plausible_labels
-from .prepared import CONCURRENT_CASES, OnCase, ignore_case
 from .preprocess import PreparedCase, prepare_case
 from .stored import stored_type
 
@@ -57,17 +55,11 @@ def survey_domain(domain: Domain, task: Task, config: PreprocessConfig, on_case:
         UsageError: a grid of the wrong dimension.
     """
     survey = Survey()
-    pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="survey")
-    try:
-        results = pool.map(partial(_attempt, domain=domain, task=task, config=config), domain.cases)
-        for done, (case, result) in enumerate(zip(domain.cases, results, strict=True), 1):
-            on_case(domain.name, done, len(domain.cases))
-            if isinstance(result, DataError):
-                survey.failures[case.id] = str(result)
-            else:
-                _add(survey, *result)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for case, result in each_case(domain, partial(_facts, domain=domain, task=task, config=config), on_case):
+        if isinstance(result, DataError):
+            survey.failures[case.id] = str(result)
+        else:
+            _add(survey, *result)
     try:
         require_plausible_labels(domain, survey.inverted, survey.empty)
     except DataError as error:
@@ -75,24 +67,19 @@ def survey_domain(domain: Domain, task: Task, config: PreprocessConfig, on_case:
     return survey
 
 
-def _attempt(
-    case: Case, domain: Domain, task: Task, config: PreprocessConfig
-) -> tuple[CaseFacts, PreparedCase] | DataError:
-    try:
-        prepared = prepare_case(case, domain, task, config)
-        inside, shares = prepared.foreground, None
-        image = np.moveaxis(prepared.image, 1, 0) if prepared.slices else prepared.image
-        if prepared.label is not None:
-            counts = np.bincount(prepared.label[inside], minlength=len(task.classes))
-            shares = counts / max(1, counts.sum())
-        values = image[:, inside] if inside.any() else image
-        scale = 255 if values.dtype == np.uint8 else 1
-        low, high = np.percentile(values.astype(np.float32), ENDS) / scale
-        size, type = prepared.geometry.native_shape, stored_type(case.image)
-        if domain.slices is not None and prepared.slices:
-            size = (*size[: domain.slices.axis], prepared.slices, *size[domain.slices.axis :])
-    except DataError as error:
-        return error
+def _facts(case: Case, domain: Domain, task: Task, config: PreprocessConfig) -> tuple[CaseFacts, PreparedCase]:
+    prepared = prepare_case(case, domain, task, config)
+    inside, shares = prepared.foreground, None
+    image = np.moveaxis(prepared.image, 1, 0) if prepared.slices else prepared.image
+    if prepared.label is not None:
+        counts = np.bincount(prepared.label[inside], minlength=len(task.classes))
+        shares = counts / max(1, counts.sum())
+    values = image[:, inside] if inside.any() else image
+    scale = 255 if values.dtype == np.uint8 else 1
+    low, high = np.percentile(values.astype(np.float32), ENDS) / scale
+    size, type = prepared.geometry.native_shape, stored_type(case.image)
+    if domain.slices is not None and prepared.slices:
+        size = (*size[: domain.slices.axis], prepared.slices, *size[domain.slices.axis :])
     return CaseFacts(case.id, size, prepared.spacing, type, shares, (float(low), float(high))), prepared
 
 

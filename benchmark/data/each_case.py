@@ -1,0 +1,42 @@
+"""What is done to every case of a domain, several at once, with a DataError for each that cannot be used."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias, TypeVar
+
+from ssdg.datasets.base import Case, DataError, Domain
+
+from ..environment import cores
+
+T = TypeVar("T")
+
+OnCase: TypeAlias = Callable[[str, int, int], None]
+"""Called with (domain, cases done, cases) after each case."""
+
+CONCURRENT_CASES = 4  # each holds a few copies of its native volume
+
+
+def ignore_case(domain: str, done: int, total: int) -> None:
+    """Do nothing after a case."""
+
+
+def each_case(
+    domain: Domain, function: Callable[[Case], T], on_case: OnCase = ignore_case
+) -> Iterator[tuple[Case, T | DataError]]:
+    """Yield each case with what a function makes of it, or with its DataError, in the domain's order."""
+
+    def attempt(case: Case) -> T | DataError:
+        try:
+            return function(case)
+        except DataError as error:
+            return error
+
+    total = len(domain.cases)
+    # Threads suffice: decoding, matrix products and the hole filling release the interpreter's lock.
+    pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="prepare")
+    try:
+        for done, (case, result) in enumerate(zip(domain.cases, pool.map(attempt, domain.cases), strict=True), 1):
+            on_case(domain.name, done, total)
+            yield case, result
+    finally:
+        pool.shutdown(cancel_futures=True)
