@@ -21,12 +21,21 @@ SCHEMA = 1
 JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 
 
+def _later(default: Any) -> Any:
+    """Return a field that earlier versions did not have: at its default it is no part of any identity."""
+    return field(default=default, metadata={"later": True})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingConfig:
     """The shared loop (``--set training.*``)."""
 
     epochs: int = 300
-    batch_size: int = 2
+    batch_size: int = 2  # images
+    window: tuple[int, ...] | None = _later(None)  # what the network sees of an image; None: all of it
+    windows_per_image: int = _later(1)
+    labelled_windows: float | None = _later(None)  # share centred on a labelled voxel; None: 1/3 if a class is small
+    scaling: tuple[float, ...] | None = _later(None)  # range of the geometric augmentation; None: its own
     augmentation: Literal["none", "geometric", "nnunet"] = "geometric"
     selection: Literal["last", "source-val", "oracle"] = "last"  # oracle: on the target's labels; has its own flag
     patience: int = 20  # epochs without improvement before source-val selection stops the run
@@ -35,8 +44,17 @@ class TrainingConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "validation_interval", "patience"):
+        for name in ("epochs", "batch_size", "validation_interval", "patience", "windows_per_image"):
             require(getattr(self, name) >= 1, f"training.{name} must be at least 1")
+        _check_sides("training.window", self.window)
+        for name in ("windows_per_image", "labelled_windows"):
+            default = getattr(self, name) in (None, 1)
+            require(self.window is not None or default, f"training.{name} goes with training.window")
+        require(0 <= (self.labelled_windows or 0) <= 1, "training.labelled_windows must lie between 0 and 1")
+        if self.scaling is not None:
+            require(self.augmentation != "none", "training.scaling goes with an augmentation")
+            ordered = len(self.scaling) == 2 and 0.1 <= self.scaling[0] <= self.scaling[1] <= 10
+            require(ordered, "training.scaling: two factors, smaller first, from 0.1 to 10")
         require(self.min_delta >= 0, "training.min_delta must not be negative")
 
 
@@ -58,9 +76,11 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkConfig:
-    """The shared SegResNet (``--set network.*``)."""
+    """The shared network (``--set network.*``)."""
 
+    name: str = _later("segresnet")  # of `bench list networks`
     init_filters: int = 32
+    weights: str | None = _later(None)  # file of a state dict that the encoder starts from
 
     def __post_init__(self) -> None:
         whole = self.init_filters >= 8 and self.init_filters % 8 == 0
@@ -72,25 +92,36 @@ class PreprocessConfig:
     """From native images to the network's grid (``--set preprocess.*``)."""
 
     shape: tuple[int, ...] | None = None  # None: the task's grid; sides are multiples of 8
+    spacing: tuple[float, ...] | None = _later(None)  # mm (2D: pixels) between voxels: grids of different size
+    scale: Literal["native", "fov"] = _later("native")  # 2D; fov: pixels per degree of the camera's field of view
     grid: Literal["stretch", "isotropic"] = "isotropic"  # 2D: stretch or pad to square; 3D: box stretched or a cube
     brain_mask: Literal["label", "nonzero"] = "nonzero"  # 3D images with tissue around the brain; "label": an oracle
     normalisation: Literal["foreground", "grid"] = "foreground"
     corpus_callosum: Literal["wm", "gm"] = "wm"  # class of the atlases' label 8
 
     def __post_init__(self) -> None:
-        for side in self.shape or ():
-            valid = side >= 16 and side % 8 == 0
-            require(valid, f"preprocess.shape: sides are multiples of 8, at least 16, not {side}")
+        _check_sides("preprocess.shape", self.shape)
+        require(all(step > 0 for step in self.spacing or ()), "preprocess.spacing must be positive")
+        require(None in (self.shape, self.spacing), "preprocess.shape and preprocess.spacing: leave one of them out")
+
+
+def _check_sides(name: str, sides: tuple[int, ...] | None) -> None:
+    for side in sides or ():
+        require(side >= 16 and side % 8 == 0, f"{name}: sides are multiples of 8, at least 16, not {side}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
-    """Scoring (``--set evaluation.*``); only ``resample`` changes what is stored, the rest re-aggregates counts."""
+    """Scoring (``--set evaluation.*``): ``overlap`` and ``resample`` change what is stored, the rest re-aggregates."""
 
+    overlap: float = _later(0.5)  # of neighbouring windows, share of their sides; with training.window
     resample: Literal["nearest", "probabilities"] = "probabilities"  # how predictions return to the native grid
     region: Literal["foreground", "image"] = "foreground"  # 2D: field of view or whole image; 3D: always whole
     average: Literal["cases", "strata"] = "cases"  # headline: mean of cases, or unweighted mean of strata
     empty: Literal["skip", "one", "zero-fp"] = "zero-fp"  # class absent from the label; see metrics.dice
+
+    def __post_init__(self) -> None:
+        require(0 <= self.overlap < 1, "evaluation.overlap must be at least 0 and less than 1")
 
     def region_in(self, ndim: int) -> Literal["foreground", "image"]:
         """Return the region that is scored in a task of so many dimensions: volumes are always scored whole."""
@@ -153,9 +184,16 @@ class RunRequest:
     fold: Fold | None = None  # only for intra-domain runs, whose source is the target
 
     def __post_init__(self) -> None:
+        ragged = self.preprocess.spacing is not None
+        require(self.training.window is not None or not ragged, "preprocess.spacing goes with training.window")
         if self.training.selection == "oracle":
             require(self.target is not None, "oracle selection needs the target that selects")
             require(self.fold is None, "oracle selection is not for intra-domain runs, which train inside the target")
+
+    @property
+    def overlap(self) -> float | None:
+        """Overlap of the windows that images are predicted in; None: whole images."""
+        return None if self.training.window is None else self.evaluation.overlap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,7 +228,7 @@ class RunSpec:
         return lambda seed: _digest_of_text(f'{before[:-1]},"seed":{seed},{after[1:]}')
 
     def _identity(self) -> dict[str, JSON]:
-        request = to_json(self.request)
+        request = identified(self.request)
         for name in ("protocol", "evaluation", "method_settings"):
             del request[name]
         return {"schema": SCHEMA, **request, **{name: to_json(getattr(self, name)) for name in IDENTIFYING}}
@@ -215,11 +253,24 @@ class EvaluationSpec:
     selection: str
     preprocess: PreprocessConfig
     resample: str
+    overlap: float | None = _later(None)  # of the windows that images are predicted in; None: whole images
 
     @property
     def eval_id(self) -> str:
         """Identity of the stored predictions."""
-        return digest({"schema": SCHEMA, **dataclasses.asdict(self)})
+        return digest({"schema": SCHEMA, **identified(self)})
+
+
+def identified(value: Any) -> Any:
+    """Return :func:`to_json` of a dataclass without the later fields that have their defaults."""
+    data = to_json(value)
+    for f in dataclasses.fields(value):
+        item = getattr(value, f.name)
+        if dataclasses.is_dataclass(item):
+            data[f.name] = identified(item)
+        elif f.metadata.get("later") and item == f.default:
+            del data[f.name]
+    return data
 
 
 def to_json(value: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import UsageError
 from ..settings import request_from_json
-from ..spec import RunRequest, digest, to_json
+from ..spec import RunRequest, digest, identified, to_json
 from ..storage.files import read_json, write_json
 from ..storage.run_folder import row_name
 from ..training.runtime import Runtime
@@ -34,7 +34,7 @@ class Job:
     def stem(self) -> str:
         """Name of its files, which jobs of different requests never share."""
         readable = re.sub(r"[^\w.-]+", "-", self.name)
-        return f"{readable}-{digest({'request': to_json(self.request), 'targets': self.targets})}"
+        return f"{readable}-{digest({'request': identified(self.request), 'targets': self.targets})}"
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""

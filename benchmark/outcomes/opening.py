@@ -192,7 +192,7 @@ def _runs(
                 of_domain = data.get(_domain(request.task, request.source, domain), {})
                 counts = {name: of_domain[name] for name in of_domain if name not in DOMAIN}
                 described = {"manifest": of_domain.get("manifest"), "counts": counts}
-                fields = (request.training.selection, request.evaluation.resample, True, described)
+                fields = (request.training.selection, request.evaluation.resample, True, described, request.overlap)
                 evaluations.append(StoredEvaluation(path, domain, *fields))
         train_id, state = record["train_id"], cast("State", record["state"])
         yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record)

@@ -81,9 +81,10 @@ class PlannedRun(Planned):
         Raises:
             UsageError: two of them scored different data.
         """
-        fields = (True, domain, self.request.training.selection, self.request.evaluation.resample)
+        request = self.request
+        fields = (True, domain, request.training.selection, request.evaluation.resample, request.overlap)
         stored = () if self.stored is None else self.stored.evaluations
-        matching = [e for e in stored if (e.done, e.domain, e.selection, e.resample) == fields]
+        matching = [e for e in stored if (e.done, e.domain, e.selection, e.resample, e.overlap) == fields]
         require_same_evaluations(matching)
         return matching[0] if matching else None
 

@@ -37,6 +37,7 @@ class StoredEvaluation:
     resample: str
     done: bool
     data: Mapping[str, Any]  # evaluation.json
+    overlap: float | None = None
 
 
 @dataclass(frozen=True)
@@ -209,4 +210,6 @@ def _read_evaluation(folder: Path) -> StoredEvaluation | None:
             f"{folder / 'evaluation.json'} is damaged ({type(error).__name__}: {error}); remove that evaluation's "
             "folder and score the run again"
         ) from None
-    return StoredEvaluation(path=folder, **identity, done=(folder / "DONE").exists(), data=data)
+    return StoredEvaluation(
+        path=folder, **identity, done=(folder / "DONE").exists(), data=data, overlap=data.get("overlap")
+    )

@@ -132,6 +132,7 @@ class _RunInProgress:
                 selection=request.training.selection,
                 preprocess=request.preprocess,
                 resample=request.evaluation.resample,
+                overlap=request.overlap,
             )
             for name, scored in self.run_data.scored.items()
         }

@@ -12,6 +12,7 @@ from ssdg.benchmark.spec import (
     EvaluationConfig,
     EvaluationSpec,
     Fold,
+    NetworkConfig,
     OptimizerConfig,
     PreprocessConfig,
     RunRequest,
@@ -78,6 +79,10 @@ def test_digest_refuses_nan():
         {"preprocess": PreprocessConfig(normalisation="grid")},
         {"fold": Fold(0, 5)},
         {"target": "x"},
+        {"training": TrainingConfig(window=(32, 32))},
+        {"training": TrainingConfig(scaling=(0.5, 1.5))},
+        {"network": NetworkConfig(name="dynunet")},
+        {"preprocess": PreprocessConfig(scale="fov")},
     ],
     ids=lambda change: str(next(iter(change))),
 )
@@ -127,8 +132,18 @@ def test_scoring_is_part_of_the_evaluation_identity():
         return EvaluationSpec(**{**values, **changes})
 
     assert spec(resample="probabilities").eval_id != spec().eval_id
+    assert spec(overlap=0.25).eval_id != spec().eval_id
     assert spec(domain="e").eval_id != spec().eval_id
-    assert spec().eval_id == spec().eval_id
+    assert spec().eval_id == "215c653635e4"  # of version 0.2, whose results have to be found again
+
+
+def test_fields_of_later_versions_do_not_change_the_identity_of_earlier_runs():
+    assert make_spec().train_id == "23cf2486c34a"
+    assert make_spec(request={"training": TrainingConfig(epochs=3)}).train_id == "6e4e74ccad2f"
+    windows = TrainingConfig(window=(32, 32), windows_per_image=1)
+    assert make_spec(request={"training": windows}).train_id != make_spec().train_id
+    overlapping = {"training": windows, "evaluation": EvaluationConfig(overlap=0.25)}
+    assert make_spec(request=overlapping).train_id == make_spec(request={"training": windows}).train_id
 
 
 def test_spec_round_trip():
@@ -146,6 +161,10 @@ def test_spec_round_trip():
         (TrainingConfig, {"epochs": 0}, "epochs"),
         (OptimizerConfig, {"lr": 0.0}, "lr"),
         (PreprocessConfig, {"shape": (50, 48)}, "multiples of 8"),
+        (PreprocessConfig, {"shape": (48, 48), "spacing": (1.0, 1.0)}, "leave one"),
+        (TrainingConfig, {"window": (20, 32)}, "multiples of 8"),
+        (TrainingConfig, {"windows_per_image": 2}, "training.window"),
+        (TrainingConfig, {"scaling": (1.5, 0.5)}, "smaller first"),
         (Fold, {"index": 5, "count": 5}, "fold"),
     ],
 )
