@@ -112,7 +112,7 @@ def _check_sides(name: str, sides: tuple[int, ...] | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
-    """Scoring (``--set evaluation.*``): ``overlap`` and ``resample`` change what is stored, the rest re-aggregates."""
+    """Scoring (``--set evaluation.*``); only ``overlap`` and ``resample`` change what is stored."""
 
     overlap: float = _later(0.5)  # of neighbouring windows, share of their sides; with training.window
     resample: Literal["nearest", "probabilities"] = "probabilities"  # how predictions return to the native grid
