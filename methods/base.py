@@ -1,13 +1,14 @@
 """Interface of a method: its inputs, its outputs, and the steps to override.
 
 A method is one :class:`torch.nn.Module` with two verbs: ``training_step(batch, context) -> terms`` and
-``predict(image, foreground) -> logits``. The benchmark owns everything else: data, the network's construction,
-optimiser, schedule, precision, checkpoints, evaluation. :class:`Method` itself is the source-only row.
+``predict(image, foreground) -> logits``, which is ``prepare`` and then ``logits``. The benchmark owns everything
+else: data, the network's construction, optimiser, schedule, precision, checkpoints, evaluation. :class:`Method`
+itself is the source-only row.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +26,16 @@ Normalisation: TypeAlias = Literal["foreground", "grid"]
 """Voxels over which z-scoring takes its statistics."""
 
 
+class Frame(NamedTuple):
+    """What a window's normalisation must know of its whole image; see :meth:`Method.statistics`."""
+
+    image: Tensor  # (B, n) of the image that the window lies in
+    window: Tensor  # (B, n) of the window as it was drawn, before any change of intensities
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One mini-batch of the source domain on the run's device; ``S`` is the 2D or 3D grid.
+    """One mini-batch of the source domain on the run's device; ``S`` is the 2D or 3D grid, or a window of it.
 
     Target labels have no field: they cannot reach a method.
     """
@@ -37,6 +45,9 @@ class Batch:
     foreground: Tensor  # (B, 1, *S) bool: brain or field of view
     target: Tensor | None = None  # (B', C, *S) unlabelled target images in [0, 1]; None unless access == "uda"
     target_foreground: Tensor | None = None  # (B', 1, *S) bool
+    frame: Frame | None = None  # of windows, to be handed to ``prepare``; None: images are whole
+    target_frame: Frame | None = None
+    margin: int = 0  # voxels around each window, on every side, that the method asked for; see Method.margin
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +70,10 @@ class Method(nn.Module):
     """Source-only training ("w/o SSDG"), and the base class of every other method.
 
     Override ``augment`` for a pure augmentation, ``training_step`` for anything that needs more than one forward
-    pass, ``prepare`` where the method replaces the normalisation. ``training_step``, ``adversary_step`` and
-    ``example`` call ``augment`` once on their batch, first of all: a subclass of any method can so put another
-    augmentation in front of it. Submodules, buffers and parameters registered here
-    are saved, resumed and (if they require grad) optimised; there is no other state.
+    pass, ``prepare`` where the method replaces the normalisation, ``logits`` where prediction is not the network's.
+    ``training_step``, ``adversary_step`` and ``example`` call ``augment`` once on their batch, first of all: a
+    subclass of any method can so put another augmentation in front of it. Submodules, buffers and parameters
+    registered here are saved, resumed and (if they require grad) optimised; there is no other state.
 
     Args:
         network: the shared network, already initialised; a method may fill ``network.bottleneck`` or wrap stages.
@@ -73,6 +84,8 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     """Part of a run's identity: raise it when the mathematics changes, and finished runs are not reused."""
     ndims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    windows: ClassVar[bool] = True
+    """Whether windows of images will do; False: it needs whole images, and ``training.window`` is refused."""
     Config: ClassVar[type[Any]] = NoConfig
     adversary_learning_rate: float = 1e-5
 
@@ -86,6 +99,7 @@ class Method(nn.Module):
         self.network = network
         self.config = self.Config() if config is None else config
         self.normalisation: Normalisation = "foreground"  # set by the benchmark from the protocol
+        self.grid: tuple[int, ...] | None = None  # sides of a whole image; set by the benchmark; None: the input's
         # Not a class attribute: that would shadow the submodule a subclass assigns (nn.Module looks it up last).
         self.register_module("adversary", None)
 
@@ -97,61 +111,104 @@ class Method(nn.Module):
         """
         return batch
 
-    def prepare(self, image: Tensor, foreground: Tensor) -> Tensor:
+    def prepare(self, image: Tensor, foreground: Tensor, frame: Frame | None = None) -> Tensor:
         """Normalise images for the network, in training and in prediction alike. Default: z-score per image.
+
+        A window is normalised as its whole image would be: z-scored by its own statistics, for it may have been
+        augmented, and then given the scale and offset that it had within its image before.
 
         Args:
             image: (B, C, *S) in [0, 1].
             foreground: (B, 1, *S) bool.
+            frame: of windows; None for whole images.
 
         Returns:
             (B, C, *S) float32.
         """
-        return standardise(image, foreground if self.normalisation == "foreground" else None)
+        region = foreground if self.normalisation == "foreground" else None
+        return standardise(image, region) if frame is None else standardise_within(image, region, frame)
+
+    def statistics(self, image: Tensor, foreground: Tensor) -> Tensor:
+        """Return the (B, n) numbers by which ``prepare`` lets a whole image decide. Default: mean and deviation.
+
+        Override it together with ``prepare``: the benchmark calls it on whole images and on windows as drawn.
+        """
+        moments = spread(image, foreground if self.normalisation == "foreground" else None)
+        return torch.stack([moment.flatten() for moment in moments], dim=1)
+
+    def margin(self) -> int:
+        """Return how many voxels around a window ``prepare`` has to see; the method cuts them off after it."""
+        return 0
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the loss terms of one step. Default: segmentation loss of the augmented, normalised batch."""
         batch = self.augment(batch, context.rng)
-        features: Features = self.network(self.prepare(batch.image, batch.foreground))
+        features: Features = self.network(self.prepare(batch.image, batch.foreground, batch.frame))
         return {"segmentation": soft_dice(features.logits, batch.label)}
 
     def predict(self, image: Tensor, foreground: Tensor) -> Tensor:
         """Return logits (B, classes, *S) for images (B, C, *S) in [0, 1]; deterministic, no augmentation."""
-        features: Features = self.network(self.prepare(image, foreground))
+        return self.logits(self.prepare(image, foreground), foreground)
+
+    def logits(self, prepared: Tensor, foreground: Tensor) -> Tensor:  # noqa: ARG002 - the interface
+        """Return logits (B, classes, *S) for prepared images (B, C, *S), whole or windows of them."""
+        features: Features = self.network(prepared)
         return features.logits
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return one training view of the batch's images (B, C, *S) at the network's input, for figures."""
         batch = self.augment(batch, rng)
-        return self.prepare(batch.image, batch.foreground)
+        return self.prepare(batch.image, batch.foreground, batch.frame)
 
     def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the terms minimised by the ``adversary`` submodule after the main step, if there is one."""
         raise NotImplementedError(f"{type(self).__name__} registers an adversary but has no adversary_step")
 
 
-def standardise(image: Tensor, region: Tensor | None, epsilon: float = 1e-6) -> Tensor:
+EPSILON = 1e-6
+"""Added to standard deviations: a constant image stays near zero."""
+
+
+def standardise(image: Tensor, region: Tensor | None) -> Tensor:
     """Z-score each image, channels jointly, with the statistics of a region.
 
     Args:
         image: (B, C, *S).
         region: (B, 1, *S) bool; None or an empty region takes the whole grid.
-        epsilon: added to the standard deviation; a constant image stays near zero.
 
     Returns:
         (B, C, *S), mean 0 and population standard deviation 1 inside the region.
     """
+    mean, deviation = spread(image, region)
+    return (image - mean) / (deviation + EPSILON)
+
+
+def standardise_within(image: Tensor, region: Tensor | None, frame: Frame) -> Tensor:
+    """Z-score windows, then undo it by the difference of the drawn window's statistics from its image's.
+
+    A window as it was drawn becomes what the same window of the whole z-scored image is.
+    """
+    shape = (-1, *[1] * (image.ndim - 1))
+    (whole_mean, whole_deviation), (mean, deviation) = (
+        (statistics[:, 0].view(shape), statistics[:, 1].view(shape)) for statistics in frame
+    )
+    standardised = standardise(image, region) * (deviation + EPSILON)
+    return (standardised + (mean - whole_mean)) / (whole_deviation + EPSILON)
+
+
+def spread(image: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return each image's mean and population standard deviation (B, 1, *ones) in a region, channels jointly."""
     axes = tuple(range(1, image.ndim))
     if region is None:
         deviation, mean = torch.std_mean(image, dim=axes, correction=0, keepdim=True)
-        return (image - mean) / (deviation + epsilon)
+        return mean, deviation
     weight = region.to(image.dtype)
     filled = weight.sum(dim=axes, keepdim=True)
     weight = torch.where(filled > 0, weight, torch.ones_like(weight))
     count = weight.sum(dim=axes, keepdim=True) * image.shape[1]
-    centred = image - (image * weight).sum(dim=axes, keepdim=True) / count
-    variance = (centred.square() * weight).sum(dim=axes, keepdim=True) / count
-    return centred / (variance.sqrt() + epsilon)
+    mean = (image * weight).sum(dim=axes, keepdim=True) / count
+    variance = ((image - mean).square() * weight).sum(dim=axes, keepdim=True) / count
+    return mean, variance.sqrt()
 
 
 def require(condition: bool, message: str) -> None:

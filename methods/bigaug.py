@@ -180,7 +180,7 @@ class BigAug(Method):
         """
         # Departure: the paper's units of intensity are unknown here; normalised images alone survive its noise.
         with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
-            image = self.prepare(batch.image, batch.foreground)
+            image = self.prepare(batch.image, batch.foreground, batch.frame)
             drawn = draw(self.config, len(image), image.ndim - 2, rng)
             # Black before any change: noise and sharpening would make an outlier of it, and of the margins.
             darkest = image.amin(dim=tuple(range(2, image.ndim)), keepdim=True)

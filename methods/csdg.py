@@ -69,7 +69,7 @@ class CSDG(Method):
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term of view 1 and the weighted divergence of all predictions from their mean."""
         batch = self.augment(batch, context.rng)
-        views = self.views(self.prepare(batch.image, batch.foreground), context.rng)
+        views = self.views(self.prepare(batch.image, batch.foreground, batch.frame), context.rng)
         together: Tensor = self.network(torch.cat(views)).logits
         logits = together.chunk(len(views))
         # Departure: Dice, the term of every method here; the authors add cross-entropy to another Dice ("official").
@@ -82,7 +82,7 @@ class CSDG(Method):
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the supervised view of the normalised images."""
         batch = self.augment(batch, rng)
-        return self.views(self.prepare(batch.image, batch.foreground), rng)[0]
+        return self.views(self.prepare(batch.image, batch.foreground, batch.frame), rng)[0]
 
     def views(self, image: Tensor, rng: torch.Generator) -> list[Tensor]:
         """Return the views of the normalised images (B, C, *S): two complementary blends, and one unblended."""

@@ -90,7 +90,7 @@ class CutMix(Method):
         batch = self.augment(batch, context.rng)
         first, second = self.target_pairs(batch)
         boxes = self.boxes(first, context.rng)
-        source = self.prepare(batch.image, batch.foreground)
+        source = self.prepare(batch.image, batch.foreground, batch.frame)
         # The mixture is of normalised images and is not normalised again. One pass over source and mixture: no layer
         # of the network sees more than one image at a time.
         logits = self.network(torch.cat([source, torch.where(boxes, second, first)])).logits
@@ -103,22 +103,22 @@ class CutMix(Method):
             "consistency": self.consistency_weight(context) * disagreement,
         }
 
-    def predict(self, image: Tensor, foreground: Tensor) -> Tensor:
+    def logits(self, prepared: Tensor, foreground: Tensor) -> Tensor:  # noqa: ARG002 - the interface
         """Return the logits (B, classes, *S) of the student, or of the teacher if ``evaluated``.
 
         The teacher is one update behind the student's last step.
         """
         network = self.teacher if self.config.evaluated == "teacher" else self.network
-        logits: Tensor = network(self.prepare(image, foreground)).logits
+        logits: Tensor = network(prepared).logits
         return logits
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return normalised target images, or source images without targets, each with a box of another."""
         batch = self.augment(batch, rng)
         if batch.target is None or batch.target_foreground is None:
-            images = self.prepare(batch.image, batch.foreground)
+            images = self.prepare(batch.image, batch.foreground, batch.frame)
         else:
-            images = self.prepare(batch.target, batch.target_foreground)
+            images = self.prepare(batch.target, batch.target_foreground, batch.target_frame)
         return torch.where(self.boxes(images, rng), images.roll(-(len(images) // 2), dims=0), images)
 
     def target_pairs(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -132,8 +132,8 @@ class CutMix(Method):
         half = len(batch.target) // 2
         if not half:
             raise MethodError("cutmix mixes pairs of target images: training.batch_size must be 2 or more, not 1")
-        target = self.prepare(batch.target[: 2 * half], batch.target_foreground[: 2 * half])
-        return target[:half], target[half:]
+        target = self.prepare(batch.target, batch.target_foreground, batch.target_frame)
+        return target[:half], target[half : 2 * half]
 
     def boxes(self, images: Tensor, rng: torch.Generator) -> Tensor:
         """Return the boxes (B, 1, *S) bool to paste from the partners of images (B, C, *S)."""

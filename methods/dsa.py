@@ -152,8 +152,8 @@ class DSA(Method):
         """
         if batch.target is None or batch.target_foreground is None:
             raise ValueError("dsa learns from unlabelled target images, and the batch has none")
-        source = self.prepare(batch.image, batch.foreground)
-        target = self.prepare(batch.target, batch.target_foreground)
+        source = self.prepare(batch.image, batch.foreground, batch.frame)
+        target = self.prepare(batch.target, batch.target_foreground, batch.target_frame)
         original = pair(source, target, self.network(torch.cat([source, target])))
         # Translations are in the network's space already: they are not normalised again.
         to_target = self.recomputed(self.to_target, original[0].bottleneck)

@@ -82,10 +82,10 @@ class FedDG(Method):
         config = self.config
         batch = self.augment(batch, context.rng)
         view = self.view(batch, context.rng)
-        inner: Features = self.network(self.prepare(batch.image, batch.foreground))
+        inner: Features = self.network(self.prepare(batch.image, batch.foreground, batch.frame))
         inner_loss = self.supervise(inner.logits, batch.label)
         outer: Features = functional_call(
-            self.network, self.adapted_weights(inner_loss), (self.prepare(view, batch.foreground),)
+            self.network, self.adapted_weights(inner_loss), (self.prepare(view, batch.foreground, batch.frame),)
         )
         terms = {"segmentation": inner_loss, "episodic": self.supervise(outer.logits, batch.label)}
         if config.contrast > 0:
@@ -97,7 +97,7 @@ class FedDG(Method):
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the transformed views as the network sees them."""
         batch = self.augment(batch, rng)
-        return self.prepare(self.view(batch, rng), batch.foreground)
+        return self.prepare(self.view(batch, rng), batch.foreground, batch.frame)
 
     def view(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return images (B, C, H, W) in [0, 1] with low-frequency amplitudes moved towards a donor's."""

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import Batch, Method, StepContext, Terms, require
+from .base import Batch, Frame, Method, StepContext, Terms, require
 from .losses import cross_entropy, soft_dice
 from .network import SegmentationNetwork
 from .parts.cbam import BlockAttention
-from .parts.highpass import high_pass, median, scale_gaussian, stretch
+from .parts.highpass import high_pass, median, quantiles, scale_gaussian, stretch
 from .transforms.blur import Gaussian
 
 Region: TypeAlias = Literal["grid", "foreground"]
@@ -98,81 +98,117 @@ class FreeSDG(Method):
         widths = [network.init_filters * 2**level for level in reversed(range(len(network.up_layers)))]
         self.coupling = nn.ModuleList(Coupling(network.ndim, width, reduction, kernel) for width in widths)
 
-    def prepare(self, image: Tensor, foreground: Tensor) -> Tensor:
+    def prepare(self, image: Tensor, foreground: Tensor, frame: Frame | None = None) -> Tensor:
         """Return the fixed high-pass view (B, C, *S) in [-1, 1]; -1 outside the foreground.
 
         Independent of the protocol's normalisation: the filter's gain and clipping presuppose this range.
         """
         region = whole_if_empty(foreground)
-        signed, outside = self.levels(image, region)
+        signed, outside = self.levels(image, region, frame)
         if not self.config.filter_input:
             return signed
         filled = torch.where(region, signed, outside)
         return high_pass(filled, region, self.filters(image)[:1], self.config.gain)[0]
 
+    def statistics(self, image: Tensor, foreground: Tensor) -> Tensor:
+        """Return the median (B, C) of each channel in [-1, 1], and of volumes the two limits of :meth:`limits`."""
+        region = whole_if_empty(foreground)
+        limits = self.limits(image, region)
+        typical = self.typical(self.signed(image, limits), region)
+        return typical if limits is None else torch.cat([typical, limits.flatten(1)], dim=1)
+
+    def margin(self) -> int:
+        """Return the reach of the widest filter: views are the same as those of the whole image, cut out."""
+        if not self.config.filter_input:
+            return 0
+        assert self.grid is not None, "windows of an unknown grid"
+        return max(width for width, _ in self._filters(self._scale(self.grid))) // 2
+
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term of a mixed view, and its reconstruction's L1 distance to the fixed view."""
         batch = self.augment(batch, context.rng)
-        region = whole_if_empty(batch.foreground)
-        view, fixed = self.views(batch.image, region, context.rng)
+        view, fixed = self.views(batch, context.rng)
+        label, foreground = (cut(values, batch.margin) for values in (batch.label, batch.foreground))
+        region = whole_if_empty(foreground)
         logits, decoder = self.decode(view)
         reconstructed = torch.where(region, self.reconstruction.image(decoder), -1.0)
         # Departure: Dice over all classes, the term of every method here; the authors' is binary cross-entropy.
         supervised = soft_dice if self.config.supervision == "dice" else cross_entropy
         return {
-            "segmentation": self.config.segmentation * supervised(self.confine(logits, region), batch.label),
+            "segmentation": self.config.segmentation * supervised(self.confine(logits, region), label),
             "reconstruction": self.config.reconstruction * F.l1_loss(reconstructed, fixed),
         }
 
-    def predict(self, image: Tensor, foreground: Tensor) -> Tensor:
+    def logits(self, prepared: Tensor, foreground: Tensor) -> Tensor:
         """Return logits (B, classes, *S) of the fixed view; certain background outside the foreground."""
-        logits, _ = self.decode(self.prepare(image, foreground))
+        logits, _ = self.decode(prepared)
         return self.confine(logits, whole_if_empty(foreground))
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the images (B, C, *S) as one training step's mixture of views."""
-        batch = self.augment(batch, rng)
-        return self.views(batch.image, whole_if_empty(batch.foreground), rng)[0]
+        return self.views(self.augment(batch, rng), rng)[0]
 
-    def views(self, image: Tensor, region: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the network's training input and its reconstruction target, (B, C, *S) each.
+    def views(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the network's training input and its reconstruction target, (B, C, *S) each, without the margin.
 
         Two filters and a box are drawn for the whole batch; inside the box the second filter's view replaces the
         first's. A filter may be drawn twice.
         """
-        config = self.config
-        signed, outside = self.levels(image, region)
+        config, image, region = self.config, batch.image, whole_if_empty(batch.foreground)
+        signed, outside = self.levels(image, region, batch.frame)
         indices = torch.zeros(1, dtype=torch.long, device=image.device)
         if config.filter_input and config.mix:
             pair = torch.randint(len(config.bank_sigmas), (2,), generator=rng, device=image.device)
             indices = torch.cat([indices, 1 + pair])
         filled = torch.where(region, signed, outside)
-        fixed, *mixed = high_pass(filled, region, self.filters(image), config.gain, indices)
+        views = high_pass(filled, region, self.filters(image), config.gain, indices)
+        fixed, *mixed = (cut(view, batch.margin) for view in views)
         if not config.filter_input:
-            return signed, fixed
+            return cut(signed, batch.margin), fixed
         if not mixed:
             return fixed, fixed
-        side = max(1, round(config.patch_side * self._scale(image))) if config.patch_side else 0
-        box = random_box(image.shape[2:], rng, side)
+        side = max(1, round(config.patch_side * self._scale(image.shape[2:]))) if config.patch_side else 0
+        box = random_box(fixed.shape[2:], rng, side)
         return torch.where(box, mixed[1], mixed[0]), fixed
 
-    def levels(self, image: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
+    def levels(self, image: Tensor, region: Tensor, frame: Frame | None = None) -> tuple[Tensor, Tensor]:
         """Map images (B, C, *S) from [0, 1] to [-1, 1]; return also the fill of their outside (B, C, *ones).
 
         Photographs keep their full range; volumes are stretched between two quantiles of the region and clipped, or
-        the gain would saturate them.
+        the gain would saturate them. Windows take limits and fill of their whole images, moved by what augmentation
+        has moved their own.
         """
-        flat = image.ndim == 4
-        signed = 2 * (image if flat else stretch(image, region, self.config.range_3d)) - 1
-        over = self.config.median_2d if flat else self.config.median_3d
+        limits = self.limits(image, region)
+        typical = self.typical(self.signed(image, limits), region)
+        if frame is not None:
+            moved, channels = frame.image - frame.window, image.shape[1]
+            typical = typical + moved[:, :channels]
+            limits = None if limits is None else limits + moved[:, channels:].view(limits.shape)
+        fill = typical + self.config.fill_offset
+        return self.signed(image, limits), fill.view(*image.shape[:2], *[1] * (image.ndim - 2))
+
+    def limits(self, image: Tensor, region: Tensor) -> Tensor | None:
+        """Return the intensities (B, C, 2) of volumes that become -1 and 1; None for photographs."""
+        return None if image.ndim == 4 else quantiles(image, region, self.config.range_3d)
+
+    def signed(self, image: Tensor, limits: Tensor | None) -> Tensor:
+        """Return images in [-1, 1], stretched between limits if there are any."""
+        return 2 * (image if limits is None else stretch(image, limits)) - 1
+
+    def typical(self, signed: Tensor, region: Tensor) -> Tensor:
+        """Return the median (B, C) that the outside is filled with."""
+        over = self.config.median_2d if signed.ndim == 4 else self.config.median_3d
         # Departure: the authors' code takes the median of the whole image, a photograph that is mostly field of view.
         # The brain fills a quarter to a half of a volume: with the median of the rest, its rim saturates more often.
-        return signed, median(signed, None if over == "grid" else region) + self.config.fill_offset
+        return median(signed, None if over == "grid" else region)
 
     def filters(self, image: Tensor) -> tuple[Gaussian, ...]:
         """Return the fixed filter, then the bank, in voxels of this grid."""
+        return self._filters(self._scale(image.shape[2:]))
+
+    def _filters(self, scale: float) -> tuple[Gaussian, ...]:
         # Departure: the filters were chosen for photographs of 512 pixels a side; other grids get them to scale.
-        scale, smallest = self._scale(image), self.config.smallest_sigma
+        smallest = self.config.smallest_sigma
         bank = [(2 * sigma + 1, sigma) for sigma in self.config.bank_sigmas]
         fixed = (self.config.fixed_width, self.config.fixed_sigma)
         return tuple(scale_gaussian(width, sigma, scale, smallest) for width, sigma in (fixed, *bank))
@@ -202,9 +238,10 @@ class FreeSDG(Method):
         background[0] = CERTAIN
         return torch.where(region, logits, background.view(-1, *[1] * (logits.ndim - 2)))
 
-    def _scale(self, image: Tensor) -> float:
+    def _scale(self, shape: Sequence[int]) -> float:
+        # Of the whole grid, whatever part of it the images are.
         side = self.config.reference_side
-        return max(image.shape[2:]) / side if side else 1.0
+        return max(self.grid or shape) / side if side else 1.0
 
 
 class ReconstructionDecoder(nn.Module):
@@ -267,6 +304,13 @@ def random_box(shape: Sequence[int], rng: torch.Generator, side: int = 0) -> Ten
         within = (position >= start) & (position < start + size)
         mask &= within.view(-1, *[1] * (len(shape) - 1 - axis))
     return mask
+
+
+def cut(values: Tensor, margin: int) -> Tensor:
+    """Return maps (B, C, *S) without a margin on every side."""
+    for axis in range(2, values.ndim) if margin else ():
+        values = values.narrow(axis, margin, values.shape[axis] - 2 * margin)
+    return values
 
 
 def whole_if_empty(foreground: Tensor) -> Tensor:

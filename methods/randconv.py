@@ -53,7 +53,7 @@ class RandConv(Method):
         """Return the supervised term of view 1 and the weighted Jensen-Shannon divergence of the three views."""
         batch = self.augment(batch, context.rng)
         # The transform acts on normalised images and is not normalised again: the scale it gives is part of it.
-        image = self.prepare(batch.image, batch.foreground)
+        image = self.prepare(batch.image, batch.foreground, batch.frame)
         first = self.view(image, context.rng)
         # Departure: three views of the image, as the paper writes; the authors' code overwrites it by view 1.
         base = first if self.config.nested_views else image
@@ -69,7 +69,7 @@ class RandConv(Method):
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return one random view of the normalised images."""
         batch = self.augment(batch, rng)
-        return self.view(self.prepare(batch.image, batch.foreground), rng)
+        return self.view(self.prepare(batch.image, batch.foreground, batch.frame), rng)
 
     def view(self, image: Tensor, rng: torch.Generator) -> Tensor:
         """Return one random view of the normalised images (B, C, *S); kernel and mixing are the whole batch's."""

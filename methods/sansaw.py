@@ -85,7 +85,7 @@ class SanSaw(Method):
         """Return the supervised term and three terms on side outputs, each summed over the two blocks."""
         batch = self.augment(batch, context.rng)
         with side_outputs(self.blocks) as sides:
-            logits = self.network(self.prepare(batch.image, batch.foreground)).logits
+            logits = self.network(self.prepare(batch.image, batch.foreground, batch.frame)).logits
         config, label = self.config, batch.label
         weights = class_weights(label, logits.shape[1])
         # Departure: Dice, the term of every method here; the authors' is the side classifiers' ("official").

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Method, StepContext, Terms, require
+from .base import EPSILON, Batch, Method, StepContext, Terms, require, spread
 from .losses import cross_entropy, one_hot, soft_dice
 from .parts.location_scale import curves, describe, draw, first_rows, parts, transform
 from .parts.splines import bspline_field, rescale_per_sample
@@ -102,12 +102,19 @@ class SLAug(Method):
         with torch.autocast(batch.image.device.type, enabled=False):  # intensities need more than bfloat16's 8 bits
             views = self.intensity_views(batch.image, batch.label, rng)
             if self.config.statistics == "view":
-                first, second = (self.prepare(view, batch.foreground) for view in views)
+                first, second = (self.prepare(view, batch.foreground, batch.frame) for view in views)
             else:
-                region = batch.foreground if self.normalisation == "foreground" else None
-                mean, deviation = _moments(batch.image, region)
-                first, second = ((view - mean) / (deviation + 1e-6) for view in views)
+                mean, deviation = self.original_statistics(batch)
+                first, second = ((view - mean) / (deviation + EPSILON) for view in views)
         return first, second
+
+    def original_statistics(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return mean and SD (B, 1, *ones) of images before any curve, and of the whole images of windows."""
+        if batch.frame is not None:
+            shape = (-1, *[1] * (batch.image.ndim - 1))
+            return batch.frame.image[:, 0].view(shape), batch.frame.image[:, 1].view(shape)
+        whole = self.normalisation == "grid"
+        return spread(batch.image, torch.ones_like(batch.foreground) if whole else batch.foreground)
 
     def intensity_views(self, image: Tensor, label: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the images (B, C, *S) in [0, 1] under one curve each, and under one curve a class region."""
@@ -193,13 +200,3 @@ class _Bound(torch.autograd.Function):
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
         gradients = [outer[0] * gradient for gradient in ctx.saved_tensors]
         return (None, *gradients, *[None] * len(gradients))
-
-
-def _moments(image: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return mean and population SD (B, 1, *ones) of images in a region, channels jointly."""
-    axes = tuple(range(1, image.ndim))
-    weight = torch.ones_like(image[:, :1]) if region is None else region.to(image.dtype)
-    weight = torch.where(weight.sum(dim=axes, keepdim=True) > 0, weight, torch.ones_like(weight))
-    count = weight.sum(dim=axes, keepdim=True) * image.shape[1]
-    mean = (image * weight).sum(dim=axes, keepdim=True) / count
-    return mean, (((image - mean).square() * weight).sum(dim=axes, keepdim=True) / count).sqrt()

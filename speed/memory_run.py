@@ -15,6 +15,7 @@ from ssdg.benchmark.training.allocator import keep_freed_memory
 from ssdg.benchmark.training.build import build_method, resolve
 from ssdg.benchmark.training.checkpoint import Checkpoints
 from ssdg.benchmark.training.evaluate import Predictor
+from ssdg.benchmark.training.inference import Inference
 from ssdg.benchmark.training.train import fit
 from ssdg.benchmark.training.validation import grid_dsc
 from ssdg.datasets import TASKS
@@ -56,10 +57,10 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
         fit(method, batches, looked_at, request, checkpoints, observer, lambda: observer.steps >= STEPS)
     except Interrupted:
         peaks[f"{STEPS} steps and a checkpoint"] = peak_memory()
-    grid_dsc(method.eval(), held_out, request.training.batch_size, request.training.precision)
+    grid_dsc(method.eval(), held_out, request.training.batch_size, Inference.of(request))
     peaks["the held-out score"] = peak_memory()
     scored = list(run_data.scored.values())[-1]
-    predictor = Predictor(method, device, request.training.precision, request.evaluation.resample)
+    predictor = Predictor(method, device, Inference.of(request, request.overlap), request.evaluation.resample)
     for _ in predictor.native_labels(prepared[scored.located.domain.name], scored.ids[:2]):
         pass
     peaks[f"scoring on {scored.located.domain.name}"] = peak_memory()

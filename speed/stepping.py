@@ -13,9 +13,9 @@ from workload import Workload
 from ssdg.benchmark.data.loader import Batches
 from ssdg.benchmark.storage.run_folder import RunFolder
 from ssdg.benchmark.training.checkpoint import Checkpoints
+from ssdg.benchmark.training.inference import autocast
 from ssdg.benchmark.training.train import Row as HistoryRow
 from ssdg.benchmark.training.train import fit, make_adam
-from ssdg.benchmark.training.validation import autocast
 from ssdg.methods.base import standardise
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.network import SegmentationNetwork

@@ -4,9 +4,9 @@
 augmentation of nnU-Net v2. Label and foreground follow the image; ``Batch.target`` is left untouched.
 """
 
-import dataclasses
-from collections.abc import Callable
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -16,27 +16,53 @@ from ssdg.methods.transforms.intensity import Intensity, perturb
 
 from ..errors import unknown
 
-Augmentation: TypeAlias = Callable[[Batch, torch.Generator], Batch]
-"""Returns a new batch, drawn from the generator alone (on the batch's device); the input is unchanged."""
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """A shared augmentation: affine maps for a grid, and intensities; both drawn from the generator alone."""
+
+    geometry: Callable[[Sequence[int]], AffineRange] | None = None
+    intensity: Intensity | None = None
+    scaling: tuple[float, ...] | None = None  # range of the scalings instead of the geometry's own
+
+    def affine(self, shape: Sequence[int]) -> AffineRange | None:
+        """Return the distribution of affine maps for a grid or a window; None: nothing moves."""
+        if self.geometry is None:
+            return None
+        affine = self.geometry(shape)
+        return affine if self.scaling is None else replace(affine, scaling=(self.scaling[0], self.scaling[1]))
+
+    def __call__(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Return whole images moved, then changed in their intensities; the input is unchanged."""
+        affine = self.affine(batch.image.shape[2:])
+        if affine is not None:
+            with exactly(batch):
+                batch = deform(batch, affine, rng)
+        return self.recoloured(batch, rng)
+
+    def recoloured(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Return the batch with changed intensities."""
+        if self.intensity is None:
+            return batch
+        with exactly(batch):
+            return replace(batch, image=perturb(batch.image, batch.foreground, self.intensity, rng))
 
 
-def augmentation(name: str) -> Augmentation:
+@contextmanager
+def exactly(batch: Batch) -> Iterator[None]:
+    """Work in float32, without gradients."""
+    with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
+        yield
+
+
+def augmentation(name: str, scaling: tuple[float, ...] | None = None) -> Augmentation:
     """Return the shared augmentation ``none``, ``geometric`` or ``nnunet``; UsageError for another name."""
     if name not in AUGMENTATIONS:
         raise unknown("augmentation", name, AUGMENTATIONS)
-    return AUGMENTATIONS[name]
+    return replace(AUGMENTATIONS[name], scaling=scaling)
 
 
-def compose(affine: AffineRange, intensity: Intensity | None, batch: Batch, rng: torch.Generator) -> Batch:
-    """Move the batch by affine maps, then change its intensities; in float32, without gradients."""
-    with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
-        batch = deform(batch, affine, rng)
-        if intensity is None:
-            return batch
-        return dataclasses.replace(batch, image=perturb(batch.image, batch.foreground, intensity, rng))
-
-
-def moderate_geometry(shape: tuple[int, ...]) -> AffineRange:
+def moderate_geometry(shape: Sequence[int]) -> AffineRange:
     """Return the affine maps of ``geometric`` for a grid.
 
     Flips with probability 1/2 each: both axes in 2D (left and right eyes; vessels have no up), left-right in 3D
@@ -53,7 +79,7 @@ def moderate_geometry(shape: tuple[int, ...]) -> AffineRange:
     )
 
 
-def nnunet_geometry(shape: tuple[int, ...]) -> AffineRange:
+def nnunet_geometry(shape: Sequence[int]) -> AffineRange:
     """Return the affine maps of nnU-Net v2's defaults: no elastic deformation, mirroring along all axes.
 
     Source: code of ``nnUNetTrainer``: 180° in the plane (15° if a side exceeds 1.5 times the other), 30° about each
@@ -74,7 +100,7 @@ def nnunet_geometry(shape: tuple[int, ...]) -> AffineRange:
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
-    "none": lambda batch, _rng: batch,
-    "geometric": lambda batch, rng: compose(moderate_geometry(batch.image.shape[2:]), None, batch, rng),
-    "nnunet": lambda batch, rng: compose(nnunet_geometry(batch.image.shape[2:]), Intensity(), batch, rng),
+    "none": Augmentation(),
+    "geometric": Augmentation(moderate_geometry),
+    "nnunet": Augmentation(nnunet_geometry, Intensity()),
 }

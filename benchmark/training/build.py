@@ -9,7 +9,7 @@ from ssdg.methods.network import SegmentationNetwork
 from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
-from ..settings import build
+from ..settings import build, grid_shape
 from ..spec import RunRequest, RunSpec, task_digest, to_json
 
 
@@ -18,6 +18,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
     if task.ndim not in method.ndims:
         able = " and ".join(f"{n}D" for n in sorted(method.ndims))
         raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")
+    check_windows(request, task, method)
     config = to_json(build(method.Config, request.method_settings, f"method {request.method}"))
     default = to_json(method.Config())
     return RunSpec(
@@ -32,6 +33,27 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
     )
 
 
+def check_windows(request: RunRequest, task: Task, method: type[Method]) -> None:
+    """Raise UsageError where windows do not fit the task, its grid or the method."""
+    window = request.training.window
+    if window is None:
+        return
+    sides = ",".join(map(str, window))
+    if len(window) != task.ndim:
+        raise UsageError(f"training.window={sides} has {len(window)} sides; task {task.name!r} needs {task.ndim}")
+    if not method.windows:
+        raise UsageError(f"method {request.method!r} needs whole images: leave training.window={sides} out")
+    if method.predict is not Method.predict:
+        raise UsageError(
+            f"method {request.method!r} replaces predict(), which sees whole images alone: move what it does to "
+            "logits(), which sees windows, or leave training.window out"
+        )
+    if request.preprocess.spacing is None:
+        grid = grid_shape(task, request.preprocess)
+        if any(side > whole for side, whole in zip(window, grid, strict=True)):
+            raise UsageError(f"training.window={sides} is larger than the grid, {','.join(map(str, grid))}")
+
+
 def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.device) -> Method:
     """Return the method on the device with its initial weights; methods of one seed share those of the network."""
     request = spec.request
@@ -41,6 +63,7 @@ def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.dev
         torch.manual_seed(derived_seed(request.seed, "method"))
         method = cls(network, build(cls.Config, spec.method_config, f"method {request.method}"))
     method.normalisation = request.preprocess.normalisation
+    method.grid = request.preprocess.shape or task.shape
     layout = torch.channels_last if task.ndim == 2 else torch.channels_last_3d
     for parameter in method.parameters():
         if parameter.ndim == task.ndim + 2:  # a convolution's weight

@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ssdg.methods.base import Batch, Method
+from ssdg.methods.base import Batch, Frame, Method
 
 from .. import errors
 from ..errors import UsageError
@@ -21,8 +22,11 @@ from ..settings import build
 from ..spec import to_json
 from .contract_fixture import (
     CLASSES,
+    GRIDS,
     STEPS,
+    SURROUNDINGS,
     MethodUnderTest,
+    box,
     changed,
     context,
     copies,
@@ -30,8 +34,10 @@ from .contract_fixture import (
     global_state,
     modules_of,
     take_steps,
+    tensors_of,
     without_onednn,
 )
+from .inference import Inference
 from .train import minimise
 
 
@@ -49,16 +55,22 @@ class CheckResult:
 
 
 def check_method(cls: type[Method], ndims: Iterable[int] | None = None) -> list[CheckResult]:
-    """Run every check on a method class, by default in all dimensions it declares; nothing is raised."""
+    """Run every check on a method class, by default in all dimensions it declares; nothing is raised.
+
+    What a method does with windows is checked unless it declares that it needs whole images.
+    """
     dimensions = sorted(cls.ndims if ndims is None else ndims)
-    return [run_check(name, MethodUnderTest(cls, ndim)) for ndim in dimensions for name in CHECKS]
+    subjects = [MethodUnderTest(cls, ndim) for ndim in dimensions]
+    results = [run_check(name, subject) for subject in subjects for name in CHECKS]
+    windowed = [replace(subject, windowed=True) for subject in subjects if cls.windows]
+    return results + [run_check(name, subject) for subject in windowed for name in WINDOW_CHECKS]
 
 
 def run_check(name: str, subject: MethodUnderTest) -> CheckResult:
     """Run one check of :data:`CHECKS`; an exception of the method is a failure."""
-    title = f"{subject.ndim}D: {name}"
+    title = f"{subject.ndim}D{', windows' * subject.windowed}: {name}"
     try:
-        CHECKS[name](subject)
+        {**CHECKS, **WINDOW_CHECKS}[name](subject)
     except CheckFailed as failure:
         return CheckResult(title, False, str(failure))
     except Exception as error:  # the method is a third party's and may fail in any way
@@ -130,11 +142,12 @@ def _single_image(subject: MethodUnderTest) -> None:
 
 def _inputs_unchanged(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
-    inputs = {f.name: getattr(batch, f.name) for f in dataclasses.fields(batch)}
+    image, foreground = subject.images(1)
+    inputs = {**tensors_of(batch), "image for predict": image, "foreground for predict": foreground}
     before = copies(inputs)
     take_steps(method, modules_of(method), batch, [0])
     with torch.no_grad():
-        method.eval().predict(batch.image, batch.foreground)
+        method.eval().predict(image, foreground)
     for name in changed(before, inputs):
         raise CheckFailed(f"batch.{name} is modified in place: work on a copy, return it with dataclasses.replace")
 
@@ -268,6 +281,38 @@ def _foreground(subject: MethodUnderTest) -> None:
         require_all_finite({"logits": logits}, f"with foreground all {value}, predictions")
 
 
+def _window_normalisation(subject: MethodUnderTest) -> None:
+    method = subject.method().eval()
+    image, foreground = subject.images(1)
+    margin, sides = method.margin(), GRIDS[subject.ndim][1:]
+    # The images' borders go on into the margin, as they do for filters on whole images.
+    around = [margin] * (2 * subject.ndim)
+    wide = [F.pad(maps.float(), around, mode="replicate") for maps in (image, foreground)]
+    with torch.no_grad():
+        whole = method.prepare(image, foreground)
+        for start in (0, SURROUNDINGS // 2, SURROUNDINGS):
+            outer = box(start, [side + 2 * margin for side in sides])
+            window, inside = wide[0][outer], wide[1][outer] > 0
+            frame = Frame(method.statistics(image, foreground), method.statistics(window, inside))
+            prepared = method.prepare(window, inside, frame)[box(margin, sides)]
+            off = float((prepared - whole[box(start, sides)]).abs().max())
+            require(
+                off < 1e-4,
+                f"a window is prepared differently from its whole image, by up to {off:.2g}: prepare has to use "
+                "`frame`, statistics to return what it needs of the whole image, and margin its reach",
+            )
+
+
+def _window_prediction(subject: MethodUnderTest) -> None:
+    method = subject.method().eval()
+    image, foreground = subject.images(1)
+    require(type(method).predict is Method.predict, "predict is replaced: override logits, which windows go through")
+    logits = Inference("fp32", GRIDS[subject.ndim][1:]).logits(method, image, foreground)
+    shape = (len(image), CLASSES, *subject.grid)
+    require(tuple(logits.shape) == shape, f"windows give logits {tuple(logits.shape)}, expected {shape}")
+    require_all_finite({"logits": logits}, "predictions in windows")
+
+
 CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "finite terms": _finite_terms,
     "every network weight moves": _weights_move,
@@ -284,3 +329,12 @@ CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "empty and full foreground": _foreground,
 }
 """Name -> check; each raises :class:`CheckFailed`, or whatever the method raises."""
+
+OF_TRAINING = ("finite terms", "every network weight moves", "inputs unchanged", "reproducible", "resume", "augment")
+
+WINDOW_CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
+    **{name: CHECKS[name] for name in OF_TRAINING},
+    "normalisation": _window_normalisation,
+    "prediction": _window_prediction,
+}
+"""The same, for windows of images."""

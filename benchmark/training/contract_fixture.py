@@ -2,16 +2,18 @@
 
 import contextlib
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ssdg.methods.base import Batch, Method, StepContext
+from ssdg.methods.base import Batch, Frame, Method, StepContext
 from ssdg.methods.network import SegmentationNetwork
 
+from ..data.loader import Batches, Pool
+from ..data.windows import WindowBatches, Windows
 from ..spec import OptimizerConfig
 from .train import OptimizedModule, minimise, optimized_modules
 
@@ -19,44 +21,69 @@ CLASSES = 3
 FILTERS = 8
 STEPS = 6
 GRIDS = {2: (3, 32, 32), 3: (1, 16, 16, 16)}
-"""Channels and sides of the synthetic images: 2D RGB and 3D single-channel, as small as the network takes."""
+"""Channels and sides of what the network sees: 2D RGB and 3D single-channel, as small as it takes."""
+
+SURROUNDINGS = 16
+"""Voxels by which an image is larger than its window, along each axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class MethodUnderTest:
-    """A method class under check, on images of one dimension."""
+    """A method class under check, on images of one dimension, whole or in windows."""
 
     cls: type[Method]
     ndim: int
+    windowed: bool = False
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Sides of a whole image."""
+        return tuple(side + SURROUNDINGS * self.windowed for side in GRIDS[self.ndim][1:])
 
     def method(self, seed: int = 0) -> Method:
         """Return the method with its default configuration; equal seeds give equal weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             network = SegmentationNetwork(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
-            return self.cls(network, self.cls.Config()).train()
+            method = self.cls(network, self.cls.Config()).train()
+        method.grid = self.grid
+        return method
 
     def batch(self, targets: bool = False) -> Batch:
-        """Return two random images with labels by intensity; with target images if asked for, or for "uda"."""
-        image, foreground = self._images(1)
-        label = torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6]))
-        batch = Batch(image, label, foreground)
-        if self.cls.access == "ssdg" and not targets:
-            return batch
-        target, target_foreground = self._images(2)
-        return replace(batch, target=target, target_foreground=target_foreground)
+        """Return two random images, or windows of them, labelled by intensity; with targets if asked for or "uda"."""
+        target = self.images(2) if targets or self.cls.access == "uda" else None
+        if self.windowed:
+            return self._windows(target)
+        image, foreground = self.images(1)
+        batch = Batch(image, intensity_label(image), foreground)
+        return batch if target is None else replace(batch, target=target[0], target_foreground=target[1])
+
+    def images(self, seed: int) -> tuple[Tensor, Tensor]:
+        """Return two random whole images and their foregrounds."""
+        shape = (2, GRIDS[self.ndim][0], *self.grid)
+        image = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+        foreground = torch.ones((2, 1, *self.grid), dtype=torch.bool)
+        foreground[..., :2] = False
+        return image * foreground, foreground
+
+    def _windows(self, target: tuple[Tensor, Tensor] | None) -> Batch:
+        method, case = self.method(), torch.arange(2)
+        image, foreground = self.images(1)
+        source = Pool(image.half(), intensity_label(image).byte(), foreground, case)
+        unlabelled = None if target is None else Pool(target[0].half(), None, target[1], case)
+        windows = Windows(GRIDS[self.ndim][1:], labelled=0.5, margin=method.margin())
+        stream = WindowBatches(Batches(source, unlabelled, 2, 0), windows, method.statistics)
+        return stream.at(0, None, torch.Generator().manual_seed(3), torch.Generator())
 
     def augmented_by(self, augment: Callable[[Batch], Batch]) -> "MethodUnderTest":
         """Return a subclass under test with another augmentation in place of the method's own."""
         members = {"augment": lambda _method, batch, _rng: augment(batch)}
         return replace(self, cls=type(self.cls.__name__, (self.cls,), members))
 
-    def _images(self, seed: int) -> tuple[Tensor, Tensor]:
-        channels, *sides = GRIDS[self.ndim]
-        image = torch.rand((2, channels, *sides), generator=torch.Generator().manual_seed(seed))
-        foreground = torch.ones((2, 1, *sides), dtype=torch.bool)
-        foreground[..., :2] = False
-        return image * foreground, foreground
+
+def intensity_label(image: Tensor) -> Tensor:
+    """Return three classes (B, 1, *S) by the intensity of images (B, C, *S)."""
+    return torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6]))
 
 
 def context(step: int = 0) -> StepContext:
@@ -82,6 +109,23 @@ def darkened(batch: Batch) -> Batch:
     """Return the batch with squared intensities, mirrored together with its labels and foreground."""
     image, label, foreground = (values.flip(-1) for values in (batch.image, batch.label, batch.foreground))
     return replace(batch, image=image.square(), label=label, foreground=foreground)
+
+
+def tensors_of(batch: Batch) -> dict[str, Tensor | None]:
+    """Return a batch's tensors by name."""
+    tensors: dict[str, Tensor | None] = {}
+    for f in fields(batch):
+        value = getattr(batch, f.name)
+        parts = (
+            {f"{f.name}.{name}": part for name, part in value._asdict().items()} if isinstance(value, Frame) else {}
+        )
+        tensors |= {f.name: value} if isinstance(value, Tensor) else parts
+    return tensors
+
+
+def box(start: int, sides: Sequence[int]) -> tuple[slice, ...]:
+    """Return the index of a box of batches of maps (B, C, *S) that begins at one voxel along all axes."""
+    return (slice(None), slice(None), *(slice(start, start + side) for side in sides))
 
 
 def copies(tensors: Mapping[str, Tensor | None]) -> dict[str, Tensor | None]:

@@ -26,7 +26,7 @@ from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method
 from .checkpoint import load_final
-from .validation import autocast
+from .inference import Inference
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Predictor:
 
     method: Method
     device: torch.device
-    precision: str  # as in TrainingConfig
+    inference: Inference
     resample: str  # as in EvaluationConfig
 
     @classmethod
@@ -51,7 +51,8 @@ class Predictor:
             )
         method = build_method(load_method(spec.request.method), spec, task, device)
         method.load_state_dict(load_final(run / "checkpoints", device))
-        return cls(method, device, spec.request.training.precision, spec.request.evaluation.resample)
+        inference = Inference.of(spec.request, spec.request.overlap)
+        return cls(method, device, inference, spec.request.evaluation.resample)
 
     @torch.no_grad()
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -65,8 +66,7 @@ class Predictor:
 
     def _native_plane(self, images: Pool, index: int, geometry: Geometry) -> np.ndarray:
         position = torch.tensor([index], device=self.device)
-        with autocast(self.device, self.precision):
-            logits = self.method.predict(images.images(position), images.foreground[position])[0].float()
+        logits = self.inference.logits(self.method, images.images(position), images.foreground[position])[0].float()
         if self.resample == "nearest":
             return labels_to_native(logits.argmax(dim=0).to(torch.uint8).cpu().numpy(), geometry)
         return probabilities_to_native(logits.softmax(dim=0), geometry)

@@ -24,9 +24,9 @@ from .allocator import keep_freed_memory
 from .build import build_method, device_name, find_device, resolve, use_threads
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, evaluate
+from .inference import autocast
 from .runtime import Runtime
 from .train import fit
-from .validation import autocast
 
 
 def run_one(
@@ -144,14 +144,15 @@ class _RunInProgress:
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         if not self.store.environment():
             self.store.write_environment(environment.record(device_name(device), threads))
-        cls, unlabelled = load_method(request.method), None
+        cls, unlabelled, window = load_method(request.method), None, request.training.window
         validation = {"held_out_dsc": pool(source, run_data.validation, device)}
         if target is not None and cls.access == "uda":
-            unlabelled = pool(target, target.ids, device, labelled=False)
+            unlabelled = pool(target, target.ids, device, labelled=False, at_least=window)
         if target is not None and request.training.selection == "oracle":
             validation["oracle_dsc"] = pool(target, target.ids, device)
         slices = run_data.source.domain.slices
-        training = pool(source, run_data.training, device, keep=slices.keep if slices else "all")
+        keep = slices.keep if slices else "all"
+        training = pool(source, run_data.training, device, keep=keep, at_least=window)
         batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
         method = build_method(cls, self.spec, self.task, device)
         checkpoints = Checkpoints(

@@ -13,16 +13,18 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from ssdg.methods.base import Method, StepContext
+from ssdg.methods.base import Batch, Method, StepContext
 
 from ..data.loader import Batches, Pool
+from ..data.windows import WindowBatches, Windows, labelled_share
 from ..errors import Diverged, Interrupted
 from ..progress import Row, RunObserver
 from ..randomness import generator
-from ..spec import OptimizerConfig, RunRequest
+from ..spec import OptimizerConfig, RunRequest, TrainingConfig
 from .augmentation import augmentation
 from .checkpoint import Checkpoints
-from .validation import autocast, grid_dsc
+from .inference import Inference, autocast
+from .validation import grid_dsc
 
 SELECTED_BY = {"source-val": "held_out_dsc", "oracle": "oracle_dsc"}
 """Column of ``history.csv`` that selects the weights, by ``training.selection``; otherwise the last are kept."""
@@ -64,7 +66,8 @@ def fit(
     trained on. ``should_stop`` is called after each step: True saves a checkpoint and raises :class:`Interrupted`.
     """
     total_steps = request.training.epochs * batches.steps_per_epoch
-    take_step = Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps)
+    windows = window_batches(method, batches, request.training)
+    take_step = Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps, windows)
     progress = restore(checkpoints, take_step)
     observer.start(progress.step, total_steps)
     method.train()
@@ -95,6 +98,15 @@ def fit(
     return progress
 
 
+def window_batches(method: Method, batches: Batches, training: TrainingConfig) -> WindowBatches | None:
+    """Return the stream of windows that a run trains on; None if it sees whole images."""
+    if training.window is None:
+        return None
+    share = labelled_share(batches.source, training.labelled_windows)
+    windows = Windows(training.window, training.windows_per_image, share, method.margin())
+    return WindowBatches(batches, windows, method.statistics)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of training: ``step -> terms``. Deterministic in the step and the weights."""
@@ -104,12 +116,12 @@ class Step:
     batches: Batches
     request: RunRequest
     total_steps: int
+    windows: WindowBatches | None = None  # of these batches; None: whole images
 
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Take the step and return its terms, detached, still on the device."""
         seed, device = self.request.seed, self.batches.device
-        augment = augmentation(self.request.training.augmentation)
-        batch = augment(self.batches.at(step), generator(seed, "augmentation", step, device))
+        batch = self.batch(step)
         decay = (1 - step / self.total_steps) ** self.request.optimizer.poly_power
         losses = {"method": self.method.training_step, "adversary": self.method.adversary_step}
         terms: dict[str, Tensor] = {}
@@ -127,6 +139,19 @@ class Step:
                 group["lr"] = module.rate * decay
             terms |= minimise(module_terms, module, self.request.optimizer.clip)
         return terms
+
+    def batch(self, step: int) -> Batch:
+        """Return the images of a step after the shared augmentation, or windows of them."""
+        training, seed, device = self.request.training, self.request.seed, self.batches.device
+        augment = augmentation(training.augmentation, training.scaling)
+        rng = generator(seed, "augmentation", step, device)
+        if self.windows is None:
+            return augment(self.batches.at(step), rng)
+        affine = augment.affine(self.windows.shape)
+        place = generator(seed, "window", step, device)
+        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+            batch = self.windows.at(step, affine, place, rng)
+        return augment.recoloured(batch, rng)
 
 
 def minimise(terms: Mapping[str, Tensor], module: OptimizedModule, clip: float | None) -> dict[str, Tensor]:
@@ -186,9 +211,10 @@ def end_epoch(take_step: Step, validation: Mapping[str, Pool], progress: Progres
     progress.sums.clear()
     if (epoch + 1) % training.validation_interval == 0 or epoch + 1 == training.epochs:
         method.eval()
+        inference = Inference.of(take_step.request)
         for name, cases in validation.items():
             if len(cases):
-                row[name] = grid_dsc(method, cases, training.batch_size, training.precision)
+                row[name] = grid_dsc(method, cases, training.batch_size, inference)
         method.train()
         score = row.get(SELECTED_BY.get(training.selection, ""))
         if score is not None and score > progress.best_score + training.min_delta:

@@ -4,30 +4,20 @@ import torch
 
 from ssdg.methods.base import Method
 
-from ..data.loader import Pool
-from ..errors import UsageError
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context of a forward pass: bf16 on CUDA unless ``fp32`` is asked for, fp32 on the CPU."""
-    if precision == "bf16" and device.type == "cpu":
-        raise UsageError("training.precision=bf16 needs a GPU: on the CPU use auto or fp32")
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type != "cpu" and precision != "fp32")
+from ..data.loader import Pool, unit_range
+from .inference import Inference
 
 
 @torch.no_grad()
-def grid_dsc(method: Method, images: Pool, batch_size: int, precision: str) -> float:
+def grid_dsc(method: Method, images: Pool, batch_size: int, inference: Inference) -> float:
     """Return the DSC (0..1) on the grid: per case, mean over the foreground classes it has; then mean over cases.
 
     The slices of a volume are one case.
     """
     device, sums = images.image.device, []
-    assert images.label is not None
-    for start in range(0, len(images), batch_size):
-        index = torch.arange(start, min(start + batch_size, len(images)), device=device)
-        with autocast(device, precision):
-            logits = method.predict(images.images(index), images.foreground[index])
-        sums.append(_overlap(logits, images.label[index]))
+    for part in images.chunks(batch_size):
+        assert part.label is not None
+        sums.append(_overlap(inference.logits(method, unit_range(part.image), part.foreground), part.label))
     cases = int(images.case.max()) + 1
     overlap = torch.cat(sums)
     both, sizes, present = (

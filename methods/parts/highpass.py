@@ -64,24 +64,29 @@ def high_pass(
     return torch.where(region, (gain * difference).clamp_(-1, 1), -1.0)
 
 
-def stretch(image: Tensor, region: Tensor, fractions: Sequence[float]) -> Tensor:
-    """Stretch each image and channel between two quantiles, clipped to [0, 1].
+def quantiles(image: Tensor, region: Tensor, fractions: Sequence[float]) -> Tensor:
+    """Return quantiles (B, C, len(fractions)) of each image and channel in a region.
 
     Args:
         image: (B, C, *S).
-        region: (B, 1, *S) bool, not empty: the voxels whose quantiles count.
-        fractions: the two quantiles; q of n values is the one with floor(q (n - 1)) values below it.
+        region: (B, 1, *S) bool, not empty: the voxels that count.
+        fractions: q of n values is the one with floor(q (n - 1)) values below it.
     """
     values = torch.where(region, image, torch.inf).flatten(2).sort(dim=2).values
     last = region.flatten(2).sum(dim=2, keepdim=True).expand(-1, image.shape[1], -1) - 1
     # Double precision: in single precision, q (n - 1) of a large volume is off by more than a voxel.
     ranks = torch.cat([(last.double() * fraction).floor().long() for fraction in fractions], dim=2)
-    low, high = values.gather(2, ranks).view(*image.shape[:2], *[1] * (image.ndim - 2), -1).unbind(-1)
+    return values.gather(2, ranks)
+
+
+def stretch(image: Tensor, limits: Tensor) -> Tensor:
+    """Stretch each image (B, C, *S) and channel between its two limits (B, C, 2), clipped to [0, 1]."""
+    low, high = limits.view(*image.shape[:2], *[1] * (image.ndim - 2), 2).unbind(-1)
     stretched: Tensor = ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
     return stretched
 
 
 def median(image: Tensor, region: Tensor | None = None) -> Tensor:
-    """Return the lower median (B, C, *ones) of each image and channel, in a region or the whole grid."""
+    """Return the lower median (B, C) of each image and channel, in a region or the whole grid."""
     values = image if region is None else torch.where(region, image, torch.nan)
-    return values.flatten(2).nanmedian(dim=2).values.view(*image.shape[:2], *[1] * (image.ndim - 2))
+    return values.flatten(2).nanmedian(dim=2).values

@@ -52,6 +52,20 @@ def deform(batch: Batch, affine: AffineRange, rng: torch.Generator) -> Batch:
     return dataclasses.replace(batch, image=image, label=label, foreground=foreground)
 
 
+def reach(affine: AffineRange, shape: Sequence[int]) -> tuple[int, ...]:
+    """Return the sides of a centred box that holds all positions read by a grid of a shape; of the shape's parity."""
+    ndim, half = len(shape), [side / 2 for side in shape]
+    largest = max(1.0, affine.scaling[1]) if affine.scaling_probability else 1.0
+    bound = list(half)
+    if affine.rotation_probability and affine.rotation:
+        sine = math.sin(math.radians(min(affine.rotation, 90.0)))
+        for i, j in PLANES[ndim]:
+            bound[i], bound[j] = bound[i] + sine * bound[j], bound[j] + sine * bound[i]
+        bound = [min(side, math.hypot(*half)) for side in bound]
+    # One voxel more for the neighbours that are interpolated, and one for rounding.
+    return tuple(side + 2 * (math.ceil(largest * b - side / 2) + 2) for side, b in zip(shape, bound, strict=True))
+
+
 def draw_affine(affine: AffineRange, shape: torch.Size, rng: torch.Generator) -> Tensor:
     """Draw one map per image from output to input positions, in coordinates of ``affine_grid``.
 

@@ -40,7 +40,7 @@ def terms_of(method, batch):
 
 
 def views_of(method, batch, generator):
-    return method.views(batch.image, batch.foreground, generator)
+    return method.views(batch, generator)
 
 
 def test_bank_and_fixed_filter_at_512_pixels_are_the_authors():
@@ -71,7 +71,7 @@ def test_constant_images_give_zero(ndim):
     method, batch = make_method(ndim, reference_side=64), make_batch(ndim)
     whole = torch.ones_like(batch.foreground)
     assert method.prepare(torch.full_like(batch.image, 0.7), whole).abs().max() < 5e-6
-    view, fixed = method.views(torch.full_like(batch.image, 0.7), whole, rng())
+    view, fixed = method.views(replace(batch, image=torch.full_like(batch.image, 0.7), foreground=whole), rng())
     assert max(view.abs().max(), fixed.abs().max()) < 5e-6
 
 
@@ -81,7 +81,8 @@ def test_an_added_constant_changes_nothing(ndim):
     image, whole = 0.5 * batch.image, torch.ones_like(batch.foreground)
     method = make_method(ndim, reference_side=64)
     assert torch.allclose(method.prepare(image + 0.4, whole), method.prepare(image, whole), atol=1e-5)
-    for each, shifted in zip(method.views(image, whole, rng()), method.views(image + 0.4, whole, rng()), strict=True):
+    plain, brighter = (replace(batch, image=image + offset, foreground=whole) for offset in (0, 0.4))
+    for each, shifted in zip(method.views(plain, rng()), method.views(brighter, rng()), strict=True):
         assert torch.allclose(each, shifted, atol=1e-5)
 
 

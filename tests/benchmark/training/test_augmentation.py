@@ -10,8 +10,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.training.augmentation import (
     AUGMENTATIONS,
+    Augmentation,
     augmentation,
-    compose,
     moderate_geometry,
     nnunet_geometry,
 )
@@ -146,7 +146,7 @@ def test_the_host_never_asks_for_a_value(batch, augment, monkeypatch, dense):
 
 
 def test_identity_without_probabilities(batch):
-    out = compose(AffineRange(), QUIET, batch, generator())
+    out = Augmentation(lambda _shape: AffineRange(), QUIET)(batch, generator())
     torch.testing.assert_close(out.image, batch.image, atol=1e-5, rtol=0)
     assert torch.equal(out.label, batch.label)
     assert torch.equal(out.foreground, batch.foreground)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from ssdg.benchmark.training.contract import CHECKS, CheckResult, check_method, run_check
+from ssdg.benchmark.training.contract import CHECKS, WINDOW_CHECKS, CheckResult, check_method, run_check
 from ssdg.benchmark.training.contract_fixture import MethodUnderTest
 from ssdg.methods import load_method, registry
 from ssdg.methods.base import Method, standardise
+from ssdg.methods.freesdg import FreeSDG
 from ssdg.methods.losses import soft_dice
 
 SUBJECTS = [(name, ndim) for name, entry in registry().items() for ndim in entry.ndims]
@@ -22,6 +23,13 @@ SUBJECTS += [("ssdg.methods.template:Template", 2), ("ssdg.methods.template:Temp
 @pytest.mark.parametrize(("name", "ndim"), SUBJECTS)
 def test_method_keeps_the_contract(name, ndim, check):
     result = run_check(check, MethodUnderTest(load_method(name), ndim))
+    assert result.passed, result.message
+
+
+@pytest.mark.parametrize("check", WINDOW_CHECKS)
+@pytest.mark.parametrize(("name", "ndim"), SUBJECTS)
+def test_method_keeps_the_contract_in_windows(name, ndim, check):
+    result = run_check(check, MethodUnderTest(load_method(name), ndim, windowed=True))
     assert result.passed, result.message
 
 
@@ -52,7 +60,7 @@ class RandomPrediction(Method):
 
 
 class BatchStatistics(Method):
-    def prepare(self, image, foreground):
+    def prepare(self, image, foreground, frame=None):
         return (image - image.mean()) / image.std() + len(image)
 
 
@@ -219,7 +227,7 @@ class Overflow(Method):
 
 
 class ForegroundMean(Method):
-    def prepare(self, image, foreground):
+    def prepare(self, image, foreground, frame=None):
         inside = (image * foreground).sum() / foreground.sum()
         return image - inside
 
@@ -264,8 +272,61 @@ def test_check_catches_a_method_that_breaks_it(cls, check, named):
     assert named in result.message
 
 
+class OwnStatistics(Method):
+    """Normalises a window by itself."""
+
+    def prepare(self, image, foreground, frame=None):
+        return standardise(image, foreground)
+
+
+class NoMargin(FreeSDG):
+    """Filters windows without what lies around them."""
+
+    def margin(self):
+        return 0
+
+
+class OwnPrediction(Method):
+    """Puts what it does to a prediction where windows do not come by."""
+
+    def predict(self, image, foreground):
+        return 2 * super().predict(image, foreground)
+
+
+class MarginForgotten(FreeSDG):
+    """Trains on its margin."""
+
+    def views(self, batch, rng):
+        return super().views(replace(batch, margin=0), rng)
+
+
+BROKEN_IN_WINDOWS = [
+    (OwnStatistics, "normalisation", "differently from its whole image"),
+    (NoMargin, "normalisation", "differently from its whole image"),
+    (OwnPrediction, "prediction", "override logits"),
+    (MarginForgotten, "finite terms", "size"),
+]
+
+
+@pytest.mark.parametrize(
+    ("cls", "check", "named"), BROKEN_IN_WINDOWS, ids=[c.__name__ for c, *_ in BROKEN_IN_WINDOWS]
+)
+def test_check_catches_a_method_that_breaks_it_in_windows(cls, check, named):
+    result = run_check(check, MethodUnderTest(cls, 2, windowed=True))
+    assert not result.passed
+    assert named in result.message
+
+
+def test_windows_of_a_method_that_needs_whole_images_are_not_checked():
+    class Whole(OwnStatistics):
+        windows = False
+
+    assert not any("windows" in result.name for result in results_of(Whole))
+
+
 def test_every_check_is_shown_to_fail():
     assert {check for _, check, _ in BROKEN} == set(CHECKS)
+    assert {check for _, check, _ in BROKEN_IN_WINDOWS} | set(CHECKS) == {*CHECKS, *WINDOW_CHECKS}
 
 
 @cache
@@ -285,6 +346,7 @@ def test_results_name_dimension_and_check_and_an_exception_is_a_failure():
             raise ZeroDivisionError("in the method")
 
     results = check_method(Crash)
-    assert [result.name for result in results] == [f"2D: {name}" for name in CHECKS]
+    names = [*[f"2D: {name}" for name in CHECKS], *[f"2D, windows: {name}" for name in WINDOW_CHECKS]]
+    assert [result.name for result in results] == names
     assert results[0] == CheckResult("2D: finite terms", False, "ZeroDivisionError: in the method")
     assert any(result.passed for result in results)

@@ -203,8 +203,8 @@ PLANTED = [read_mean, read_draw, branch, inside, count, send, mix, move]
 @pytest.mark.parametrize("change", PLANTED)
 def test_a_step_that_waits_is_found(change, monkeypatch):
     class Waiting(Method):
-        def prepare(self, image, foreground):
-            return change(super().prepare(image, foreground), None)
+        def prepare(self, image, foreground, frame=None):
+            return change(super().prepare(image, foreground, frame), None)
 
     class Drawing(Method):
         def augment(self, batch, rng):

@@ -11,6 +11,7 @@ from ssdg.benchmark.data.loader import Batches
 from ssdg.benchmark.errors import Diverged, Interrupted, UsageError
 from ssdg.benchmark.training import train as loop
 from ssdg.benchmark.training.checkpoint import Checkpoints
+from ssdg.benchmark.training.inference import Inference
 from ssdg.benchmark.training.train import fit
 from ssdg.benchmark.training.validation import grid_dsc
 from ssdg.methods.base import Method
@@ -192,7 +193,7 @@ def test_oracle_selection_restores_the_epoch_that_is_best_on_the_target(tmp_path
     assert len(scores) == 12, "nothing stops it early"
     assert scores[progress.best_epoch] == pytest.approx(max(scores), abs=training.min_delta)
     assert max(scores) > scores[-1] + 0.1
-    assert grid_dsc(method, target, 2, "fp32") == scores[progress.best_epoch]
+    assert grid_dsc(method, target, 2, Inference("fp32")) == scores[progress.best_epoch]
     # It is the ordinary run's checkpoint of that epoch: the looks change nothing, and nothing of the target trains.
     ordinary = dataclasses.replace(request, target=None, training=dataclasses.replace(training, selection="last"))
     with pytest.raises(Interrupted):
