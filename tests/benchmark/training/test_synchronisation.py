@@ -15,9 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ssdg.benchmark.data.loader import Batches, Pool
-from ssdg.benchmark.spec import RunRequest
-from ssdg.benchmark.training.contract_fixture import MethodUnderTest
-from ssdg.benchmark.training.train import Step, optimized_modules
+from ssdg.benchmark.spec import RunRequest, TrainingConfig
+from ssdg.benchmark.training.contract_fixture import GRIDS, MethodUnderTest, intensity_label
+from ssdg.benchmark.training.train import Step, optimized_modules, window_batches
 from ssdg.methods import load_method, registry
 from ssdg.methods.base import Method
 from ssdg.methods.parts.host import host_generator, offspring
@@ -128,22 +128,23 @@ def cuda_refuses_to_wait():
         torch.cuda.set_sync_debug_mode("default")
 
 
-def make_step(cls, name, ndim, device):
-    """Return the loop's own step of a method on tiny cases."""
-    subject = MethodUnderTest(cls, ndim)
-    batch = subject.batch()
+def make_step(cls, name, ndim, device, windowed=False):
+    """Return the loop's own step of a method on tiny cases, or on windows of them."""
+    subject = MethodUnderTest(cls, ndim, windowed)
 
-    def pool(image, foreground, label):
-        image, foreground = ((255 * image).byte(), foreground)
-        parts = [part.repeat(CASES // 2, *[1] * (ndim + 1)).to(device) for part in (image, label.byte(), foreground)]
+    def pool(image, foreground):
+        image, label = (255 * image).byte(), intensity_label(image).byte()
+        parts = [part.repeat(CASES // 2, *[1] * (ndim + 1)).to(device) for part in (image, label, foreground)]
         return Pool(*parts, torch.arange(CASES, device=parts[0].device))
 
-    target = None if batch.target is None else pool(batch.target, batch.target_foreground, batch.label)
-    source = pool(batch.image, batch.foreground, batch.label)
-    request = RunRequest(task="toy", source="toy", method=name)
+    target = pool(*subject.images(2)) if cls.access == "uda" else None
+    window = GRIDS[ndim][1:] if windowed else None
+    training = TrainingConfig(window=window, labelled_windows=0.5 if windowed else None)
+    request = RunRequest(task="toy", source="toy", method=name, training=training)
     method = subject.method().to(device)
-    batches = Batches(source, target, CASES // STEPS, seed=0)
-    return Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps=STEPS)
+    batches = Batches(pool(*subject.images(1)), target, CASES // STEPS, seed=0)
+    windows = window_batches(method, batches, training)
+    return Step(method, optimized_modules(method, request.optimizer), batches, request, STEPS, windows)
 
 
 def take(step, watch):
@@ -159,10 +160,16 @@ def test_no_step_looks_at_the_device(name, ndim, monkeypatch):
     take(step, pretended_gpu(monkeypatch))
 
 
+@pytest.mark.parametrize(("name", "ndim"), [("erm", 2), ("erm", 3), ("freesdg", 2), ("cutmix", 2), ("slaug", 2)])
+def test_no_step_on_windows_looks_at_the_device(name, ndim, monkeypatch):
+    take(make_step(load_method(name), name, ndim, torch.device("cpu"), windowed=True), pretended_gpu(monkeypatch))
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="without a GPU there is nothing to wait for")
 @pytest.mark.parametrize(("name", "ndim"), SUBJECTS)
-def test_no_step_waits_for_the_gpu(name, ndim):
-    take(make_step(load_method(name), name, ndim, torch.device("cuda")), cuda_refuses_to_wait())
+@pytest.mark.parametrize("windowed", [False, True])
+def test_no_step_waits_for_the_gpu(name, ndim, windowed):
+    take(make_step(load_method(name), name, ndim, torch.device("cuda"), windowed), cuda_refuses_to_wait())
 
 
 def read_mean(image, rng):

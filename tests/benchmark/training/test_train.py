@@ -73,15 +73,15 @@ def start(cls=Method, seed=0):
     return cls(SegmentationNetwork(2, 3, 2, 8))
 
 
-def train(request, folder, method=None, stop_after=None, interval=1e9, target=None):
+def train(request, folder, method=None, stop_after=None, interval=1e9, target=None, side=16):
     """Train on the toy pool; ``stop_after`` interrupts after that many steps of this call."""
     method = method or start()
     watcher = Silent()
     checkpoints = Checkpoints(folder, {"train_id": "x", "threads": 1}, interval=interval, warn=lambda text: None)
     stop = (lambda: len(watcher.steps) >= stop_after) if stop_after else (lambda: False)
-    validation = {"held_out_dsc": make_pool(2, seed=9), **({} if target is None else {"oracle_dsc": target})}
+    validation = {"held_out_dsc": make_pool(2, side, seed=9), **({} if target is None else {"oracle_dsc": target})}
     progress = fit(
-        method, Batches(make_pool(5), None, 2, request.seed), validation, request, checkpoints, watcher, stop
+        method, Batches(make_pool(5, side), None, 2, request.seed), validation, request, checkpoints, watcher, stop
     )
     return method, progress, watcher
 
@@ -104,6 +104,18 @@ def test_a_run_continues_bitwise_wherever_it_was_cut(tmp_path, toy_request, cls,
     assert equal(whole, resumed)
     drop = [{k: v for k, v in row.items() if k != "seconds"} for row in progress.history]
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in again.history] == drop
+
+
+def test_a_run_on_windows_continues_bitwise(tmp_path, toy_request):
+    training = dataclasses.replace(toy_request.training, window=(16, 16), windows_per_image=2, labelled_windows=0.5)
+    request = dataclasses.replace(toy_request, training=training)
+    whole, progress, _ = train(request, tmp_path / "whole", start(Noisy), side=24)
+    with pytest.raises(Interrupted):
+        train(request, tmp_path / "cut", start(Noisy), stop_after=5, side=24)
+    resumed, again, _ = train(request, tmp_path / "cut", start(Noisy, seed=7), side=24)
+    assert equal(whole, resumed)
+    assert again.history[-1]["held_out_dsc"] == progress.history[-1]["held_out_dsc"]
+    assert not equal(whole, train(toy_request, tmp_path / "plain", start(Noisy), side=24)[0])
 
 
 def test_a_damaged_checkpoint_falls_back_to_its_predecessor(tmp_path, toy_request):
