@@ -41,6 +41,7 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; a resumed CPU run keeps its first number.")
 @click.option("--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing.")
+@click.option("--explain", is_flag=True, help="Only measure and print what one step sees and costs; train nothing.")
 @click.option("--wait", is_flag=True, help="Wait if another process works on the same run.")
 @click.option("--log", type=click.Path(path_type=Path), hidden=True, help="Where a launcher sends what this prints.")
 @options.checkpoint_interval
@@ -60,7 +61,8 @@ def run(job: Path | None, **values: Any) -> None:
     wait = float("inf") if values["wait"] else 0.0
     runtime = Runtime(wait=wait, job_id=current_job(), **{name: values[name] for name in RUNTIME})
     if job is None:
-        execute(_job_from_options(runtime, values))
+        do = explain_job if values["explain"] else execute
+        do(_job_from_options(runtime, values))
         return
     if runtime.log is not None:
         end_with_launcher()
@@ -74,7 +76,11 @@ def run(job: Path | None, **values: Any) -> None:
     targets = stored.targets or values["targets"] or ((stored.request.target,) if stored.request.target else ())
     task_file = stored.task_file or options.task_file(values["task"])
     here = replace(stored.runtime, log=runtime.log, job_id=runtime.job_id)
-    execute(replace(stored, targets=targets, runtime=here, task_file=task_file), job)
+    given = replace(stored, targets=targets, runtime=here, task_file=task_file)
+    if values["explain"]:
+        explain_job(given)
+    else:
+        execute(given, job)
 
 
 def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
@@ -121,6 +127,19 @@ def execute(job: Job, file: Path | None = None) -> None:
     with progress.observer(job.name) as observer:
         folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
     for line in describe(folder, task.scored_ndim):
+        click.echo(line)
+
+
+def explain_job(job: Job) -> None:
+    """Print what one step of a job sees and costs."""
+    from .. import progress
+    from ..training.explain import explain
+
+    options.register(job.plugins)
+    task = options.find_task(str(job.task_file) if job.task_file else job.request.task)
+    with progress.observer(job.name) as observer:
+        lines = list(explain(job.request, task, job.targets, job.runtime, observer))
+    for line in lines:
         click.echo(line)
 
 

@@ -10,7 +10,6 @@ from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 
 from .. import environment
-from ..data.loader import Batches, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
 from ..errors import Diverged, Interrupted, memory_advice
@@ -26,6 +25,7 @@ from .checkpoint import Checkpoints
 from .evaluate import Predictor, evaluate
 from .inference import autocast
 from .runtime import Runtime
+from .streams import training_data
 from .train import fit
 
 
@@ -76,9 +76,7 @@ def run_one(
             with memory_advice(_smaller(request, task)):
                 prepared = run_data.prepare(task, request.preprocess, runtime.prepared, run.preparing)
                 if not store.trained:
-                    # Of the targets, training gets the one that its method or its selection may see, or none.
-                    target = prepared[run_data.target.domain.name] if run_data.target is not None else None
-                    run.train(prepared[run_data.source.domain.name], target, should_stop)
+                    run.train(prepared, should_stop)
                 run.score(prepared, unscored)
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
@@ -92,9 +90,12 @@ def run_one(
 
 
 def _smaller(request: RunRequest, task: Task) -> str:
-    batch_size, shape = request.training.batch_size, ",".join(map(str, grid_shape(task, request.preprocess)))
+    training = request.training
+    whole = training.window is None
+    name = "preprocess.shape" if whole else "training.window"
+    sides = ",".join(map(str, training.window or grid_shape(task, request.preprocess)))
     return (
-        f"--set a smaller training.batch_size (here {batch_size}) or preprocess.shape (here {shape}), "
+        f"--set a smaller training.batch_size (here {training.batch_size}) or {name} (here {sides}), "
         "or give the same command on a machine or GPU with more memory"
     )
 
@@ -138,23 +139,13 @@ class _RunInProgress:
         }
         return {n: e for n, e in evaluations.items() if not (evaluation_path(self.store.path, e) / "DONE").exists()}
 
-    def train(self, source: PreparedDomain, target: PreparedDomain | None, should_stop: Callable[[], bool]) -> None:
-        # The target gives unlabelled images to a method that adapts, and labelled cases to oracle selection.
-        request, run_data, device = self.spec.request, self.run_data, self.device
+    def train(self, prepared: Mapping[str, PreparedDomain], should_stop: Callable[[], bool]) -> None:
+        request, device = self.spec.request, self.device
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         if not self.store.environment():
             self.store.write_environment(environment.record(device_name(device), threads))
-        cls, unlabelled, window = load_method(request.method), None, request.training.window
-        validation = {"held_out_dsc": pool(source, run_data.validation, device)}
-        if target is not None and cls.access == "uda":
-            unlabelled = pool(target, target.ids, device, labelled=False, at_least=window)
-        if target is not None and request.training.selection == "oracle":
-            validation["oracle_dsc"] = pool(target, target.ids, device)
-        slices = run_data.source.domain.slices
-        keep = slices.keep if slices else "all"
-        training = pool(source, run_data.training, device, keep=keep, at_least=window)
-        batches = Batches(training, unlabelled, request.training.batch_size, request.seed)
-        method = build_method(cls, self.spec, self.task, device)
+        batches, validation = training_data(request, self.run_data, prepared, device)
+        method = build_method(load_method(request.method), self.spec, self.task, device)
         checkpoints = Checkpoints(
             self.store.checkpoints,
             {"train_id": self.spec.train_id, "device": device.type, "threads": threads},

@@ -1,0 +1,100 @@
+"""What one step of a run sees and costs, measured on its own data before anything is trained or written."""
+
+import math
+import resource
+import time
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from ssdg.datasets.base import Task
+from ssdg.methods import load_method
+from ssdg.methods.base import Batch
+
+from ..data.loader import Batches
+from ..data.run_data import DataSource, find_run_data
+from ..progress import RunObserver
+from ..spec import RunRequest
+from .build import build_method, device_name, find_device, resolve, use_threads
+from .inference import Inference
+from .runtime import Runtime
+from .streams import training_data
+from .train import Step, optimized_modules, window_batches
+
+STEPS = 5
+"""Measured, after one that is not: buffers are allocated and kernels chosen in the first."""
+
+
+def explain(
+    request: RunRequest, task: Task, targets: Sequence[str], runtime: Runtime, observer: RunObserver
+) -> Iterator[str]:
+    """Yield lines on the images, one step, the whole training, and prediction; only the prepared data are stored.
+
+    Raises:
+        UsageError, DataError, StorageError: as for the run itself.
+    """
+    device = find_device(runtime.device)
+    data_source = DataSource(runtime.data_root, runtime.prepared, runtime.strict)
+    run_data = find_run_data(request, task, targets, data_source, observer.log)
+    spec = resolve(request, task, load_method(request.method), run_data)
+    prepared = run_data.prepare(task, request.preprocess, runtime.prepared, observer.preparing)
+    threads = use_threads(device, None, runtime.threads)
+    batches, _ = training_data(request, run_data, prepared, device)
+    method = build_method(load_method(request.method), spec, task, device)
+    total = request.training.epochs * batches.steps_per_epoch
+    windows = window_batches(method, batches, request.training)
+    step = Step(method, optimized_modules(method, request.optimizer), batches, request, total, windows)
+    shapes = sorted(set(batches.source.shapes), key=math.prod)
+    grids = " to ".join(_sides(shape) for shape in dict.fromkeys((shapes[0], shapes[-1])))
+    yield f"{request.method} on {request.source}: {len(batches.source)} training images of {grids}"
+    yield _seen(step.batch(0), step, batches)
+    seconds = _seconds(step, device)
+    running = f"{device_name(device)}, {threads} thread{'s' * (threads > 1)}" if threads else device_name(device)
+    yield f"one step takes {seconds:.3g} s ({running}) and the process {_memory(device):.2g} GiB"
+    yield (
+        f"{batches.steps_per_epoch} steps an epoch, {request.training.epochs} epochs: {total} steps in "
+        f"{_duration(seconds * total)}, validation not counted"
+    )
+    inference = Inference.of(request, request.overlap)
+    how = "whole images" if inference.window is None else f"windows that overlap by {inference.overlap:.0%}"
+    yield f"predicts {how}"
+
+
+def _seen(batch: Batch, step: Step, batches: Batches) -> str:
+    shape = tuple(side - 2 * batch.margin for side in batch.image.shape[2:])
+    count, of = len(batch.image), min(batches.batch_size, len(batches.source))
+    voxels = f"{count * math.prod(shape):,} {'pixels' if len(shape) == 2 else 'voxels'}"
+    if step.windows is None:
+        return f"one step sees {count} whole images: {voxels}"
+    share = step.windows.source.windows.labelled
+    centres = f"{share:.0%} centred on a labelled voxel" if share else "centred on the foreground"
+    margin = f", with a margin of {batch.margin}" if batch.margin else ""
+    return f"one step sees {count} windows of {_sides(shape)}{margin} of {of} images: {voxels}, {centres}"
+
+
+def _seconds(step: Step, device: torch.device) -> float:
+    step.method.train()
+    step(0)
+    began = time.monotonic()
+    for index in range(STEPS):
+        step(index % step.total_steps)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.monotonic() - began) / STEPS
+
+
+def _memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _sides(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape))
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"{minutes:.0f} min" if minutes >= 10 else f"{minutes:.1f} min"
+    return f"{minutes / 60:.1f} h"
