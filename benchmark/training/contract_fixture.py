@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ssdg.methods.base import Batch, Method, StepContext
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 from ..spec import OptimizerConfig
 from .train import OptimizedModule, minimise, optimized_modules
@@ -33,7 +33,7 @@ class MethodUnderTest:
         """Return the method with its default configuration; equal seeds give equal weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = SegmentationNetwork(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
+            network = SegResNet(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
             return self.cls(network, self.cls.Config()).train()
 
     def batch(self, targets: bool = False) -> Batch:
