@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .losses import soft_dice
-from .network import Features, SegmentationNetwork
+from .networks.base import Features, SegmentationNetwork
 
 Terms: TypeAlias = Mapping[str, Tensor]
 """Name of a loss term -> 0-d tensor, already weighted; the loop minimises their sum and logs each."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from . import MethodError
 from .base import Batch, Method, StepContext, Terms
 from .losses import soft_dice
-from .network import SegmentationNetwork
+from .networks.base import SegmentationNetwork
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

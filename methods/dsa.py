@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .base import Batch, Method, StepContext, Terms
 from .losses import soft_dice
-from .network import Features, SegmentationNetwork
+from .networks.base import Features, SegmentationNetwork, cropped
 from .parts.translation import Critic, Decoder
 
 
@@ -67,7 +67,7 @@ class Styled(NamedTuple):
     """Normalised images of one origin in one style, with the network's outputs."""
 
     images: Tensor  # (B, C, *S)
-    bottleneck: Tensor  # (B, 8 * filters, *S/8)
+    bottleneck: Tensor  # (B, widths[-1], *S / stride, rounded up)
     logits: Tensor  # (B, classes, *S)
 
     @property
@@ -93,7 +93,8 @@ class DSA(Method):
 
     # Departure: the loop lowers the learning rate of network and decoders every step; ASC's code lowers it once an
     # epoch, to exactly 0 from the second step of the last epoch on. That of the critics falls every step in both.
-    # Departure: the decoders' widths follow network.init_filters; they are ASC's 256, 128, 64, 32 at its 32 filters.
+    # Departure: the decoders' widths follow the network's deepest map; they are ASC's 256, 128, 64, 32 at SegResNet's
+    # 32 filters.
 
     access = "uda"
     Config = DSAConfig
@@ -101,8 +102,8 @@ class DSA(Method):
 
     def __init__(self, network: SegmentationNetwork, config: DSAConfig | None = None) -> None:
         super().__init__(network, config)
-        self.to_source = Decoder(network.ndim, 8 * network.init_filters, network.channels)
-        self.to_target = Decoder(network.ndim, 8 * network.init_filters, network.channels)
+        self.to_source = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
+        self.to_target = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
         self.adversary = Critics(network.ndim, network.channels, network.classes, self.config)
         self.adversary_learning_rate = self.config.adversary_learning_rate
 
@@ -116,8 +117,8 @@ class DSA(Method):
         image = image + judge(critics.source(styles.target_to_source.images, rng), real=True)
         prediction = judge(critics.prediction(target.probabilities, rng), real=True)
         prediction = prediction + judge(critics.prediction(styles.target_to_source.probabilities, rng), real=True)
-        redrawn = squared_error(self.recomputed(self.to_source, source.bottleneck), source.images)
-        redrawn = redrawn + squared_error(self.recomputed(self.to_target, target.bottleneck), target.images)
+        redrawn = squared_error(self.redraw(self.to_source, source), source.images)
+        redrawn = redrawn + squared_error(self.redraw(self.to_target, target), target.images)
         terms = {
             "segmentation": soft_dice(source.logits, batch.label),
             "translated_segmentation": soft_dice(styles.source_to_target.logits, batch.label),
@@ -156,10 +157,14 @@ class DSA(Method):
         target = self.prepare(batch.target, batch.target_foreground, batch.target_frame)
         original = pair(source, target, self.network(torch.cat([source, target])))
         # Translations are in the network's space already: they are not normalised again.
-        to_target = self.recomputed(self.to_target, original[0].bottleneck)
-        to_source = self.recomputed(self.to_source, original[1].bottleneck)
+        to_target = self.redraw(self.to_target, original[0])
+        to_source = self.redraw(self.to_source, original[1])
         features = self.recomputed(self.network, torch.cat([to_target, to_source]))
         return Styles(*original, *pair(to_target, to_source, features))
+
+    def redraw(self, decoder: Decoder, styled: Styled) -> Tensor:
+        """Return the images (B, C, *S) that a decoder draws from the bottleneck maps of others."""
+        return cropped(self.recomputed(decoder, styled.bottleneck), styled.images.shape[2:])
 
     def recomputed(self, part: nn.Module, x: Tensor) -> Any:
         """Return part(x); with ``checkpointing``, recompute its activations in the backward pass."""
@@ -169,8 +174,8 @@ class DSA(Method):
 
     def cycle(self, styles: Styles) -> Tensor:
         """Return the mean absolute difference of images from their translations there and back."""
-        source: Tensor = self.recomputed(self.to_source, styles.source_to_target.bottleneck)
-        target: Tensor = self.recomputed(self.to_target, styles.target_to_source.bottleneck)
+        source = self.redraw(self.to_source, styles.source_to_target)
+        target = self.redraw(self.to_target, styles.target_to_source)
         return absolute_error(source, styles.source.images) + absolute_error(target, styles.target.images)
 
 

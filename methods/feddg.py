@@ -16,7 +16,7 @@ from torch.func import functional_call
 from . import MethodError
 from .base import Batch, Method, StepContext, Terms
 from .losses import one_hot, soft_dice
-from .network import Features
+from .networks.base import Features
 from .parts.boundary import boundary_contrast, boundary_regions
 
 

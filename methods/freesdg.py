@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .base import Batch, Frame, Method, StepContext, Terms, require
 from .losses import cross_entropy, soft_dice
-from .network import SegmentationNetwork
+from .networks.base import Level, SegmentationNetwork
 from .parts.cbam import BlockAttention
 from .parts.highpass import high_pass, median, quantiles, scale_gaussian, stretch
 from .transforms.blur import Gaussian
@@ -93,10 +93,9 @@ class FreeSDG(Method):
 
     def __init__(self, network: SegmentationNetwork, config: FreeSDGConfig | None = None) -> None:
         super().__init__(network, config)
-        self.reconstruction = ReconstructionDecoder(network)
+        self.reconstruction = network.new_decoder(network.channels)
         reduction, kernel = self.config.attention_reduction, self.config.attention_kernel
-        widths = [network.init_filters * 2**level for level in reversed(range(len(network.up_layers)))]
-        self.coupling = nn.ModuleList(Coupling(network.ndim, width, reduction, kernel) for width in widths)
+        self.coupling = nn.ModuleList(Coupling(network.ndim, level, reduction, kernel) for level in network.levels)
 
     def prepare(self, image: Tensor, foreground: Tensor, frame: Frame | None = None) -> Tensor:
         """Return the fixed high-pass view (B, C, *S) in [-1, 1]; -1 outside the foreground.
@@ -131,7 +130,7 @@ class FreeSDG(Method):
         label, foreground = (cut(values, batch.margin) for values in (batch.label, batch.foreground))
         region = whole_if_empty(foreground)
         logits, decoder = self.decode(view)
-        reconstructed = torch.where(region, self.reconstruction.image(decoder), -1.0)
+        reconstructed = torch.where(region, self.reconstruct(decoder), -1.0)
         # Departure: Dice over all classes, the term of every method here; the authors' is binary cross-entropy.
         supervised = soft_dice if self.config.supervision == "dice" else cross_entropy
         return {
@@ -214,7 +213,7 @@ class FreeSDG(Method):
         return tuple(scale_gaussian(width, sigma, scale, smallest) for width, sigma in (fixed, *bank))
 
     def decode(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, classes, *S) and the reconstruction decoder's last map (B, filters, *S).
+        """Return logits (B, classes, *S) and the last map (B, filters, *S) of the decoder that reconstructs.
 
         The segmentation decoder gets the encoder's maps only through the reconstruction decoder: at each level the
         map of that decoder joins its own, where the shared network adds a skip connection.
@@ -223,12 +222,17 @@ class FreeSDG(Method):
         deepest, skips = network.encode(view)
         deepest = network.bottleneck(deepest)
         guides = self.reconstruction(deepest, skips)
-        decoder = deepest
-        stages = zip(network.up_samples, network.up_layers, self.coupling, guides, strict=True)
-        for upsample, block, couple, guide in stages:
-            decoder = block(couple(guide, upsample(decoder)))
-        logits: Tensor = network.conv_final(decoder)
-        return logits, guides[-1]
+
+        def join(level: int, upsampled: Tensor, _skip: Tensor) -> Tensor:
+            joined: Tensor = self.coupling[level](guides[level], upsampled)
+            return joined
+
+        return network.head(network.decode(deepest, skips, join)[-1]), guides[-1]
+
+    def reconstruct(self, decoder: Tensor) -> Tensor:
+        """Return the image (B, C, *S) float32 in [-1, 1] of the last map of the decoder that reconstructs."""
+        image: Tensor = self.reconstruction.head(decoder)
+        return image.float().tanh()
 
     def confine(self, logits: Tensor, region: Tensor) -> Tensor:
         """Return logits with certain background outside the region."""
@@ -244,41 +248,19 @@ class FreeSDG(Method):
         return max(self.grid or shape) / side if side else 1.0
 
 
-class ReconstructionDecoder(nn.Module):
-    """A second decoder of the shared network's kind, with its skip connections, ending in an image."""
-
-    def __init__(self, network: SegmentationNetwork) -> None:
-        super().__init__()
-        # The whole network for the sake of its decoder: same layers, same initialisation, weights of its own.
-        stock = SegmentationNetwork(network.ndim, network.channels, network.channels, network.init_filters)
-        self.up_samples, self.up_layers, self.head = stock.up_samples, stock.up_layers, stock.conv_final
-
-    def forward(self, deepest: Tensor, skips: list[Tensor]) -> list[Tensor]:
-        """Return the decoder's maps, deepest level first."""
-        decoder, maps = deepest, []
-        for upsample, block, skip in zip(self.up_samples, self.up_layers, reversed(skips[:-1]), strict=True):
-            decoder = block(upsample(decoder) + skip)
-            maps.append(decoder)
-        return maps
-
-    def image(self, decoder: Tensor) -> Tensor:
-        """Return the image (B, C, *S) float32 in [-1, 1] of the last map."""
-        reconstructed: Tensor = self.head(decoder)
-        return reconstructed.float().tanh()
-
-
 class Coupling(nn.Module):
-    """Attend to the maps of both decoders at one level and merge them into the width of one."""
+    """Attend to the maps of both decoders at one level and merge them into the input of the level's layers."""
 
-    def __init__(self, ndim: int, width: int, reduction: int, kernel: int) -> None:
+    def __init__(self, ndim: int, level: Level, reduction: int, kernel: int) -> None:
         super().__init__()
-        self.attention = BlockAttention(ndim, 2 * width, reduction, kernel)
+        both = level.output + level.upsampled
+        self.attention = BlockAttention(ndim, both, reduction, kernel)
         convolution: Any = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
-        # Departure: the authors' next block takes the doubled channels; the shared network's needs its own width.
-        self.merge = convolution(2 * width, width, 1)
+        # Departure: the authors' next block takes all channels of both; the shared network's needs its own number.
+        self.merge = convolution(both, level.joined, 1)
 
     def forward(self, guide: Tensor, own: Tensor) -> Tensor:
-        """Return (B, width, *S) from the reconstruction decoder's map and the segmentation decoder's own."""
+        """Return (B, joined, *S) from the reconstruction decoder's map and the segmentation decoder's own."""
         merged: Tensor = self.merge(self.attention(torch.cat([guide, own], dim=1)))
         return merged
 

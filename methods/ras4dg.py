@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import Batch, Method, require
-from .network import SegmentationNetwork
+from .networks.base import SegmentationNetwork
 from .parts.host import host_generator
 from .parts.spectrum import randomise_amplitude
 
@@ -79,7 +79,7 @@ class RAS4DG(Method):
     def __init__(self, network: SegmentationNetwork, config: RAS4DGConfig | None = None) -> None:
         super().__init__(network, config)
         if self.config.rsd:
-            network.bottleneck = Reconstruction(network.ndim, 8 * network.init_filters, self.config)
+            network.bottleneck = Reconstruction(network.ndim, network.widths[-1], self.config)
 
     def augment(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Return the batch after RASS and RMS, in the paper's order; labels and foreground untouched.

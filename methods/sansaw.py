@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .base import Batch, Method, StepContext, Terms
 from .losses import one_hot, soft_dice
-from .network import SegmentationNetwork
+from .networks.base import SegmentationNetwork
 from .parts.semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
 
 STAGES = (1, 2)
@@ -66,20 +66,16 @@ class SanSaw(Method):
         super().__init__(network, config)
         branches = network.classes if self.config.mode == "paper" else 1
         clusters = self.config.clusters if self.config.region == "kmeans" else None
+        self.blocks: list[SemanticNormalisation] = []  # in the order of the forward pass; of the network, not of this
         for stage in STAGES:
-            channels = network.init_filters * 2**stage
+            channels = network.widths[stage]
             if channels < network.classes:
                 raise ValueError(
                     f"network.init_filters is too small for sansaw: {channels} channels for {network.classes} classes"
                 )
-            # Appended, so that the stage's own layers keep their names.
             block = SemanticNormalisation(network.ndim, channels, network.classes, branches, clusters)
-            network.down_layers[stage].append(block)
-
-    @property
-    def blocks(self) -> list[SemanticNormalisation]:
-        """The blocks, in the order of the forward pass."""
-        return [self.network.down_layers[stage][-1] for stage in STAGES]
+            network.after(stage, block)
+            self.blocks.append(block)
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the supervised term and three terms on side outputs, each summed over the two blocks."""

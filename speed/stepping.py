@@ -18,7 +18,7 @@ from ssdg.benchmark.training.train import Row as HistoryRow
 from ssdg.benchmark.training.train import fit, make_adam
 from ssdg.methods.base import standardise
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.base import SegmentationNetwork
 
 PAIRS = 120
 WARMUP = 8

@@ -31,7 +31,8 @@ ORDER = (
 
 METHOD_PACKAGES = {
     "transforms": {"base", "transforms"},
-    "parts": {"base", "losses", "network", "transforms", "parts"},
+    "networks": {"MethodError", "networks"},
+    "parts": {"base", "losses", "networks", "transforms", "parts"},
 }
 """Packages of ``methods/``, and what each imports: no method."""
 

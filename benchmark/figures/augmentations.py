@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import Case, Domain, Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Batch
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 from ..data.preprocess import PreparedCase, prepare_case
 from ..randomness import derived_seed, generator
@@ -71,7 +71,7 @@ def examples(method: str, task: Task, batch: Batch, draws: int, seed: int) -> li
     """Return (C, *S) views of the batch's first image, as the network would be fed them in training."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(seed, "network"))
-        network = SegmentationNetwork(task.ndim, task.channels, len(task.classes), FILTERS)
+        network = SegResNet(task.ndim, task.channels, len(task.classes), FILTERS)
         built = load_method(method)(network)
     if built.access != "uda":
         batch = Batch(image=batch.image, label=batch.label, foreground=batch.foreground)

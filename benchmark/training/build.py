@@ -4,7 +4,7 @@ import torch
 
 from ssdg.datasets.base import Task
 from ssdg.methods.base import Method
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 from ..data.run_data import RunData
 from ..errors import UsageError
@@ -59,7 +59,7 @@ def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.dev
     request = spec.request
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(request.seed, "network"))
-        network = SegmentationNetwork(task.ndim, task.channels, len(task.classes), request.network.init_filters)
+        network = SegResNet(task.ndim, task.channels, len(task.classes), request.network.init_filters)
         torch.manual_seed(derived_seed(request.seed, "method"))
         method = cls(network, build(cls.Config, spec.method_config, f"method {request.method}"))
     method.normalisation = request.preprocess.normalisation

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ssdg.methods.base import Batch, Frame, Method, StepContext
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 from ..data.loader import Batches, Pool
 from ..data.windows import WindowBatches, Windows
@@ -44,7 +44,7 @@ class MethodUnderTest:
         """Return the method with its default configuration; equal seeds give equal weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = SegmentationNetwork(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
+            network = SegResNet(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
             method = self.cls(network, self.cls.Config()).train()
         method.grid = self.grid
         return method

@@ -19,24 +19,25 @@ class Decoder(nn.Module):
 
     Args:
         ndim: 2 or 3.
-        features: channels of the bottleneck map; halved at each of the three doublings of the grid.
+        features: channels of the bottleneck map; halved at each doubling of the grid.
         channels: of the image.
+        stride: sides of the image over those of the bottleneck map, a power of 2.
     """
 
-    def __init__(self, ndim: int, features: int, channels: int) -> None:
+    def __init__(self, ndim: int, features: int, channels: int, stride: int = 8) -> None:
         super().__init__()
         convolution: Any = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
         transposed: Any = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[ndim]
         layers: list[nn.Module] = []
-        for width in (features, features // 2, features // 4):
+        for width in (features // 2**doubling for doubling in range(stride.bit_length() - 1)):
             layers.append(ResidualBlock(ndim, width))
             layers.append(transposed(width, width // 2, 4, stride=2, padding=1))
             layers += [instance_norm(ndim, width // 2), nn.LeakyReLU(SLOPE, inplace=True)]
         # Linear at the end: normalised images have no bounds.
-        self.layers = nn.Sequential(*layers, convolution(features // 8, channels, 3, padding=1))
+        self.layers = nn.Sequential(*layers, convolution(features // stride, channels, 3, padding=1))
 
     def forward(self, bottleneck: Tensor) -> Tensor:
-        """Return normalised images (B, channels, *S) for bottleneck maps (B, features, *S/8)."""
+        """Return normalised images (B, channels, *S) for bottleneck maps (B, features, *S/stride)."""
         images: Tensor = self.layers(bottleneck)
         return images
 

@@ -7,7 +7,7 @@ import torch
 from ssdg.methods.base import Batch, Method, StepContext, standardise
 from ssdg.methods.erm import Erm
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -23,7 +23,7 @@ def make_batch() -> Batch:
 
 def make_method(cls=Method):
     torch.manual_seed(0)
-    return cls(SegmentationNetwork(2, 3, 3, init_filters=8))
+    return cls(SegResNet(2, 3, 3, init_filters=8))
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 7, 5), (2, 1, 4, 5, 6)])

@@ -10,7 +10,7 @@ from ssdg.methods.base import Batch, StepContext, standardise
 from ssdg.methods.bigaug import SPATIAL, TRANSFORMS, BigAug, BigAugConfig, draw
 from ssdg.methods.erm import Erm
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.transforms.resampling import resample
 
 QUALITY = tuple(name for name in TRANSFORMS if name not in SPATIAL)
@@ -32,7 +32,7 @@ def make_batch(ndim=2, count=3):
 
 def make_method(ndim=2, cls=BigAug, **settings):
     torch.manual_seed(0)
-    network = SegmentationNetwork(ndim, GRIDS[ndim][0], 3, init_filters=8)
+    network = SegResNet(ndim, GRIDS[ndim][0], 3, init_filters=8)
     return cls(network, BigAugConfig(**settings)) if cls is BigAug else cls(network)
 
 

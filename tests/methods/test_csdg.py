@@ -8,7 +8,7 @@ from ssdg.methods import csdg
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.csdg import CSDG, CSDGConfig, blend, blending_mask, dice_and_cross_entropy, mix, random_network
 from ssdg.methods.losses import reversed_jensen_shannon, soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 SHAPES = [(3, 3, 18, 14), (3, 1, 10, 9, 12)]
 
@@ -29,7 +29,7 @@ def make_batch():
 
 def make_method(ndim=2, channels=3, **settings):
     torch.manual_seed(0)
-    return CSDG(SegmentationNetwork(ndim, channels, 3, init_filters=8), CSDGConfig(**settings))
+    return CSDG(SegResNet(ndim, channels, 3, init_filters=8), CSDGConfig(**settings))
 
 
 def terms_of(method):

@@ -11,7 +11,7 @@ from ssdg.methods import MethodError
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.cutmix import CutMix, CutMixConfig, draw_boxes
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -27,7 +27,7 @@ def make_batch(sides=(16, 16), channels=3, count=2):
 
 def make_method(ndim=2, **settings):
     torch.manual_seed(0)
-    network = SegmentationNetwork(ndim, {2: 3, 3: 1}[ndim], 3, init_filters=8)
+    network = SegResNet(ndim, {2: 3, 3: 1}[ndim], 3, init_filters=8)
     return CutMix(network, CutMixConfig(**settings))
 
 

@@ -12,7 +12,7 @@ from ssdg.benchmark.training.train import minimise, optimized_modules
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.dsa import DSA, DSAConfig
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 GRIDS = {2: (3, 16, 16), 3: (1, 16, 16, 16)}
 WEIGHTS = ("reconstruction", "adversarial_image", "adversarial_prediction")
@@ -32,7 +32,7 @@ def make_batch(ndim=2):
 
 def make_method(ndim=2, **settings):
     torch.manual_seed(0)
-    network = SegmentationNetwork(ndim, GRIDS[ndim][0], 3, init_filters=8)
+    network = SegResNet(ndim, GRIDS[ndim][0], 3, init_filters=8)
     return DSA(network, DSAConfig(**{"critic_filters": 4, **settings}))
 
 
@@ -224,7 +224,7 @@ def test_prediction_needs_neither_decoders_nor_critics():
 
 
 def test_decoders_follow_the_network_and_are_the_authors_at_32_filters():
-    method = DSA(SegmentationNetwork(3, 1, 8, init_filters=32))
+    method = DSA(SegResNet(3, 1, 8, init_filters=32))
     widths = [layer.out_channels for layer in method.to_target.layers if hasattr(layer, "out_channels")]
     assert widths == [128, 64, 32, 1]
     first = {name: critic.convolutions[0] for name, critic in method.adversary.named_children()}

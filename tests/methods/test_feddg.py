@@ -11,7 +11,7 @@ from ssdg.methods import MethodError
 from ssdg.methods.base import Batch, Method, StepContext
 from ssdg.methods.feddg import FedDG, FedDGConfig, draw_partners, interpolate_amplitude, plain_dice
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.parts.boundary import boundary_contrast, boundary_regions
 
 SWAP = torch.tensor([1, 0])
@@ -44,7 +44,7 @@ def make_batch(count=2):
 def make_method(cls=FedDG, **settings):
     torch.manual_seed(0)
     config = FedDGConfig(**settings) if cls is FedDG else None
-    return cls(SegmentationNetwork(2, 3, 3, init_filters=8), config)
+    return cls(SegResNet(2, 3, 3, init_filters=8), config)
 
 
 def terms_of(method, batch=None, seed=9):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.freesdg import FreeSDG, FreeSDGConfig, random_box, whole_if_empty
 from ssdg.methods.losses import cross_entropy, soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.parts.cbam import BlockAttention
 from ssdg.methods.parts.highpass import high_pass
 
@@ -32,7 +32,7 @@ def make_batch(ndim=2, size=2):
 
 def make_method(ndim=2, **settings):
     torch.manual_seed(0)
-    return FreeSDG(SegmentationNetwork(ndim, SIDES[ndim][0], 3, init_filters=8), FreeSDGConfig(**settings))
+    return FreeSDG(SegResNet(ndim, SIDES[ndim][0], 3, init_filters=8), FreeSDGConfig(**settings))
 
 
 def terms_of(method, batch):
@@ -253,7 +253,7 @@ def test_terms_are_supervision_and_reconstruction_of_one_view(ndim):
     view, fixed = views_of(method, batch, rng(9))
     logits, decoder = method.decode(view)
     region = batch.foreground.float()
-    reconstructed = (method.reconstruction.image(decoder) + 1) * region - 1
+    reconstructed = (method.reconstruct(decoder) + 1) * region - 1
     terms = terms_of(method, batch)
     assert torch.allclose(terms["reconstruction"], 0.5 * (reconstructed - fixed).abs().mean())
     confined = method.confine(logits, batch.foreground)
@@ -349,10 +349,10 @@ def test_the_bottleneck_slot_keeps_its_place():
 
 
 def test_reconstruction_is_the_hyperbolic_tangent_of_the_head():
-    reconstruction, decoder = make_method().reconstruction, 50 * torch.randn((2, 8, 16, 16), generator=rng())
-    image = reconstruction.image(decoder)
+    method, decoder = make_method(), 50 * torch.randn((2, 8, 16, 16), generator=rng())
+    image = method.reconstruct(decoder)
     assert image.shape == (2, 3, 16, 16)
-    assert torch.equal(image, reconstruction.head(decoder).tanh())
+    assert torch.equal(image, method.reconstruction.head(decoder).tanh())
 
 
 @DIMENSIONS
@@ -416,7 +416,7 @@ def test_views_do_not_depend_on_the_precision_of_the_run():
     expected = method.prepare(batch.image, batch.foreground)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(method.prepare(batch.image, batch.foreground), expected)
-        assert method.reconstruction.image(torch.randn(1, 8, 32, 32)).dtype == torch.float32
+        assert method.reconstruct(torch.randn(1, 8, 32, 32)).dtype == torch.float32
 
 
 def test_filters_first_built_while_predicting_serve_training():

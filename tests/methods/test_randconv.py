@@ -7,7 +7,7 @@ import torch
 
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.losses import cross_entropy, jensen_shannon, soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.parts.filters import choose, random_convolution
 from ssdg.methods.randconv import RandConv, RandConvConfig
 from ssdg.methods.ras4dg import RAS4DGConfig, synthesise_spectrum
@@ -25,7 +25,7 @@ def make_batch():
 
 def make_method(**settings):
     torch.manual_seed(0)
-    return RandConv(SegmentationNetwork(2, 3, 3, init_filters=8), RandConvConfig(**settings))
+    return RandConv(SegResNet(2, 3, 3, init_filters=8), RandConvConfig(**settings))
 
 
 def terms_of(method):

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from ssdg.methods.base import Batch, Method, StepContext, standardise
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.ras4dg import (
     RAS4DG,
     ChannelReconstruction,
@@ -35,7 +35,7 @@ def make_batch(ndim=2, seed=0):
 
 def make_method(cls=RAS4DG, config=None, ndim=2):
     torch.manual_seed(0)
-    network = SegmentationNetwork(ndim, 3 if ndim == 2 else 1, 3, init_filters=8)
+    network = SegResNet(ndim, 3 if ndim == 2 else 1, 3, init_filters=8)
     return cls(network, config)
 
 

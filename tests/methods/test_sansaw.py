@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from ssdg.methods.base import Batch, Method, StepContext
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.parts.semantic import SemanticNormalisation, side_outputs, whitening_loss
 from ssdg.methods.sansaw import (
     SanSaw,
@@ -36,7 +36,7 @@ def make_batch(ndim=2):
 
 def make_method(ndim=2, **settings):
     torch.manual_seed(0)
-    network = SegmentationNetwork(ndim, 3 if ndim == 2 else 1, CLASSES, init_filters=8)
+    network = SegResNet(ndim, 3 if ndim == 2 else 1, CLASSES, init_filters=8)
     method = SanSaw(network, SanSawConfig(**settings))
     for block in method.blocks:  # of a size that the classes differ by
         block.classifier.weight.data.mul_(50)
@@ -205,7 +205,7 @@ def test_a_step_leaves_nothing_behind_even_if_it_fails():
 
 def test_shared_layers_keep_names_and_initial_weights():
     torch.manual_seed(0)
-    plain = Method(SegmentationNetwork(2, 3, CLASSES, init_filters=8)).state_dict()
+    plain = Method(SegResNet(2, 3, CLASSES, init_filters=8)).state_dict()
     ours = make_method().state_dict()
     assert all(torch.equal(value, ours[name]) for name, value in plain.items())
 
@@ -250,4 +250,4 @@ def test_impossible_settings_are_errors_that_name_the_field(settings, field):
 
 def test_more_classes_than_channels_are_refused():
     with pytest.raises(ValueError, match="16 channels for 20 classes"):
-        SanSaw(SegmentationNetwork(2, 3, 20, init_filters=8))
+        SanSaw(SegResNet(2, 3, 20, init_filters=8))

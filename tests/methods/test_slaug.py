@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from ssdg.methods import slaug
 from ssdg.methods.base import Batch, StepContext
 from ssdg.methods.losses import cross_entropy, soft_dice
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.slaug import SLAug, SLAugConfig, saliency, sample_dice, with_gradients
 
 GRIDS = {2: (3, 24, 32), 3: (1, 16, 24, 16)}
@@ -27,7 +27,7 @@ def make_batch(ndim=2, number=2):
 
 def make_method(ndim=2, **settings):
     torch.manual_seed(0)
-    return SLAug(SegmentationNetwork(ndim, GRIDS[ndim][0], 3, init_filters=8), SLAugConfig(**settings))
+    return SLAug(SegResNet(ndim, GRIDS[ndim][0], 3, init_filters=8), SLAugConfig(**settings))
 
 
 def step_context():

@@ -15,7 +15,7 @@ from ssdg.benchmark.training.inference import Inference
 from ssdg.benchmark.training.train import fit
 from ssdg.benchmark.training.validation import grid_dsc
 from ssdg.methods.base import Method
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 from ..conftest import make_pool
 
@@ -70,7 +70,7 @@ class Poisoned(Method):
 
 def start(cls=Method, seed=0):
     torch.manual_seed(seed)
-    return cls(SegmentationNetwork(2, 3, 2, 8))
+    return cls(SegResNet(2, 3, 2, 8))
 
 
 def train(request, folder, method=None, stop_after=None, interval=1e9, target=None, side=16):

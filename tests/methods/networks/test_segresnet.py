@@ -2,21 +2,21 @@
 
 import pytest
 import torch
-from monai.networks.nets import SegResNet
+from monai.networks.nets import SegResNet as MonaiSegResNet
 from torch import nn
 
-from ssdg.methods.network import SegmentationNetwork
+from ssdg.methods.networks.segresnet import SegResNet
 
 
 def make(ndim, channels=2, classes=3):
     torch.manual_seed(0)
-    return SegmentationNetwork(ndim, channels, classes, init_filters=8).eval()
+    return SegResNet(ndim, channels, classes, init_filters=8).eval()
 
 
 @pytest.mark.parametrize(("ndim", "sides"), [(2, (24, 40)), (2, (16, 32)), (3, (8, 24, 16))])
 def test_output_is_segresnets_with_the_same_weights(ndim, sides):
     network = make(ndim)
-    theirs = SegResNet(
+    theirs = MonaiSegResNet(
         spatial_dims=ndim,
         init_filters=8,
         in_channels=2,
@@ -56,10 +56,10 @@ def test_bottleneck_slot_changes_the_deepest_map_and_leaves_the_skips():
 @pytest.mark.parametrize(("ndim", "channels", "classes", "millions"), [(2, 3, 2, 6.30), (3, 1, 8, 18.80)])
 def test_size_is_that_of_the_papers_backbone(ndim, channels, classes, millions):
     with torch.device("meta"):
-        network = SegmentationNetwork(ndim, channels, classes)
+        network = SegResNet(ndim, channels, classes)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=0.005)
 
 
 def test_filters_must_fill_the_normalisation_groups():
     with pytest.raises(ValueError, match="multiple of 8"):
-        SegmentationNetwork(2, 3, 2, init_filters=12)
+        SegResNet(2, 3, 2, init_filters=12)
