@@ -62,7 +62,10 @@ class FedDGConfig:
 
 
 class FedDG(Method):
-    """Fit the images, and by one gradient step on them also their transformed views."""
+    """Fit the images, and by one gradient step on them also their transformed views.
+
+    Where training sees windows, amplitudes are those of the windows, and a donor may be a window of the same image.
+    """
 
     # Departure: images are normalised after the transform and its clipping, as for every method here; the authors
     # feed raw intensities.

@@ -72,7 +72,10 @@ class RAS4DGConfig:
 
 
 class RAS4DG(Method):
-    """Three parts on the shared network: two augmentations of the source, one module at the bottleneck."""
+    """Three parts on the shared network: two augmentations of the source, one module at the bottleneck.
+
+    Where training sees windows, spectra are those of the windows, and boxes fractions of their sides.
+    """
 
     Config = RAS4DGConfig
 

@@ -11,8 +11,9 @@ Steps to override, in the order of most methods' needs:
 * ``training_step(batch, context)``: call ``self.augment(batch, context.rng)`` first, once; return named loss terms,
   already weighted; the loop minimises their sum. For several views, consistency terms, features (``self.network``
   returns logits, last decoder map and bottleneck map).
-* ``prepare(image, foreground)``: the normalisation, in training and prediction alike.
-* ``predict(image, foreground)``: logits; only if it is not the plain forward pass.
+* ``prepare(image, foreground, frame)``: the normalisation, in training and prediction alike. ``batch.frame`` tells of
+  a window's whole image what ``statistics`` returns; ``margin`` asks for voxels around the window.
+* ``logits(prepared, foreground)``: the prediction; only if it is not the plain forward pass.
 
 Rules (``bench check`` tests them): draw from ``rng`` alone, never modify inputs, keep all state in parameters and
 buffers, never call an optimiser.

@@ -93,7 +93,9 @@ def info(method: str, as_json: bool, **_: Any) -> None:
         click.echo(json.dumps({"method": method, "setting": cls.access, "settings": fields}, indent=2, default=str))
         return
     click.echo(f"{method}: {(cls.__doc__ or '').strip()}\n")
-    click.echo(f"setting {cls.access}, {' and '.join(f'{n}D' for n in sorted(cls.ndims))}, version {cls.version}")
+    sees = "windows or whole images" if cls.windows else "whole images alone"
+    able = " and ".join(f"{n}D" for n in sorted(cls.ndims))
+    click.echo(f"setting {cls.access}, {able}, {sees}, version {cls.version}")
     for field in fields:
         click.echo(f"  {field['setting']} = {field['default']}")
         click.echo(f"      {field['source']}")
