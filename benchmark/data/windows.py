@@ -34,6 +34,12 @@ class Windows(NamedTuple):
     labelled: float = 0.0  # share centred on a labelled voxel
     margin: int = 0  # voxels around each window
 
+    def described(self) -> str:
+        """Return them in words."""
+        margin = f", with a margin of {self.margin}" if self.margin else ""
+        centres = f"{self.labelled:.0%} centred on a labelled voxel" if self.labelled else "centred on the foreground"
+        return f"windows of {'x'.join(map(str, self.shape))}{margin}, {centres}"
+
 
 class Cut(NamedTuple):
     """Windows (B, ...) with their margin."""

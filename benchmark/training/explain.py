@@ -11,7 +11,6 @@ from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Batch
 
-from ..data.loader import Batches
 from ..data.run_data import DataSource, find_run_data
 from ..progress import RunObserver
 from ..spec import RunRequest
@@ -47,7 +46,7 @@ def explain(
     shapes = sorted(set(batches.source.shapes), key=math.prod)
     grids = " to ".join(_sides(shape) for shape in dict.fromkeys((shapes[0], shapes[-1])))
     yield f"{request.method} on {request.source}: {len(batches.source)} training images of {grids}"
-    yield _seen(step.batch(0), step, batches)
+    yield _seen(step.batch(0), step)
     seconds = _seconds(step, device)
     running = f"{device_name(device)}, {threads} thread{'s' * (threads > 1)}" if threads else device_name(device)
     yield f"one step takes {seconds:.3g} s ({running}) and the process {_memory(device):.2g} GiB"
@@ -60,16 +59,12 @@ def explain(
     yield f"predicts {how}"
 
 
-def _seen(batch: Batch, step: Step, batches: Batches) -> str:
-    shape = tuple(side - 2 * batch.margin for side in batch.image.shape[2:])
-    count, of = len(batch.image), min(batches.batch_size, len(batches.source))
-    voxels = f"{count * math.prod(shape):,} {'pixels' if len(shape) == 2 else 'voxels'}"
-    if step.windows is None:
-        return f"one step sees {count} whole images: {voxels}"
-    share = step.windows.source.windows.labelled
-    centres = f"{share:.0%} centred on a labelled voxel" if share else "centred on the foreground"
-    margin = f", with a margin of {batch.margin}" if batch.margin else ""
-    return f"one step sees {count} windows of {_sides(shape)}{margin} of {of} images: {voxels}, {centres}"
+def _seen(batch: Batch, step: Step) -> str:
+    sides = [side - 2 * batch.margin for side in batch.image.shape[2:]]
+    count = len(batch.image)
+    voxels = f"{count * math.prod(sides):,} {'pixels' if len(sides) == 2 else 'voxels'}"
+    what = "whole images" if step.windows is None else step.windows.source.windows.described()
+    return f"one step sees {voxels}: {count} {what}"
 
 
 def _seconds(step: Step, device: torch.device) -> float:

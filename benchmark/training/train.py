@@ -65,9 +65,12 @@ def fit(
     ``validation`` holds labelled cases scored during training, by their column of ``history.csv``; they are never
     trained on. ``should_stop`` is called after each step: True saves a checkpoint and raises :class:`Interrupted`.
     """
-    total_steps = request.training.epochs * batches.steps_per_epoch
-    windows = window_batches(method, batches, request.training)
+    training = request.training
+    total_steps = training.epochs * batches.steps_per_epoch
+    windows = window_batches(method, batches, training)
     take_step = Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps, windows)
+    if windows is not None:
+        observer.log(f"{training.windows_per_image} an image: {windows.source.windows.described()}")
     progress = restore(checkpoints, take_step)
     observer.start(progress.step, total_steps)
     method.train()

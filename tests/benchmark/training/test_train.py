@@ -28,6 +28,9 @@ class Silent:
         self.rows = []
         self.began = None
 
+    def log(self, text):
+        self.logged = text
+
     def start(self, step, total_steps):
         self.began = (step, total_steps)
 
