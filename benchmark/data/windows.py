@@ -200,7 +200,7 @@ class WindowBatches:
         self.source = Sampler(batches.source, windows, statistics)
         self.target = None
         if batches.target is not None:
-            self.target = Sampler(batches.target, windows._replace(labelled=0.0), statistics)
+            self.target = Sampler(batches.target, windows, statistics)
 
     def at(self, step: int, affine: AffineRange | None, place: torch.Generator, move: torch.Generator) -> Batch:
         """Return the batch of a step; the maps are for the source alone."""

@@ -172,19 +172,24 @@ def test_the_box_that_is_read_holds_every_position(shape, rotation):
         assert side / 2 * farthest + 1 <= outer / 2 <= side / 2 * farthest * 1.25 + 4
 
 
-def test_images_of_different_size():
+@pytest.mark.parametrize("margin", [0, 3])
+def test_images_of_different_size(margin):
     pool = numbered()
     own = ((16, 16), (10, 12), (8, 16))
     ragged = Pool(pool.image, pool.label, pool.foreground, pool.case, own)
-    for shape, part in zip(own, ragged.chunks(4), strict=True):
+    for index, (shape, part) in enumerate(zip(own, ragged.chunks(4), strict=True)):
         assert part.image.shape == (1, 2, *shape)
-        pool.foreground[len(pool) - 1 - own[::-1].index(shape), :, shape[0] :] = False
-    cut = draw(ragged, Windows((8, 8), per_image=30))
-    rows, columns = cut.label // 16, cut.label % 16
+        pool.foreground[index, :, shape[0] :] = False
+        pool.foreground[index, :, :, shape[1] :] = False
+    cut = draw(ragged, Windows((8, 8), per_image=30, margin=margin))
+    rows, columns = cut.label[:, 0] // 16, cut.label[:, 0] % 16
+    inner = slice(margin, margin + 8)
     for index, (height, width) in enumerate(own):
         mine = slice(30 * index, 30 * index + 30)
         assert rows[mine].max() < height
         assert columns[mine].max() < width
+        assert rows[mine, inner, inner].diff(dim=1).eq(1).all(), "a window is no border that goes on"
+        assert columns[mine, inner, inner].diff(dim=2).eq(1).all()
 
 
 def test_a_step_decides_alone():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from ssdg.benchmark.training.inference import Inference
 from ssdg.methods.base import Method
@@ -45,6 +46,18 @@ def test_an_image_smaller_than_the_window_is_filled_up_and_cut_again():
     assert logits.shape == (2, 2, 10, 40)
     whole = Inference("fp32").logits(method, image, foreground)
     assert torch.allclose(logits, whole, atol=1e-5)  # what fills it up is no foreground, and moves no statistics
+
+
+def test_what_fills_an_image_up_is_black_as_in_training():
+    class Darkest(Pointwise):
+        def logits(self, prepared, foreground):
+            self.corner = prepared[0, :, -1, -1]
+            return super().logits(prepared, foreground)
+
+    method, (image, foreground) = Darkest(), images(10, 10)
+    Inference("fp32", (16, 16)).logits(method, image, foreground)
+    black = method.prepare(F.pad(image, (0, 1)), F.pad(foreground, (0, 1)))[0, :, 0, -1]
+    assert torch.allclose(method.corner, black, atol=1e-6)
 
 
 def test_an_image_of_the_size_of_the_window_is_predicted_at_once():

@@ -121,6 +121,17 @@ def test_a_run_on_windows_continues_bitwise(tmp_path, toy_request):
     assert not equal(whole, train(toy_request, tmp_path / "plain", start(Noisy), side=24)[0])
 
 
+def test_each_step_draws_windows_of_its_own(toy_request):
+    training = dataclasses.replace(toy_request.training, window=(16, 16), augmentation="none")
+    request = dataclasses.replace(toy_request, training=training)
+    method, batches = start(), Batches(make_pool(1, 32), None, 1, 0)
+    step = loop.Step(method, [], batches, request, 9, loop.window_batches(method, batches, training))
+    seen = [step.batch(index).image for index in (0, 1, 2, 1)]
+    assert not torch.equal(seen[0], seen[1])
+    assert not torch.equal(seen[1], seen[2])
+    assert torch.equal(seen[1], seen[3])
+
+
 def test_a_damaged_checkpoint_falls_back_to_its_predecessor(tmp_path, toy_request):
     whole, _, _ = train(toy_request, tmp_path / "whole")
     with pytest.raises(Interrupted):
