@@ -73,6 +73,8 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     """Part of a run's identity: raise it when the mathematics changes, and finished runs are not reused."""
     ndims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    networks: ClassVar[frozenset[str] | None] = None
+    """Ids of the networks it works on; None: every one."""
     Config: ClassVar[type[Any]] = NoConfig
     adversary_learning_rate: float = 1e-5
 

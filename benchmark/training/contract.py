@@ -14,11 +14,13 @@ import torch
 from torch import Tensor
 
 from ssdg.methods.base import Batch, Method
+from ssdg.methods.networks import DEFAULT, network_entry
 
 from .. import errors
 from ..errors import UsageError
 from ..settings import build
 from ..spec import to_json
+from .build import network_class
 from .contract_fixture import (
     CLASSES,
     STEPS,
@@ -48,10 +50,17 @@ class CheckResult:
     message: str
 
 
-def check_method(cls: type[Method], ndims: Iterable[int] | None = None) -> list[CheckResult]:
-    """Run every check on a method class, by default in all dimensions it declares; nothing is raised."""
-    dimensions = sorted(cls.ndims if ndims is None else ndims)
-    return [run_check(name, MethodUnderTest(cls, ndim)) for ndim in dimensions for name in CHECKS]
+def check_method(cls: type[Method], ndims: Iterable[int] | None = None, network: str = DEFAULT) -> list[CheckResult]:
+    """Run every check on a method class, by default in all dimensions that it and the network declare.
+
+    Raises:
+        UsageError: the method does not claim to work on the network; an error of a check is a result.
+    """
+    common = [ndim for ndim in cls.ndims if ndim in network_entry(network).ndims]
+    subjects = [MethodUnderTest(cls, ndim, network) for ndim in sorted(common if ndims is None else ndims)]
+    for subject in subjects:
+        network_class(network, cls, cls.__name__, subject.ndim)
+    return [run_check(name, subject) for subject in subjects for name in CHECKS]
 
 
 def run_check(name: str, subject: MethodUnderTest) -> CheckResult:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ssdg.methods.base import Batch, Method, StepContext
-from ssdg.methods.networks.segresnet import SegResNet
+from ssdg.methods.networks import DEFAULT, load_network
 
 from ..spec import OptimizerConfig
 from .train import OptimizedModule, minimise, optimized_modules
@@ -28,12 +28,13 @@ class MethodUnderTest:
 
     cls: type[Method]
     ndim: int
+    network: str = DEFAULT
 
     def method(self, seed: int = 0) -> Method:
         """Return the method with its default configuration; equal seeds give equal weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = SegResNet(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
+            network = load_network(self.network)(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
             return self.cls(network, self.cls.Config()).train()
 
     def batch(self, targets: bool = False) -> Batch:
