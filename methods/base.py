@@ -65,7 +65,7 @@ class Method(nn.Module):
     are saved, resumed and (if they require grad) optimised; there is no other state.
 
     Args:
-        network: the shared network, already initialised; a method may fill ``network.bottleneck`` or wrap stages.
+        network: the shared network, already initialised; a method uses the members that its class lists.
         config: an instance of ``type(self).Config``; None takes its defaults.
     """
 

@@ -68,6 +68,16 @@ def test_the_interval_is_wide_where_cases_differ_more_than_methods(tmp_path):
     assert agreement == compare_blocks(results_of(tmp_path, suite)).pairs[0]  # seeded
 
 
+def test_cases_that_are_hard_for_every_row_leave_no_doubt(tmp_path):
+    suite = suite_of("AB")
+    for planned in suite.plan(Filters(), INVENTORY).runs:
+        level = dict(zip(METHODS, (0.0, 0.02, 0.04), strict=True))[planned.row.method]
+        values = [round(0.3 + 0.08 * i + level, 3) for i in range(8)]
+        write_run(tmp_path, planned.request, {column.target: cases(*values) for column in planned.columns})
+    [agreement] = compare_blocks(results_of(tmp_path, suite)).pairs
+    assert (agreement.tau, agreement.low, agreement.high) == pytest.approx((1, 1, 1))
+
+
 def test_every_pair_of_blocks_and_the_note_under_the_table(tmp_path):
     suite = suite_of("ABC")
     fill(tmp_path, suite, dice(A=(0.5, 0.6, 0.7), B=(0.4, 0.5, 0.6), C=(0.9, 0.8, 0.7)))
