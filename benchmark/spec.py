@@ -208,6 +208,7 @@ class RunSpec:
     split: str  # digest of the training and held-out case ids
     target_manifest: str | None = None
     task_definition: str = ""  # digest of the task's dimensions, channels, classes and grid: a file may change them
+    network_weights: str = ""  # digest of the content of ``network.weights``
 
     def is_of(self, task_definition: str) -> bool:
         """Return whether a task of that digest is the one trained on; results before version 0.2 do not say."""
@@ -231,7 +232,11 @@ class RunSpec:
         request = identified(self.request)
         for name in ("protocol", "evaluation", "method_settings"):
             del request[name]
-        return {"schema": SCHEMA, **request, **{name: to_json(getattr(self, name)) for name in IDENTIFYING}}
+        request["network"].pop("weights", None)  # a path; what it held counts
+        resolved = {name: to_json(getattr(self, name)) for name in IDENTIFYING}
+        if not self.network_weights:  # as in every run before there was such a setting
+            del resolved["network_weights"]
+        return {"schema": SCHEMA, **request, **resolved}
 
 
 def task_digest(task: Task) -> str:
@@ -239,7 +244,15 @@ def task_digest(task: Task) -> str:
     return digest([task.ndim, task.channels, task.classes, task.shape])
 
 
-IDENTIFYING = ("method_version", "method_config", "source_manifest", "split", "target_manifest", "task_definition")
+IDENTIFYING = (
+    "method_version",
+    "method_config",
+    "source_manifest",
+    "split",
+    "target_manifest",
+    "task_definition",
+    "network_weights",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 Level: TypeAlias = Literal["runs and cases", "cases"]
@@ -25,6 +26,11 @@ CONFIDENCE = 0.95
 
 EQUAL = 1e-9
 """Scores this close are equal: what is left is the rounding of sums."""
+
+MANY = 50
+"""Seeds from which on single ones are drawn and counted, faster than a multinomial, with other draws."""
+
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +180,45 @@ def _signed_rank(differences: _Scores) -> float:
     from scipy.stats import wilcoxon
 
     return float(wilcoxon(nonzero).pvalue)
+
+
+def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> Floats:
+    """Return Kendall's rank correlation (tau-b) of orders along the last axis with others.
+
+    1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
+
+    Shapes are ``(..., methods)``, or ``(methods,)`` for one order.
+    """
+    values, target = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    first, second = np.triu_indices(target.shape[-1], 1)
+    signs = _signs(values[..., first] - values[..., second])
+    wanted = _signs(target[..., first] - target[..., second])
+    untied = np.sqrt(np.abs(signs).sum(axis=-1) * np.abs(wanted).sum(axis=-1))
+    agreement = (signs * wanted).sum(axis=-1)
+    return np.where(untied > 0, agreement / np.maximum(untied, 1.0), 0.0)
+
+
+def _signs(differences: Floats) -> Floats:
+    return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
+
+
+def case_weights(cases: int, strata: Sequence[str] | None, draws: int, rng: Generator) -> tuple[Floats, Floats]:
+    """Return the weight of each case in each draw, (draws, cases), and in the full mean; each sums to 1."""
+    names = np.zeros(cases, dtype=np.int64) if strata is None else np.unique(list(strata), return_inverse=True)[1]
+    weights, full = np.empty((draws, cases)), np.empty(cases)
+    groups = int(names.max()) + 1
+    for group in range(groups):
+        inside = names == group
+        n = int(inside.sum())
+        weights[:, inside] = rng.multinomial(n, np.full(n, 1 / n), size=draws) / (n * groups)
+        full[inside] = 1 / (n * groups)
+    return weights, full
+
+
+def times_drawn(seeds: int, draws: int, rng: Generator) -> NDArray[np.int64]:
+    """Return (draws, seeds): how often each seed is in a draw of as many, with replacement."""
+    if seeds < MANY:
+        return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
+    drawn = rng.integers(seeds, size=(draws, seeds)) + seeds * np.arange(draws)[:, None]
+    counts: NDArray[np.int64] = np.bincount(drawn.ravel(), minlength=draws * seeds).reshape(draws, seeds)
+    return counts

@@ -76,7 +76,7 @@ class Method(nn.Module):
     registered here are saved, resumed and (if they require grad) optimised; there is no other state.
 
     Args:
-        network: the shared network, already initialised; a method may fill ``network.bottleneck`` or wrap stages.
+        network: the shared network, already initialised; a method uses the members that its class lists.
         config: an instance of ``type(self).Config``; None takes its defaults.
     """
 
@@ -86,6 +86,8 @@ class Method(nn.Module):
     ndims: ClassVar[frozenset[int]] = frozenset({2, 3})
     windows: ClassVar[bool] = True
     """Whether windows of images will do; False: it needs whole images, and ``training.window`` is refused."""
+    networks: ClassVar[frozenset[str] | None] = None
+    """Ids of the networks it works on; None: every one."""
     Config: ClassVar[type[Any]] = NoConfig
     adversary_learning_rate: float = 1e-5
 

@@ -134,6 +134,7 @@ def test_results_hold_no_code():
 READERS = {
     "help": ["--help"],
     "list": ["list", "methods"],
+    "networks": ["list", "networks"],
     "targets": ["list", "targets"],
     "suites": ["list", "suites"],
     "status": ["status", "demo"],

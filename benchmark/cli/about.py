@@ -15,6 +15,7 @@ import click
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError
 from ssdg.methods import registry
+from ssdg.methods.networks import DEFAULT, network_registry
 
 from .. import environment
 from ..errors import UsageError
@@ -29,12 +30,13 @@ Finding = tuple[str, bool, str]
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["methods", "tasks", "targets", "suites"]))
+@click.argument("what", type=click.Choice(["methods", "networks", "tasks", "targets", "suites"]))
 @options.plugins
 @options.as_json
 def list_(what: str, as_json: bool, **_: Any) -> None:
-    """List methods, tasks, targets or suites."""
-    rows = {"methods": _methods, "tasks": _tasks, "targets": _targets, "suites": _suites}[what]()
+    """List methods, networks, tasks, targets or suites."""
+    listings = {"methods": _methods, "networks": _networks, "tasks": _tasks, "targets": _targets, "suites": _suites}
+    rows = listings[what]()
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
@@ -51,6 +53,19 @@ def _methods() -> list[dict[str, Any]]:
         of_method = {"id": name, "label": entry.label, "setting": entry.access, "dimensions": dimensions}
         rows.append({**of_method, "class": f"{entry.module}:{entry.cls}"})
     return rows
+
+
+def _networks() -> list[dict[str, Any]]:
+    return [
+        {
+            "id": name,
+            "label": entry.label,
+            "dimensions": " ".join(f"{n}D" for n in entry.ndims),
+            "init_filters": f"init_filters: {entry.init_filters}",
+            "class": f"{entry.module}:{entry.cls}",
+        }
+        for name, entry in network_registry().items()
+    ]
 
 
 def _tasks() -> list[dict[str, Any]]:
@@ -132,13 +147,14 @@ def _describe_task(name: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("method", metavar="MODULE:CLASS")
+@click.option("--network", default=DEFAULT, show_default=True, help="Network it runs on: see `bench list networks`.")
 @options.plugins
 @options.as_json
-def check(method: str, as_json: bool, **_: Any) -> None:
+def check(method: str, network: str, as_json: bool, **_: Any) -> None:
     """Run the contract suite on a method, registered or your own, in 2D and 3D."""
     from ..training.contract import check_method
 
-    results = check_method(options.method_class(method))
+    results = check_method(options.method_class(method), network=network)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
     else:

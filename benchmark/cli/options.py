@@ -11,6 +11,7 @@ import click
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DomainLoader, Task
 from ssdg.methods import load_method, register_plugin, registry
+from ssdg.methods.networks import network_entry
 
 from ..errors import UsageError, unknown
 from ..scoring.metrics import METRICS, find_metric
@@ -89,7 +90,7 @@ settings = click.option(
     "--set",
     "overrides",
     multiple=True,
-    callback=lambda _context, _parameter, texts: parse_assignments(texts),
+    callback=lambda _context, _parameter, texts: _assigned(texts),
     metavar="SECTION.KEY=VALUE",
     help="Change a setting: training.*, optimizer.*, network.*, preprocess.*, method.*, evaluation.*.",
 )
@@ -130,6 +131,13 @@ def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
     for file in files:
         register_plugin(file.resolve())
     return files
+
+
+def _assigned(texts: tuple[str, ...]) -> dict[str, str]:
+    assigned = parse_assignments(texts)
+    if "network.name" in assigned:
+        network_entry(assigned["network.name"])
+    return assigned
 
 
 def domain_loaders(*tasks: Task) -> dict[str, DomainLoader]:

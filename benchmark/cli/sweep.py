@@ -5,12 +5,14 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import click
 
 from ssdg.methods import load_method
+from ssdg.methods.networks import network_entry
 
 from ..errors import FAILED, INCOMPLETE, INTERRUPTED, UsageError
 from ..launching.cluster import OPTIONS, read_cluster
@@ -187,9 +189,13 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
 
 
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:
-    """Refuse a grid that does not fit its task and settings that a method lacks, before anything is started."""
+    """Refuse a grid that does not fit its task, and a network or a setting that is not there, before all starts."""
     for request in requests:
         grid_shape(inventory.task(request.task), request.preprocess)
+    for name, weights in {(request.network.name, request.network.weights) for request in requests}:
+        network_entry(name)
+        if weights is not None and not Path(weights).is_file():
+            raise UsageError(f"network.weights={weights} is no file")
     # Loading a method imports torch: only where there is something to check.
     distinct = {(r.method, str(r.method_settings)): r for r in requests if r.method_settings}
     for request in distinct.values():

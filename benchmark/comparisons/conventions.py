@@ -16,8 +16,9 @@ from ..outcomes.results import Scoring, SuiteResults
 from ..outcomes.scores import Average, Cell, contenders
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
+from ..statistics import kendall_tau
 from ..suites.suite import Column, Row, Suite
-from .ranking import competition_ranks, kendall_tau
+from .ranking import competition_ranks
 
 
 class Convention(NamedTuple):

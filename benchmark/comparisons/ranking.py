@@ -5,19 +5,15 @@ Descriptive, not a test: with few seeds a bootstrap is too narrow, because three
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
-from ..statistics import EQUAL, Level
-
-Floats: TypeAlias = NDArray[np.float64]
+from ..statistics import EQUAL, Floats, Level, case_weights, kendall_tau, times_drawn
 
 DRAWS = 10_000
 SEED = 0  # of the bootstrap's own generator: a ranking printed twice is the same
-MANY = 50  # seeds from which on single ones are drawn and counted, faster than a multinomial, with other draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +52,9 @@ def rank_stability(
     scores, kept = _defined(methods, strata)
     sign = 1.0 if better == "higher" else -1.0
     rng = np.random.default_rng(seed)
-    weights, full = _case_weights(scores[0].shape[1], kept, draws, rng)
+    weights, full = case_weights(scores[0].shape[1], kept, draws, rng)
     means = np.array([float((of_method @ full).mean()) for of_method in scores])
-    shares = (_times_drawn(len(of_method), draws, rng) / len(of_method) for of_method in scores)
+    shares = (times_drawn(len(of_method), draws, rng) / len(of_method) for of_method in scores)
     drawn = np.stack([((s @ x) * weights).sum(axis=1) for s, x in zip(shares, scores, strict=True)], axis=-1)
     ranks = competition_ranks(sign * drawn)
     tau = kendall_tau(drawn, means)
@@ -84,26 +80,6 @@ def competition_ranks(scores: ArrayLike) -> NDArray[np.int64]:
     return np.asarray(1 + (values[..., None, :] > values[..., :, None] + EQUAL).sum(axis=-1))
 
 
-def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> Floats:
-    """Return Kendall's rank correlation (tau-b) of orders along the last axis with a reference.
-
-    1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
-
-    Shapes are ``(..., methods)`` and ``(methods,)``.
-    """
-    values, target = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
-    first, second = np.triu_indices(target.size, 1)
-    signs = _signs(values[..., first] - values[..., second])
-    wanted = _signs(target[first] - target[second])
-    untied = np.sqrt(np.abs(signs).sum(axis=-1) * np.abs(wanted).sum())
-    agreement = (signs * wanted).sum(axis=-1)
-    return np.where(untied > 0, agreement / np.maximum(untied, 1.0), 0.0)
-
-
-def _signs(differences: Floats) -> Floats:
-    return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
-
-
 def _defined(methods: Sequence[ArrayLike], strata: Sequence[str] | None) -> tuple[list[Floats], list[str] | None]:
     scores = [np.asarray(method, dtype=np.float64) for method in methods]
     if not scores or len({array.shape[-1] for array in scores}) != 1 or {array.ndim for array in scores} != {2}:
@@ -113,24 +89,3 @@ def _defined(methods: Sequence[ArrayLike], strata: Sequence[str] | None) -> tupl
         raise ValueError("no case is defined for every seed of all methods")
     kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
     return [array[:, defined] for array in scores], kept
-
-
-def _case_weights(cases: int, strata: Sequence[str] | None, draws: int, rng: Generator) -> tuple[Floats, Floats]:
-    """Return the weight of each case in each draw, (draws, cases), and in the full mean; each sums to 1."""
-    names = np.zeros(cases, dtype=np.int64) if strata is None else np.unique(list(strata), return_inverse=True)[1]
-    weights, full = np.empty((draws, cases)), np.empty(cases)
-    groups = int(names.max()) + 1
-    for group in range(groups):
-        inside = names == group
-        n = int(inside.sum())
-        weights[:, inside] = rng.multinomial(n, np.full(n, 1 / n), size=draws) / (n * groups)
-        full[inside] = 1 / (n * groups)
-    return weights, full
-
-
-def _times_drawn(seeds: int, draws: int, rng: Generator) -> NDArray[np.int64]:
-    """Return (draws, seeds): how often each seed is in a draw of as many, with replacement."""
-    if seeds < MANY:
-        return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-    drawn = rng.integers(seeds, size=(draws, seeds)) + seeds * np.arange(draws)[:, None]
-    return np.bincount(drawn.ravel(), minlength=draws * seeds).reshape(draws, seeds)

@@ -49,6 +49,7 @@ class Row:
     access: Access = "ssdg"
     folds: int | None = None  # intra rows: trained and scored inside the target
     note: str = ""  # printed under the table, where § marks the row: whose it is, or what is different about it
+    block: str = ""  # of rows with the methods of other blocks under another condition: are their orders the same?
     selection: Literal["oracle"] | None = None  # checkpoint chosen on the target's labels; see selected_on_target
 
     @property
@@ -245,6 +246,23 @@ def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
             raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")
         settings = {key: value for key, value in row.settings.items() if key != "training.selection"}
         yield selected_on_target(replace(row, id=name, settings=settings))
+
+
+def blocks_of(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
+    """Return block -> method with its own settings -> row, of the rows that are compared.
+
+    Raises:
+        UsageError: a block has a method twice.
+    """
+    blocks: dict[str, dict[str, Row]] = {}
+    for row in rows:
+        if row.block and row.contender:
+            own = [f"{key}={value}" for key, value in sorted(row.settings.items()) if key.startswith("method.")]
+            method = " ".join([row.method, *own])
+            other = blocks.setdefault(row.block, {}).setdefault(method, row)
+            if other is not row:
+                raise UsageError(f"rows {other.id!r} and {row.id!r} of block {row.block!r} are the same method")
+    return blocks
 
 
 def check_column(column: Column, task: Task) -> None:

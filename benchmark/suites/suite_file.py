@@ -16,7 +16,7 @@ from ..errors import UsageError, unknown
 from ..settings import build
 from ..spec import PROTOCOLS
 from .paper import load_published
-from .suite import Access, Column, Row, Suite, selected_on_target
+from .suite import Access, Column, Row, Suite, blocks_of, selected_on_target
 
 
 def list_suites() -> list[str]:
@@ -129,6 +129,7 @@ def _check(suite: Suite, where: str) -> None:
     if suite.published is not None:
         load_published(suite.published)
     _check_components(suite, where)
+    _check_blocks(suite, where)
     for row in suite.rows:
         try:
             _check_row(row)
@@ -148,6 +149,17 @@ def _check_components(suite: Suite, where: str) -> None:
     for label, key in suite.components.items():
         if key not in settings:
             raise UsageError(f"{where}, component {label!r}: {unknown('setting of the rows', key, settings)}")
+
+
+def _check_blocks(suite: Suite, where: str) -> None:
+    try:
+        blocks = blocks_of(suite.rows)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    every = {method for block in blocks.values() for method in block}
+    for name, block in blocks.items():
+        if missing := sorted(every - set(block)):
+            raise UsageError(f"{where}: block {name!r} lacks {', '.join(missing)}: blocks have the same methods")
 
 
 def _check_row(row: Row) -> None:

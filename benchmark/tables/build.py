@@ -8,6 +8,7 @@ from ..outcomes.scores import Cell
 from ..scoring.metrics import DSC, Metric
 from ..suites.paper import PublishedScore, PublishedTable, load_published
 from ..suites.suite import Row, Suite
+from .blocks import block_notes
 from .caption import describe
 from .significance import best_sets
 
@@ -73,7 +74,7 @@ def build_table(
         TableRow(row, tuple(entry(row, *of_column) for of_column in zip(headings, of_row, best.rows, strict=True)))
         for row, of_row in zip(suite.rows, cells, strict=True)
     )
-    notes = [*results.notes(metric, columns), *results.other_protocols(metric)]
+    notes = [*block_notes(results, metric), *results.notes(metric, columns), *results.other_protocols(metric)]
     caption = tuple(describe(results, metric, columns, paper, best.rule, notes))
     missing = tuple(results.holes(metric, columns))
     return Table(suite, headings, rows, caption, missing, paper, metric)

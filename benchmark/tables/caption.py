@@ -1,13 +1,16 @@
 """Captions: every decision behind a table in words, from the same data that identify its runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
+
+from ssdg.methods.networks import network_registry
 
 from .. import environment
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import RowScores
 from ..scoring.metrics import DSC, Metric
-from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
+from ..spec import EvaluationConfig, NetworkConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
 from ..suites.suite import Column, Suite
@@ -80,7 +83,7 @@ def _training(sections: Mapping[str, Any]) -> list[str]:
     stretched = f"stretched to {shape} (3D: the foreground's bounding box)"
     isotropic = f"fitted to {shape} without distortion (2D padded to a square, 3D a cube around the foreground)"
     return [
-        f"SegResNet with {sections['network'].init_filters} initial filters",
+        _network(sections["network"]),
         f"at most {t.epochs} epochs" if t.selection == "source-val" else f"{t.epochs} epochs",
         f"Adam at {o.lr:g}, polynomial decay {o.poly_power:g} per step, weight decay {o.weight_decay:g}",
         f"batch {t.batch_size}, the last odd one filled from a new shuffle",
@@ -98,6 +101,12 @@ def _training(sections: Mapping[str, Any]) -> list[str]:
         f"corpus callosum of the atlases counted as {'white' if p.corpus_callosum == 'wm' else 'grey'} matter",
         "precision: " + {"auto": "bf16 on CUDA, fp32 on CPU", "fp32": "fp32", "bf16": "bf16 autocast"}[t.precision],
     ]
+
+
+def _network(config: NetworkConfig) -> str:
+    known = network_registry().get(config.name)
+    start = f", its encoder started from {Path(config.weights).name}" if config.weights is not None else ""
+    return f"{config.name if known is None else known.label} with {config.init_filters} initial filters{start}"
 
 
 def _selection(config: TrainingConfig) -> str:

@@ -4,13 +4,15 @@ import torch
 
 from ssdg.datasets.base import Task
 from ssdg.methods.base import Method
-from ssdg.methods.networks.segresnet import SegResNet
+from ssdg.methods.networks import load_network
+from ssdg.methods.networks.base import SegmentationNetwork
 
 from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build, grid_shape
 from ..spec import RunRequest, RunSpec, task_digest, to_json
+from .encoder_weights import check_weights, load_weights, weights_digest
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
@@ -19,6 +21,12 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         able = " and ".join(f"{n}D" for n in sorted(method.ndims))
         raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")
     check_windows(request, task, method)
+    weights = request.network.weights
+    network = network_class(request.network.name, method, request.method, task.ndim)
+    digest_of_weights = weights_digest(weights)
+    if weights is not None:
+        with torch.device("meta"):  # sizes alone
+            check_weights(_network(network, task, request.network.init_filters), weights)
     config = to_json(build(method.Config, request.method_settings, f"method {request.method}"))
     default = to_json(method.Config())
     return RunSpec(
@@ -30,6 +38,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         source_manifest=run_data.source.manifest.digest,
         split=run_data.split,
         target_manifest=run_data.target.manifest.digest if run_data.target is not None else None,
+        network_weights=digest_of_weights,
     )
 
 
@@ -54,12 +63,37 @@ def check_windows(request: RunRequest, task: Task, method: type[Method]) -> None
             raise UsageError(f"training.window={sides} is larger than the grid, {','.join(map(str, grid))}")
 
 
-def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.device) -> Method:
-    """Return the method on the device with its initial weights; methods of one seed share those of the network."""
+def network_class(name: str, method: type[Method], method_name: str, ndim: int) -> type[SegmentationNetwork]:
+    """Return the class of a network; UsageError where the method or the dimension is not for it."""
+    network = load_network(name)
+    if method.networks is not None and name not in method.networks:
+        able = ", ".join(sorted(method.networks))
+        raise UsageError(f"method {method_name!r} works on network.name={able} only, not on {name!r}")
+    if ndim not in network.ndims:
+        raise UsageError(f"network {name!r} is not for {ndim}D tasks: see `bench list networks`")
+    return network
+
+
+def _network(network: type[SegmentationNetwork], task: Task, init_filters: int) -> SegmentationNetwork:
+    return network(task.ndim, task.channels, len(task.classes), init_filters)
+
+
+def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.device, trained: bool = False) -> Method:
+    """Return the method on the device with its initial weights; methods of one seed share those of the network.
+
+    Args:
+        cls: class of the method.
+        spec: of the run.
+        task: of the run.
+        device: where the method goes.
+        trained: its weights come later, and the file of initial ones need not exist any more.
+    """
     request = spec.request
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derived_seed(request.seed, "network"))
-        network = SegResNet(task.ndim, task.channels, len(task.classes), request.network.init_filters)
+        network = _network(load_network(request.network.name), task, request.network.init_filters)
+        if request.network.weights is not None and not trained:
+            load_weights(network, request.network.weights)
         torch.manual_seed(derived_seed(request.seed, "method"))
         method = cls(network, build(cls.Config, spec.method_config, f"method {request.method}"))
     method.normalisation = request.preprocess.normalisation

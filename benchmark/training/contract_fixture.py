@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ssdg.methods.base import Batch, Frame, Method, StepContext
-from ssdg.methods.networks.segresnet import SegResNet
+from ssdg.methods.networks import DEFAULT, load_network
 
 from ..data.loader import Batches, Pool
 from ..data.windows import WindowBatches, Windows
@@ -34,6 +34,7 @@ class MethodUnderTest:
     cls: type[Method]
     ndim: int
     windowed: bool = False
+    network: str = DEFAULT
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -44,7 +45,7 @@ class MethodUnderTest:
         """Return the method with its default configuration; equal seeds give equal weights."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            network = SegResNet(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
+            network = load_network(self.network)(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
             method = self.cls(network, self.cls.Config()).train()
         method.grid = self.grid
         return method

@@ -49,7 +49,7 @@ class Predictor:
                 f"{run} was trained on another task called {task.name!r} (its dimensions, channels, classes or grid "
                 "differ): give the file of that task with --task FILE"
             )
-        method = build_method(load_method(spec.request.method), spec, task, device)
+        method = build_method(load_method(spec.request.method), spec, task, device, trained=True)
         method.load_state_dict(load_final(run / "checkpoints", device))
         inference = Inference.of(spec.request, spec.request.overlap)
         return cls(method, device, inference, spec.request.evaluation.resample)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssdg.benchmark.comparisons.ranking import MANY, _times_drawn, competition_ranks, kendall_tau, rank_stability
+from ssdg.benchmark.comparisons.ranking import competition_ranks, rank_stability
+from ssdg.benchmark.statistics import MANY, kendall_tau, times_drawn
 
 
 def test_equal_scores_share_the_better_rank():
@@ -57,7 +58,7 @@ def test_seeds_are_drawn_for_each_method_on_its_own():
 @pytest.mark.parametrize("seeds", [MANY - 1, MANY])
 def test_draws_of_few_and_many_seeds_have_the_same_law(seeds):
     """How often a seed is drawn is binomial, whichever way it is counted."""
-    times = _times_drawn(seeds, 4000, np.random.default_rng(0))
+    times = times_drawn(seeds, 4000, np.random.default_rng(0))
     assert (times.sum(axis=1) == seeds).all()
     assert times.mean(axis=0) == pytest.approx(np.ones(seeds), abs=0.08)
     expected = stats.binom(seeds, 1 / seeds).pmf(range(4))

@@ -1,0 +1,105 @@
+"""Blocks of a suite, rows that repeat the same methods on another network, and whether the methods' order repeats.
+
+Descriptive, not a test: see :mod:`ssdg.benchmark.comparisons.ranking` on few seeds.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from ..outcomes.headings import Heading, overall_headings, pair_rows
+from ..outcomes.results import SuiteResults
+from ..scoring.metrics import DSC, Metric
+from ..statistics import Floats, case_weights, kendall_tau, times_drawn
+from ..suites.suite import Row, blocks_of
+from .wording import MINUS
+
+DRAWS = 2_000
+SEED = 0  # of the bootstrap's own generator: a line printed twice is the same
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Kendall's tau (tau-b) between the orders of the same methods in two blocks, by the mean over targets."""
+
+    blocks: tuple[str, str]
+    tau: float
+    low: float  # 2.5 and 97.5 percentiles of the draws
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Agreements:
+    """Every pair of blocks, on the targets where all their rows are complete."""
+
+    pairs: tuple[Agreement, ...]
+    rows: tuple[Row, ...]  # of the first block, one a method
+    headings: tuple[Heading, ...]
+
+
+def compare_blocks(results: SuiteResults, metric: Metric = DSC) -> Agreements | None:
+    """Return how each pair of blocks agrees; None without two blocks, two methods and a target.
+
+    A draw takes the same cases of a target for all rows, and each row's seeds for itself.
+    """
+    blocks = blocks_of(results.suite.rows)
+    methods = [m for m in next(iter(blocks.values()), ()) if all(m in block for block in blocks.values())]
+    if len(blocks) < 2 or len(methods) < 2:
+        return None
+    rows = [block[method] for block in blocks.values() for method in methods]
+    rng, targets = np.random.default_rng(SEED), []
+    for heading in overall_headings(results, metric):
+        if all(results.is_complete(row, heading.column, metric) for row in rows):
+            means, drawn = _means(results, rows, heading, metric, rng)
+            if means.size:
+                targets.append((heading, means, drawn))
+    if not targets:
+        return None
+    headings, means_by_target, drawn_by_target = zip(*targets, strict=True)
+    # (blocks, methods), and (draws, blocks, methods).
+    means = np.mean(means_by_target, axis=0).reshape(len(blocks), -1)
+    drawn = np.mean(drawn_by_target, axis=0).reshape(DRAWS, len(blocks), -1)
+    pairs = []
+    for (i, first), (j, second) in itertools.combinations(enumerate(blocks), 2):
+        low, high = np.quantile(kendall_tau(drawn[:, i], drawn[:, j]), [0.025, 0.975])
+        pairs.append(Agreement((first, second), float(kendall_tau(means[i], means[j])), float(low), float(high)))
+    return Agreements(tuple(pairs), tuple(rows[: len(methods)]), headings)
+
+
+def _means(
+    results: SuiteResults, rows: Sequence[Row], heading: Heading, metric: Metric, rng: Generator
+) -> tuple[Floats, Floats]:
+    """Return the means of rows on a target, (rows,), and of each draw, (draws, rows); empty without a shared case."""
+    paired = pair_rows(results, rows, heading, metric)
+    defined = [not column.any() for column in np.isnan(np.concatenate(paired.scores)).T]
+    if not any(defined):
+        return np.empty(0), np.empty(0)
+    strata = None if paired.strata is None else list(itertools.compress(paired.strata, defined))
+    scores = [of_row[:, defined] for of_row in paired.scores]
+    weights, full = case_weights(sum(defined), strata, DRAWS, rng)
+    means = np.array([float((of_row @ full).mean()) for of_row in scores])
+    shares = [times_drawn(len(of_row), DRAWS, rng) / len(of_row) for of_row in scores]
+    drawn = [((share @ of_row) * weights).sum(axis=1) for share, of_row in zip(shares, scores, strict=True)]
+    return means, np.stack(drawn, axis=-1)
+
+
+def block_notes(results: SuiteResults, metric: Metric = DSC) -> list[str]:
+    """Return whether the order of the methods depends on the block, as a sentence; none without blocks."""
+    compared = compare_blocks(results, metric)
+    if compared is None:
+        return []
+    pairs = [f"{' and '.join(a.blocks)} {_text(a.tau)} [{_text(a.low)}, {_text(a.high)}]" for a in compared.pairs]
+    seeds = ", and each row's seeds for itself" if len(results.suite.seeds) > 1 else "; the one seed is not resampled"
+    return [
+        f"order of {', '.join(row.label for row in compared.rows)} by mean {metric.short} over "
+        f"{', '.join(heading.text for heading in compared.headings)}: Kendall's tau between {'; '.join(pairs)}; "
+        f"in brackets 95 % of {DRAWS:,} draws of each target's cases, the same for all rows{seeds} "
+        f"(generator seed {SEED})"
+    ]
+
+
+def _text(tau: float) -> str:
+    return f"{tau:.2f}".replace("-", MINUS)
