@@ -20,6 +20,7 @@ class Entry:
     cell: Cell
     published: tuple[PublishedScore, ...] = ()  # of each source
     best: bool = False
+    converged: bool | None = None  # on its own source; None: not judged
 
     @property
     def delta(self) -> float | None:
@@ -35,6 +36,12 @@ class TableRow:
     row: Row
     entries: tuple[Entry, ...]
 
+    @property
+    def unconverged(self) -> bool:
+        """Whether it is not converged wherever it is judged."""
+        judged = [entry.converged for entry in self.entries if entry.converged is not None]
+        return bool(judged) and not any(judged)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -47,6 +54,11 @@ class Table:
     missing: tuple[str, ...]  # the holes: what a final table must not have
     published: PublishedTable | None  # shown beside ours
     metric: Metric = DSC
+
+    @property
+    def judged(self) -> bool:
+        """Whether rows are judged by their held-out source cases, and some row is not converged."""
+        return any(entry.converged is not None for row in self.rows for entry in row.entries)
 
 
 def build_table(
@@ -64,10 +76,12 @@ def build_table(
         paper = None
     cells = [[results.cell(row, h.column, h.stratum, h.average, metric) for h in headings] for row in suite.rows]
     best = best_sets(results, headings, cells, metric)
+    judged = results.convergence.judged if results.convergence.text else {}
 
     def entry(row: Row, heading: Heading, cell: Cell, ids: frozenset[str]) -> Entry:
         scores = paper.scores if paper is not None and heading.headline else {}
-        return Entry(heading, cell, scores.get((row.id, heading.column.target, heading.stratum), ()), row.id in ids)
+        printed = scores.get((row.id, heading.column.target, heading.stratum), ())
+        return Entry(heading, cell, printed, row.id in ids, judged.get((row.id, heading.column)))
 
     rows = tuple(
         TableRow(row, tuple(entry(row, *of_column) for of_column in zip(headings, of_row, best.rows, strict=True)))

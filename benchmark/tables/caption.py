@@ -11,6 +11,7 @@ from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, Training
 from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
 from ..suites.suite import Column, Suite
+from .wording import UNCONVERGED
 
 UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
 
@@ -54,6 +55,7 @@ def describe(
         f"Protocol {suite.protocol}, training: {'; '.join(_training(sections))}.",
         f"Protocol {suite.protocol}, scoring: {'; '.join(_scoring(suite, sections, metric))}.",
         *_row_settings(suite),
+        *([f"{UNCONVERGED} {text}."] if (text := results.convergence.text) else []),
         *_marks(suite, bold),
         *(_published_notes(suite, published) if published is not None else ()),
         *([f"{suite.note.removesuffix('.')}."] if suite.note else []),
