@@ -23,7 +23,7 @@ ROUNDING = 1e-9  # means that differ by a rounding error alone are equal
 class Convergence:
     """Rows that have learned their source, and rows that have not, as far as held-out scores tell."""
 
-    judged: Mapping[tuple[str, Column], bool]  # by row id and column; False: not converged
+    verdicts: Mapping[tuple[str, Column], bool]  # by row id and column; False: not converged
     text: str  # the rule and the rows that fail it; "" where none does
 
 
@@ -43,20 +43,20 @@ def judge(results: "SuiteResults") -> Convergence:
     if baseline is None:
         return Convergence({}, "")
     references = {column: _held_out(results, baseline, column) for column in columns}
-    judged: dict[tuple[str, Column], bool] = {}
+    verdicts: dict[tuple[str, Column], bool] = {}
     failures = []
     for row, (column, reference) in itertools.product(suite.rows, references.items()):
         scores = _held_out(results, row, column)
         if seeds := sorted(scores.keys() & reference.keys()):
             mean, of_baseline = (sum(of[seed] for seed in seeds) / len(seeds) for of in (scores, reference))
-            judged[row.id, column] = mean >= LEAST * of_baseline - ROUNDING
-            if not judged[row.id, column]:
+            verdicts[row.id, column] = mean >= LEAST * of_baseline - ROUNDING
+            if not verdicts[row.id, column]:
                 failures.append(f"{_name(suite, row, column)} {100 * mean:.2f} of {100 * of_baseline:.2f}")
     if not failures:
-        return Convergence(judged, "")
-    shared = ", over the seeds that both have" if len(suite.seeds) > 1 else ""
-    rule = f"held-out source DSC below {100 * LEAST:g} % of {baseline.label}'s{shared}"
-    return Convergence(judged, f"not converged: {rule} ({', '.join(dict.fromkeys(failures))})")
+        return Convergence(verdicts, "")
+    of_both = ", over the seeds that both have" if len(suite.seeds) > 1 else ""
+    rule = f"held-out source DSC below {100 * LEAST:g} % of {baseline.label}'s{of_both}"
+    return Convergence(verdicts, f"not converged: {rule} ({', '.join(dict.fromkeys(failures))})")
 
 
 def _held_out(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
@@ -67,10 +67,10 @@ def _held_out(results: "SuiteResults", row: Row, column: Column) -> dict[int, fl
     means: Iterable[tuple[int, float]]
     if row.per_target:
         ndim = results.inventory.task(column.task).scored_ndim
-        stored = ((run.request.seed, run.evaluation(VALIDATION)) for run in results.counts.runs_of(row, column))
-        files = ((seed, results.counts.case_file(e)) for seed, e in stored if e is not None)
-        scored = ((seed, evaluation_scores(file, results.scoring, ndim)) for seed, file in files)
-        means = ((seed, float(scores.means("average", average)[0])) for seed, scores in scored)
+        evaluations = ((run.request.seed, run.evaluation(VALIDATION)) for run in results.counts.runs_of(row, column))
+        files = ((seed, results.counts.case_file(e)) for seed, e in evaluations if e is not None)
+        of_seeds = ((seed, evaluation_scores(file, results.scoring, ndim)) for seed, file in files)
+        means = ((seed, float(scores.means("average", average)[0])) for seed, scores in of_seeds)
     else:
         source = next(c for c in results.columns(validation=True) if (c.task, c.source) == place)
         scores = results.row_scores(row, source)

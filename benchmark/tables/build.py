@@ -39,8 +39,8 @@ class TableRow:
     @property
     def unconverged(self) -> bool:
         """Whether it is not converged wherever it is judged."""
-        judged = [entry.converged for entry in self.entries if entry.converged is not None]
-        return bool(judged) and not any(judged)
+        verdicts = [entry.converged for entry in self.entries if entry.converged is not None]
+        return bool(verdicts) and not any(verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Table:
     metric: Metric = DSC
 
     @property
-    def judged(self) -> bool:
+    def has_verdicts(self) -> bool:
         """Whether rows are judged by their held-out source cases, and some row is not converged."""
         return any(entry.converged is not None for row in self.rows for entry in row.entries)
 
@@ -76,12 +76,12 @@ def build_table(
         paper = None
     cells = [[results.cell(row, h.column, h.stratum, h.average, metric) for h in headings] for row in suite.rows]
     best = best_sets(results, headings, cells, metric)
-    judged = results.convergence.judged if results.convergence.text else {}
+    verdicts = results.convergence.verdicts if results.convergence.text else {}
 
     def entry(row: Row, heading: Heading, cell: Cell, ids: frozenset[str]) -> Entry:
         scores = paper.scores if paper is not None and heading.headline else {}
         printed = scores.get((row.id, heading.column.target, heading.stratum), ())
-        return Entry(heading, cell, printed, row.id in ids, judged.get((row.id, heading.column)))
+        return Entry(heading, cell, printed, row.id in ids, verdicts.get((row.id, heading.column)))
 
     rows = tuple(
         TableRow(row, tuple(entry(row, *of_column) for of_column in zip(headings, of_row, best.rows, strict=True)))

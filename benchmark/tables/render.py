@@ -35,8 +35,8 @@ def render_csv(table: Table) -> str:
         names = {"suite": table.suite.name, "protocol": table.suite.protocol, **_of_row(table, row.row)}
         for entry in row.entries:
             sources = _every_source(table, entry, published_text)
-            judged = {"converged": WORDS[entry.converged]} if table.judged else {}
-            lines.append({**names, **_of_entry(table, entry), **judged, **sources, **marks})
+            verdict = {"converged": WORDS[entry.converged]} if table.has_verdicts else {}
+            lines.append({**names, **_of_entry(table, entry), **verdict, **sources, **marks})
     return to_csv(lines[0], lines)
 
 
@@ -61,7 +61,7 @@ def render_json(table: Table) -> str:
                 "cells": [
                     {
                         **_of_entry(table, e),
-                        **({"converged": e.converged} if table.judged else {}),
+                        **({"converged": e.converged} if table.has_verdicts else {}),
                         **_every_source(table, e, list),
                         "per_seed": list(map(e.cell.scaled, e.cell.values)),
                     }

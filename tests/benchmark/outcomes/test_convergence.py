@@ -41,7 +41,7 @@ def fill(root, runs, held_out):
         write_run(root, planned.request, scores | ({VALIDATION: cases(*values)} if values else {}))
 
 
-def judged(root, suite, of_row, choice=None):
+def convergence_of(root, suite, of_row, choice=None):
     """Return the judgement of a suite whose rows have one held-out Dice value each, by row id; None: not scored."""
     fill(
         root,
@@ -52,7 +52,7 @@ def judged(root, suite, of_row, choice=None):
 
 
 def by_target(convergence, row):
-    return {column.target: converged for (name, column), converged in convergence.judged.items() if name == row.id}
+    return {column.target: converged for (name, column), converged in convergence.verdicts.items() if name == row.id}
 
 
 @pytest.mark.parametrize(
@@ -67,24 +67,32 @@ def by_target(convergence, row):
     ],
 )
 def test_a_row_converged_from_exactly_95_percent_of_the_baseline_on(tmp_path, baseline, value, converged):
-    found = judged(tmp_path, SUITE, {"erm": baseline, "ras4dg": value})
-    assert by_target(found, RAS4DG) == dict.fromkeys((VALIDATION, "lesav", "iostar"), converged)
-    assert by_target(found, ERM) == dict.fromkeys((VALIDATION, "lesav", "iostar"), True)
+    convergence = convergence_of(tmp_path, SUITE, {"erm": baseline, "ras4dg": value})
+    assert by_target(convergence, RAS4DG) == dict.fromkeys((VALIDATION, "lesav", "iostar"), converged)
+    assert by_target(convergence, ERM) == dict.fromkeys((VALIDATION, "lesav", "iostar"), True)
     numbers = f"(RAS4DG {100 * value:.2f} of {100 * baseline:.2f})"
-    assert found.text == ("" if converged else f"{RULE} {numbers}")
+    assert convergence.text == ("" if converged else f"{RULE} {numbers}")
+
+
+def test_a_rounding_error_is_not_below(tmp_path):
+    values = {("erm", 0): 0.1, ("erm", 1): 0.14, ("ras4dg", 0): 0.05, ("ras4dg", 1): 0.178}
+    fill(tmp_path, SUITE.plan(Filters(), INVENTORY).runs, lambda p: (values[p.row.id, p.request.seed],))
+    assert results_of(tmp_path, SUITE).convergence.text == ""
 
 
 def test_the_text_names_each_row_once_and_no_seeds_where_there_is_one(tmp_path):
     suite = replace(SUITE, rows=(FEDDG, ERM, RAS4DG), seeds=(0,))
-    found = judged(tmp_path, suite, {"erm": 0.8, "ras4dg": 0.5, "feddg": 0.1})
-    assert found.text == (
+    convergence = convergence_of(tmp_path, suite, {"erm": 0.8, "ras4dg": 0.5, "feddg": 0.1})
+    assert convergence.text == (
         "not converged: held-out source DSC below 95 % of w/o SSDG's (FedDG 10.00 of 80.00, RAS4DG 50.00 of 80.00)"
     )
 
 
 def test_rows_without_held_out_scores_are_not_judged(tmp_path):
-    found = judged(tmp_path, replace(SUITE, rows=(ERM, RAS4DG, FEDDG)), {"erm": 0.8, "ras4dg": None, "feddg": 0.9})
-    assert {row for row, _ in found.judged} == {"erm", "feddg"}
+    convergence = convergence_of(
+        tmp_path, replace(SUITE, rows=(ERM, RAS4DG, FEDDG)), {"erm": 0.8, "ras4dg": None, "feddg": 0.9}
+    )
+    assert {row for row, _ in convergence.verdicts} == {"erm", "feddg"}
 
 
 @pytest.mark.parametrize(
@@ -100,12 +108,12 @@ def test_rows_without_held_out_scores_are_not_judged(tmp_path):
 )
 def test_without_a_baseline_nothing_is_judged(tmp_path, baseline, choice):
     suite = replace(SUITE, rows=(baseline, RAS4DG, FEDDG))
-    found = judged(tmp_path, suite, {"erm": 0.8, "ras4dg": 0.1, "feddg": 0.8}, choice)
-    assert (found.judged, found.text) == ({}, "")
+    convergence = convergence_of(tmp_path, suite, {"erm": 0.8, "ras4dg": 0.1, "feddg": 0.8}, choice)
+    assert (convergence.verdicts, convergence.text) == ({}, "")
 
 
 def test_a_baseline_without_held_out_scores_judges_nothing(tmp_path):
-    assert judged(tmp_path, SUITE, {"erm": None, "ras4dg": 0.1}).judged == {}
+    assert convergence_of(tmp_path, SUITE, {"erm": None, "ras4dg": 0.1}).verdicts == {}
 
 
 def test_the_first_row_without_settings_is_the_baseline(tmp_path):
@@ -126,8 +134,8 @@ def test_only_seeds_that_both_have_count(tmp_path):
         return () if value is None else (value,)
 
     fill(tmp_path, suite.plan(Filters(), INVENTORY).runs, held_out)
-    found = results_of(tmp_path, suite).convergence
-    assert set(by_target(found, RAS4DG).values()) == {True}  # seed 1 alone: 48 of 50
+    convergence = results_of(tmp_path, suite).convergence
+    assert set(by_target(convergence, RAS4DG).values()) == {True}  # seed 1 alone: 48 of 50
     values["erm", 1] = 0.6
     fill(tmp_path / "lower", suite.plan(Filters(), INVENTORY).runs, held_out)
     assert results_of(tmp_path / "lower", suite).convergence.text == f"{RULE} (RAS4DG 48.00 of 60.00)"
@@ -137,21 +145,21 @@ def test_no_shared_seed_is_no_judgement(tmp_path):
     only = {"erm": 0, "ras4dg": 1}
     runs = SUITE.plan(Filters(), INVENTORY).runs
     fill(tmp_path, runs, lambda p: (0.5,) if only[p.row.id] == p.request.seed else ())
-    assert {row for row, _ in results_of(tmp_path, SUITE).convergence.judged} == {"erm"}
+    assert {row for row, _ in results_of(tmp_path, SUITE).convergence.verdicts} == {"erm"}
 
 
 def test_each_source_is_judged_apart(tmp_path):
     suite = replace(SUITE, columns=(LESAV, STARE))
     runs = suite.plan(Filters(), INVENTORY).runs
     fill(tmp_path, runs, lambda p: (0.3 if (p.row.id, p.request.source) == ("ras4dg", "chase") else 0.8,))
-    found = results_of(tmp_path, suite).convergence
-    assert {(c.source, c.target): judged for (row, c), judged in found.judged.items() if row == "ras4dg"} == {
+    convergence = results_of(tmp_path, suite).convergence
+    assert {(c.source, c.target): judged for (row, c), judged in convergence.verdicts.items() if row == "ras4dg"} == {
         ("drive", VALIDATION): True,
         ("drive", "lesav"): True,
         ("chase", VALIDATION): False,
         ("chase", "stare"): False,
     }
-    assert found.text == f"{RULE} (RAS4DG from chase 30.00 of 80.00)"
+    assert convergence.text == f"{RULE} (RAS4DG from chase 30.00 of 80.00)"
 
 
 def test_a_row_that_trains_for_each_target_is_judged_in_each_column_and_an_intra_domain_row_nowhere(tmp_path):
@@ -159,17 +167,17 @@ def test_a_row_that_trains_for_each_target_is_judged_in_each_column_and_an_intra
     bad = {("cutmix", "iostar"), ("intra", "lesav"), ("intra", "iostar")}
     runs = suite.plan(Filters(), INVENTORY).runs
     fill(tmp_path, runs, lambda p: (0.2 if (p.row.id, p.columns[0].target) in bad else 0.8,))
-    found = results_of(tmp_path, suite).convergence
-    assert by_target(found, CUTMIX) == {"lesav": True, "iostar": False}
-    assert by_target(found, INTRA) == {}
-    assert found.text == f"{RULE} (CutMix for IOSTAR 20.00 of 80.00)"
+    convergence = results_of(tmp_path, suite).convergence
+    assert by_target(convergence, CUTMIX) == {"lesav": True, "iostar": False}
+    assert by_target(convergence, INTRA) == {}
+    assert convergence.text == f"{RULE} (CutMix for IOSTAR 20.00 of 80.00)"
 
 
 def test_an_intra_domain_row_is_not_judged_where_its_target_is_a_source_of_the_suite_too(tmp_path):
     back = Column(task="fundus", source="lesav", target="drive", label="DRIVE")
     suite = replace(SUITE, columns=(LESAV, back), rows=(ERM, INTRA))
-    found = judged(tmp_path, suite, {"erm": 0.8, "intra": 0.1})
-    assert {row for row, _ in found.judged} == {"erm"}
+    convergence = convergence_of(tmp_path, suite, {"erm": 0.8, "intra": 0.1})
+    assert {row for row, _ in convergence.verdicts} == {"erm"}
 
 
 @pytest.mark.parametrize(("average", "mean"), [("cases", 50.0), ("strata", 60.0)])
