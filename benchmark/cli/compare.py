@@ -86,6 +86,7 @@ def rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metr
     headings = overall_headings(results, metric)
     family = contrast_rows(results, results.suite.rows, base, headings, metric)
     notes = [*results.notes(metric), *pairing_notes(results, headings, metric)]
+    notes += [f"{text[0].upper()}{text[1:]}"] if (text := results.convergence.text) else []
     rankings = rank_rows(results, headings, metric)
     if as_json:
         data = [ranking_data(ranking, metric.scale) for ranking in rankings]

@@ -11,6 +11,7 @@ import numpy as np
 from ..scoring.metrics import find_metric
 from ..spec import RunRequest, to_json
 from ..storage.results_reader import VERSIONS, StoredEvaluation
+from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column
 from .headings import stratum_headings
 from .planned_run import PlannedRun
@@ -70,7 +71,9 @@ def scored_evaluations(results: "SuiteResults") -> Iterator[tuple[PlannedRun, Co
     for run in results.planned_runs:
         for column in filter(run.contributes, columns):
             evaluation = run.evaluation(column.target)
-            if evaluation is not None and evaluation.path in used[run.row.id, column]:
+            # Validation cases of a row that trains once a target are in no cell, and tell whether it has converged.
+            judges = column.target == VALIDATION and run.row.per_target and run.row.folds is None
+            if evaluation is not None and (judges or evaluation.path in used[run.row.id, column]):
                 yield run, column, evaluation
 
 

@@ -137,8 +137,8 @@ def _domain(task: str, source: str, target: str) -> tuple[str, str]:
 
 
 def _key(row: Mapping[str, str]) -> Path:
-    """Return what stands for an evaluation's folder: its row, seed, fold and target."""
-    return Path(*(row[name] or "-" for name in ("task", "row", "seed", "source", "fold", "target")))
+    """Return what stands for an evaluation's folder: its row, run and target."""
+    return Path(*(row[name] or "-" for name in ("task", "row", "train_id", "seed", "source", "fold", "target")))
 
 
 def _plan(provenance: Mapping[str, Any]) -> Plan:

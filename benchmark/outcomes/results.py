@@ -18,6 +18,7 @@ from ..spec import PROTOCOLS, EvaluationConfig
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
+from .convergence import Convergence, judge
 from .counts import EvaluationFiles, SeedCases, StoredCounts
 from .frames import history_frame, runs_frame, scores_frame, table_frame
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
@@ -112,6 +113,11 @@ class SuiteResults:
         """Tell whether a row has all the suite's seeds on a target."""
         scores = self.row_scores(row, column, metric)
         return scores.availability == "planned" and len(scores.seeds) == len(self.suite.seeds)
+
+    @cached_property
+    def convergence(self) -> Convergence:
+        """Which rows have learned their source; UsageError as for scores."""
+        return judge(self)
 
     @cached_property
     def evaluations(self) -> list[StoredEvaluation]:

@@ -58,9 +58,10 @@ def counts_in_region(counts: "NDArray[np.int64]", region: str) -> "NDArray[np.in
 
 def read_cases(evaluation: StoredEvaluation) -> CaseFile:
     """Return the rows of an evaluation with their counts; UsageError if ``cases.csv`` is damaged."""
-    path = evaluation.path / "cases.csv"
+    path = f"{evaluation.path}/cases.csv"
     try:
-        file = parse_cases(path.read_text(encoding="utf-8"))
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - pathlib takes twice as long for small files
+            file = parse_cases(stream.readall().decode().replace("\r\n", "\n"))
         expected = evaluation.data.get("counts", {}).get("scored", len(file.layout.cases))
         if len(file.layout.cases) != expected:
             raise ValueError(f"it should have {expected} cases, not {len(file.layout.cases)}")

@@ -21,6 +21,7 @@ class Entry:
     cell: Cell
     published: tuple[PublishedScore, ...] = ()  # of each source
     best: bool = False
+    converged: bool | None = None  # on its own source; None: not judged
 
     @property
     def delta(self) -> float | None:
@@ -36,6 +37,12 @@ class TableRow:
     row: Row
     entries: tuple[Entry, ...]
 
+    @property
+    def unconverged(self) -> bool:
+        """Whether it is not converged wherever it is judged."""
+        verdicts = [entry.converged for entry in self.entries if entry.converged is not None]
+        return bool(verdicts) and not any(verdicts)
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -48,6 +55,11 @@ class Table:
     missing: tuple[str, ...]  # the holes: what a final table must not have
     published: PublishedTable | None  # shown beside ours
     metric: Metric = DSC
+
+    @property
+    def has_verdicts(self) -> bool:
+        """Whether rows are judged by their held-out source cases, and some row is not converged."""
+        return any(entry.converged is not None for row in self.rows for entry in row.entries)
 
 
 def build_table(
@@ -65,10 +77,12 @@ def build_table(
         paper = None
     cells = [[results.cell(row, h.column, h.stratum, h.average, metric) for h in headings] for row in suite.rows]
     best = best_sets(results, headings, cells, metric)
+    verdicts = results.convergence.verdicts if results.convergence.text else {}
 
     def entry(row: Row, heading: Heading, cell: Cell, ids: frozenset[str]) -> Entry:
         scores = paper.scores if paper is not None and heading.headline else {}
-        return Entry(heading, cell, scores.get((row.id, heading.column.target, heading.stratum), ()), row.id in ids)
+        printed = scores.get((row.id, heading.column.target, heading.stratum), ())
+        return Entry(heading, cell, printed, row.id in ids, verdicts.get((row.id, heading.column)))
 
     rows = tuple(
         TableRow(row, tuple(entry(row, *of_column) for of_column in zip(headings, of_row, best.rows, strict=True)))

@@ -14,6 +14,7 @@ from ..spec import EvaluationConfig, NetworkConfig, OptimizerConfig, PreprocessC
 from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
 from ..suites.suite import Column, Suite
+from .wording import UNCONVERGED
 
 UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
 
@@ -57,6 +58,7 @@ def describe(
         f"Protocol {suite.protocol}, training: {'; '.join(_training(sections))}.",
         f"Protocol {suite.protocol}, scoring: {'; '.join(_scoring(suite, sections, metric))}.",
         *_row_settings(suite),
+        *([f"{UNCONVERGED} {text}."] if (text := results.convergence.text) else []),
         *_marks(suite, bold),
         *(_published_notes(suite, published) if published is not None else ()),
         *([f"{suite.note.removesuffix('.')}."] if suite.note else []),

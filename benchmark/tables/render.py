@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from ..outcomes.headings import Heading
@@ -13,9 +14,10 @@ from ..suites.suite import Row
 from .build import Entry, Table, TableRow
 from .latex import latex_lines
 from .printed import CHECK, Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
-from .wording import SETTINGS, ours_text, published_text, row_label, signed
+from .wording import SETTINGS, UNCONVERGED, ours_text, published_text, row_label, signed
 
 FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
+WORDS = {True: "true", False: "false", None: ""}
 MOST = 6  # columns of numbers that a line of 6.5 in holds: those of Table 1
 
 
@@ -33,7 +35,8 @@ def render_csv(table: Table) -> str:
         names = {"suite": table.suite.name, "protocol": table.suite.protocol, **_of_row(table, row.row)}
         for entry in row.entries:
             sources = _every_source(table, entry, published_text)
-            lines.append({**names, **_of_entry(table, entry), **sources, **marks})
+            verdict = {"converged": WORDS[entry.converged]} if table.has_verdicts else {}
+            lines.append({**names, **_of_entry(table, entry), **verdict, **sources, **marks})
     return to_csv(lines[0], lines)
 
 
@@ -58,6 +61,7 @@ def render_json(table: Table) -> str:
                 "cells": [
                     {
                         **_of_entry(table, e),
+                        **({"converged": e.converged} if table.has_verdicts else {}),
                         **_every_source(table, e, list),
                         "per_seed": list(map(e.cell.scaled, e.cell.values)),
                     }
@@ -98,6 +102,10 @@ def printed_table(table: Table) -> Printed[TableRow]:
         return words(label, lambda row: CHECK if table.suite.components_of(row)[label] else "", "c")
 
     def target(position: int, heading: Heading) -> PrintedColumn[TableRow]:
+        def text(row: TableRow) -> str:
+            entry = row.entries[position]
+            return ours_text(entry.cell, UNCONVERGED if entry.converged is False and not row.unconverged else "")
+
         def value(row: TableRow) -> str:
             number = row.entries[position].cell.scaled(row.entries[position].cell.mean)
             return "" if number is None else f"{number:.4f}"
@@ -112,15 +120,18 @@ def printed_table(table: Table) -> Printed[TableRow]:
         return PrintedColumn(
             heading.text,
             (heading.column.label, heading.group)[: 1 + groups],
-            text=lambda row: ours_text(row.entries[position].cell),
+            text=text,
             value=value,
             bold=lambda row: row.entries[position].best,
             notes=notes if table.published is not None else lambda _: {},
             unit="%" if heading.unit == "%" else "",
         )
 
+    def label(row: TableRow) -> str:
+        return row_label(row.row) + (f" {UNCONVERGED}" if row.unconverged else "")
+
     columns = [
-        words("Method", row_label),
+        replace(words("Method", row_label), text=label),
         words("Setting", lambda row: SETTINGS[row.access]),
         *map(component, table.suite.components),
         *(target(position, heading) for position, heading in enumerate(table.headings)),

@@ -10,6 +10,9 @@ from ..suites.suite import Row
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
+UNCONVERGED = "\N{PILCROW SIGN}"
+"""Mark of a number, or of a whole row, whose run has not learned its own source."""
+
 SETTINGS = {"ssdg": "SSDG", "source-only": "source only", "uda": "UDA", "intra": "intra-domain"}
 
 
@@ -18,8 +21,8 @@ def row_label(row: Row) -> str:
     return row.label + (" ‡" if row.access == "uda" else "") + (" §" if row.note else "")
 
 
-def ours_text(cell: Cell) -> str:
-    """Return mean ± sample SD, how many of the seeds are there if not all, and misses; or why there is nothing."""
+def ours_text(cell: Cell, mark: str = "") -> str:
+    """Return mean ± sample SD with a mark, the count of seeds if not all, and misses; or why there is nothing."""
     if cell.state == "not-applicable":
         return DASH
     if cell.state == "unavailable":
@@ -28,6 +31,7 @@ def ours_text(cell: Cell) -> str:
     text = cell.reason if cell.mean is None else f"{scale * cell.mean:.2f}"
     if cell.sd is not None:
         text += f" ± {scale * cell.sd:.2f}"
+    text += mark
     notes = [f"{cell.n_seeds}/{cell.expected_seeds} seeds"] if cell.state == "partial" else []
     notes += misses_notes(cell)
     return f"{text} ({', '.join(notes)})" if notes else text

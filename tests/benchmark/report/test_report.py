@@ -155,10 +155,15 @@ def test_every_picture_decodes_and_says_what_it_shows(either):
     )
 
 
+def unmarked(rows):
+    """Return rows by label without the mark of a row that has not learned its source: two epochs may not do that."""
+    return {label.removesuffix(" ¶"): cells for label, cells in rows.items()}
+
+
 def test_the_numbers_are_those_of_the_table(pictures, page):
     bench, suite = pictures
     table = json.loads(bench("table", str(suite), "--format", "json").output)
-    rows = page.rows("table")
+    rows = unmarked(page.rows("table"))
     assert len(rows) == len(table["rows"]) == 4
     for row in table["rows"]:
         cells = rows[f"{row['label']} ‡" if row["setting"] == "uda" else row["label"]][1:]
@@ -179,7 +184,7 @@ def test_other_measures_have_tables_of_their_own(pictures, page):
     bench, suite = pictures
     table = json.loads(bench("table", str(suite), "--format", "json", "--metric", "precision").output)
     [place] = [i for i, one in enumerate(page.section("metrics").find_all("h3")) if "Precision" in one.text]
-    shown = page.rows("metrics", place)["FreeSDG"][1].attributes["data-value"]
+    shown = unmarked(page.rows("metrics", place))["FreeSDG"][1].attributes["data-value"]
     [row] = [row for row in table["rows"] if row["row"] == "freesdg"]
     assert shown == f"{row['cells'][0]['ours_mean']:.4f}"
 

@@ -1,0 +1,86 @@
+"""Rows that have not learned their own source: held-out source DSC, against the suite's source-only baseline."""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..storage.run_folder import VALIDATION
+from ..suites.suite import Column, Row, Suite
+from .scores import evaluation_scores
+
+if TYPE_CHECKING:
+    from .results import SuiteResults
+
+LEAST = 0.95
+"""Share of the baseline's held-out source DSC from which on a row counts as converged."""
+
+ROUNDING = 1e-9  # means that differ by a rounding error alone are equal
+
+
+@dataclass(frozen=True, slots=True)
+class Convergence:
+    """Rows that have learned their source, and rows that have not, as far as held-out scores tell."""
+
+    verdicts: Mapping[tuple[str, Column], bool]  # by row id and column; False: not converged
+    text: str  # the rule and the rows that fail it; "" where none does
+
+
+def judge(results: "SuiteResults") -> Convergence:
+    """Compare each row's mean held-out source DSC with the baseline's, over the seeds that both have.
+
+    The baseline is the first row of ``erm`` on the source alone without settings of its own. A row that trains for
+    each target anew is judged in each column by its own runs. Rows trained inside the target are not judged, nor is
+    anything without held-out scores.
+
+    Raises:
+        UsageError: runs on different data, or a damaged results file.
+    """
+    suite, columns = results.suite, results.columns(validation=True)
+    rows = (row for row in suite.rows if row.method == "erm" and row.access == "source-only" and row.contender)
+    baseline = next((row for row in rows if not row.settings), None)
+    if baseline is None:
+        return Convergence({}, "")
+    references = {column: _held_out(results, baseline, column) for column in columns}
+    verdicts: dict[tuple[str, Column], bool] = {}
+    failures = []
+    for row, (column, reference) in itertools.product(suite.rows, references.items()):
+        scores = _held_out(results, row, column)
+        if seeds := sorted(scores.keys() & reference.keys()):
+            mean, of_baseline = (sum(of[seed] for seed in seeds) / len(seeds) for of in (scores, reference))
+            verdicts[row.id, column] = mean >= LEAST * of_baseline - ROUNDING
+            if not verdicts[row.id, column]:
+                failures.append(f"{_name(suite, row, column)} {100 * mean:.2f} of {100 * of_baseline:.2f}")
+    if not failures:
+        return Convergence(verdicts, "")
+    of_both = ", over the seeds that both have" if len(suite.seeds) > 1 else ""
+    rule = f"held-out source DSC below {100 * LEAST:g} % of {baseline.label}'s{of_both}"
+    return Convergence(verdicts, f"not converged: {rule} ({', '.join(dict.fromkeys(failures))})")
+
+
+def _held_out(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
+    """Return each seed's DSC (0..1) on the held-out cases of a column's source; seeds without one are left out."""
+    if row.folds is not None or (row.per_target and column.target == VALIDATION):
+        return {}
+    average, place = results.scoring.average, (column.task, column.source)
+    means: Iterable[tuple[int, float]]
+    if row.per_target:
+        ndim = results.inventory.task(column.task).scored_ndim
+        evaluations = ((run.request.seed, run.evaluation(VALIDATION)) for run in results.counts.runs_of(row, column))
+        files = ((seed, results.counts.case_file(e)) for seed, e in evaluations if e is not None)
+        of_seeds = ((seed, evaluation_scores(file, results.scoring, ndim)) for seed, file in files)
+        means = ((seed, float(scores.means("average", average)[0])) for seed, scores in of_seeds)
+    else:
+        source = next(c for c in results.columns(validation=True) if (c.task, c.source) == place)
+        scores = results.row_scores(row, source)
+        means = zip(scores.seeds, scores.means("average", average).tolist(), strict=True) if scores.seeds else ()
+    return {seed: mean for seed, mean in means if not math.isnan(mean)}
+
+
+def _name(suite: Suite, row: Row, column: Column) -> str:
+    """Return a row's label, with the source and the target where the suite has several that its runs differ by."""
+    sources = {(other.task, other.source) for other in suite.columns}
+    targets = [other for other in suite.columns if (other.task, other.source) == (column.task, column.source)]
+    of_source = f" from {column.source}" if len(sources) > 1 else ""
+    return row.label + of_source + (f" for {column.label}" if row.per_target and len(targets) > 1 else "")
