@@ -19,7 +19,7 @@ from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
-from ..settings import build, grid_shape
+from ..settings import build, fixed_grid
 from ..spec import RunRequest
 from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
@@ -162,7 +162,8 @@ def _announce(
 
 
 _kind = attrgetter(
-    *("task", "source", "method", "network", "preprocess.shape", "training.batch_size", "training.selection")
+    *("task", "source", "method", "network", "preprocess.shape", "preprocess.spacing", "training.batch_size"),
+    *("training.window", "training.windows_per_image", "training.selection"),
 )
 """What runs share whose epochs take equally long, on whatever device."""
 
@@ -189,7 +190,7 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:
     """Refuse a grid that does not fit its task and settings that a method lacks, before anything is started."""
     for request in requests:
-        grid_shape(inventory.task(request.task), request.preprocess)
+        fixed_grid(inventory.task(request.task), request.preprocess)
     # Loading a method imports torch: only where there is something to check.
     distinct = {(r.method, str(r.method_settings)): r for r in requests if r.method_settings}
     for request in distinct.values():

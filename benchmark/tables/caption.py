@@ -7,6 +7,7 @@ from .. import environment
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import RowScores
 from ..scoring.metrics import DSC, Metric
+from ..settings import FOV_DEGREES
 from ..spec import EvaluationConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
@@ -79,6 +80,12 @@ def _training(sections: Mapping[str, Any]) -> list[str]:
     shape = "the task's grid" if p.shape is None else "x".join(map(str, p.shape))
     stretched = f"stretched to {shape} (3D: the foreground's bounding box)"
     isotropic = f"fitted to {shape} without distortion (2D padded to a square, 3D a cube around the foreground)"
+    images = stretched if p.grid == "stretch" else isotropic
+    if p.spacing is not None:
+        steps = "x".join(f"{step:g}" for step in p.spacing)
+        images = f"resampled to {steps} (2D: pixels; 3D: mm, the foreground's bounding box), each on its own grid"
+    elif p.scale == "fov":
+        images = f"scaled by their field of view: {shape} spans {FOV_DEGREES:g} degrees of every camera (scale=fov)"
     return [
         f"SegResNet with {sections['network'].init_filters} initial filters",
         f"at most {t.epochs} epochs" if t.selection == "source-val" else f"{t.epochs} epochs",
@@ -89,7 +96,7 @@ def _training(sections: Mapping[str, Any]) -> list[str]:
         "no gradient clipping" if o.clip is None else f"gradients clipped at norm {o.clip:g}",
         f"shared augmentation: {t.augmentation}",
         f"checkpoint: {_selection(t)}",
-        f"images {stretched if p.grid == 'stretch' else isotropic}",
+        f"images {images}",
         "z-score per image, channels jointly, over the "
         + ("whole grid" if p.normalisation == "grid" else "foreground"),
         "where a case has no foreground mask: 2D the whole image, 3D voxels above a threshold",

@@ -92,9 +92,11 @@ def run_one(
 
 
 def _smaller(request: RunRequest, task: Task) -> str:
-    batch_size, shape = request.training.batch_size, ",".join(map(str, grid_shape(task, request.preprocess)))
+    batch_size, window = request.training.batch_size, request.training.window
+    name = "training.window" if window else "preprocess.shape"
+    sides = ",".join(map(str, window or grid_shape(task, request.preprocess)))
     return (
-        f"--set a smaller training.batch_size (here {batch_size}) or preprocess.shape (here {shape}), "
+        f"--set a smaller training.batch_size (here {batch_size}) or {name} (here {sides}), "
         "or give the same command on a machine or GPU with more memory"
     )
 
