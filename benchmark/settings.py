@@ -159,6 +159,9 @@ def fixed_grid(task: Task, config: PreprocessConfig) -> tuple[int, ...] | None:
     Raises:
         UsageError: a shape, a spacing or a scale that does not fit the task.
     """
+    # Not a matter of PreprocessConfig: a table looks up its suite under the other protocol too, whose grid differs.
+    if config.scale == "fov" and (config.grid == "stretch" or config.spacing is not None):
+        raise UsageError("preprocess.scale=fov goes with preprocess.grid=isotropic and without preprocess.spacing")
     if config.scale == "fov" and task.scored_ndim == 3:
         raise UsageError(f"preprocess.scale=fov is for pictures; task {task.name!r} has volumes: use native")
     if config.spacing is None:

@@ -104,8 +104,6 @@ class PreprocessConfig:
         _check_sides("preprocess.shape", self.shape)
         require(all(step > 0 for step in self.spacing or ()), "preprocess.spacing must be positive")
         require(None in (self.shape, self.spacing), "preprocess.shape and preprocess.spacing: leave one of them out")
-        scaled = self.grid == "isotropic" and self.spacing is None
-        require(scaled or self.scale != "fov", "preprocess.scale=fov goes with grid=isotropic and without spacing")
 
 
 def _check_sides(name: str, sides: tuple[int, ...] | None) -> None:
