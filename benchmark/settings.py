@@ -146,3 +146,27 @@ def grid_shape(task: Task, config: PreprocessConfig) -> tuple[int, ...]:
         sides = ",".join(map(str, shape))
         raise UsageError(f"preprocess.shape={sides} has {len(shape)} sides; task {task.name!r} needs {task.ndim}")
     return tuple(shape)
+
+
+FOV_DEGREES = 45.0
+"""Angle that a grid spans with ``preprocess.scale=fov``: the commonest of fundus cameras, and so also what a camera
+is taken to have where its domain does not state it."""
+
+
+def fixed_grid(task: Task, config: PreprocessConfig) -> tuple[int, ...] | None:
+    """Return the grid that all cases share, None where ``preprocess.spacing`` gives each its own.
+
+    Raises:
+        UsageError: a shape, a spacing or a scale that does not fit the task.
+    """
+    # Not a matter of PreprocessConfig: a table looks up its suite under the other protocol too, whose grid differs.
+    if config.scale == "fov" and (config.grid == "stretch" or config.spacing is not None):
+        raise UsageError("preprocess.scale=fov goes with preprocess.grid=isotropic and without preprocess.spacing")
+    if config.scale == "fov" and task.scored_ndim == 3:
+        raise UsageError(f"preprocess.scale=fov is for pictures; task {task.name!r} has volumes: use native")
+    if config.spacing is None:
+        return grid_shape(task, config)
+    if len(config.spacing) != task.ndim:
+        sides = ",".join(f"{side:g}" for side in config.spacing)
+        raise UsageError(f"preprocess.spacing={sides} is not for {task.ndim} axes, which task {task.name!r} has")
+    return None

@@ -92,7 +92,8 @@ class PreprocessConfig:
     """From native images to the network's grid (``--set preprocess.*``)."""
 
     shape: tuple[int, ...] | None = None  # None: the task's grid; sides are multiples of 8
-    spacing: tuple[float, ...] | None = _later(None)  # mm (2D: pixels) between voxels: grids of different size
+    # mm between voxels (2D: pixels): a picture or the foreground's box as large as it is, whatever ``grid`` says
+    spacing: tuple[float, ...] | None = _later(None)
     scale: Literal["native", "fov"] = _later("native")  # 2D; fov: pixels per degree of the camera's field of view
     grid: Literal["stretch", "isotropic"] = "isotropic"  # 2D: stretch or pad to square; 3D: box stretched or a cube
     brain_mask: Literal["label", "nonzero"] = "nonzero"  # 3D images with tissue around the brain; "label": an oracle

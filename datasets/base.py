@@ -99,6 +99,7 @@ class Domain:
     slices: Slices | None = None  # 3D files for a 2D network
     border: Literal["background", "any"] = "background"  # 2D: what most of the border of most labels is
     field_of_view: float | None = None  # 2D without masks: brightness in [0, 1] above which a pixel is inside
+    degrees: float | None = None  # 2D: angle of the camera, from edge to edge of the field of view; None: unknown
 
     def rules(self) -> dict[str, Any]:
         """Return the fields of ``READING`` that are not default: what is read as ever keeps its digest."""

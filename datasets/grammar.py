@@ -50,6 +50,7 @@ DOMAIN_KEYS: dict[str, tuple[type, ...]] = {
     "images": (str,),
     "labels": (str, list),
     "foregrounds": (str, dict),
+    "degrees": (int, float),
     "decathlon": (str,),
     "nnunet": (str,),
     "split": (str,),
@@ -191,6 +192,10 @@ def _domain(name: str, where: str, values: Mapping[str, Any], task: Mapping[str,
         check_keys(mask, {"threshold": (float,)}, f"{where}: foregrounds")
         require(0 < mask.get("threshold", 0) < 1, where, "foregrounds.threshold lies between 0 and 1")
         require(task["ndim"] == 2 and "slices" not in values, where, "foregrounds.threshold is for pictures")
+    degrees = values.get("degrees")
+    if degrees is not None:
+        require(0 < degrees <= 360, where, f"degrees lie between 0 and 360, not {degrees}")
+        require(task["ndim"] == 2 and "slices" not in values, where, "degrees are of a camera: they are for pictures")
     return Domain(
         name=name,
         modality=values.get("modality", "unknown"),
@@ -212,6 +217,7 @@ def _domain(name: str, where: str, values: Mapping[str, Any], task: Mapping[str,
         same_grid=checks.one_of(values.get("same_grid", "affine"), ("affine", "shape"), f"{where}: same_grid"),
         slices=checks.slices(values["slices"], f"{where}: slices") if "slices" in values else None,
         field_of_view=mask["threshold"] if isinstance(mask, dict) else None,
+        degrees=degrees,
     )
 
 

@@ -21,7 +21,7 @@ from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
-from ..settings import build, grid_shape
+from ..settings import build, fixed_grid
 from ..spec import RunRequest
 from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
@@ -164,7 +164,8 @@ def _announce(
 
 
 _kind = attrgetter(
-    *("task", "source", "method", "network", "preprocess.shape", "training.batch_size", "training.selection")
+    *("task", "source", "method", "network", "preprocess.shape", "preprocess.spacing", "training.batch_size"),
+    *("training.window", "training.windows_per_image", "training.selection"),
 )
 """What runs share whose epochs take equally long, on whatever device."""
 
@@ -191,7 +192,7 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:
     """Refuse a grid that does not fit its task, and a network or a setting that is not there, before all starts."""
     for request in requests:
-        grid_shape(inventory.task(request.task), request.preprocess)
+        fixed_grid(inventory.task(request.task), request.preprocess)
     for name, weights in {(request.network.name, request.network.weights) for request in requests}:
         network_entry(name)
         if weights is not None and not Path(weights).is_file():

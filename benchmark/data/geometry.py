@@ -63,6 +63,15 @@ def isotropic(
     return Geometry(native_shape, start, extent, shape)
 
 
+def spaced(
+    native_shape: tuple[int, ...], box: Sequence[slice], spacing: Sequence[float], steps: Sequence[float]
+) -> Geometry:
+    """Return the geometry that resamples a box within the image to voxels of about ``steps`` mm; spacing as above."""
+    sides = zip(box, spacing, steps, strict=True)
+    shape = tuple(max(1, round((side.stop - side.start) * mm / step)) for side, mm, step in sides)
+    return stretched(native_shape, box, shape)
+
+
 def crop(array: NDArray[Scalar], geometry: Geometry) -> NDArray[Scalar]:
     """Return the box of an array (..., *native_shape) as (..., *extent), zero outside the image."""
     native, box = geometry.inside
@@ -114,15 +123,16 @@ def probabilities_to_native(probabilities: "Tensor", geometry: Geometry) -> NDAr
             best, index = grid, torch.zeros_like(grid, dtype=torch.uint8)
             continue
         larger = grid > best
-        best = grid.where(larger, best)
+        torch.where(larger, grid, best, out=best)
         index.masked_fill_(larger, k)
+        del grid, larger  # before the next class is resampled
     assert index is not None, "no class"
     out = np.zeros(geometry.native_shape, dtype=np.uint8)
     out[native] = index.cpu().numpy()
     return out
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)  # 32 MB each between 4,000 and 2,000 pixels
 def spline_weights(n: int, m: int, order: int) -> NDArray[np.float32]:
     """Return the (m, n) matrix that resamples an axis of n samples to m; edges are continued by their last value.
 

@@ -1,20 +1,19 @@
 """The prepared cache: every case of a domain on the network's grid, computed once and then mapped into memory.
 
 ``<cache root>/<digest>/`` holds ``images.npy``, ``labels.npy`` (if every case has a label), ``foregrounds.npy`` and
-``cases.json``. It appears by one rename when it is whole.
+``cases.json``. It appears by one rename when it is whole. With ``preprocess.spacing`` each array is a flat one of all
+cases, whose grids are in ``cases.json``.
 """
 
 import contextlib
 import errno
 import math
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,18 +21,17 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import DataError, Domain, Task
 
 from ..errors import LeaseLost, UsageError
-from ..settings import grid_shape
+from ..settings import fixed_grid
 from ..spec import JSON, PreprocessConfig, digest, to_json
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
 from ..storage.lease import Lease
+from .arrays import FOREGROUNDS, IMAGES, LABELS, Grid, Layout, Ragged
 from .each_case import OnCase, each_case, ignore_case
 from .geometry import Geometry
+from .grids import camera_degrees, scale_note
 from .images import file_ndim
 from .labels import label_map_of, require_plausible_labels
 from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepare_case
-
-Layout: TypeAlias = dict[str, tuple[np.dtype[Any], tuple[int, ...]]]
-"""Type and shape of every array of the cache, by file name."""
 
 CASES = "cases.json"
 
@@ -45,13 +43,20 @@ class PreparedDomain:
     name: str
     ids: tuple[str, ...]  # of its cases
     strata: tuple[str, ...]  # of its cases
-    image: NDArray[Any]  # (N, C, *S): uint8 of pictures (255 is 1.0), float16 in [0, 1] of volumes and their slices
-    label: NDArray[np.uint8] | None  # (N, *S) class indices; None if any case has no label
-    foreground: NDArray[np.bool_]  # (N, *S)
+    image: NDArray[Any] | Ragged  # (N, C, *S): uint8 of pictures (255 is 1.0), float16 in [0, 1] of volumes
+    label: NDArray[np.uint8] | Ragged | None  # (N, *S) class indices; None if any case has no label
+    foreground: NDArray[np.bool_] | Ragged  # (N, *S)
     geometries: tuple[Geometry, ...]  # the way back to each case's native grid, or to that of its slices
     digest: str  # identity of the prepared data
     depths: tuple[int, ...] = ()  # images of each case, where they are slices; (): one a case
     slice_axis: int | None = None  # of the volume that they are slices of
+    note: str = ""  # on the scale of its grids, for captions
+
+    @property
+    def shapes(self) -> tuple[Grid, ...]:
+        """The grid of every row."""
+        rows = self.foreground
+        return rows.shapes if isinstance(rows, Ragged) else (rows.shape[1:],) * len(rows)
 
     def span(self, case: str) -> tuple[int, int]:
         """Return the first of a case's images and the one behind the last."""
@@ -63,7 +68,7 @@ class PreparedDomain:
     @property
     def is_grey(self) -> bool:
         """Whether no image has colour though the task's images have several channels."""
-        return self.image.shape[1] > 1 and all(bool((image == image[:1]).all()) for image in self.image)
+        return len(self.image[0]) > 1 and all(bool((image == image[:1]).all()) for image in self.image)
 
 
 def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manifest_digest: str) -> str:
@@ -71,16 +76,18 @@ def prepared_digest(domain: Domain, task: Task, config: PreprocessConfig, manife
 
     Normalisation happens later, and the corpus callosum matters only through the label map.
     """
+    grid = fixed_grid(task, config)
     value: dict[str, JSON] = {
         "version": PREPROCESS_VERSION,
         "manifest": manifest_digest,
         "label_map": to_json(label_map_of(domain, config)),
         "skull_stripped": domain.skull_stripped,
         "oracle": masks_by_label(domain, task, config),
-        "grid": config.grid,
-        "shape": list(grid_shape(task, config)),
         "channels": task.channels,
+        **({"grid": config.grid, "shape": list(grid)} if grid is not None else {"spacing": to_json(config.spacing)}),
     }
+    if config.scale == "fov":
+        value["degrees"] = camera_degrees(domain)
     value |= {name: to_json(rule) for name, rule in domain.rules().items()}
     return digest(value)
 
@@ -113,7 +120,7 @@ def prepare_domain(
         # A process that took the lease over may have finished the cache; if not, this one tries again.
         with contextlib.suppress(LeaseLost):
             prepared = _compute(folder, domain, task, config, progress)
-    return prepared
+    return replace(prepared, note=scale_note(domain, config))
 
 
 def _compute(folder: Path, domain: Domain, task: Task, config: PreprocessConfig, progress: OnCase) -> PreparedDomain:
@@ -132,20 +139,13 @@ def _compute(folder: Path, domain: Domain, task: Task, config: PreprocessConfig,
 
 
 def _layout(domain: Domain, task: Task, config: PreprocessConfig) -> Layout:
-    """Return the arrays' types and shapes; the number of slices, unknown before they are read, is left 0."""
-    count, shape = 0 if domain.slices else len(domain.cases), grid_shape(task, config)
-    image = np.dtype(np.uint8 if file_ndim(task, domain) == 2 else np.float16)
-    layout: Layout = {
-        "images.npy": (image, (count, task.channels, *shape)),
-        "foregrounds.npy": (np.dtype(np.bool_), (count, *shape)),
+    types: dict[str, np.dtype[Any]] = {
+        IMAGES: np.dtype(np.uint8 if file_ndim(task, domain) == 2 else np.float16),
+        FOREGROUNDS: np.dtype(np.bool_),
     }
     if all(case.label is not None for case in domain.cases):
-        layout["labels.npy"] = (np.dtype(np.uint8), (count, *shape))
-    return layout
-
-
-def _bytes(layout: Layout) -> int:
-    return sum(dtype.itemsize * math.prod(shape) for dtype, shape in layout.values())
+        types[LABELS] = np.dtype(np.uint8)
+    return Layout(types, task.channels, fixed_grid(task, config), None if domain.slices else len(domain.cases))
 
 
 def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None:
@@ -157,30 +157,22 @@ def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None
         geometries = tuple(Geometry.from_json(case["geometry"]) for case in cases)
         if tuple(case["id"] for case in cases) != ids:
             return None
-        # Mapping checks the file's length against its header; asarray drops the memmap type, not the mapping.
-        arrays = {name: np.asarray(np.load(folder / name, mmap_mode="r")) for name in layout}
+        rows = zip(geometries, depths or (1,) * len(ids), strict=True)
+        arrays = layout.map(folder, [geometry.shape for geometry, depth in rows for _ in range(depth)])
     except (OSError, ValueError, KeyError, TypeError):
-        return None
-    expected = _filled(layout, depths)
-    if any((array.dtype, array.shape) != expected[name] for name, array in arrays.items()):
         return None
     return PreparedDomain(
         name=domain.name,
         ids=ids,
         strata=tuple(case.stratum for case in domain.cases),
-        image=arrays["images.npy"],
-        label=arrays.get("labels.npy"),
-        foreground=arrays["foregrounds.npy"],
+        image=arrays[IMAGES],
+        label=arrays.get(LABELS),
+        foreground=arrays[FOREGROUNDS],
         geometries=geometries,
         digest=folder.name,
         depths=depths,
         slice_axis=domain.slices.axis if domain.slices else None,
     )
-
-
-def _filled(layout: Layout, depths: tuple[int, ...]) -> Layout:
-    """Return the layout with the number of slices."""
-    return {name: (dtype, (sum(depths), *shape[1:]) if depths else shape) for name, (dtype, shape) in layout.items()}
 
 
 def _build(folder: Path, lease: Lease, cases: Iterator[tuple[str, PreparedCase]], layout: Layout) -> None:
@@ -192,10 +184,9 @@ def _build(folder: Path, lease: Lease, cases: Iterator[tuple[str, PreparedCase]]
     scratch = lease.folder / f"data.{lease.token}"
     scratch.mkdir()
     try:
-        if free_bytes(scratch) < _bytes(layout):
+        if free_bytes(scratch) < (layout.bytes or 0):
             raise OSError(errno.ENOSPC, "the disk is too full to begin")
-        records = _write_arrays(scratch, cases, layout)
-        write_json(scratch / CASES, records)
+        write_json(scratch / CASES, layout.write(scratch, cases))
         sync_folder(scratch)
         lease.check()
         # A process that took the lease over may have finished first: its cache is as good.
@@ -207,41 +198,6 @@ def _build(folder: Path, lease: Lease, cases: Iterator[tuple[str, PreparedCase]]
         sync_folder(folder.parent)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _write_arrays(folder: Path, cases: Iterator[tuple[str, PreparedCase]], layout: Layout) -> list[JSON]:
-    """Append each case to the arrays and return the records of ``cases.json``."""
-    # Plain writes, not a memory map: on a full disk a map kills the process, a write raises.
-    records: list[JSON] = []
-    with ExitStack() as stack:
-        streams = {name: stack.enter_context((folder / name).open("wb")) for name in layout}
-        _write_headers(streams, layout)
-        depths: list[int] = []
-        for identifier, case in cases:
-            arrays = {"images.npy": case.image, "foregrounds.npy": case.foreground, "labels.npy": case.label}
-            for name, stream in streams.items():
-                array = arrays[name]
-                assert array is not None
-                stream.write(np.ascontiguousarray(array).tobytes())
-            record: dict[str, JSON] = {"id": identifier, "geometry": to_json(case.geometry)}
-            if case.slices is not None:
-                depths.append(case.slices)
-                record["slices"] = case.slices
-            records.append(record)
-        if depths:
-            _write_headers(streams, _filled(layout, tuple(depths)))
-        for stream in streams.values():
-            stream.flush()
-            os.fsync(stream.fileno())
-    return records
-
-
-def _write_headers(streams: Mapping[str, BinaryIO], layout: Layout) -> None:
-    """Write the arrays' headers at the start of their files; NumPy leaves room for any number of rows."""
-    for name, (dtype, shape) in layout.items():
-        header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-        streams[name].seek(0)
-        np.lib.format.write_array_header_1_0(streams[name], header)
 
 
 def _prepared_cases(
@@ -265,9 +221,9 @@ def _prepared_cases(
 
 def _disk_error(error: OSError, folder: Path, domain: Domain, layout: Layout) -> BaseException:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        megabytes = math.ceil(_bytes(layout) / 1e6)
+        size = "do not fit" if layout.bytes is None else f"need {math.ceil(layout.bytes / 1e6)} MB"
         return UsageError(
-            f"no space left in {folder.parent}: the prepared data of {domain.name} need {megabytes} MB; "
+            f"no space left in {folder.parent}: the prepared data of {domain.name} {size}; "
             "free some, or choose another folder with --results-root"
         )
     return storage_error(error, folder)

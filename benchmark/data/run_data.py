@@ -48,6 +48,8 @@ class EvaluationSet:
         notes = ["every image is grey"] if prepared.is_grey else []
         if domain.field_of_view is not None:
             notes.append(f"field of view found by a threshold of {domain.field_of_view:g}")
+        if prepared.note:
+            notes.append(prepared.note)
         if domain.slices is not None:
             trained = "those with a label alone" if domain.slices.keep == "labelled" else "all of them"
             notes.append(f"volumes, predicted slice by slice; a source trains on {trained}")

@@ -10,6 +10,7 @@ from ssdg.datasets.base import Case, DataError, Domain, Task
 
 from ..spec import PreprocessConfig
 from .each_case import OnCase, each_case, ignore_case
+from .grids import scale_note
 from .labels import require_plausible_labels
 from .preprocess import PreparedCase, prepare_case
 from .stored import stored_type
@@ -30,6 +31,7 @@ class CaseFacts:
 
     id: str
     size: tuple[int, ...]  # native voxels
+    grid: tuple[int, ...]  # voxels of the network's grid
     spacing: tuple[float, ...]  # mm per voxel; 1 in 2D
     type: str  # of the image file: "8-bit RGB"
     shares: NDArray[np.float64] | None  # (K,) of each class in the foreground, on the network's grid; no label: None
@@ -44,6 +46,7 @@ class Survey:
     failures: dict[str, str] = field(default_factory=dict)  # case id -> reason
     inverted: int = 0  # cases with a labelled border
     empty: int = 0  # cases whose label marks nothing
+    note: str = ""  # on the scale of the grids
     shown: dict[str, tuple[str, PreparedCase]] = field(default_factory=dict)
     """The first case and those with the smallest and largest labelled share, with their ids."""
 
@@ -54,7 +57,7 @@ def survey_domain(domain: Domain, task: Task, config: PreprocessConfig, on_case:
     Raises:
         UsageError: a grid of the wrong dimension.
     """
-    survey = Survey()
+    survey = Survey(note=scale_note(domain, config))
     for case, result in each_case(domain, partial(_facts, domain=domain, task=task, config=config), on_case):
         if isinstance(result, DataError):
             survey.failures[case.id] = str(result)
@@ -80,7 +83,8 @@ def _facts(case: Case, domain: Domain, task: Task, config: PreprocessConfig) -> 
     size, type = prepared.geometry.native_shape, stored_type(case.image)
     if domain.slices is not None and prepared.slices:
         size = (*size[: domain.slices.axis], prepared.slices, *size[domain.slices.axis :])
-    return CaseFacts(case.id, size, prepared.spacing, type, shares, (float(low), float(high))), prepared
+    ends = (float(low), float(high))
+    return CaseFacts(case.id, size, prepared.geometry.shape, prepared.spacing, type, shares, ends), prepared
 
 
 def _add(survey: Survey, facts: CaseFacts, prepared: PreparedCase) -> None:
@@ -102,10 +106,8 @@ def summary(survey: Survey, task: Task) -> str:
     facts = survey.facts
     if not facts:
         return ""
-    sizes = sorted({each.size for each in facts}, key=lambda size: (np.prod(size), size))
-    ends = [sizes[0], sizes[-1]] if len(sizes) > 1 else sizes
-    text = " to ".join(TIMES.join(map(str, size)) for size in ends) + (f" ({len(sizes)} sizes)" if sizes[2:] else "")
-    if len(sizes[0]) == 3:
+    text = _range({each.size for each in facts})
+    if len(facts[0].size) == 3:
         spacings = sorted({tuple(round(side, 2) for side in each.spacing) for each in facts})
         mm = dict.fromkeys((TIMES.join(f"{side:g}" for side in spacing)) for spacing in (spacings[0], spacings[-1]))
         text += f" voxels of {' to '.join(mm)} mm"
@@ -114,6 +116,10 @@ def summary(survey: Survey, task: Task) -> str:
     lines = [
         f"{text}, {types}; the network sees {low:.2f} to {high:.2f} of 0 to 1 ({ENDS[0]}st, {ENDS[1]}th percentile)"
     ]
+    grids = {each.grid for each in facts}
+    notes = [survey.note] if survey.note else []
+    notes += [f"grids of {_range(grids)}"] if len(grids) > 1 else []
+    lines += ["; ".join(notes)] if notes else []
     shares = np.array([each.shares for each in facts if each.shares is not None])
     if len(shares):
         each_class = [
@@ -125,6 +131,12 @@ def summary(survey: Survey, task: Task) -> str:
         ]
         lines.append(f"of the foreground: {', '.join(each_class)}")
     return "\n".join(f"  {line}" for line in lines)
+
+
+def _range(sizes: set[tuple[int, ...]]) -> str:
+    ends = sorted(sizes, key=lambda size: (np.prod(size), size))
+    text = " to ".join(dict.fromkeys(TIMES.join(map(str, size)) for size in (ends[0], ends[-1])))
+    return text + (f" ({len(sizes)} sizes)" if len(sizes) > 2 else "")
 
 
 def _percent(share: float) -> str:

@@ -50,32 +50,39 @@ def measure(domain: PreparedDomain, bands: Bands) -> Spectra:
     """Return the amplitude statistics of every case of a prepared domain.
 
     The amplitude of a frequency is the modulus of its Fourier coefficient over the number of voxels, averaged over
-    the channels; statistics are means over the frequencies of a band. Images are in [0, 1], not normalised. Pictures
-    are rounded to 255ths, which by itself gives each frequency 1.0e-3 / sqrt(pixels), 2e-6 of 512 x 512: what lies
-    near it says nothing about a domain.
+    the channels and the slices of a case; statistics are means over the frequencies of a band. Images are in [0, 1],
+    not normalised. Pictures are rounded to 255ths, which by itself gives each frequency 1.0e-3 / sqrt(pixels), 2e-6
+    of 512 x 512: what lies near it says nothing about a domain.
 
     Raises:
         UsageError: no frequency of the grid lies in a band.
     """
-    shape = domain.image.shape[2:]
-    distance = radius(shape).double().numpy().ravel()
-    twice = _multiplicity(shape).ravel()
-    edges = np.geomspace(distance[distance > 0].min() * (1 - 1e-6), 1 + 1e-6, bands.rings + 1)
-    ring = np.digitize(distance, edges)  # 0: the zero frequency
-    members = {"low": (ring > 0) & (distance <= bands.low + 1e-6), "high": distance >= bands.high - 1e-6}
-    for name, inside in members.items():
-        if not inside.any():
-            limit = getattr(bands, name)
-            raise UsageError(f"a grid of {'x'.join(map(str, shape))} has no frequency in the {name} band ({limit:g})")
-    total = np.bincount(ring, twice, bands.rings + 1)[1:]
-    means, profile = [], []
-    for image in domain.image:
-        amplitude = _amplitude(image).ravel()
-        means.append([np.average(amplitude[inside], weights=twice[inside]) for inside in members.values()])
-        summed = np.bincount(ring, twice * amplitude, bands.rings + 1)[1:]
-        profile.append(np.where(total > 0, summed / np.maximum(total, 1), np.nan))
-    low, high = np.array(means).T
-    return Spectra(domain.name, domain.ids, domain.strata, low, high, np.array(profile), edges)
+    grids = dict.fromkeys(domain.shapes)
+    least = min(float(distance[distance > 0].min()) for distance in map(_distance, grids))
+    edges = np.geomspace(least * (1 - 1e-6), 1 + 1e-6, bands.rings + 1)
+    rows = np.empty((len(domain.shapes), 2 + bands.rings))
+    for shape in grids:
+        distance, twice = _distance(shape), _multiplicity(shape).ravel()
+        ring = np.digitize(distance, edges)  # 0: the zero frequency
+        members = {"low": (ring > 0) & (distance <= bands.low + 1e-6), "high": distance >= bands.high - 1e-6}
+        for name, inside in members.items():
+            if not inside.any():
+                raise UsageError(
+                    f"a grid of {'x'.join(map(str, shape))} has no frequency in the {name} band "
+                    f"({getattr(bands, name):g})"
+                )
+        total = np.bincount(ring, twice, bands.rings + 1)[1:]
+        for row in (row for row, grid in enumerate(domain.shapes) if grid == shape):
+            amplitude = _amplitude(domain.image[row]).ravel()
+            means = [np.average(amplitude[inside], weights=twice[inside]) for inside in members.values()]
+            summed = np.bincount(ring, twice * amplitude, bands.rings + 1)[1:]
+            rows[row] = *means, *np.where(total > 0, summed / np.maximum(total, 1), np.nan)
+    low, high, *profile = np.array([rows[slice(*domain.span(case))].mean(axis=0) for case in domain.ids]).T
+    return Spectra(domain.name, domain.ids, domain.strata, low, high, np.array(profile).T, edges)
+
+
+def _distance(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    return np.asarray(radius(shape).double().numpy().ravel())
 
 
 def spectra_csv(measured: Sequence[Spectra], bands: Bands) -> str:

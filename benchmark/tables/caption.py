@@ -10,6 +10,7 @@ from .. import environment
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import RowScores
 from ..scoring.metrics import DSC, Metric
+from ..settings import FOV_DEGREES
 from ..spec import EvaluationConfig, NetworkConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
@@ -84,17 +85,25 @@ def _training(sections: Mapping[str, Any]) -> list[str]:
     shape = "the task's grid" if p.shape is None else "x".join(map(str, p.shape))
     stretched = f"stretched to {shape} (3D: the foreground's bounding box)"
     isotropic = f"fitted to {shape} without distortion (2D padded to a square, 3D a cube around the foreground)"
+    images = stretched if p.grid == "stretch" else isotropic
+    if p.spacing is not None:
+        steps = "x".join(f"{step:g}" for step in p.spacing)
+        images = f"resampled to {steps} (2D: pixels; 3D: mm, the foreground's bounding box), each on its own grid"
+    elif p.scale == "fov":
+        images = f"scaled by their field of view: {shape} spans {FOV_DEGREES:g} degrees of every camera (scale=fov)"
     return [
         _network(sections["network"]),
         f"at most {t.epochs} epochs" if t.selection == "source-val" else f"{t.epochs} epochs",
         f"Adam at {o.lr:g}, polynomial decay {o.poly_power:g} per step, weight decay {o.weight_decay:g}",
         f"batch {t.batch_size}, the last odd one filled from a new shuffle",
+        *_windows(t),
         "soft Dice loss (squared denominators, summed over the batch, all classes) for every supervised term, unless "
         "a row says otherwise",
         "no gradient clipping" if o.clip is None else f"gradients clipped at norm {o.clip:g}",
-        f"shared augmentation: {t.augmentation}",
+        f"shared augmentation: {t.augmentation}"
+        + ("" if t.scaling is None else f", scalings of {t.scaling[0]:g} to {t.scaling[1]:g}"),
         f"checkpoint: {_selection(t)}",
-        f"images {stretched if p.grid == 'stretch' else isotropic}",
+        f"images {images}",
         "z-score per image, channels jointly, over the "
         + ("whole grid" if p.normalisation == "grid" else "foreground"),
         "where a case has no foreground mask: 2D the whole image, 3D voxels above a threshold",
@@ -109,6 +118,19 @@ def _network(config: NetworkConfig) -> str:
     known = network_registry().get(config.name)
     start = f", its encoder started from {Path(config.weights).name}" if config.weights is not None else ""
     return f"{config.name if known is None else known.label} with {config.init_filters} initial filters{start}"
+
+
+def _windows(config: TrainingConfig) -> list[str]:
+    if config.window is None:
+        return []
+    share = "a third of them on a labelled voxel where a class fills less than 5 % of it"
+    if config.labelled_windows is not None:
+        share = f"{config.labelled_windows:.0%} of them on a labelled voxel"
+    count, sides = config.windows_per_image, "x".join(map(str, config.window))
+    return [
+        f"{count} random window{'s' * (count > 1)} of {sides} an image, centred on the foreground, {share}, "
+        "normalised as the whole image"
+    ]
 
 
 def _selection(config: TrainingConfig) -> str:
@@ -132,6 +154,7 @@ def _scoring(suite: Suite, sections: Mapping[str, Any], metric: Metric) -> list[
     return [
         "on each case's native grid, "
         + ("labels resampled by nearest neighbour" if e.resample == "nearest" else "probabilities resampled"),
+        *([] if sections["training"].window is None else [f"predicted in windows that overlap by {e.overlap:.0%}"]),
         f"2D {'the whole image' if e.region == 'image' else 'inside the field of view'}, 3D the whole volume",
         f"average: {front} in front, {beside} beside it where there are strata",
         f"empty classes: {EMPTY_RULES[e.empty if metric.follows_empty else 'skip']}",

@@ -66,7 +66,8 @@ def predict_images(
             labels = _segment(predictor, task, case, rules, config)
         except DataError as error:
             hint = f"; it was read as an image of {rules.name}, --like reads it as one of another domain"
-            raise DataError(f"{error}{hint if 'intensity' in str(error) else ''}") from None
+            of_rules = any(rule in str(error) for rule in ("intensity", "foregrounds"))
+            raise DataError(f"{error}{hint if of_rules else ''}") from None
         write_prediction(labels, case, rules, path)
         observer.scored()
     return outputs

@@ -12,6 +12,14 @@ TRIAD = [f"triad-{name}" for name in ("binrushed", "magrabia", "refuge", "origa"
 POLYPS = ["cvc-300", "cvc-colondb", "etis", "kvasir", "cvc-clinicdb"]
 
 
+def test_cameras_are_as_published() -> None:
+    domains = {**TASKS["fundus"].sources, **TASKS["fundus"].targets}
+    degrees = [(name, loader.domain.degrees) for name, loader in domains.items()]
+    assert degrees == [("drive", 45), ("lesav", 30), ("iostar", 45), ("drive-test", 45), ("chase", 30), ("stare", 35)]
+    assert TASKS["optic-disc"].domain("drions").domain.degrees is None
+    assert all("degrees" not in loader.domain.rules() for loader in domains.values())
+
+
 def test_tasks_are_as_designed() -> None:
     table = {
         task.name: (task.ndim, task.channels, task.shape, list(task.sources), list(task.targets))

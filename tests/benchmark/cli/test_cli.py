@@ -100,6 +100,49 @@ def test_predict_writes_the_users_images_in_their_grid(bench, tmp_path):
         assert set(np.unique(labels)) <= {0, 1}
 
 
+EYES = """
+name = "eyes"
+ndim = 2
+channels = 3
+classes = ["background", "vessel"]
+shape = [32, 32]
+[source.with-masks]
+images = "phantom2d/a/image/{case}.png"
+labels = "phantom2d/a/label/{case}.png"
+foregrounds = "phantom2d/a/mask/{case}.png"
+label_map = { 0 = 0, 255 = 1 }
+degrees = 30
+[target.without]
+images = "phantom2d/b/image/{case}.png"
+labels = "phantom2d/b/label/{case}.png"
+foregrounds = { threshold = 0.05 }
+label_map = { 0 = 0, 255 = 1 }
+"""
+
+
+def test_a_run_scaled_by_the_field_of_view_says_so_and_predicts_where_it_finds_one(bench, tmp_path):
+    task, out = tmp_path / "eyes.toml", tmp_path / "out"
+    task.write_text(EYES)
+    fov = ("--task", str(task), "--target", "without", "--set", "preprocess.scale=fov")
+    run = bench("run", "--method", "erm", *TINY, *fov)
+    assert run.exit_code == 0, run.output
+    path = bench.run_path(task="eyes")
+    notes = {
+        name: json.loads(next(path.glob(f"evaluations/{name}-*/evaluation.json")).read_text())["counts"]["note"]
+        for name in ("held-out", "without")
+    }
+    assert "scale=fov: the grid spans 45 degrees, the camera 30" in notes["held-out"]
+    assert "scale=fov: the grid spans 45 degrees, the camera 45, as none are stated" in notes["without"]
+    image = min((bench.data / "phantom2d/b/image").iterdir())
+    arguments = ("predict", str(path), "--task", str(task), "--input", str(image), "--output", str(out))
+    refused = bench(*arguments)
+    assert refused.exit_code == 2
+    assert "has no mask: give its domain foregrounds" in refused.output
+    assert "--like reads it as one of another domain" in refused.output
+    assert bench(*arguments, "--like", "without").exit_code == 0
+    assert np.asarray(Image.open(out / image.name)).shape == np.asarray(Image.open(image)).shape[:2]
+
+
 def test_a_method_of_ones_own(bench, tmp_path):
     plugin = tmp_path / "mine.py"
     plugin.write_text(

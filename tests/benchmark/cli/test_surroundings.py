@@ -9,7 +9,10 @@ import pytest
 
 from ssdg.benchmark.errors import OutOfMemory, is_out_of_memory, memory_advice
 from ssdg.benchmark.launching.local import BENCH
+from ssdg.benchmark.spec import PreprocessConfig, RunRequest, TrainingConfig
 from ssdg.benchmark.storage.results_reader import read_run
+from ssdg.benchmark.training.run import _smaller
+from ssdg.datasets import TASKS
 from ssdg.methods.erm import Erm
 
 from ...conftest import TINY
@@ -113,6 +116,12 @@ def test_a_batch_beyond_the_memory_names_what_makes_it_smaller(bench, monkeypatc
     assert read_run(bench.run_path()).state == "FAILED"
     monkeypatch.undo()
     assert bench(*RUN).exit_code == 0
+
+
+def test_with_windows_it_is_their_size_that_takes_memory():
+    preprocess, training = PreprocessConfig(spacing=(1.0, 1.0)), TrainingConfig(window=(16, 24))
+    request = RunRequest(task="t", source="s", method="erm", preprocess=preprocess, training=training)
+    assert "or training.window (here 16,24)" in _smaller(request, TASKS["phantom2d"])
 
 
 def test_memory_of_any_command_is_one_line(bench, monkeypatch):

@@ -1,10 +1,12 @@
 """Amplitude spectra by domain: numbers against the definition, and the figure through the command line."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ssdg.benchmark.data.arrays import Ragged
 from ssdg.benchmark.data.geometry import Geometry
 from ssdg.benchmark.data.prepared import PreparedDomain
 from ssdg.benchmark.errors import UsageError
@@ -44,6 +46,31 @@ def test_bands_are_means_over_the_whole_spectrum(shape):
             assert value == pytest.approx(
                 by_definition(exact, lambda r, low=low, high=high: low <= r < high), rel=1e-4
             )
+
+
+def test_rows_of_different_grids_are_each_measured_on_their_own():
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (3, *grid), dtype=np.uint8) for grid in ((24, 18), (16, 20), (24, 18))]
+    grids = [image.shape[1:] for image in images]
+    flat = Ragged(np.concatenate([image.ravel() for image in images]), (3,), grids)
+    inside = Ragged(np.ones(sum(image[0].size for image in images), bool), (), grids)
+    geometries = tuple(Geometry(grid, (0, 0), grid, grid) for grid in grids)
+    ids = ("a", "b", "c")
+    measured = measure(PreparedDomain("d", ids, ids, flat, None, inside, geometries, "-"), Bands())
+    alone = [measure(prepared(image[None]), Bands()) for image in images]
+    assert measured.low == pytest.approx([spectra.low[0] for spectra in alone])
+    assert measured.high == pytest.approx([spectra.high[0] for spectra in alone])
+    assert np.array_equal(measured.edges, alone[0].edges)  # of the finest frequency
+    np.testing.assert_allclose(measured.profile[[0, 2]], [spectra.profile[0] for spectra in alone[::2]])
+
+
+def test_the_slices_of_a_volume_are_one_case():
+    images = np.random.default_rng(0).integers(0, 256, (5, 1, 16, 16), dtype=np.uint8)
+    each = measure(prepared(images), Bands())
+    sliced = replace(prepared(images), ids=("a", "b"), strata=("all",) * 2, depths=(2, 3), slice_axis=2)
+    measured = measure(sliced, Bands())
+    assert measured.low == pytest.approx([each.low[:2].mean(), each.low[2:].mean()])
+    assert measured.profile[1] == pytest.approx(each.profile[2:].mean(axis=0), nan_ok=True)
 
 
 def test_a_wave_lies_in_the_ring_of_its_frequency():

@@ -334,6 +334,20 @@ def test_captions_name_overridden_values_and_departing_rows(tmp_path):
     assert "Departing from this: RAS4DG with training.augmentation = nnunet." in caption
 
 
+@pytest.mark.parametrize(
+    ("overrides", "phrase"),
+    [
+        ({"preprocess.scale": "fov"}, "; images scaled by their field of view: the task's grid spans 45 degrees"),
+        (
+            {"preprocess.spacing": "1,0.5", "training.window": "32,32"},
+            "; images resampled to 1x0.5 (2D: pixels; 3D: mm, the foreground's bounding box), each on its own grid;",
+        ),
+    ],
+)
+def test_captions_name_the_scale(tmp_path, overrides, phrase):
+    assert phrase in " ".join(table_of(tmp_path, SMALL, choice=Filters(overrides=overrides)).caption)
+
+
 def test_the_other_protocol_is_named_where_it_has_results(tmp_path):
     for planned in SMALL.plan(Filters(protocol="paper"), INVENTORY).runs:
         if planned.row.id == "erm":
