@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 from ssdg.datasets.base import Task
 
+from .digests import JSON
 from .errors import UsageError, unknown
-from .spec import JSON, PROTOCOLS, SECTIONS, Fold, PreprocessConfig, RunRequest, RunSpec
+from .spec import PROTOCOLS, SECTIONS, Fold, PreprocessConfig, RunRequest, RunSpec
 
 T = TypeVar("T")
 

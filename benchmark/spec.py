@@ -4,21 +4,17 @@ A :class:`RunSpec` holds what can change trained weights; an :class:`EvaluationS
 predictions.
 """
 
-import dataclasses
-import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 from ssdg.datasets.base import Task
 
+from .digests import JSON, canonical_json, digest, digest_of_text, identified, to_json
 from .errors import require
 
 SCHEMA = 1
 """Layout of specs, rows and run folders; part of every identity."""
-
-JSON: TypeAlias = bool | int | float | str | list["JSON"] | dict[str, "JSON"] | None
 
 
 def _later(default: Any) -> Any:
@@ -225,9 +221,9 @@ class RunSpec:
         # Spliced into the text instead of digested anew: `bench status` of 5,000 runs takes 1.9 s of CPU, not 2.7 s
         # (2.3 s where specs are shared and only the identity is computed for each run).
         identity = self._identity()
-        before = _canonical_json({name: value for name, value in identity.items() if name < "seed"})
-        after = _canonical_json({name: value for name, value in identity.items() if name > "seed"})
-        return lambda seed: _digest_of_text(f'{before[:-1]},"seed":{seed},{after[1:]}')
+        before = canonical_json({name: value for name, value in identity.items() if name < "seed"})
+        after = canonical_json({name: value for name, value in identity.items() if name > "seed"})
+        return lambda seed: digest_of_text(f'{before[:-1]},"seed":{seed},{after[1:]}')
 
     def _identity(self) -> dict[str, JSON]:
         request = identified(self.request)
@@ -273,58 +269,3 @@ class EvaluationSpec:
     def eval_id(self) -> str:
         """Identity of the stored predictions."""
         return digest({"schema": SCHEMA, **identified(self)})
-
-
-def identified(value: Any) -> Any:
-    """Return :func:`to_json` of a dataclass without the later fields that have their defaults."""
-    data = to_json(value)
-    for f in dataclasses.fields(value):
-        item = getattr(value, f.name)
-        if dataclasses.is_dataclass(item):
-            data[f.name] = identified(item)
-        elif f.metadata.get("later") and item == f.default:
-            del data[f.name]
-    return data
-
-
-def to_json(value: Any) -> Any:
-    """Return dataclasses, tuples and mappings as plain :data:`JSON` data with string keys."""
-    kind = type(value)
-    if kind in _PLAIN:  # first, because nearly every value is one and the other tests are slow
-        return value
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(kind):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(kind)}
-    if isinstance(value, (bool, int, float, str)):  # a subclass, such as NumPy's float64
-        return value
-    raise TypeError(f"{value!r} is not plain data")
-
-
-_PLAIN = frozenset({bool, int, float, str, type(None)})
-
-
-def digest(value: Any) -> str:
-    """Return 12 hexadecimal digits of the SHA-256 of a value's canonical JSON."""
-    return _digest_of_text(_canonical_json(value))
-
-
-def _canonical_json(value: Any) -> str:
-    # The same for equal values: sorted keys, 1 and 1.0 equal.
-    return json.dumps(_canonical(to_json(value)), sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def _digest_of_text(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def _canonical(value: JSON) -> JSON:
-    if isinstance(value, dict):
-        return {key: _canonical(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_canonical(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    return value

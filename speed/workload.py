@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 
 from ssdg.benchmark.data.loader import Batches, Pool
-from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig, to_json
+from ssdg.benchmark.digests import to_json
+from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig
 from ssdg.benchmark.training.build import build_method
 from ssdg.benchmark.training.train import Step, optimized_modules
 from ssdg.datasets.base import Task

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spec import JSON, to_json
+from ..digests import JSON, to_json
 from .preprocess import PreparedCase
 
 IMAGES, LABELS, FOREGROUNDS = "images.npy", "labels.npy", "foregrounds.npy"

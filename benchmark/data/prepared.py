@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from ssdg.datasets.base import DataError, Domain, Task
 
+from ..digests import JSON, digest, to_json
 from ..errors import LeaseLost, UsageError
 from ..settings import fixed_grid
-from ..spec import JSON, PreprocessConfig, digest, to_json
+from ..spec import PreprocessConfig
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
 from ..storage.lease import Lease
 from .arrays import FOREGROUNDS, IMAGES, LABELS, Grid, Layout, Ragged

@@ -9,8 +9,9 @@ from ssdg.datasets.base import DataError, Domain, Task
 from ssdg.datasets.manifest import Manifest, read_manifest, shared_files
 from ssdg.datasets.partition import folds, held_out
 
+from ..digests import digest
 from ..errors import UsageError, unknown
-from ..spec import PreprocessConfig, RunRequest, digest
+from ..spec import PreprocessConfig, RunRequest
 from ..storage.run_folder import VALIDATION
 from .each_case import OnCase, ignore_case
 from .prepared import PreparedDomain, prepare_domain

@@ -6,9 +6,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ..digests import digest, identified, to_json
 from ..errors import UsageError
 from ..settings import request_from_json
-from ..spec import RunRequest, digest, identified, to_json
+from ..spec import RunRequest
 from ..storage.files import read_json, write_json
 from ..storage.run_folder import row_name
 from ..training.runtime import Runtime

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..digests import to_json
 from ..scoring.metrics import find_metric
-from ..spec import RunRequest, to_json
+from ..spec import RunRequest
 from ..storage.results_reader import VERSIONS, StoredEvaluation
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column

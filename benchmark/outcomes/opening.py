@@ -15,11 +15,12 @@ from ssdg.datasets.base import Task
 from ssdg.datasets.grammar import task_from_toml
 from ssdg.methods import MethodEntry, registry
 
+from ..digests import to_json
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
 from ..scoring.metrics import REGIONS, Metric
-from ..spec import RunSpec, to_json
+from ..spec import RunSpec
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite

@@ -13,10 +13,11 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
+from ..digests import JSON, to_json
 from ..errors import UsageError
 from ..launching.job_file import JobFile, job_name
 from ..settings import convert
-from ..spec import IDENTIFYING, JSON, RunRequest, RunSpec, to_json
+from ..spec import IDENTIFYING, RunRequest, RunSpec
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Column, Planned

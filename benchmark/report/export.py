@@ -12,12 +12,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..digests import to_json
 from ..errors import UsageError
 from ..outcomes.frames import RUN_COLUMNS, run_key, run_record, scored_evaluations
 from ..outcomes.opening import PROVENANCE
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
-from ..spec import to_json
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, to_csv
 from ..tables.build import build_table

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from ..digests import to_json
 from ..errors import UsageError
-from ..spec import EvaluationSpec, RunRequest, RunSpec, to_json
+from ..spec import EvaluationSpec, RunRequest, RunSpec
 from .files import Guard, no_guard, read_json, write_json, write_text
 
 State: TypeAlias = Literal["QUEUED", "RUNNING", "STALE", "DONE", "FAILED", "DIVERGED"]

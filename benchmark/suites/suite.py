@@ -10,9 +10,10 @@ from typing import Any, Literal, TypeAlias
 from ssdg.datasets.base import Task
 from ssdg.methods import MethodEntry
 
+from ..digests import JSON
 from ..errors import UsageError, unknown
 from ..settings import convert, resolve_sections
-from ..spec import JSON, Fold, RunRequest, task_digest
+from ..spec import Fold, RunRequest, task_digest
 from .paper import load_published
 
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]

@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
+from ..digests import to_json
 from ..outcomes.headings import Heading
 from ..scoring.metrics import DSC
-from ..spec import to_json
 from ..storage.run_folder import to_csv
 from ..suites.paper import PublishedScore
 from ..suites.suite import Row

@@ -8,10 +8,11 @@ from ssdg.methods.networks import load_network
 from ssdg.methods.networks.base import SegmentationNetwork
 
 from ..data.run_data import RunData
+from ..digests import to_json
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build, grid_shape
-from ..spec import RunRequest, RunSpec, task_digest, to_json
+from ..spec import RunRequest, RunSpec, task_digest
 from .encoder_weights import check_weights, load_weights, weights_digest
 
 

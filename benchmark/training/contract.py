@@ -19,9 +19,9 @@ from ssdg.methods.base import Batch, Frame, Method
 from ssdg.methods.networks import DEFAULT, network_entry
 
 from .. import errors
+from ..digests import to_json
 from ..errors import UsageError
 from ..settings import build
-from ..spec import to_json
 from .build import network_class
 from .contract_fixture import (
     CLASSES,

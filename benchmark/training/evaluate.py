@@ -19,9 +19,10 @@ from ..data.labels import read_label, read_mask
 from ..data.loader import Pool, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import EvaluationSet
+from ..digests import to_json
 from ..errors import UsageError
 from ..scoring.overlap import count
-from ..spec import EvaluationSpec, RunSpec, task_digest, to_json
+from ..spec import EvaluationSpec, RunSpec, task_digest
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method

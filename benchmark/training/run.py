@@ -12,10 +12,11 @@ from ssdg.methods import load_method
 from .. import environment
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
+from ..digests import digest
 from ..errors import Diverged, Interrupted, memory_advice
 from ..progress import RunObserver
 from ..settings import grid_shape
-from ..spec import EvaluationSpec, RunRequest, RunSpec, digest
+from ..spec import EvaluationSpec, RunRequest, RunSpec
 from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
 from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path

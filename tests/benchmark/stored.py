@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from ssdg.benchmark.digests import to_json
 from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.outcomes.scores import RowScores
 from ssdg.benchmark.scoring.metrics import DSC
-from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, to_json
+from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path, to_csv

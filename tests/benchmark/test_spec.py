@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ssdg.benchmark.digests import digest, to_json
 from ssdg.benchmark.settings import request_from_json, spec_from_json
 from ssdg.benchmark.spec import (
     EvaluationConfig,
@@ -18,8 +19,6 @@ from ssdg.benchmark.spec import (
     RunRequest,
     RunSpec,
     TrainingConfig,
-    digest,
-    to_json,
 )
 
 plain = st.recursive(

@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ssdg.benchmark.digests import to_json
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.settings import spec_from_json
-from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, to_json
+from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec
 from ssdg.benchmark.training.build import build_method, network_class
 from ssdg.benchmark.training.contract import check_method, run_check
 from ssdg.benchmark.training.contract_fixture import MethodUnderTest

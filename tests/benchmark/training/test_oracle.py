@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from ssdg.benchmark.digests import to_json
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.launching.job_file import job_name
 from ssdg.benchmark.outcomes.planned_run import match_plan
 from ssdg.benchmark.progress import summary
 from ssdg.benchmark.settings import request_from_json, resolve_sections
-from ssdg.benchmark.spec import Fold, RunRequest, RunSpec, TrainingConfig, to_json
+from ssdg.benchmark.spec import Fold, RunRequest, RunSpec, TrainingConfig
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.suite import Column, Filters, Suite, selected_on_target
