@@ -133,7 +133,8 @@ def spec_from_json(data: Mapping[str, JSON]) -> RunSpec:
     """Return the spec that ``to_json`` wrote."""
     values: dict[str, Any] = dict(data)
     values["request"] = request_from_json(values["request"])
-    values["method_changed"] = tuple(values["method_changed"])
+    for name in {"method_changed", "degrees"} & values.keys():
+        values[name] = tuple(values[name])
     try:
         return RunSpec(**values)
     except TypeError as error:

@@ -206,6 +206,7 @@ class RunSpec:
     target_manifest: str | None = None
     task_definition: str = ""  # digest of the task's dimensions, channels, classes and grid: a file may change them
     network_weights: str = ""  # digest of the content of ``network.weights``
+    degrees: tuple[float, ...] = ()  # angles of the source's and the target's cameras, under ``preprocess.scale=fov``
 
     def is_of(self, task_definition: str) -> bool:
         """Return whether a task of that digest is the one trained on; results before version 0.2 do not say."""
@@ -231,8 +232,9 @@ class RunSpec:
             del request[name]
         request["network"].pop("weights", None)  # a path; what it held counts
         resolved = {name: to_json(getattr(self, name)) for name in IDENTIFYING}
-        if not self.network_weights:  # as in every run before there was such a setting
-            del resolved["network_weights"]
+        for name in ("network_weights", "degrees"):
+            if not resolved[name]:  # as in every run before there was such a setting
+                del resolved[name]
         return {"schema": SCHEMA, **request, **resolved}
 
 
@@ -249,6 +251,7 @@ IDENTIFYING = (
     "target_manifest",
     "task_definition",
     "network_weights",
+    "degrees",
 )
 
 
@@ -264,6 +267,7 @@ class EvaluationSpec:
     preprocess: PreprocessConfig
     resample: str
     overlap: float | None = _later(None)  # of the windows that images are predicted in; None: whole images
+    degrees: float | None = _later(None)  # angle of the domain's camera, where ``preprocess.scale=fov``
 
     @property
     def eval_id(self) -> str:

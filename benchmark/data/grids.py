@@ -56,6 +56,11 @@ def camera_degrees(domain: Domain) -> float:
     return FOV_DEGREES if domain.degrees is None else domain.degrees
 
 
+def counted_degrees(domain: Domain, config: PreprocessConfig) -> float | None:
+    """Return the angle of a domain's camera where ``preprocess.scale`` makes it count."""
+    return camera_degrees(domain) if config.scale == "fov" else None
+
+
 def scale_note(domain: Domain, config: PreprocessConfig) -> str:
     """Return what ``preprocess.scale`` makes of a domain; empty for its default."""
     stated = f"{FOV_DEGREES:g}, as none are stated" if domain.degrees is None else f"{domain.degrees:g}"

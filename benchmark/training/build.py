@@ -7,6 +7,7 @@ from ssdg.methods.base import Method
 from ssdg.methods.networks import load_network
 from ssdg.methods.networks.base import SegmentationNetwork
 
+from ..data.grids import counted_degrees
 from ..data.run_data import RunData
 from ..digests import to_json
 from ..errors import UsageError
@@ -30,6 +31,8 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
             check_weights(_network(network, task, request.network.init_filters), weights)
     config = to_json(build(method.Config, request.method_settings, f"method {request.method}"))
     default = to_json(method.Config())
+    domains = [located.domain for located in (run_data.source, run_data.target) if located is not None]
+    angles = [counted_degrees(domain, request.preprocess) for domain in domains]
     return RunSpec(
         request=request,
         method_version=method.version,
@@ -40,6 +43,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         split=run_data.split,
         target_manifest=run_data.target.manifest.digest if run_data.target is not None else None,
         network_weights=digest_of_weights,
+        degrees=tuple(angle for angle in angles if angle is not None),
     )
 
 

@@ -3,49 +3,41 @@
 Each trains or predicts on a tiny synthetic batch on the CPU, with the loop's own optimiser step.
 """
 
-import dataclasses
-import functools
 import io
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ssdg.methods.base import Batch, Frame, Method
+from ssdg.methods.base import Batch, Method
 from ssdg.methods.networks import DEFAULT, network_entry
 
-from .. import errors
 from ..digests import to_json
 from ..errors import UsageError
 from ..settings import build
 from .build import network_class
 from .contract_fixture import (
     CLASSES,
-    GRIDS,
     STEPS,
-    SURROUNDINGS,
+    CheckFailed,
     MethodUnderTest,
-    box,
     changed,
     context,
     copies,
     darkened,
     global_state,
     modules_of,
+    require,
+    require_all_finite,
     take_steps,
     tensors_of,
     without_onednn,
 )
-from .inference import Inference
+from .contract_windows import check_window_normalisation, check_window_prediction
 from .train import minimise
-
-
-class CheckFailed(Exception):
-    """A breach of the contract; the message names it and the way out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +68,14 @@ def check_method(cls: type[Method], ndims: Iterable[int] | None = None, network:
 
 def run_check(name: str, subject: MethodUnderTest) -> CheckResult:
     """Run one check of :data:`CHECKS`; an exception of the method is a failure."""
-    title = f"{subject.ndim}D{', windows' * subject.windowed}: {name}"
+    title, checks = f"{subject.ndim}D{', windows' * subject.windowed}: {name}", CHECKS | WINDOW_CHECKS
     try:
-        {**CHECKS, **WINDOW_CHECKS}[name](subject)
+        checks[name](subject)
     except CheckFailed as failure:
         return CheckResult(title, False, str(failure))
     except Exception as error:  # the method is a third party's and may fail in any way
         return CheckResult(title, False, f"{type(error).__name__}: {error}")
     return CheckResult(title, True, "")
-
-
-require = functools.partial(errors.require, error=CheckFailed)
-
-
-def require_all_finite(values: Mapping[str, Tensor | None], what: str) -> None:
-    """Raise CheckFailed naming the tensors with a NaN or infinity."""
-    bad = [name for name, value in values.items() if value is not None and not bool(torch.isfinite(value).all())]
-    require(not bad, f"{what} not finite: {', '.join(bad[:5])}")
 
 
 def finite_step(method: Method, batch: Batch, bfloat16: bool = False) -> None:
@@ -261,7 +244,7 @@ def _config(subject: MethodUnderTest) -> None:
     config = subject.cls.Config
     parameters = getattr(config, "__dataclass_params__", None)
     require(parameters is not None and parameters.frozen, "Config must be a frozen dataclass")
-    silent = [f.name for f in dataclasses.fields(config) if not f.metadata.get("source")]
+    silent = [f.name for f in fields(config) if not f.metadata.get("source")]
     require(not silent, f"Config fields without metadata={{'source': ...}}: {', '.join(silent)}")
     stored = json.loads(json.dumps(to_json(config())))
     require(build(config, stored, "method") == config(), "Config changes on its way through JSON and back")
@@ -291,38 +274,6 @@ def _foreground(subject: MethodUnderTest) -> None:
         require_all_finite({"logits": logits}, f"with foreground all {value}, predictions")
 
 
-def _window_normalisation(subject: MethodUnderTest) -> None:
-    method = subject.method().eval()
-    image, foreground = subject.images(1)
-    margin, sides = method.margin(), GRIDS[subject.ndim][1:]
-    # The images' borders go on into the margin, as they do for filters on whole images.
-    around = [margin] * (2 * subject.ndim)
-    wide = [F.pad(maps.float(), around, mode="replicate") for maps in (image, foreground)]
-    with torch.no_grad():
-        whole = method.prepare(image, foreground)
-        for start in (0, SURROUNDINGS // 2, SURROUNDINGS):
-            outer = box(start, [side + 2 * margin for side in sides])
-            window, inside = wide[0][outer], wide[1][outer] > 0
-            frame = Frame(method.statistics(image, foreground), method.statistics(window, inside))
-            prepared = method.prepare(window, inside, frame)[box(margin, sides)]
-            off = float((prepared - whole[box(start, sides)]).abs().max())
-            require(
-                off < 1e-4,
-                f"a window is prepared differently from its whole image, by up to {off:.2g}: prepare has to use "
-                "`frame`, statistics to return what it needs of the whole image, and margin its reach",
-            )
-
-
-def _window_prediction(subject: MethodUnderTest) -> None:
-    method = subject.method().eval()
-    image, foreground = subject.images(1)
-    require(type(method).predict is Method.predict, "predict is replaced: override logits, which windows go through")
-    logits = Inference("fp32", GRIDS[subject.ndim][1:]).logits(method, image, foreground)
-    shape = (len(image), CLASSES, *subject.grid)
-    require(tuple(logits.shape) == shape, f"windows give logits {tuple(logits.shape)}, expected {shape}")
-    require_all_finite({"logits": logits}, "predictions in windows")
-
-
 CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "finite terms": _finite_terms,
     "every network weight moves": _weights_move,
@@ -344,7 +295,7 @@ OF_TRAINING = ("finite terms", "every network weight moves", "inputs unchanged",
 
 WINDOW_CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     **{name: CHECKS[name] for name in OF_TRAINING},
-    "normalisation": _window_normalisation,
-    "prediction": _window_prediction,
+    "normalisation": check_window_normalisation,
+    "prediction": check_window_prediction,
 }
 """The same, for windows of images."""

@@ -1,6 +1,7 @@
 """A method on a tiny synthetic task, for the contract's checks."""
 
 import contextlib
+import functools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -12,6 +13,7 @@ from torch import Tensor
 from ssdg.methods.base import Batch, Frame, Method, StepContext
 from ssdg.methods.networks import DEFAULT, load_network
 
+from .. import errors
 from ..data.loader import Batches, Pool
 from ..data.windows import WindowBatches, Windows
 from ..spec import OptimizerConfig
@@ -25,6 +27,19 @@ GRIDS = {2: (3, 32, 32), 3: (1, 16, 16, 16)}
 
 SURROUNDINGS = 16
 """Voxels by which an image is larger than its window, along each axis."""
+
+
+class CheckFailed(Exception):
+    """A breach of the contract; the message names it and the way out."""
+
+
+require = functools.partial(errors.require, error=CheckFailed)
+
+
+def require_all_finite(values: Mapping[str, Tensor | None], what: str) -> None:
+    """Raise CheckFailed naming the tensors with a NaN or infinity."""
+    bad = [name for name, value in values.items() if value is not None and not bool(torch.isfinite(value).all())]
+    require(not bad, f"{what} not finite: {', '.join(bad[:5])}")
 
 
 @dataclass(frozen=True, slots=True)

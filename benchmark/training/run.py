@@ -10,6 +10,7 @@ from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 
 from .. import environment
+from ..data.grids import counted_degrees
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
 from ..digests import digest
@@ -135,6 +136,7 @@ class _RunInProgress:
                 preprocess=request.preprocess,
                 resample=request.evaluation.resample,
                 overlap=request.overlap,
+                degrees=counted_degrees(scored.located.domain, request.preprocess),
             )
             for name, scored in self.run_data.scored.items()
         }

@@ -93,7 +93,13 @@ def test_what_changes_weights_changes_the_identity(request_change):
 
 @pytest.mark.parametrize(
     "change",
-    [{"method_version": 2}, {"method_config": {"alpha": 2.0}}, {"source_manifest": "c" * 12}, {"split": "c" * 12}],
+    [
+        {"method_version": 2},
+        {"method_config": {"alpha": 2.0}},
+        {"source_manifest": "c" * 12},
+        {"split": "c" * 12},
+        {"degrees": (30.0,)},
+    ],
     ids=lambda change: next(iter(change)),
 )
 def test_data_and_method_are_part_of_the_identity(change):

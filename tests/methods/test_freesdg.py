@@ -7,9 +7,10 @@ import torch
 from torch.nn import functional as F
 
 from ssdg.methods.base import Batch, StepContext
-from ssdg.methods.freesdg import FreeSDG, FreeSDGConfig, random_box, whole_if_empty
+from ssdg.methods.freesdg import FreeSDG, FreeSDGConfig, whole_if_empty
 from ssdg.methods.losses import cross_entropy, soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
+from ssdg.methods.parts.boxes import random_box
 from ssdg.methods.parts.cbam import BlockAttention
 from ssdg.methods.parts.highpass import high_pass
 

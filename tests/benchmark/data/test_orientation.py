@@ -7,7 +7,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
@@ -84,6 +84,10 @@ def test_every_voxel_keeps_its_place_and_predictions_return(
 @given(st.tuples(*[st.floats(-40, 40)] * 3), st.sampled_from(TURNS))
 @settings(max_examples=40, deadline=None)
 def test_ras_axes_point_right_front_and_top(tmp_path_factory, degrees, turn):
+    directions = np.abs(oblique(degrees)[:3, :3])
+    directions /= np.linalg.norm(directions, axis=0)
+    nearest = np.concatenate([np.sort(directions, axis=axis).swapaxes(0, axis) for axis in (0, 1)], axis=1)
+    assume((nearest[-1] - nearest[-2]).min() > 0.02)  # an axis between two directions has no name
     path = save_volume(tmp_path_factory.mktemp("v") / "a.nii", *rearranged(numbered(), oblique(degrees), turn))
     affine = read_image(path, 3, 1).affine
     assert nib.aff2axcodes(affine) == ("R", "A", "S")
