@@ -161,3 +161,12 @@ def test_the_bottleneck_is_the_last_of_the_parameters(name):
     network = make(name)
     network.bottleneck = nn.Conv2d(network.widths[-1], network.widths[-1], 1)
     assert [n for n, _ in network.named_parameters()][-2:] == ["bottleneck.weight", "bottleneck.bias"]
+
+
+def test_running_statistics_are_those_of_training_after_a_short_run():
+    network, x = make("flexibleunet").train(), images(2, 2, 64, 64)
+    with torch.no_grad():
+        for _ in range(100):
+            trained = network(x).logits
+        predicted = network.eval()(x).logits
+    assert (trained - predicted).std() < 0.2 * trained.std()
