@@ -1,7 +1,4 @@
-"""The contract of a method as checks, run by ``bench check module:Class``.
-
-Each trains or predicts on a tiny synthetic batch on the CPU, with the loop's own optimiser step.
-"""
+"""The contract of a method as checks on tiny synthetic batches, run by ``bench check module:Class`` on the CPU."""
 
 import io
 import itertools
