@@ -255,8 +255,9 @@ def test_provenance_says_what_made_the_numbers(bench, made, tmp_path):
     [device] = origin["devices"]
     assert (device["device"], device["runs"]) == ("cpu", 16)
     rows = {row["id"]: row for row in origin["rows"]}
-    assert rows["narrow"]["sections"]["network"] == {"init_filters": 16}
-    assert rows["erm"]["sections"]["network"] == {"init_filters": 8}
+    networks = {name: rows[name]["sections"]["network"] for name in ("narrow", "erm")}
+    filters = {name: network["init_filters"] for name, network in networks.items()}
+    assert (filters, networks["erm"]["name"]) == ({"narrow": 16, "erm": 8}, "segresnet")
     assert rows["narrow"]["ran_as"][0]["settings"]["rsd"] is True
     assert [(one["target"], one["scored"]) for one in origin["data"]] == [
         *((VALIDATION, 3), ("phantom2d-b", 6), ("phantom2d-c", 6))
