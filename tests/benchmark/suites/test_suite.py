@@ -41,6 +41,7 @@ def test_the_packaged_suites_are_listed_and_load():
         "abdomen",
         "ablation-fundus",
         "atlases-quick",
+        "backbones",
         "cardiac-quick",
         "cardiac-seq",
         "demo",
