@@ -288,7 +288,7 @@ CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
 }
 """Name -> check; each raises :class:`CheckFailed`, or whatever the method raises."""
 
-OF_TRAINING = ("finite terms", "every network weight moves", "inputs unchanged", "reproducible", "resume", "augment")
+OF_TRAINING = ("finite terms", "every network weight moves", "inputs unchanged", "reproducible", "augment")
 
 WINDOW_CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     **{name: CHECKS[name] for name in OF_TRAINING},
