@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssdg.methods.base import Batch, StepContext
+from ssdg.methods.base import Batch, Frame, StepContext
 from ssdg.methods.freesdg import FreeSDG, FreeSDGConfig, whole_if_empty
 from ssdg.methods.losses import cross_entropy, soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
@@ -449,3 +449,33 @@ def test_filters_first_built_while_predicting_serve_training():
 def test_impossible_settings_are_errors_that_name_the_field(settings):
     with pytest.raises(ValueError, match=f"method.{next(iter(settings))}"):
         FreeSDGConfig(**settings)
+
+
+def test_views_of_a_window_are_those_of_its_image_at_512_pixels():
+    method = make_method(mix=False)
+    method.grid = (512, 512)
+    assert method.margin() == 21  # half of the widest filter, 43 pixels
+    image = torch.rand((1, 3, 160, 160), generator=rng())
+    foreground = image[:, :1] > 0.1
+    seen = (slice(None), slice(None), slice(30, 136), slice(30, 136))
+    frame = Frame(method.statistics(image, foreground), method.statistics(image[seen], foreground[seen]))
+    window = Batch(
+        image[seen], torch.zeros(1, 1, 106, 106, dtype=torch.long), foreground[seen], frame=frame, margin=21
+    )
+    whole = method.prepare(image, foreground)[..., 51:115, 51:115]
+    for view in method.views(window, rng()):
+        assert torch.allclose(view, whole, atol=1e-6)
+
+
+def test_without_a_margin_views_differ_at_the_border_of_a_window():
+    method = make_method()
+    method.grid = (512, 512)
+    image = torch.rand((1, 3, 160, 160), generator=rng())
+    foreground = image[:, :1] > 0.1
+    whole = method.prepare(image, foreground)[..., 51:115, 51:115]
+    seen = (slice(None), slice(None), slice(51, 115), slice(51, 115))
+    frame = Frame(method.statistics(image, foreground), method.statistics(image[seen], foreground[seen]))
+    bare = method.prepare(image[seen], foreground[seen], frame)
+    apart = (bare - whole).abs()
+    assert apart[..., 0].max() > 0.05
+    assert apart[..., 21:-21, 21:-21].max() < 1e-6  # the filter's reach is the whole difference
