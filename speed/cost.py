@@ -18,6 +18,10 @@ MEMORY_STEPS = 3
 PLANE, VOLUME = Workload((256, 256)), Workload((64, 64, 64), channels=1, classes=8, cases=4)
 FULL_PLANE = Workload((512, 512), init_filters=32)
 FULL_VOLUME = Workload((144, 144, 144), channels=1, classes=8, init_filters=32, cases=4)
+WINDOWS = tuple(
+    Workload((512, 512), init_filters=filters, window=(128, 128), windows_per_image=4, augmentation="geometric")
+    for filters in (8, 32)
+)
 SIZES = {"cpu": (PLANE, VOLUME), "cuda": (FULL_PLANE, FULL_VOLUME)}
 
 

@@ -13,7 +13,7 @@ import torch
 from monai.data import CacheDataset, DataLoader, ThreadDataLoader, set_track_meta
 from monai.losses import DiceLoss
 from monai.networks.nets import SegResNet
-from monai.transforms import Compose, RandFlipd, RandRotated, RandZoomd
+from monai.transforms import Compose, RandFlipd, RandRotated, RandSpatialCropSamplesd, RandZoomd
 from real_run import EPOCHS, Size, Work, find_work
 from sampling import clock
 from sheet import Options
@@ -118,6 +118,10 @@ def loaders(work: Work) -> Iterator[tuple[str, DataLoader]]:
 def _cached(work: Work, device: torch.device | str) -> CacheDataset:
     """Return MONAI's data set of the cases; its items need no copy, because no transform writes into them."""
     transform = augmentation(work.task.shape)
+    training = work.request.training
+    if training.window is not None:
+        cut = RandSpatialCropSamplesd(KEYS, training.window, training.windows_per_image, random_size=False)
+        transform = Compose([*transform.transforms, cut])
     return CacheDataset(monai_cases(work.cases, device), transform, copy_cache=False, progress=False)
 
 

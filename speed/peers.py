@@ -32,6 +32,8 @@ SIZES = {
     "cpu": (
         Size("fundus", "drive", (256, 256), budget=1.2),
         Size("fundus", "drive", (256, 256), init_filters=8),
+        Size("fundus", "drive", (512, 512), init_filters=8, budget=1.5, window=(128, 128), windows_per_image=4),
+        Size("fundus", "drive", (512, 512), budget=1.5, window=(128, 128), windows_per_image=4),
         Size("fetal", "atlases", (48, 48, 48), init_filters=8),
     ),
     "cuda": (
@@ -58,12 +60,14 @@ def _row(size: Size, device: torch.device, options: Options) -> Row:
         taken, needed = _in_turn(lambda: ours.call("train"), lambda: theirs.call("train"), options.samples(PAIRS))
     batch = work.request.training.batch_size
     steps = Batches(work.cases, None, batch, work.request.seed).steps_per_epoch
+    batch *= size.windows_per_image
     samples = steps * (EPOCHS - 1) * batch
     shown = "; ".join(f"{name} {samples / seconds:.3g}" for name, seconds in tried.items())
     trainer = "SupervisedTrainer with AMP" if device.type == "cuda" else "SupervisedTrainer"
     note = (
         "samples/s of train.fit (erm, augmentation geometric, no validation) over those of MONAI's CacheDataset, "
-        f"DataLoader and {trainer}: SegResNet, Dice, fused Adam, batch of {batch}, flips, rotations and zooms alike; "
+        f"DataLoader and {trainer}: SegResNet, Dice, fused Adam, batch of {batch}, flips, rotations and zooms alike, "
+        "of whole images before RandSpatialCropSamples cuts windows; "
         "each in a process of its own; "
         f"whole epochs taken in turn; {size.name} on {device}: {samples / min(taken):.3g} and "
         f"{samples / min(needed):.3g} samples/s at best; MONAI's settings tried, the fastest is compared: {shown}"

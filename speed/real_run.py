@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from sheet import Options, Skipped
+from workload import in_words
 
 from ssdg.benchmark.data.loader import Pool, pool
 from ssdg.benchmark.data.run_data import DataSource, find_run_data
@@ -26,12 +27,13 @@ class Size:
     shape: tuple[int, ...]
     init_filters: int = 32
     budget: float | None = None
+    window: tuple[int, ...] | None = None  # None: whole images
+    windows_per_image: int = 1
 
     @property
     def name(self) -> str:
         """The size in words, as "drive 256², 8 filters"."""
-        grid = f"{self.shape[0]}{'²' if len(self.shape) == 2 else '³'}"
-        return f"{self.source} {grid}, {self.init_filters} filters"
+        return f"{self.source} {in_words(self.shape, self.window)}, {self.init_filters} filters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def find_work(size: Size, options: Options, device: torch.device) -> Work:
         task=task.name,
         source=size.source,
         method="erm",
-        training=TrainingConfig(epochs=EPOCHS),
+        training=TrainingConfig(epochs=EPOCHS, window=size.window, windows_per_image=size.windows_per_image),
         network=NetworkConfig(init_filters=size.init_filters),
     )
     options.cache.mkdir(parents=True, exist_ok=True)

@@ -30,6 +30,7 @@ MEASUREMENTS: dict[str, str] = {
     "loop": "stepping:loop",
     "peers": "peers:monai",
     "floor": "floor:share",
+    "profile": "profiling:windows",
     "loading-drive": "loading:drive",
     "loading-atlases": "loading:atlases",
     "memory": "memory:peak",

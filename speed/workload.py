@@ -9,7 +9,7 @@ from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.benchmark.digests import to_json
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig
 from ssdg.benchmark.training.build import build_method
-from ssdg.benchmark.training.train import Step, optimized_modules
+from ssdg.benchmark.training.train import Step, optimized_modules, window_batches
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method
@@ -29,11 +29,19 @@ class Workload:
     batch_size: int = 2
     init_filters: int = 8
     cases: int = CASES
+    window: tuple[int, ...] | None = None  # None: whole images
+    windows_per_image: int = 1
+    augmentation: str = "none"
 
     @property
     def name(self) -> str:
-        """The size in words, as "256²"."""
-        return f"{self.shape[0]}{'²' if len(self.shape) == 2 else '³'}"
+        """The size in words, as "256²" or "windows of 128² in 512²"."""
+        return in_words(self.shape, self.window)
+
+    @property
+    def samples(self) -> int:
+        """Images or windows of a step."""
+        return self.batch_size * self.windows_per_image
 
     @property
     def task(self) -> Task:
@@ -55,15 +63,18 @@ class Workload:
 
     def request(self, method: str, steps: int) -> RunRequest:
         """Return the request for a run of at least so many steps."""
+        training = TrainingConfig(
+            epochs=math.ceil(steps * self.batch_size / self.cases),
+            batch_size=self.batch_size,
+            augmentation=self.augmentation,
+            window=self.window,
+            windows_per_image=self.windows_per_image,
+        )
         return RunRequest(
             task=self.task.name,
             source=self.task.name,
             method=method,
-            training=TrainingConfig(
-                epochs=math.ceil(steps * self.batch_size / self.cases),
-                batch_size=self.batch_size,
-                augmentation="none",
-            ),
+            training=training,
             network=NetworkConfig(init_filters=self.init_filters),
         )
 
@@ -89,4 +100,11 @@ class Workload:
         unlabelled = cases if method.access == "uda" else None
         batches = Batches(cases, unlabelled, self.batch_size, request.seed)
         modules = optimized_modules(method.train(), request.optimizer)
-        return Step(method, modules, batches, request, request.training.epochs * batches.steps_per_epoch)
+        windows = window_batches(method, batches, request.training)
+        return Step(method, modules, batches, request, request.training.epochs * batches.steps_per_epoch, windows)
+
+
+def in_words(shape: tuple[int, ...], window: tuple[int, ...] | None) -> str:
+    """Return a grid, or windows of one, in words."""
+    grid, *inside = (f"{sides[0]}{'²' if len(sides) == 2 else '³'}" for sides in (shape, window) if sides)
+    return f"windows of {inside[0]} in {grid}" if inside else grid

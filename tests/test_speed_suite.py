@@ -113,3 +113,40 @@ def test_the_operations_of_a_sample_are_those_of_its_convolutions(module, shape)
     network(torch.zeros(1, size.channels, *shape))
     # Backward is as much again for the weights and for the input, which the first convolution has no use for.
     assert module("floor").sample_flop(size) == 3 * sum(forward) - forward[0]
+
+
+@pytest.fixture
+def windows(module):
+    """Return four windows a step, of two small images."""
+    return module("workload").Workload(
+        (48, 48), cases=4, window=(16, 16), windows_per_image=2, augmentation="geometric"
+    )
+
+
+def test_a_window_costs_what_an_image_of_its_size_does(module, windows):
+    floor, workload = module("floor"), module("workload")
+    assert (windows.samples, windows.name) == (4, "windows of 16² in 48²")
+    assert floor.sample_flop(windows) == floor.sample_flop(workload.Workload((16, 16)))
+
+
+def test_the_time_of_a_step_is_told_apart_by_kinds_of_work(module, windows):
+    profiling, device = module("profiling"), torch.device("cpu")
+    plain, step = (windows.steps("ras4dg", device, 1) for _ in range(2))
+    with torch.profiler.profile() as recorded:
+        terms = profiling.labelled(step)(0)
+    assert terms == plain(0)
+    spent = profiling.by_kind(recorded.events(), device)
+    assert set(spent) == {*profiling.KINDS, profiling.REST}
+    assert all(seconds > 0 for seconds in spent.values())
+    names = [event.name for event in recorded.events()]
+    assert names.count("step: batch") == names.count("step: optimiser") == 1
+    assert names.count("step: views") == 2  # augmentation, normalisation
+
+
+def test_monai_cuts_as_many_windows(module, windows):
+    work = module("real_run").Work(windows.request("erm", 1), None, windows.task, windows.pool(torch.device("cpu")))
+    _, loader = next(module("monai_way").loaders(work))
+    batches = list(loader)
+    assert len(batches) == 2
+    assert all(batch["image"].shape == (4, 3, 16, 16) for batch in batches)
+    assert all(batch["label"].shape == (4, 1, 16, 16) for batch in batches)
