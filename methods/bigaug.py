@@ -231,7 +231,8 @@ class BigAug(Method):
         # Departure: the table is one for volumes and would bend a plane six times as far, and small grids out of
         # shape. An image is bent as far, for its size, as the table bends a volume of 144 voxels a side.
         relative = config.elastic_units == "relative"
-        scale = math.prod(shape) ** (1 / ndim) / REFERENCE_SIDE if relative else 1.0
+        # Of windows, for the size of their whole images.
+        scale = math.prod(self.grid or shape) ** (1 / ndim) / REFERENCE_SIDE if relative else 1.0
         amplitude = torch.where(drawn.active["elastic"], drawn.elastic_amplitude, 0.0)
         deviation = scale * displacement_deviation(amplitude, drawn.elastic_sigma, 3 if relative else ndim)
         narrowest, widest = (scale * sigma for sigma in config.elastic_sigma)

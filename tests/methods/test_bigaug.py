@@ -288,3 +288,16 @@ def test_prediction_is_the_plain_network():
 def test_impossible_settings_are_errors_that_name_the_field(settings):
     with pytest.raises(ValueError, match=f"method.{next(iter(settings))}"):
         BigAugConfig(**settings)
+
+
+def test_a_window_is_bent_as_its_whole_image():
+    method = make_method(transforms=("elastic",), probability=1.0)
+    draws = draw(method.config, 24, 2, rng())
+    bent = {}
+    for grid, shape in (((128, 128), (128, 128)), ((128, 128), (32, 32)), (None, (32, 32))):
+        method.grid = grid
+        still = dataclasses.replace(draws, active=dict.fromkeys(draws.active, torch.zeros(24, dtype=torch.bool)))
+        moved = method.draw_grid(shape, draws, rng(1)) - method.draw_grid(shape, still, rng(1))
+        bent[grid, shape] = (moved * shape[0] / 2).square().mean().sqrt()  # voxels
+    assert bent[(128, 128), (32, 32)] == pytest.approx(bent[(128, 128), (128, 128)], rel=0.25)
+    assert bent[None, (32, 32)] < 0.5 * bent[(128, 128), (128, 128)]
