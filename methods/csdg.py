@@ -60,7 +60,10 @@ class CSDGConfig:
 
 
 class CSDG(Method):
-    """Supervise one randomly rendered view of the normalised batch; align the predictions on all views."""
+    """Supervise one randomly rendered view of the normalised batch; align the predictions on all views.
+
+    Where training sees windows, the cells of the blending are those of the windows.
+    """
 
     # Departure: the protocol selects checkpoints on plain source images; the authors keep the last ones.
 

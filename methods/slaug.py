@@ -65,7 +65,10 @@ class SLAugConfig:
 
 
 class SLAug(Method):
-    """Supervise a globally changed view, and its fusion with a locally changed one by saliency."""
+    """Supervise a globally changed view, and its fusion with a locally changed one by saliency.
+
+    Where training sees windows, ranges of intensities and cells of saliency are those of the windows.
+    """
 
     # Departure: views come after the shared geometric augmentation, not before it, so that regions are those of the
     # deformed image; the authors' own base augmentation (brightness, contrast, gamma, noise) is left to the protocol.
