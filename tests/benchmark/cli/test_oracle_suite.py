@@ -8,7 +8,7 @@ import torch
 
 from ssdg.benchmark.data.loader import Batches, pool
 from ssdg.benchmark.storage.results_reader import read_run, scan
-from ssdg.benchmark.training import run as running
+from ssdg.benchmark.training import streams
 
 from ...conftest import TINY
 from ...suites import suite_file
@@ -65,8 +65,8 @@ def watched(monkeypatch):
             self.drawn.append(batch)
             return batch
 
-    monkeypatch.setattr(running, "pool", watched_pool)
-    monkeypatch.setattr(running, "Batches", Watched)
+    monkeypatch.setattr(streams, "pool", watched_pool)
+    monkeypatch.setattr(streams, "Batches", Watched)
     return made
 
 
