@@ -135,8 +135,8 @@ class Method(nn.Module):
 
         Override it together with ``prepare``: the benchmark calls it on whole images and on windows as drawn.
         """
-        moments = spread(image, foreground if self.normalisation == "foreground" else None)
-        return torch.stack([moment.flatten() for moment in moments], dim=1)
+        own = spread(image, foreground if self.normalisation == "foreground" else None)
+        return torch.stack([moment.flatten() for moment in own], dim=1)
 
     def margin(self) -> int:
         """Return how many voxels around a window ``prepare`` has to see; the method cuts them off after it."""
@@ -190,12 +190,15 @@ def standardise_within(image: Tensor, region: Tensor | None, frame: Frame) -> Te
 
     A window as it was drawn becomes what the same window of the whole z-scored image is.
     """
-    shape = (-1, *[1] * (image.ndim - 1))
-    (whole_mean, whole_deviation), (mean, deviation) = (
-        (statistics[:, 0].view(shape), statistics[:, 1].view(shape)) for statistics in frame
-    )
+    (whole_mean, whole_deviation), (mean, deviation) = (moments(statistics, image.ndim) for statistics in frame)
     standardised = standardise(image, region) * (deviation + EPSILON)
     return (standardised + (mean - whole_mean)) / (whole_deviation + EPSILON)
+
+
+def moments(statistics: Tensor, ndim: int) -> tuple[Tensor, Tensor]:
+    """Return the first two of :meth:`Method.statistics`, mean and deviation, as (B, 1, *ones) of so many axes."""
+    mean, deviation = (values.view(-1, *[1] * (ndim - 1)) for values in statistics[:, :2].unbind(1))
+    return mean, deviation
 
 
 def spread(image: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:

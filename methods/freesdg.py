@@ -179,13 +179,15 @@ class FreeSDG(Method):
         has moved their own.
         """
         limits = self.limits(image, region)
-        typical = self.typical(self.signed(image, limits), region)
+        signed = self.signed(image, limits)
+        typical = self.typical(signed, region)
         if frame is not None:
             moved, channels = frame.image - frame.window, image.shape[1]
             typical = typical + moved[:, :channels]
-            limits = None if limits is None else limits + moved[:, channels:].view(limits.shape)
+            if limits is not None:
+                signed = self.signed(image, limits + moved[:, channels:].view(limits.shape))
         fill = typical + self.config.fill_offset
-        return self.signed(image, limits), fill.view(*image.shape[:2], *[1] * (image.ndim - 2))
+        return signed, fill.view(*image.shape[:2], *[1] * (image.ndim - 2))
 
     def limits(self, image: Tensor, region: Tensor) -> Tensor | None:
         """Return the intensities (B, C, 2) of volumes that become -1 and 1; None for photographs."""

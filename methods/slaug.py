@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import EPSILON, Batch, Method, StepContext, Terms, require, spread
+from .base import EPSILON, Batch, Method, StepContext, Terms, moments, require, spread
 from .losses import cross_entropy, one_hot, soft_dice
 from .parts.location_scale import curves, describe, draw, first_rows, parts, transform
 from .parts.splines import bspline_field, rescale_per_sample
@@ -114,8 +114,7 @@ class SLAug(Method):
     def original_statistics(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return mean and SD (B, 1, *ones) of images before any curve, and of the whole images of windows."""
         if batch.frame is not None:
-            shape = (-1, *[1] * (batch.image.ndim - 1))
-            return batch.frame.image[:, 0].view(shape), batch.frame.image[:, 1].view(shape)
+            return moments(batch.frame.image, batch.image.ndim)
         whole = self.normalisation == "grid"
         return spread(batch.image, torch.ones_like(batch.foreground) if whole else batch.foreground)
 

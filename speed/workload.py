@@ -9,7 +9,7 @@ from ssdg.benchmark.data.loader import Batches, Pool
 from ssdg.benchmark.digests import to_json
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec, TrainingConfig
 from ssdg.benchmark.training.build import build_method
-from ssdg.benchmark.training.train import Step, optimized_modules, window_batches
+from ssdg.benchmark.training.train import Step
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method
@@ -99,9 +99,7 @@ class Workload:
         method, request = self.method(name, device), self.request(name, steps)
         unlabelled = cases if method.access == "uda" else None
         batches = Batches(cases, unlabelled, self.batch_size, request.seed)
-        modules = optimized_modules(method.train(), request.optimizer)
-        windows = window_batches(method, batches, request.training)
-        return Step(method, modules, batches, request, request.training.epochs * batches.steps_per_epoch, windows)
+        return Step.of(method.train(), batches, request)
 
 
 def in_words(shape: tuple[int, ...], window: tuple[int, ...] | None) -> str:

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from ssdg.datasets import find_target
+from ssdg.datasets.base import Task
 
 from ..errors import UsageError, unknown
 from ..launching.job_file import Job, read_job
@@ -116,14 +117,19 @@ def _job_from_options(runtime: Runtime, values: dict[str, Any]) -> Job:
     return Job(request=request, targets=targets, runtime=runtime, task_file=task_file, plugins=values["plugins"])
 
 
+def _task_of(job: Job) -> Task:
+    """Return a job's task, once its plugins are registered."""
+    options.register(job.plugins)
+    return options.find_task(str(job.task_file) if job.task_file else job.request.task)
+
+
 def execute(job: Job, file: Path | None = None) -> None:
     """Do a job, perhaps of a file that `bench cancel` marks; Ctrl-C stops after the step and saves a checkpoint."""
     from .. import progress
     from ..tables.run_summary import describe
     from ..training.run import run_one
 
-    options.register(job.plugins)
-    task = options.find_task(str(job.task_file) if job.task_file else job.request.task)
+    task = _task_of(job)
     with progress.observer(job.name) as observer:
         folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
     for line in describe(folder, task.scored_ndim):
@@ -135,8 +141,7 @@ def explain_job(job: Job) -> None:
     from .. import progress
     from ..training.explain import explain
 
-    options.register(job.plugins)
-    task = options.find_task(str(job.task_file) if job.task_file else job.request.task)
+    task = _task_of(job)
     with progress.observer(job.name) as observer:
         lines = list(explain(job.request, task, job.targets, job.runtime, observer))
     for line in lines:

@@ -36,7 +36,7 @@ class Augmentation:
         """Return whole images moved, then changed in their intensities; the input is unchanged."""
         affine = self.affine(batch.image.shape[2:])
         if affine is not None:
-            with exactly(batch):
+            with exactly(batch.image.device):
                 batch = deform(batch, affine, rng)
         return self.recoloured(batch, rng)
 
@@ -44,14 +44,14 @@ class Augmentation:
         """Return the batch with changed intensities."""
         if self.intensity is None:
             return batch
-        with exactly(batch):
+        with exactly(batch.image.device):
             return replace(batch, image=perturb(batch.image, batch.foreground, self.intensity, rng))
 
 
 @contextmanager
-def exactly(batch: Batch) -> Iterator[None]:
+def exactly(device: torch.device) -> Iterator[None]:
     """Work in float32, without gradients."""
-    with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
         yield
 
 

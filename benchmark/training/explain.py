@@ -18,7 +18,7 @@ from .build import build_method, device_name, find_device, resolve, use_threads
 from .inference import Inference
 from .runtime import Runtime
 from .streams import training_data
-from .train import Step, optimized_modules, window_batches
+from .train import Step
 
 STEPS = 5
 """Measured, after one that is not: buffers are allocated and kernels chosen in the first."""
@@ -40,9 +40,7 @@ def explain(
     threads = use_threads(device, None, runtime.threads)
     batches, _ = training_data(request, run_data, prepared, device)
     method = build_method(load_method(request.method), spec, task, device)
-    total = request.training.epochs * batches.steps_per_epoch
-    windows = window_batches(method, batches, request.training)
-    step = Step(method, optimized_modules(method, request.optimizer), batches, request, total, windows)
+    step = Step.of(method, batches, request)
     shapes = sorted(set(batches.source.shapes), key=math.prod)
     grids = " to ".join(_sides(shape) for shape in dict.fromkeys((shapes[0], shapes[-1])))
     yield f"{request.method} on {request.source}: {len(batches.source)} training images of {grids}"
@@ -51,8 +49,8 @@ def explain(
     running = f"{device_name(device)}, {threads} thread{'s' * (threads > 1)}" if threads else device_name(device)
     yield f"one step takes {seconds:.3g} s ({running}) and the process {_memory(device):.2g} GiB"
     yield (
-        f"{batches.steps_per_epoch} steps an epoch, {request.training.epochs} epochs: {total} steps in "
-        f"{_duration(seconds * total)}, validation not counted"
+        f"{batches.steps_per_epoch} steps an epoch, {request.training.epochs} epochs: {step.total_steps} steps in "
+        f"{_duration(seconds * step.total_steps)}, validation not counted"
     )
     inference = Inference.of(request, request.overlap)
     how = "whole images" if inference.window is None else f"windows that overlap by {inference.overlap:.0%}"

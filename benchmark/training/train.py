@@ -7,7 +7,7 @@ and :class:`Progress`, so that a run continues from a checkpoint as if it had ne
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from ..errors import Diverged, Interrupted
 from ..progress import Row, RunObserver
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest, TrainingConfig
-from .augmentation import augmentation
+from .augmentation import augmentation, exactly
 from .checkpoint import Checkpoints
 from .inference import Inference, autocast
 from .validation import grid_dsc
@@ -65,12 +65,10 @@ def fit(
     ``validation`` holds labelled cases scored during training, by their column of ``history.csv``; they are never
     trained on. ``should_stop`` is called after each step: True saves a checkpoint and raises :class:`Interrupted`.
     """
-    training = request.training
-    total_steps = training.epochs * batches.steps_per_epoch
-    windows = window_batches(method, batches, training)
-    take_step = Step(method, optimized_modules(method, request.optimizer), batches, request, total_steps, windows)
+    take_step = Step.of(method, batches, request)
+    total_steps, windows = take_step.total_steps, take_step.windows
     if windows is not None:
-        observer.log(f"{training.windows_per_image} an image: {windows.source.windows.described()}")
+        observer.log(f"{request.training.windows_per_image} an image: {windows.source.windows.described()}")
     progress = restore(checkpoints, take_step)
     observer.start(progress.step, total_steps)
     method.train()
@@ -121,6 +119,13 @@ class Step:
     total_steps: int
     windows: WindowBatches | None = None  # of these batches; None: whole images
 
+    @classmethod
+    def of(cls, method: Method, batches: Batches, request: RunRequest) -> Self:
+        """Return the steps of a run, with new optimisers, on whole images or on windows as it asks for."""
+        modules = optimized_modules(method, request.optimizer)
+        total_steps = request.training.epochs * batches.steps_per_epoch
+        return cls(method, modules, batches, request, total_steps, window_batches(method, batches, request.training))
+
     def __call__(self, step: int) -> dict[str, Tensor]:
         """Take the step and return its terms, detached, still on the device."""
         seed, device = self.request.seed, self.batches.device
@@ -152,7 +157,7 @@ class Step:
             return augment(self.batches.at(step), rng)
         affine = augment.affine(self.windows.shape)
         place = generator(seed, "window", step, device)
-        with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        with exactly(device):
             batch = self.windows.at(step, affine, place, rng)
         return augment.recoloured(batch, rng)
 
