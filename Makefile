@@ -43,6 +43,7 @@ format: setup
 
 # OFFICIAL=folder compares with clones of the authors' repositories as well; what is missing is named in the table.
 speed: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,speed]'
 	$(BIN)/python -P speed/suite.py $(if $(OFFICIAL),--official $(OFFICIAL))
 
 clean:
