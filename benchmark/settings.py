@@ -172,3 +172,15 @@ def fixed_grid(task: Task, config: PreprocessConfig) -> tuple[int, ...] | None:
         sides = ",".join(f"{side:g}" for side in config.spacing)
         raise UsageError(f"preprocess.spacing={sides} is not for {task.ndim} axes, which task {task.name!r} has")
     return None
+
+
+def check_window(window: tuple[int, ...] | None, task: Task, config: PreprocessConfig) -> None:
+    """Raise UsageError where windows have not the task's dimensions, or are larger than its grid; None fits all."""
+    if window is None:
+        return
+    sides = ",".join(map(str, window))
+    if len(window) != task.ndim:
+        raise UsageError(f"training.window={sides} has {len(window)} sides; task {task.name!r} needs {task.ndim}")
+    grid = fixed_grid(task, config)
+    if grid is not None and any(side > whole for side, whole in zip(window, grid, strict=True)):
+        raise UsageError(f"training.window={sides} is larger than the grid, {','.join(map(str, grid))}")

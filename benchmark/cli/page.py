@@ -57,7 +57,7 @@ def table(
         cells = build_table(results, metric, published=not shown["no_published"], validation=validation)
         text, missing = render(cells, form), cells.missing
     if final and missing:
-        selection.require_complete(missing, f"the table has {len(missing)} holes")
+        selection.require_complete(missing, f"the table has {len(missing)} hole{'s' * (len(missing) > 1)}")
     if output is None:
         click.echo(text, nl=not text.endswith("\n"))
     else:
@@ -132,4 +132,4 @@ def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], vali
     write_export(files, output)
     size = sum(len(text.encode()) for text in files.values())
     click.echo(f"{output}: {len(files)} files, {size / 1e6:.2f} MB")
-    selection.require_complete(missing, f"the export has {len(missing)} holes")
+    selection.require_complete(missing, f"the export has {len(missing)} hole{'s' * (len(missing) > 1)}")

@@ -21,7 +21,7 @@ from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
-from ..settings import build, fixed_grid
+from ..settings import build, check_window, fixed_grid
 from ..spec import RunRequest
 from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
@@ -190,9 +190,11 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
 
 
 def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:
-    """Refuse a grid that does not fit its task, and a network or a setting that is not there, before all starts."""
+    """Refuse grids and windows that do not fit, and networks and settings that are not there, before all starts."""
     for request in requests:
-        fixed_grid(inventory.task(request.task), request.preprocess)
+        task = inventory.task(request.task)
+        fixed_grid(task, request.preprocess)
+        check_window(request.training.window, task, request.preprocess)
     for name, weights in {(request.network.name, request.network.weights) for request in requests}:
         network_entry(name)
         if weights is not None and not Path(weights).is_file():

@@ -38,10 +38,7 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.shapes)
 
-    def __getitem__(self, index: int | NDArray[Any]) -> NDArray[Any]:
-        """Return a row, or a copy of the rows of an index array, which must share a grid."""
-        if isinstance(index, np.ndarray):
-            return np.stack([self[int(row)] for row in np.arange(len(self))[index]])
+    def __getitem__(self, index: int) -> NDArray[Any]:
         start, stop = self._rows[index]
         return self._flat[start:stop].reshape(self.shapes[index])
 

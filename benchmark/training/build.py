@@ -12,7 +12,7 @@ from ..data.run_data import RunData
 from ..digests import to_json
 from ..errors import UsageError
 from ..randomness import derived_seed
-from ..settings import build, grid_shape
+from ..settings import build, check_window
 from ..spec import RunRequest, RunSpec, task_digest
 from .encoder_weights import check_weights, load_weights, weights_digest
 
@@ -49,23 +49,16 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
 
 def check_windows(request: RunRequest, task: Task, method: type[Method]) -> None:
     """Raise UsageError where windows do not fit the task, its grid or the method."""
-    window = request.training.window
-    if window is None:
+    check_window(request.training.window, task, request.preprocess)
+    if request.training.window is None:
         return
-    sides = ",".join(map(str, window))
-    if len(window) != task.ndim:
-        raise UsageError(f"training.window={sides} has {len(window)} sides; task {task.name!r} needs {task.ndim}")
     if not method.windows:
-        raise UsageError(f"method {request.method!r} needs whole images: leave training.window={sides} out")
+        raise UsageError(f"method {request.method!r} needs whole images: leave training.window out")
     if method.predict is not Method.predict:
         raise UsageError(
             f"method {request.method!r} replaces predict(), which sees whole images alone: move what it does to "
             "logits(), which sees windows, or leave training.window out"
         )
-    if request.preprocess.spacing is None:
-        grid = grid_shape(task, request.preprocess)
-        if any(side > whole for side, whole in zip(window, grid, strict=True)):
-            raise UsageError(f"training.window={sides} is larger than the grid, {','.join(map(str, grid))}")
 
 
 def network_class(name: str, method: type[Method], method_name: str, ndim: int) -> type[SegmentationNetwork]:

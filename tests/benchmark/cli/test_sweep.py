@@ -257,10 +257,18 @@ def test_a_setting_that_a_method_lacks_is_refused_before_anything_starts(bench, 
     assert "typo" in result.output
 
 
-def test_a_grid_of_the_wrong_dimension_is_refused_before_anything_starts(bench, suite):
-    result = bench("sweep", suite(), "--set", "preprocess.shape=32,32,32", "--dry-run")
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("preprocess.shape=32,32,32", "preprocess.shape=32,32,32 has 3 sides; task 'phantom2d' needs 2"),
+        ("training.window=32,32,32", "training.window=32,32,32 has 3 sides; task 'phantom2d' needs 2"),
+        ("training.window=512,512", "training.window=512,512 is larger than the grid, "),
+    ],
+)
+def test_a_grid_or_a_window_that_does_not_fit_is_refused_before_anything_starts(bench, suite, setting, message):
+    result = bench("sweep", suite(), "--set", setting, "--dry-run")
     assert result.exit_code == 2
-    assert "preprocess.shape=32,32,32 has 3 sides; task 'phantom2d' needs 2" in result.output
+    assert message in result.output
 
 
 def test_the_plan_tells_the_time_from_finished_runs(bench, suite):

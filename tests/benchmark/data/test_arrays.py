@@ -22,16 +22,5 @@ def test_rows_follow_each_other(rows):
         rows[3]
 
 
-@pytest.mark.parametrize("index", [[2, 0], [True, False, True]])
-def test_rows_of_one_grid_are_stacked(rows, index):
-    order = [2, 0] if index == [2, 0] else [0, 2]
-    assert np.array_equal(rows[np.array(index)], np.stack([rows[row] for row in order]))
-
-
-def test_rows_of_several_grids_are_not_stacked(rows):
-    with pytest.raises(ValueError, match="same shape"):
-        rows[np.array([0, 1])]
-
-
 def test_grids_are_those_of_rows_without_channels():
     assert Ragged(np.zeros(16, bool), (), GRIDS).shapes == tuple(GRIDS)
