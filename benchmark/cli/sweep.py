@@ -21,7 +21,7 @@ from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
-from ..settings import build, check_window, fixed_grid
+from ..settings import check_window, fixed_grid
 from ..spec import RunRequest
 from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
@@ -199,10 +199,12 @@ def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> Non
         network_entry(name)
         if weights is not None and not Path(weights).is_file():
             raise UsageError(f"network.weights={weights} is no file")
-    # Loading a method imports torch: only where there is something to check.
     distinct = {(r.method, str(r.method_settings)): r for r in requests if r.method_settings}
+    if distinct:
+        from ..training.method_config import resolve_config  # imports torch
+
     for request in distinct.values():
-        build(load_method(request.method).Config, request.method_settings, f"method {request.method}")
+        resolve_config(load_method(request.method), request.method, request.method_settings)
 
 
 def _run_here(files: Sequence[JobFile], at_once: int) -> None:

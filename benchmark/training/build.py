@@ -9,12 +9,12 @@ from ssdg.methods.networks.base import SegmentationNetwork
 
 from ..data.grids import counted_degrees
 from ..data.run_data import RunData
-from ..digests import to_json
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build, check_window
 from ..spec import RunRequest, RunSpec, task_digest
 from .encoder_weights import check_weights, load_weights, weights_digest
+from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
@@ -23,21 +23,21 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         able = " and ".join(f"{n}D" for n in sorted(method.ndims))
         raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")
     check_windows(request, task, method)
+    _check_before(request, task, divide(method, request.method_settings).before)
     weights = request.network.weights
     network = network_class(request.network.name, method, request.method, task.ndim)
     digest_of_weights = weights_digest(weights)
     if weights is not None:
         with torch.device("meta"):  # sizes alone
             check_weights(_network(network, task, request.network.init_filters), weights)
-    config = to_json(build(method.Config, request.method_settings, f"method {request.method}"))
-    default = to_json(method.Config())
+    config, changed = resolve_config(method, request.method, request.method_settings)
     domains = [located.domain for located in (run_data.source, run_data.target) if located is not None]
     angles = [counted_degrees(domain, request.preprocess) for domain in domains]
     return RunSpec(
         request=request,
         method_version=method.version,
         method_config=config,
-        method_changed=tuple(sorted(name for name in config if config[name] != default[name])),
+        method_changed=tuple(changed),
         task_definition=task_digest(task),
         source_manifest=run_data.source.manifest.digest,
         split=run_data.split,
@@ -61,6 +61,16 @@ def check_windows(request: RunRequest, task: Task, method: type[Method]) -> None
         )
 
 
+def _check_before(request: RunRequest, task: Task, front: type[Method] | None) -> None:
+    if front is None:
+        return
+    name = f"method.{BEFORE}={request.method_settings[BEFORE]}"
+    if task.ndim not in front.ndims:
+        raise UsageError(f"{name}: it is not for {task.ndim}D tasks such as {task.name!r}")
+    if request.training.window is not None and not front.windows:
+        raise UsageError(f"{name}: it needs whole images, leave training.window out")
+
+
 def network_class(name: str, method: type[Method], method_name: str, ndim: int) -> type[SegmentationNetwork]:
     """Return the class of a network; UsageError where the method or the dimension is not for it."""
     network = load_network(name)
@@ -74,6 +84,11 @@ def network_class(name: str, method: type[Method], method_name: str, ndim: int) 
 
 def _network(network: type[SegmentationNetwork], task: Task, init_filters: int) -> SegmentationNetwork:
     return network(task.ndim, task.channels, len(task.classes), init_filters)
+
+
+def _set_protocol(method: Method, request: RunRequest, task: Task) -> None:
+    method.normalisation = request.preprocess.normalisation
+    method.grid = request.preprocess.shape or task.shape
 
 
 def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.device, trained: bool = False) -> Method:
@@ -92,10 +107,18 @@ def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.dev
         network = _network(load_network(request.network.name), task, request.network.init_filters)
         if request.network.weights is not None and not trained:
             load_weights(network, request.network.weights)
+        own, before, of_before = divide(cls, spec.method_config)
+        if before is not None:
+            torch.manual_seed(derived_seed(request.seed, "method before"))
+            # On a network of its own: what it adds to one is not part of the run, and its augment() needs none.
+            spare = _network(load_network(request.network.name), task, request.network.init_filters)
+            settings = {key: value for key, value in of_before.items() if key != VERSION}
+            front = before(spare, build(before.Config, settings, f"method.{BEFORE}"))
+            _set_protocol(front, request, task)
+            cls = preceded(cls, front.to(device))
         torch.manual_seed(derived_seed(request.seed, "method"))
-        method = cls(network, build(cls.Config, spec.method_config, f"method {request.method}"))
-    method.normalisation = request.preprocess.normalisation
-    method.grid = request.preprocess.shape or task.shape
+        method = cls(network, build(cls.Config, own, f"method {request.method}"))
+    _set_protocol(method, request, task)
     layout = torch.channels_last if task.ndim == 2 else torch.channels_last_3d
     for parameter in method.parameters():
         if parameter.ndim == task.ndim + 2:  # a convolution's weight
