@@ -58,7 +58,7 @@ class TrainingConfig:
 class OptimizerConfig:
     """Adam with a polynomial schedule per step (``--set optimizer.*``)."""
 
-    lr: float = 1e-4
+    lr: float = field(default=1e-4, metadata={"range": (1e-4, 1e-2)})  # range: of `bench tune`
     poly_power: float = 0.9
     weight_decay: float = 0.0
     clip: float | None = None  # largest gradient norm; None: no clipping

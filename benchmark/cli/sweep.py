@@ -110,6 +110,21 @@ def cancel(selection: Selection) -> None:
 
 
 def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, Any]) -> None:
+    left = launch_runs(selection, states, launch)
+    if left is None:
+        return
+    if left & {"FAILED", "DIVERGED"}:
+        sys.exit(FAILED)
+    if left or selection.unavailable():
+        sys.exit(INCOMPLETE)
+
+
+def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[str, Any]) -> set[State] | None:
+    """Start, or submit, the selected runs that are in one of some states.
+
+    Returns:
+        The states of what is not done afterwards; None where it was not waited for.
+    """
     scheduler: Scheduler | None = launch["scheduler"]
     cluster = read_cluster(launch["profile"], {option.name: launch[option.name] for option in OPTIONS})
     runtime = Runtime(
@@ -128,22 +143,18 @@ def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, An
     _check_settings([run.request for run in pending], selection.inventory)
     if launch["dry_run"]:
         for run in pending:
-            click.echo(f"  {run.name}: {run.request.source} -> {', '.join(run.targets)}")
-        return
+            click.echo(f"  {run.name}: {run.request.source} -> {', '.join(run.targets) or 'its held-out cases'}")
+        return None
     if scheduler is None:
         _run_here(files, launch["jobs"])
     else:
         for line in submit_missing(scheduler, files, selection.suite.name, cluster, selection.jobs_folder):
             click.echo(line)
         if not launch["wait"]:
-            return
+            return None
         wait_until_over(scheduler, files, selection.jobs_folder)
     selection.rescan()
-    left = {run.state for run in selection.planned_runs(runtime)} - {"DONE"}
-    if left & {"FAILED", "DIVERGED"}:
-        sys.exit(FAILED)
-    if left or selection.unavailable():
-        sys.exit(INCOMPLETE)
+    return {run.state for run in selection.planned_runs(runtime)} - {"DONE"}
 
 
 def _announce(
@@ -215,5 +226,5 @@ def _run_here(files: Sequence[JobFile], at_once: int) -> None:
     except KeyboardInterrupt:
         click.echo("bench: stopped; the same command continues it", err=True)
         sys.exit(INTERRUPTED)
-    if undone:
-        sys.exit(INTERRUPTED if all(job.code == INTERRUPTED for job in undone) else FAILED)
+    if undone and all(job.code == INTERRUPTED for job in undone):
+        sys.exit(INTERRUPTED)

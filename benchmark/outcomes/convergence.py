@@ -30,23 +30,23 @@ class Convergence:
 def judge(results: "SuiteResults") -> Convergence:
     """Compare each row's mean held-out source DSC with the baseline's, over the seeds that both have.
 
-    The baseline is the first row of ``erm`` on the source alone without settings of its own. A row that trains for
-    each target anew is judged in each column by its own runs. Rows trained inside the target are not judged, nor is
-    anything without held-out scores.
+    The baseline is the first row of ``erm`` on the source alone without settings of its own, or tuned as others are.
+    A row that trains for each target anew is judged in each column by its own runs. Rows trained inside the target
+    are not judged, nor is anything without held-out scores.
 
     Raises:
         UsageError: runs on different data, or a damaged results file.
     """
     suite, columns = results.suite, results.columns(validation=True)
     rows = (row for row in suite.rows if row.method == "erm" and row.access == "source-only" and row.contender)
-    baseline = next((row for row in rows if not row.settings), None)
+    baseline = next((row for row in rows if not row.settings or row.tuned is not None), None)
     if baseline is None:
         return Convergence({}, "")
-    references = {column: _held_out(results, baseline, column) for column in columns}
+    references = {column: held_out_means(results, baseline, column) for column in columns}
     verdicts: dict[tuple[str, Column], bool] = {}
     failures = []
     for row, (column, reference) in itertools.product(suite.rows, references.items()):
-        scores = _held_out(results, row, column)
+        scores = held_out_means(results, row, column)
         if seeds := sorted(scores.keys() & reference.keys()):
             mean, of_baseline = (sum(of[seed] for seed in seeds) / len(seeds) for of in (scores, reference))
             verdicts[row.id, column] = mean >= LEAST * of_baseline - ROUNDING
@@ -59,7 +59,7 @@ def judge(results: "SuiteResults") -> Convergence:
     return Convergence(verdicts, f"not converged: {rule} ({', '.join(dict.fromkeys(failures))})")
 
 
-def _held_out(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
+def held_out_means(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
     """Return each seed's DSC (0..1) on the held-out cases of a column's source; seeds without one are left out."""
     if row.folds is not None or (row.per_target and column.target == VALIDATION):
         return {}

@@ -50,6 +50,7 @@ class Row:
     access: Access = "ssdg"
     folds: int | None = None  # intra rows: trained and scored inside the target
     note: str = ""  # printed under the table, where § marks the row: whose it is, or what is different about it
+    tuned: int | None = None  # trials of `bench tune` whose winner on held-out source cases the settings are
     block: str = ""  # of rows with the methods of other blocks under another condition: are their orders the same?
     selection: Literal["oracle"] | None = None  # checkpoint chosen on the target's labels; see selected_on_target
 
@@ -57,6 +58,12 @@ class Row:
     def contender(self) -> bool:
         """Whether nothing of a target entered its weights: such rows are compared, and the best of them is bold."""
         return self.access in ("ssdg", "source-only") and self.selection is None
+
+    @property
+    def remark(self) -> str:
+        """What is printed under the table, where § marks the row."""
+        tuned = "" if self.tuned is None else f"tuned on held-out source cases, {self.tuned} trials"
+        return "; ".join(filter(None, [tuned, self.note.removesuffix(".")]))
 
     @property
     def per_target(self) -> bool:

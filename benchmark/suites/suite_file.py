@@ -130,6 +130,13 @@ def _check(suite: Suite, where: str) -> None:
         load_published(suite.published)
     _check_components(suite, where)
     _check_blocks(suite, where)
+    _check_rows(suite, where)
+
+
+def _check_rows(suite: Suite, where: str) -> None:
+    if len(counts := {row.tuned for row in suite.rows if row.tuned is not None}) > 1:
+        trials = " and ".join(map(str, sorted(counts)))
+        raise UsageError(f"{where}: rows tuned with {trials} trials: give every row of a table the same number")
     for row in suite.rows:
         try:
             _check_row(row)

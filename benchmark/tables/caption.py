@@ -191,7 +191,7 @@ def _marks(suite: Suite, bold: str) -> list[str]:
         )
     if any(row.access == "uda" for row in suite.rows):
         sentences.append("‡ domain adaptation: saw unlabelled target images, and is not compared with the rest.")
-    sentences += [f"§ {row.label}: {row.note.removesuffix('.')}." for row in suite.rows if row.note]
+    sentences += [f"§ {row.label}: {row.remark}." for row in suite.rows if row.remark]
     folds = sorted({row.folds for row in suite.rows if row.folds is not None})
     if folds:
         counts = " or ".join(map(str, folds))

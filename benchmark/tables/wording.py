@@ -18,7 +18,7 @@ SETTINGS = {"ssdg": "SSDG", "source-only": "source only", "uda": "UDA", "intra":
 
 def row_label(row: Row) -> str:
     """Return a row's label with its marks."""
-    return row.label + (" ‡" if row.access == "uda" else "") + (" §" if row.note else "")
+    return row.label + (" ‡" if row.access == "uda" else "") + (" §" if row.remark else "")
 
 
 def ours_text(cell: Cell, mark: str = "") -> str:

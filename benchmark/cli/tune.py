@@ -1,0 +1,119 @@
+"""``bench tune``: random trials of a row's settings, judged on held-out source cases alone."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ssdg.methods import load_method
+
+from ..errors import FAILED, INCOMPLETE, UsageError, unknown
+from ..outcomes.planned_run import AGAIN
+from ..storage.files import write_output
+from ..storage.run_folder import VALIDATION
+from ..suites.suite import Filters, Row
+from ..suites.suite_file import list_suites, load_suite
+from .selection import Selection, names, part_options
+from .sweep import launch_options, launch_runs
+
+if TYPE_CHECKING:
+    from ..outcomes.results import SuiteResults
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--row", "row_id", required=True, help="Row of the suite.")
+@click.option("--trials", type=click.IntRange(2), required=True, help="Runs a seed; the first is the row as it is.")
+@click.option("--fields", callback=names, help="Only these settings, such as optimizer.lr,method.alpha.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Suite file to which the row that wins is added.",
+)
+@part_options
+@launch_options
+def tune(
+    selection: Selection,
+    row_id: str,
+    trials: int,
+    fields: tuple[str, ...] | None,
+    output: Path | None,
+    **launch: Any,
+) -> None:
+    """Try random settings of a row, and choose by held-out source cases alone.
+
+    Drawn are the learning rate, by the same values for every row, and the settings of the method that declare a
+    range. Each trial is a run with the suite's first seed (or --seeds), scored on its source's held-out cases and on
+    no target. The same command again continues, and shows the trials. Give every row of a table, the baseline
+    included, the same number of trials.
+    """
+    from ..suites.tuning import TUNED, ranges, trial_rows, tuned_row  # imports torch
+
+    suite = selection.plan.suite
+    row = next((row for row in suite.rows if row.id == row_id), None)
+    if row is None:
+        raise unknown(f"row of suite {suite.name!r}", row_id, [row.id for row in suite.rows])
+    if not row.contender and row.access != "uda":
+        raise UsageError(f"row {row_id!r} uses labels of the target: there is nothing to tune on the source")
+    rows = trial_rows(row, trials, ranges(load_method(row.method).Config), fields)
+    if output is not None:
+        _check_output(output, selection.name, f"{row.id}{TUNED}")
+    _plan_trials(selection, row, rows)
+    left = launch_runs(selection, (*AGAIN, "FAILED"), launch)
+    if left is None:
+        return
+    scores = _print_trials(selection.results(), row)
+    if "FAILED" in left:
+        sys.exit(FAILED)
+    if left - {"DIVERGED"} or not scores:
+        sys.exit(INCOMPLETE)
+    winner = max(scores, key=lambda index: (scores[index], -index))
+    table = tuned_row(row, rows[winner], trials)
+    click.echo(f"\ntrial {winner} is best on held-out source cases; as a row of a suite:\n\n{table}", nl=False)
+    if output is not None:
+        before = output.read_text(encoding="utf-8") if output.exists() else f'extends = "{selection.name}"\n'
+        write_output(output, f"{before.rstrip()}\n\n{table}")
+        click.echo(f"\nadded to {output}: bench sweep {output}")
+
+
+def _check_output(output: Path, suite: str, row_id: str) -> None:
+    """Refuse a file that the row cannot be added to, before anything is trained."""
+    if output.exists():
+        if row_id in [row.id for row in load_suite(str(output)).rows]:
+            raise UsageError(f"{output} has a row {row_id!r} already: remove it, or name another file")
+    elif suite not in list_suites():
+        raise UsageError(f"{output} does not exist, and {suite} is no suite that a new one can extend: name {suite}")
+
+
+def _plan_trials(selection: Selection, row: Row, rows: Sequence[Row]) -> None:
+    """Replace the selection by a suite of trials, whose runs score no target."""
+    suite = selection.plan.suite
+    # The suite's own choice, unless there is another: trials of one seed are what a row of several can afford.
+    seeds = suite.seeds[:1] if suite.seeds == selection.suite.seeds else suite.seeds
+    suite = dataclasses.replace(suite, name=f"{suite.name}-tune-{row.id}", rows=tuple(rows), seeds=seeds)
+    plan = suite.plan(Filters(), selection.inventory)
+    runs = tuple(dataclasses.replace(run, columns=()) for run in plan.runs)
+    selection.suite, selection.plan = suite, dataclasses.replace(plan, runs=runs)
+
+
+def _print_trials(results: "SuiteResults", row: Row) -> dict[int, float]:
+    """Print every trial; return the mean held-out DSC (0..1) over seeds and sources of those that finished."""
+    from ..outcomes.convergence import held_out_means
+
+    columns = [c for c in results.columns(validation=True) if (c.target != VALIDATION) == row.per_target]
+    scores: dict[int, float] = {}
+    for index, trial in enumerate(results.suite.rows):
+        states = {run.state for run in results.planned_runs if run.row.id == trial.id} - {"DONE"}
+        own = {key: value for key, value in trial.settings.items() if row.settings.get(key) != value}
+        settings = ", ".join(f"{key} = {value}" for key, value in own.items()) or "as in the suite"
+        if states:
+            click.echo(f"trial {index}  {', '.join(sorted(states)).lower():>11}  {settings}")
+            continue
+        means = [value for column in columns for value in held_out_means(results, trial, column).values()]
+        scores[index] = mean(means)
+        click.echo(f"trial {index}  held out {100 * scores[index]:.2f}  {settings}")
+    return scores

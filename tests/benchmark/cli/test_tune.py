@@ -1,0 +1,71 @@
+"""``bench tune``: trials are runs that see no target, and the best on held-out source cases becomes a row."""
+
+import pytest
+
+from ssdg.benchmark.suites.suite_file import load_suite
+
+from ...suites import suite_file
+
+FUSSY = """
+from dataclasses import dataclass, field
+from ssdg.methods.base import Method
+
+@dataclass(frozen=True)
+class Config:
+    strength: float = field(default=0.0, metadata={"source": "test", "range": (0, 1)})
+
+class Fussy(Method):
+    "Diverges at its default."
+    Config = Config
+
+    def training_step(self, batch, context):
+        terms = super().training_step(batch, context)
+        return terms if self.config.strength else {"nothing": terms["segmentation"] * float("nan")}
+"""
+
+
+def test_the_best_trial_becomes_a_row(bench, tmp_path):
+    plugin = tmp_path / "fussy.py"
+    plugin.write_text(FUSSY)
+    suite = suite_file(tmp_path / "mine.toml", [{"id": "fussy", "method": "fussy", "label": "Fussy"}], seeds=(4, 5))
+    options = ("--row", "fussy", "--trials", "2", "--fields", "method.strength", "--plugin", str(plugin))
+    roots = ("--data-root", str(bench.data), "--results-root", str(bench.results))
+    planned = bench("tune", str(suite), *options, *roots, "--dry-run")
+    assert "fussy-trial1 s4: phantom2d-a -> its held-out cases" in planned.output
+    assert "2 to do" in planned.output
+    result = bench("tune", str(suite), *options, *roots, "--jobs", "2", "--output", str(suite))
+    assert result.exit_code == 0, result.output
+    assert "trial 0     diverged  as in the suite" in result.output
+    assert "trial 1 is best on held-out source cases" in result.output
+    added = load_suite(str(suite)).rows[-1]
+    assert (added.id, added.tuned, list(added.settings)) == ("fussy_tuned", 2, ["method.strength"])
+    runs = list((bench.results / "runs" / "phantom2d" / "fussy").iterdir())
+    assert len(runs) == 2
+    scored = [path.name.split("-")[0] for run in runs for path in (run / "evaluations").glob("*")]
+    assert scored == ["held"]
+    # What won has only its targets left to score.
+    assert (
+        "0 to train"
+        in bench("sweep", str(suite), "--methods", "fussy_tuned", "--seeds", "4", *options[-2:], "--dry-run").output
+    )
+    again = bench("tune", str(suite), *options, *roots, "--output", str(suite))
+    assert again.exit_code == 2
+    assert "has a row 'fussy_tuned' already" in again.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--row", "ermm", "--trials", "2"), "did you mean 'erm'"),
+        (("--row", "erm", "--trials", "2", "--fields", "method.x"), "setting with a range"),
+        (("--row", "fold", "--trials", "2"), "nothing to tune on the source"),
+        (("--row", "erm", "--trials", "2", "--output", "new.toml"), "no suite that a new one can extend"),
+        (("--row", "erm", "--trials", "1"), "x>=2"),
+    ],
+)
+def test_what_cannot_be_tuned(bench, tmp_path, options, words):
+    fold = {"id": "fold", "method": "erm", "folds": 2, "access": "intra"}
+    suite = suite_file(tmp_path / "mine.toml", ["erm", fold])
+    result = bench("tune", str(suite), *options)
+    assert result.exit_code == 2
+    assert words in result.output
