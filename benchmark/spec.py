@@ -32,7 +32,7 @@ class TrainingConfig:
     windows_per_image: int = _later(1)
     labelled_windows: float | None = _later(None)  # share centred on a labelled voxel; None: 1/3 if a class is small
     scaling: tuple[float, ...] | None = _later(None)  # range of the geometric augmentation; None: its own
-    augmentation: Literal["none", "geometric", "nnunet"] = "geometric"
+    augmentation: Literal["none", "geometric", "nnunet", "nnunet-da5"] = "geometric"
     selection: Literal["last", "source-val", "oracle"] = "last"  # oracle: on the target's labels; has its own flag
     patience: int = 20  # epochs without improvement before source-val selection stops the run
     min_delta: float = 1e-4  # improvement of the selecting DSC (0..1) that counts

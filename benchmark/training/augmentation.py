@@ -1,7 +1,8 @@
 """Shared augmentations by name, applied to every method's source batch on its device.
 
 ``none``: nothing. ``geometric``: moderate flips, rotations and scalings. ``nnunet``: the default training
-augmentation of nnU-Net v2. Label and foreground follow the image; ``Batch.target`` is left untouched.
+augmentation of nnU-Net v2. ``nnunet-da5``: its stronger one (``nnUNetTrainerDA5``). Label and foreground follow the
+image; ``Batch.target`` is left untouched.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,10 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
+from torch import Tensor
 
 from ssdg.methods.base import Batch
 from ssdg.methods.transforms.affine import AffineRange, deform
-from ssdg.methods.transforms.intensity import Intensity, perturb
+from ssdg.methods.transforms.intensity import Intensity
+from ssdg.methods.transforms.strong_intensity import perturb_strongly
 
 from ..errors import unknown
 
@@ -22,7 +25,7 @@ class Augmentation:
     """A shared augmentation: affine maps for a grid, and intensities; both drawn from the generator alone."""
 
     geometry: Callable[[Sequence[int]], AffineRange] | None = None
-    intensity: Intensity | None = None
+    intensity: Callable[[Tensor, Tensor, torch.Generator], Tensor] | None = None
     scaling: tuple[float, ...] | None = None  # range of the scalings instead of the geometry's own
 
     def affine(self, shape: Sequence[int]) -> AffineRange | None:
@@ -45,7 +48,7 @@ class Augmentation:
         if self.intensity is None:
             return batch
         with exactly(batch.image.device):
-            return replace(batch, image=perturb(batch.image, batch.foreground, self.intensity, rng))
+            return replace(batch, image=self.intensity(batch.image, batch.foreground, rng))
 
 
 @contextmanager
@@ -56,7 +59,7 @@ def exactly(device: torch.device) -> Iterator[None]:
 
 
 def augmentation(name: str, scaling: tuple[float, ...] | None = None) -> Augmentation:
-    """Return the shared augmentation ``none``, ``geometric`` or ``nnunet``; UsageError for another name."""
+    """Return the shared augmentation of a name; UsageError for another name."""
     if name not in AUGMENTATIONS:
         raise unknown("augmentation", name, AUGMENTATIONS)
     return replace(AUGMENTATIONS[name], scaling=scaling)
@@ -99,8 +102,24 @@ def nnunet_geometry(shape: Sequence[int]) -> AffineRange:
     )
 
 
+def nnunet_da5_geometry(shape: Sequence[int]) -> AffineRange:
+    """Return the affine maps of nnU-Net's stronger augmentation, with turns and shuffles of axes of equal length.
+
+    Source: code of ``nnUNetTrainerDA5``; what it does about volumes of unequal voxels is left out.
+    """
+    return replace(
+        nnunet_geometry(shape),
+        rotation_probability=0.4,
+        rotation_axis_probability=0.5,
+        scaling=(0.7, 1.43),
+        independent_scaling=True,
+        permutation=True,
+    )
+
+
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "geometric": Augmentation(moderate_geometry),
     "nnunet": Augmentation(nnunet_geometry, Intensity()),
+    "nnunet-da5": Augmentation(nnunet_da5_geometry, perturb_strongly),
 }

@@ -4,6 +4,7 @@ The host reads no tensor's value, so that CUDA stays asynchronous.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Sequence
@@ -35,8 +36,11 @@ class AffineRange:
     flip_probability: float = 0.5  # of each of these axes
     rotation_probability: float = 0.0  # of one rotation (2D) or of rotations about all three axes (3D)
     rotation: float = 0.0  # largest angle about each axis, degrees; uniform on both sides of 0
+    rotation_axis_probability: float = 1.0  # of each axis of an image that is rotated
     scaling_probability: float = 0.0
     scaling: tuple[float, float] = (1.0, 1.0)  # uniform, the same along all axes; above 1 objects shrink
+    independent_scaling: bool = False  # along each axis, half of the factors below 1 and half above
+    permutation: bool = False  # axes of equal length may change places
 
 
 def deform(batch: Batch, affine: AffineRange, rng: torch.Generator) -> Batch:
@@ -80,19 +84,64 @@ def draw_affine(affine: AffineRange, shape: torch.Size, rng: torch.Generator) ->
     sides = shape[:1:-1]
     ndim = len(sides)
     planes = PLANES[ndim]
-    uniform = torch.rand(shape[0], 3 + len(planes) + len(affine.flip_axes), generator=rng, device=rng.device)
-    rotated, scaled, factor = uniform[:, :3].unbind(dim=1)
+    turns = len(planes) if affine.rotation_axis_probability < 1 else 0
+    widths = [
+        3,
+        len(planes),
+        len(affine.flip_axes),
+        turns,
+        ndim * affine.independent_scaling,
+        int(affine.permutation),
+    ]
+    uniform = torch.rand(shape[0], sum(widths), generator=rng, device=rng.device)
+    gates, angle, flipped, turned, stretched, permuted = torch.split(uniform, widths, dim=1)
+    rotated, scaled, factor = gates.unbind(dim=1)
     low, high = affine.scaling
-    scale = torch.where(scaled < affine.scaling_probability, low + (high - low) * factor, 1.0)
-    columns = [scale] * ndim
-    for axis, u in zip(affine.flip_axes, uniform[:, 3 + len(planes) :].unbind(1), strict=True):
-        columns[ndim - 1 - axis] = torch.where(u < affine.flip_probability, -scale, scale)
-    angles = (2 * uniform[:, 3 : 3 + len(planes)].flip(1) - 1) * math.radians(affine.rotation)
+    columns = [low + (high - low) * factor] * ndim
+    if affine.independent_scaling:
+        columns = [
+            torch.where(u < 0.5, low + (1 - low) * 2 * u, 1 + (high - 1) * (2 * u - 1)) for u in stretched.unbind(1)
+        ]
+    columns = [torch.where(scaled < affine.scaling_probability, column, 1.0) for column in columns]
+    for axis, u in zip(affine.flip_axes, flipped.unbind(1), strict=True):
+        column = columns[ndim - 1 - axis]
+        columns[ndim - 1 - axis] = torch.where(u < affine.flip_probability, -column, column)
+    angles = (2 * angle.flip(1) - 1) * math.radians(affine.rotation)
     angles = torch.where(rotated.unsqueeze(1) < affine.rotation_probability, angles, 0.0)
+    if turns:
+        angles = torch.where(turned < affine.rotation_axis_probability, angles, 0.0)
     matrix = rotation(angles, ndim, planes) * torch.stack(columns, dim=1).unsqueeze(1)
+    if affine.permutation:
+        matrix = _permuted(matrix, permuted, tuple(sides))
     # Normalised coordinates run over [-1, 1] whatever a side's length: side ratios keep angles right on oblong grids.
     rows = [torch.stack([matrix[:, i, j] * (sides[j] / sides[i]) for j in range(ndim)], dim=1) for i in range(ndim)]
     return F.pad(torch.stack(rows, dim=1), (0, 1))  # no translation
+
+
+def _permuted(matrix: Tensor, draws: Tensor, sides: tuple[int, ...]) -> Tensor:
+    """Return matrices (B, n, n) with their columns in an order that draws (B, 1) in 0..1 choose."""
+    ends, orders = _axis_orders(sides, draws.device)
+    order = orders[(draws >= ends).sum(dim=1)]
+    return matrix.gather(2, order.unsqueeze(1).expand_as(matrix))
+
+
+@functools.lru_cache(maxsize=8)
+def _axis_orders(sides: tuple[int, ...], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return orders (K, n) of axes, and where their shares of 0..1 end (K - 1,); axes of unequal sides stay.
+
+    Shares are those of a quarter turn (probability 1/2; 0 to 3 quarters in a plane of two of the equal axes) and then
+    a shuffle of them (probability 1/2).
+    """
+    axes = range(len(sides))
+    equal = max(([axis for axis in axes if sides[axis] == side] for side in sides), key=len)
+    shuffled = list(itertools.permutations(equal))
+    orders = [[dict(zip(equal, order, strict=True)).get(axis, axis) for axis in axes] for order in shuffled]
+    swaps = math.comb(len(equal), 2)
+    turns = {0: 0.75 if swaps else 1.0, 2: 0.25 / max(1, swaps)}  # by the number of axes that move
+    moved = [sum(axis != place for axis, place in enumerate(order)) for order in orders]
+    shares = [0.5 * turns.get(count, 0.0) + 0.5 / len(orders) for count in moved]
+    ends = torch.tensor(list(itertools.accumulate(shares))[:-1], device=device)
+    return ends, torch.tensor(orders, device=device)
 
 
 def rotation(angles: Tensor, ndim: int, planes: Sequence[Plane] | None = None) -> Tensor:

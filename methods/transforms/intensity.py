@@ -51,6 +51,10 @@ class Intensity:
     inverted_gamma: Chance = Chance(0.1, 0.7, 1.5, balanced=True)  # exponent, applied to the negative
     gamma: Chance = Chance(0.3, 0.7, 1.5, balanced=True)  # exponent; mean and deviation preserved
 
+    def __call__(self, image: Tensor, foreground: Tensor, rng: torch.Generator) -> Tensor:
+        """Return changed images; see :func:`perturb`."""
+        return perturb(image, foreground, self, rng)
+
 
 def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.Generator) -> Tensor:
     """Change the intensities of images at random, within [0, 1].

@@ -45,7 +45,7 @@ def batch(request):
     return make_batch(SHAPES[request.param])
 
 
-@pytest.fixture(params=["geometric", "nnunet"])
+@pytest.fixture(params=["geometric", "nnunet", "nnunet-da5"])
 def augment(request):
     return augmentation(request.param)
 
@@ -166,8 +166,9 @@ def test_geometric_keeps_intensities(batch):
     torch.testing.assert_close(out.image[interior], flat.image[interior])
 
 
-def test_intensities_do_not_depend_on_autocast(batch):
-    run = partial(augmentation("nnunet"), batch)
+@pytest.mark.parametrize("name", ["nnunet", "nnunet-da5"])
+def test_intensities_do_not_depend_on_autocast(batch, name):
+    run = partial(augmentation(name), batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         inside = run(generator(2))
     assert equal(inside, run(generator(2)))

@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from ssdg.benchmark.training.augmentation import moderate_geometry, nnunet_geometry
+from ssdg.benchmark.training.augmentation import moderate_geometry, nnunet_da5_geometry, nnunet_geometry
 from ssdg.methods.base import Batch
 from ssdg.methods.transforms.affine import AffineRange, deform, draw_affine, rotation
 
@@ -46,7 +46,7 @@ def test_flips_reverse_exactly_their_axes(shape):
         assert torch.equal(out.foreground, batch.foreground.flip(axis + 2))
 
 
-@pytest.mark.parametrize("make", [moderate_geometry, nnunet_geometry])
+@pytest.mark.parametrize("make", [moderate_geometry, nnunet_geometry, nnunet_da5_geometry])
 @pytest.mark.parametrize("shape", [(2, 1, 40, 33), (2, 1, 24, 21, 27)])
 def test_label_and_foreground_stay_aligned_with_the_image(make, shape):
     label = torch.zeros(shape[0], 1, *shape[2:], dtype=torch.long)
@@ -142,3 +142,48 @@ def test_rotations_are_the_product_of_their_planes_in_order():
         turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
         product = product @ turn
     torch.testing.assert_close(rotation(angles, 3, planes)[0], product)
+
+
+@pytest.mark.parametrize(
+    ("sides", "shares"),
+    [
+        ((8, 8), {(0, 1): 0.625, (1, 0): 0.375}),
+        ((8, 9), {(0, 1): 1.0}),
+        ((8, 5, 8), {(0, 1, 2): 0.625, (2, 1, 0): 0.375}),
+        # A quarter turn swaps one of three pairs; a shuffle leaves each of six orders as often.
+        (
+            (8, 8, 8),
+            {
+                (0, 1, 2): 0.5 * (0.75 + 1 / 6),
+                **dict.fromkeys(((1, 0, 2), (2, 1, 0), (0, 2, 1)), 0.5 * (0.25 / 3 + 1 / 6)),
+                **dict.fromkeys(((1, 2, 0), (2, 0, 1)), 0.5 / 6),
+            },
+        ),
+    ],
+)
+def test_equal_axes_change_places_as_often_as_turns_and_shuffles_move_them(sides, shares):
+    count, affine = 40_000, AffineRange(permutation=True)
+    theta = draw_affine(affine, torch.Size((count, 1, *sides[::-1])), generator())[:, :, :-1]
+    orders = theta.argmax(dim=1)
+    found = {
+        tuple(order.tolist()): float((orders == order).all(dim=1).float().mean()) for order in orders.unique(dim=0)
+    }
+    assert found.keys() == shares.keys()
+    assert all(abs(found[order] - share) < 0.01 for order, share in shares.items())
+
+
+def test_scalings_are_independent_and_half_of_them_below_one():
+    affine = AffineRange(scaling_probability=1.0, scaling=(0.7, 1.43), independent_scaling=True)
+    theta = draw_affine(affine, torch.Size((20_000, 1, 8, 8)), generator())
+    first, second = theta[:, 0, 0], theta[:, 1, 1]
+    assert 0.7 <= float(first.min()) < 0.71
+    assert 1.42 < float(first.max()) <= 1.43
+    assert abs(float((first < 1).float().mean()) - 0.5) < 0.02
+    assert abs(float(torch.corrcoef(torch.stack([first, second]))[0, 1])) < 0.03
+
+
+def test_each_axis_of_a_rotated_volume_turns_with_its_own_probability():
+    affine = AffineRange(rotation_probability=1.0, rotation=30.0, rotation_axis_probability=0.5)
+    theta = draw_affine(affine, torch.Size((20_000, 1, 8, 8, 8)), generator())[:, :, :3]
+    still = (theta == torch.eye(3)).all(dim=(1, 2)).float().mean()
+    assert abs(float(still) - 0.125) < 0.01
