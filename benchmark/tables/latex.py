@@ -9,7 +9,7 @@ from typing import Any
 from .latex_text import escape
 from .printed import CHECK, Printed, PrintedColumn
 
-PROTOCOL = r"\par % The protocol, down to the end of the minipage: not needed here if it is printed elsewhere."
+PROTOCOL = r"\par\textit{Protocol.} % Down to the end of the minipage: optional, if it is printed elsewhere."
 TIED = r"\rlap{$^{\approx}$}"  # takes no room, so that the numbers of a column stay under each other
 WIDEST = 14  # letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words
 

@@ -309,7 +309,7 @@ def test_what_a_reader_needs_comes_first_and_the_protocol_is_folded(tmp_path):
     assert head.count("\n* ") == 2
     assert folded.endswith("\n\n</details>\n")
     assert folded.count("\n* ") == len(table.protocol) - 1
-    first, second = render(table, "latex").split("\\par % The protocol")
+    first, second = render(table, "latex").split("\\par\\textit{Protocol.}")
     assert "Bold: the best mean" in first
     assert "Protocol clean, training" in second
 
