@@ -10,6 +10,7 @@ import pytest
 
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.planned_run import match_plan, settings_fit
+from ssdg.benchmark.report.page import render_page
 from ssdg.benchmark.spec import RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
@@ -286,6 +287,16 @@ def test_a_row_that_is_not_separated_from_the_best_is_marked_in_every_format(tmp
     assert [(line["best"], line["tied"]) for line in lines] == [("False", "True"), ("True", "False"), ("False",) * 2]
     cells = [row["cells"][0] for row in json.loads(render(table, "json"))["rows"]]
     assert [(cell["best"], cell["tied"]) for cell in cells] == [(False, True), (True, False), (False, False)]
+
+
+def test_a_report_has_the_marks_and_folds_the_protocol(tmp_path):
+    fill(tmp_path, THREE, near)
+    section = render_page(results_of(tmp_path, THREE)).partition('<section id="table">')[2].partition("</section>")[0]
+    assert section.count("<b>80.77 ± 0.10</b>") == section.count('80.10 ± 0.10<span class="tied"> ≈</span>') == 1
+    assert section.count("<b>") == section.count('class="tied"') == 1
+    shown, folded = section.split("<details><summary>Protocol</summary>")
+    assert "Bold: the best mean" in shown
+    assert "Protocol clean, training" in folded
 
 
 def test_with_two_seeds_no_row_is_marked_and_the_caption_says_why(tmp_path):
