@@ -52,7 +52,7 @@ def plain(variances: Floats, df: int) -> tuple[Floats, Floats]:
 
 
 def moderated(variances: Floats, df: int) -> tuple[Floats, Floats]:
-    """Return posterior variances (tables, rows) and degrees of freedom by the moments of log F, as Smyth (2004)."""
+    """Return posterior variances and degrees of freedom by the moments of log F, as Smyth (2004)."""
     logs = np.log(variances)
     # The variance of log F(df, prior) falls with the prior degrees of freedom.
     spread = special.polygamma(1, df / 2) + special.polygamma(1, PRIORS / 2)
@@ -62,7 +62,7 @@ def moderated(variances: Floats, df: int) -> tuple[Floats, Floats]:
 
 
 def robust(variances: Floats, df: int) -> tuple[Floats, Floats]:
-    """Return the same from winsorized moments, with a weaker prior for outlying rows, as Phipson et al. (2016)."""
+    """Return those of winsorized moments, the prior weaker for outlying rows, as Phipson et al. (2016)."""
     logs, rows = np.log(variances), variances.shape[-1]
     low, high = np.quantile(logs, [TAILS[0], 1 - TAILS[1]], axis=-1)[..., None]
     clipped = np.clip(logs, low, high)

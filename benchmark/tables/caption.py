@@ -39,7 +39,7 @@ def lead_sentences(
     marks: str,
     has_dash: bool,
 ) -> list[str]:
-    """Return the sentences that the numbers cannot be read without: what one is, on how many cases, and marks.
+    """Return the sentences that a reader needs: what a number is, on how many cases, and marks.
 
     ``marks`` says what bold and ties mean; ``has_dash``: whether some method does not apply to some target.
     """
@@ -66,7 +66,7 @@ def protocol_sentences(
     published: PublishedTable | None,
     notes: Iterable[str],
 ) -> list[str]:
-    """Return the other sentences of a caption: how a number is made, on which cases, how trained and scored, origin.
+    """Return the other sentences of a caption: averages, cases, training, scoring, notes and origin.
 
     ``notes`` says what else a reader has to know.
     """

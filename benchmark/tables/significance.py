@@ -47,7 +47,7 @@ class Marks:
 def mark_columns(
     results: SuiteResults, headings: Sequence[Heading], cells: Sequence[Sequence[Cell]], metric: Metric = DSC
 ) -> Marks:
-    """Return the rows to mark in each printed column; ``cells`` holds those of each row, in the headings' order.
+    """Return the rows to mark in each printed column; ``cells`` are (rows, headings).
 
     The family is (row against its column's best) x columns, without columns where a contender has fewer than three
     seeds. The best is chosen on the same numbers, which Holm's method does not know: of nine equal methods in
