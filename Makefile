@@ -17,12 +17,13 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt $(TORCH) -e '.[dev]'
 	touch $@
 
+# The data and results go where every command looks by default: `bench table demo` finds them.
 demo: setup
-	$(BENCH) data phantom --data-root results/demo/data
-	$(BENCH) sweep demo --data-root results/demo/data --results-root results/demo --jobs 2
-	$(BENCH) table demo --results-root results/demo --format csv --output results/demo/table.csv
-	$(BENCH) table demo --results-root results/demo --format latex --output results/demo/table.tex
-	$(BENCH) table demo --results-root results/demo --format markdown --output results/demo/table.md
+	$(BENCH) data phantom
+	$(BENCH) sweep demo --jobs 2
+	$(BENCH) table demo --format csv --output results/demo/table.csv
+	$(BENCH) table demo --format latex --output results/demo/table.tex
+	$(BENCH) table demo --format markdown --output results/demo/table.md
 	cat results/demo/table.md
 
 test: setup

@@ -5,7 +5,7 @@ has two sources of chance: which cases there are, and how each training run turn
 the second for a property of the method: with three seeds whose means spread by 1.5 points it tells two equal methods
 apart in about a third of all studies. The interval here is crossed, over both. Runs count as independent, also where
 two methods share a seed's initial weights: should that make their runs alike, the interval is too wide, never too
-narrow.
+narrow. A run variance is a row's own: what borrowing it from other rows would do is in ``docs/statistics.md``.
 
 Nothing here knows what is scored: differences are in the units of the scores, A minus B.
 """

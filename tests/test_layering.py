@@ -142,7 +142,7 @@ READERS = {
     "distances": ["table", "demo", "--metric", "hd95"],
     "table1": ["table", "table1", "--format", "csv"],
     "conventions": ["table", "demo", "--conventions"],
-    "compare": ["compare", "erm", "randconv", "--suite", "demo"],
+    "compare": ["compare", "erm", "freesdg", "--suite", "demo"],
     "rank": ["rank", "demo"],
     "report": ["report", "demo", "--no-images"],
     "export": ["export", "demo", "--output", "exported"],

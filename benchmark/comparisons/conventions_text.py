@@ -53,7 +53,7 @@ def render_latex(table: ConventionTable) -> str:
             _printed(table, target),
             f"{_title(table)}: {_heading(target)}",
             f"{table.suite.name}-conventions-{target.column.target}",
-            [*(f"{note}." for note in target.notes), *_legend(table.metric)],
+            [[*(f"{note}." for note in target.notes), *_legend(table.metric)]],
             (font, r"\footnotesize"),
             edge="@{}",
         )

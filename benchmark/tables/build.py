@@ -9,8 +9,8 @@ from ..scoring.metrics import DSC, Metric
 from ..suites.paper import PublishedScore, PublishedTable, load_published
 from ..suites.suite import Row, Suite
 from .blocks import block_notes
-from .caption import describe
-from .significance import best_sets
+from .caption import lead_sentences, protocol_sentences
+from .significance import mark_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Entry:
     cell: Cell
     published: tuple[PublishedScore, ...] = ()  # of each source
     best: bool = False
+    tied: bool = False  # not separated from the best
     converged: bool | None = None  # on its own source; None: not judged
 
     @property
@@ -51,10 +52,16 @@ class Table:
     suite: Suite  # with only the rows, columns and seeds that were chosen
     headings: tuple[Heading, ...]
     rows: tuple[TableRow, ...]
-    caption: tuple[str, ...]  # sentences
+    lead: tuple[str, ...]  # sentences of the caption that the numbers cannot be read without
+    protocol: tuple[str, ...]  # all others
     missing: tuple[str, ...]  # the holes: what a final table must not have
     published: PublishedTable | None  # shown beside ours
     metric: Metric = DSC
+
+    @property
+    def caption(self) -> tuple[str, ...]:
+        """Every sentence under the table."""
+        return (*self.lead, *self.protocol)
 
     @property
     def has_verdicts(self) -> bool:
@@ -76,19 +83,22 @@ def build_table(
     if paper is not None and not paper.has_any_of(column.target for column in suite.columns):
         paper = None
     cells = [[results.cell(row, h.column, h.stratum, h.average, metric) for h in headings] for row in suite.rows]
-    best = best_sets(results, headings, cells, metric)
+    marks = mark_columns(results, headings, cells, metric)
     verdicts = results.convergence.verdicts if results.convergence.text else {}
 
-    def entry(row: Row, heading: Heading, cell: Cell, ids: frozenset[str]) -> Entry:
+    def entry(row: Row, heading: Heading, cell: Cell, best: frozenset[str], tied: frozenset[str]) -> Entry:
         scores = paper.scores if paper is not None and heading.headline else {}
         printed = scores.get((row.id, heading.column.target, heading.stratum), ())
-        return Entry(heading, cell, printed, row.id in ids, verdicts.get((row.id, heading.column)))
+        verdict = verdicts.get((row.id, heading.column))
+        return Entry(heading, cell, printed, row.id in best, row.id in tied, verdict)
 
     rows = tuple(
-        TableRow(row, tuple(entry(row, *of_column) for of_column in zip(headings, of_row, best.rows, strict=True)))
+        TableRow(row, tuple(map(entry, [row] * len(headings), headings, of_row, marks.best, marks.tied)))
         for row, of_row in zip(suite.rows, cells, strict=True)
     )
     notes = [*block_notes(results, metric), *results.notes(metric, columns), *results.other_protocols(metric)]
-    caption = tuple(describe(results, metric, columns, paper, best.rule, notes))
+    has_dash = any(cell.state == "not-applicable" for of_row in cells for cell in of_row)
+    lead = lead_sentences(results, metric, columns, paper, marks.rule, has_dash)
+    protocol = protocol_sentences(results, metric, columns, paper, notes)
     missing = tuple(results.holes(metric, columns))
-    return Table(suite, headings, rows, caption, missing, paper, metric)
+    return Table(suite, headings, rows, tuple(lead), tuple(protocol), missing, paper, metric)

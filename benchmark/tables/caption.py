@@ -31,36 +31,64 @@ EMPTY_RULES = {
 }
 
 
-def describe(
+def lead_sentences(
     results: SuiteResults,
     metric: Metric,
     columns: Sequence[Column],
     published: PublishedTable | None,
-    bold: str,
+    marks: str,
+    has_dash: bool,
+) -> list[str]:
+    """Return the sentences that a reader needs: what a number is, on how many cases, and marks.
+
+    ``marks`` says what bold and ties mean; ``has_dash``: whether some method does not apply to some target.
+    """
+    suite = results.suite
+    units = " or ".join(dict.fromkeys(UNITS[results.unit(column, metric)] for column in columns))
+    better = "" if metric is DSC else f"; {metric.better} is better"
+    seeds = len(suite.seeds)
+    spread = "n = 1 seed, so there is no ±" if seeds == 1 else f"mean ± sample SD over n = {seeds} seeds"
+    counted = "; ".join(_cases(column, results.of_column(column, metric), brief=True) for column in columns)
+    name = f"{metric.label[0].upper()}{metric.label[1:]}"
+    return [
+        f"{name} ({units}{better}), {spread}; protocol {suite.protocol}; cases: {counted}.",
+        *([_published(published)] if published is not None else []),
+        f"{marks}.",
+        *([f"{UNCONVERGED} {text}."] if (text := results.convergence.text) else []),
+        *_marks(suite, has_dash),
+    ]
+
+
+def protocol_sentences(
+    results: SuiteResults,
+    metric: Metric,
+    columns: Sequence[Column],
+    published: PublishedTable | None,
     notes: Iterable[str],
 ) -> list[str]:
-    """Return the caption's sentences: what a number is, on which cases, how trained, how scored, marks, origin.
+    """Return the other sentences of a caption: averages, cases, training, scoring, notes and origin.
 
-    ``bold`` says what bold means, ``notes`` what else a reader has to know.
+    ``notes`` says what else a reader has to know.
     """
     suite = results.suite
     sections = suite.sections()
-    units = dict.fromkeys(UNITS[results.unit(column, metric)] for column in columns)
     scored = {column: results.of_column(column, metric) for column in columns}
+    details = [
+        text for column, of in scored.items() if (text := _cases(column, of)) != _cases(column, of, brief=True)
+    ]
     commits = {
         str(e.data.get("commit") or "not recorded") for of in scored.values() for s in of for e in s.evaluations
     }
     scored_at = f"; results scored at commit {', '.join(sorted(commits))}" if commits else ""
     return [
-        _spread(f"{metric.label[0].upper()}{metric.label[1:]} ({' or '.join(units)})", len(suite.seeds)),
+        _mean(len(suite.seeds)),
         *([] if metric is DSC else [f"{metric.short} ({metric.better} is better): {metric.definition}."]),
         *([MISSES] if metric is not DSC and metric.skips_misses else []),
-        f"Cases: {'; '.join(_cases(column, scores) for column, scores in scored.items())}.",
+        *([f"Cases: {'; '.join(details)}."] if details else []),
         f"Protocol {suite.protocol}, training: {'; '.join(_training(sections))}.",
         f"Protocol {suite.protocol}, scoring: {'; '.join(_scoring(suite, sections, metric))}.",
         *_row_settings(suite),
-        *([f"{UNCONVERGED} {text}."] if (text := results.convergence.text) else []),
-        *_marks(suite, bold),
+        *_row_notes(suite),
         *(_published_notes(suite, published) if published is not None else ()),
         *([f"{suite.note.removesuffix('.')}."] if suite.note else []),
         f"ssdg-bench {environment.version(missing='(not installed)')}{scored_at}.",
@@ -68,14 +96,11 @@ def describe(
     ]
 
 
-def _spread(name: str, seeds: int) -> str:
-    score = "per class over cases, then over the foreground classes"
+def _mean(seeds: int) -> str:
+    mean = "Each seed's mean: per class over cases, then over the foreground classes"
     if seeds == 1:
-        return f"{name}, mean {score}; n = 1 seed, so there is no ±."
-    return (
-        f"{name}: mean ± sample standard deviation (ddof 1) over n = {seeds} seeds of each "
-        f"seed's mean, {score}; fewer seeds are marked (k/{seeds} seeds), and one alone has no ±."
-    )
+        return f"{mean}."
+    return f"{mean}; SD with ddof 1; fewer seeds are marked (k/{seeds} seeds), and one alone has no ±."
 
 
 def _training(sections: Mapping[str, Any]) -> list[str]:
@@ -179,18 +204,31 @@ def _row_settings(suite: Suite) -> list[str]:
     return [f"Departing from this: {'; '.join(departing)}."] if departing else []
 
 
-def _marks(suite: Suite, bold: str) -> list[str]:
+def _marks(suite: Suite, has_dash: bool) -> list[str]:
+    """Return the meaning of the signs beside labels, as sentences."""
+    marks = {
+        "†: checkpoint chosen on the target's labels, an upper bound and not a method": any(
+            row.selection == "oracle" for row in suite.rows
+        ),
+        "‡: domain adaptation, saw unlabelled target images and is not compared with the rest": any(
+            row.access == "uda" for row in suite.rows
+        ),
+        "§: see the protocol": any(row.note for row in suite.rows),
+        "\N{EN DASH}: the method does not apply": has_dash,
+    }
+    shown = "; ".join(text for text, is_used in marks.items() if is_used)
+    return [f"{shown}."] if shown else []
+
+
+def _row_notes(suite: Suite) -> list[str]:
     sentences = []
     if any(row.selection == "oracle" for row in suite.rows):
         t: TrainingConfig = suite.sections()["training"]
         sentences.append(
-            "† checkpoint chosen on the target's labels: an upper bound, not a method. Of those scored every "
-            f"{_interval(t)} and after the last of {t.epochs} epochs, the one with the highest mean Dice of all "
-            f"cases of the target on the network's grid, where a gain of {t.min_delta:g} counts; no such run stops "
-            "early."
+            f"† Of the checkpoints scored every {_interval(t)} and after the last of {t.epochs} epochs, the one with "
+            "the highest mean Dice of all cases of the target on the network's grid, where a gain of "
+            f"{t.min_delta:g} counts; no such run stops early."
         )
-    if any(row.access == "uda" for row in suite.rows):
-        sentences.append("‡ domain adaptation: saw unlabelled target images, and is not compared with the rest.")
     sentences += [f"§ {row.label}: {row.remark}." for row in suite.rows if row.remark]
     folds = sorted({row.folds for row in suite.rows if row.folds is not None})
     if folds:
@@ -199,17 +237,22 @@ def _marks(suite: Suite, bold: str) -> list[str]:
             f"Intra-domain rows train inside the target ({counts} folds; every case is scored by a fold that did not "
             "train on it) and are an upper reference."
         )
-    return [*sentences, f"{bold}; \N{EN DASH}: the method does not apply."]
+    return sentences
+
+
+def _published(published: PublishedTable) -> str:
+    if published.citations:
+        return (
+            "With each number: the published means, with ± where it is printed there, each with its source in "
+            "brackets, and the difference, ours minus the first of them."
+        )
+    return "With each number: the published mean ± as printed there, and the difference, ours minus published."
 
 
 def _published_notes(suite: Suite, published: PublishedTable) -> list[str]:
-    sentences = ["With each number: the published mean ± as printed there, and the difference, ours minus published."]
+    sentences = []
     if published.citations:
-        sentences = [
-            "With each number: the published means, with ± where it is printed there, each with its source in "
-            "brackets, and the difference, ours minus the first of them.",
-            f"Sources: {'; '.join(f'{name}: {text}' for name, text in published.citations.items())}.",
-        ]
+        sentences.append(f"Sources: {'; '.join(f'{name}: {text}' for name, text in published.citations.items())}.")
     labels = {row.id: row.label for row in suite.rows}
     for column in suite.columns:
         weights = {row: w for row, w in published.case_weights(column.target).items() if row in labels}
@@ -226,13 +269,15 @@ def _published_notes(suite: Suite, published: PublishedTable) -> list[str]:
     return sentences
 
 
-def _cases(column: Column, of_rows: Iterable[RowScores]) -> str:
+def _cases(column: Column, of_rows: Iterable[RowScores], brief: bool = False) -> str:
     rows = [scores for scores in of_rows if scores.seeds]
     if not rows:
         return f"{column.label} not scored yet"
     counts, strata = rows[0].counts[0], rows[0].strata
     total = counts.get("available" if column.target == VALIDATION else "published")
     text = f"{column.label} {counts['scored']}" + ("" if total is None else f" of {total}")
+    if brief:
+        return text
     names = sorted(set(strata)) if len(set(strata)) > 1 else []
     notes = [f"{name} {strata.count(name)}" for name in names]
     if counts.get("missing") and column.target != VALIDATION:

@@ -3,12 +3,14 @@
 import itertools
 import re
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .latex_text import escape
 from .printed import CHECK, Printed, PrintedColumn
 
+PROTOCOL = r"\par\textit{Protocol.} % Down to the end of the minipage: optional, if it is printed elsewhere."
+TIED = r"\rlap{$^{\approx}$}"  # takes no room, so that the numbers of a column stay under each other
 WIDEST = 14  # letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words
 
 
@@ -16,13 +18,13 @@ def latex_lines(
     printed: Printed[Any],
     caption: str,
     label: str,
-    sentences: Iterable[str],
-    fonts: tuple[str, str],  # of the table and of the sentences
+    paragraphs: Sequence[Sequence[str]],  # sentences; the second paragraph is the protocol
+    fonts: tuple[str, str],  # of the table and of the paragraphs
     edge: str = "",  # column type at both ends
     gap: str = "",  # under the caption
 ) -> list[str]:
     """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them."""
-    columns = printed.columns
+    columns, (lead, *protocol) = printed.columns, paragraphs
     rows = [_row(columns, row) for row in printed.rows]
     if any(column.notes(row) for row in printed.rows for column in columns):
         rows[1:] = [[r"\addlinespace[2pt]", *lines] for lines in rows[1:]]
@@ -42,7 +44,8 @@ def latex_lines(
         r"\end{tabular}",
         r"\par\smallskip",
         rf"\begin{{minipage}}{{\linewidth}}{fonts[1]}",
-        *map(escape, sentences),
+        *map(escape, lead),
+        *itertools.chain(*([PROTOCOL, *map(escape, sentences)] for sentences in protocol)),
         r"\end{minipage}",
         r"\end{table}",
     ]
@@ -78,14 +81,20 @@ def _cell(column: PrintedColumn[Any], row: Any) -> str:
     text = column.text(row)
     if text == CHECK:
         return r"$\checkmark$"
-    return escape(text) if column.align == "l" else _broken(text, "t", r"\textbf{%s}" if column.bold(row) else "%s")
+    if column.align == "l":
+        return escape(text)
+    return _broken(text, "t", r"\textbf{%s}" if column.bold(row) else "%s", TIED if column.tied(row) else "")
 
 
-def _broken(text: str, align: str, style: str = "%s") -> str:
-    """Return text in a style, in lines under each other where it is long; ``align`` as for a tabular."""
+def _broken(text: str, align: str, style: str = "%s", mark: str = "") -> str:
+    """Return text in lines under each other where it is long, in a style, the first with the mark.
+
+    ``align`` is that of a tabular.
+    """
     parts = text.replace(" (", "\n(").split("\n") if len(text) > WIDEST else [text]
     wrapped = [textwrap.wrap(part, WIDEST, break_long_words=False, break_on_hyphens=False) for part in parts]
     lines = [style % escape(line) for part in wrapped for line in part]
+    lines[:1] = [line + mark for line in lines[:1]]
     if len(lines) < 2:
         return "".join(lines)
     return rf"\begin{{tabular}}[{align}]{{@{{}}c@{{}}}}" + r"\\".join(lines) + r"\end{tabular}"

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
 from ..errors import unknown
+from .wording import TIED
 
 R = TypeVar("R")
 
@@ -22,6 +23,7 @@ class PrintedColumn(Generic[R]):
     text: Callable[[R], str]
     value: Callable[[R], str] | None = None  # sorts a page's rows by number, "" last; None: the text does
     bold: Callable[[R], bool] = field(default=lambda _: False)
+    tied: Callable[[R], bool] = field(default=lambda _: False)  # not separated from what is bold
     notes: Callable[[R], Mapping[str, str]] = field(default=lambda _: {})  # in brackets behind, or in lines under it
     align: Literal["l", "c"] = "c"
     unit: str = ""  # that a page adds to the heading
@@ -49,6 +51,7 @@ def markdown_lines(printed: Printed[Any]) -> list[str]:
 
 def _markdown_cell(column: PrintedColumn[R], row: R) -> str:
     text = f"{BOLD}{column.text(row)}{BOLD}" if column.bold(row) else column.text(row)
+    text += f" {TIED}" if column.tied(row) else ""
     notes = "; ".join(filter(None, column.notes(row).values()))
     return f"{text} [{notes}]" if notes else text
 
@@ -56,6 +59,12 @@ def _markdown_cell(column: PrintedColumn[R], row: R) -> str:
 def markdown_list(sentences: Iterable[str]) -> list[str]:
     """Return sentences as the points of a list."""
     return [f"* {markdown(sentence)}" for sentence in sentences]
+
+
+def markdown_folded(title: str, sentences: Iterable[str]) -> list[str]:
+    """Return a list that GitHub shows when its title is clicked on."""
+    # GitHub reads Markdown inside HTML only after an empty line.
+    return [f"<details><summary>{title}</summary>", "", *markdown_list(sentences), "", "</details>"]
 
 
 def markdown(text: str) -> str:

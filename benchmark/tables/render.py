@@ -13,7 +13,16 @@ from ..suites.paper import PublishedScore
 from ..suites.suite import Row
 from .build import Entry, Table, TableRow
 from .latex import latex_lines
-from .printed import CHECK, Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
+from .printed import (
+    CHECK,
+    Printed,
+    PrintedColumn,
+    markdown,
+    markdown_folded,
+    markdown_lines,
+    markdown_list,
+    render_as,
+)
 from .wording import SETTINGS, UNCONVERGED, ours_text, published_text, row_label, signed
 
 FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
@@ -75,9 +84,10 @@ def render_json(table: Table) -> str:
 
 
 def render_markdown(table: Table) -> str:
-    """Return a GitHub table with its title and caption."""
-    title = f"**{markdown(_title(table))}**"
-    return "\n".join([title, "", *markdown_lines(printed_table(table)), "", *markdown_list(table.caption)]) + "\n"
+    """Return a GitHub table with its title and caption, the protocol folded."""
+    lines = [f"**{markdown(_title(table))}**", "", *markdown_lines(printed_table(table)), ""]
+    lines += [*markdown_list(table.lead), "", *markdown_folded("Protocol", table.protocol)]
+    return "\n".join(lines) + "\n"
 
 
 def render_latex(table: Table) -> str:
@@ -87,7 +97,8 @@ def render_latex(table: Table) -> str:
     if len(table.headings) > MOST:
         lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
     label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"
-    lines += latex_lines(printed_table(table), _title(table), label, table.caption, FONTS, gap=r"\par\smallskip")
+    paragraphs = (table.lead, table.protocol)
+    lines += latex_lines(printed_table(table), _title(table), label, paragraphs, FONTS, gap=r"\par\smallskip")
     return "\n".join(lines) + "\n"
 
 
@@ -123,6 +134,7 @@ def printed_table(table: Table) -> Printed[TableRow]:
             text=text,
             value=value,
             bold=lambda row: row.entries[position].best,
+            tied=lambda row: row.entries[position].tied,
             notes=notes if table.published is not None else lambda _: {},
             unit="%" if heading.unit == "%" else "",
         )
@@ -170,6 +182,7 @@ def _of_entry(table: Table, entry: Entry) -> dict[str, Any]:
         "undefined": cell.n_undefined,
         "missed": cell.n_missed,
         "best": entry.best,
+        "tied": entry.tied,
         "published_mean": None if first is None else first.mean,
         "published_sd": None if first is None else first.sd,
         "delta": rounded(entry.delta),

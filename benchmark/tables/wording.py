@@ -13,6 +13,9 @@ MINUS = "\N{MINUS SIGN}"
 UNCONVERGED = "\N{PILCROW SIGN}"
 """Mark of a number, or of a whole row, whose run has not learned its own source."""
 
+TIED = "\N{ALMOST EQUAL TO}"
+"""Mark of a number that is not separated from the best of its column."""
+
 SETTINGS = {"ssdg": "SSDG", "source-only": "source only", "uda": "UDA", "intra": "intra-domain"}
 
 

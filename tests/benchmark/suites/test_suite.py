@@ -129,6 +129,7 @@ def test_the_demo_is_small():
     assert 200 <= steps <= 240
     assert sections["network"].init_filters == 8
     assert suite.protocol == "clean"
+    assert len(suite.seeds) == 3  # the least with which rows are told apart
 
 
 def test_one_run_scores_every_target_of_its_source():

@@ -10,6 +10,7 @@ import pytest
 
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.planned_run import match_plan, settings_fit
+from ssdg.benchmark.report.page import render_page
 from ssdg.benchmark.spec import RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
@@ -250,21 +251,78 @@ def test_rows_that_saw_the_target_or_its_labels_are_marked_and_never_bold(tmp_pa
     table = table_of(tmp_path, suite)
     assert [row.entries[0].best for row in table.rows] == [False, False, False, True]
     assert "CutMix ‡" in shown(table)
-    assert any("‡ domain adaptation" in sentence for sentence in table.caption)
+    assert any("‡: domain adaptation" in sentence for sentence in table.lead)
 
 
 def test_a_note_of_a_row_is_printed_under_the_table_and_marked_in_it(tmp_path):
     suite = replace(SMALL, rows=(replace(CUTMIX, note="reads the target twice."), ERM))
     table = table_of(tmp_path, suite)
     assert list(shown(table)) == ["CutMix ‡ §", "w/o SSDG"]
-    assert [sentence for sentence in table.caption if "§" in sentence] == ["§ CutMix: reads the target twice."]
+    assert table.lead[-1].endswith("; §: see the protocol.")
+    assert [sentence for sentence in table.protocol if "§" in sentence] == ["§ CutMix: reads the target twice."]
 
 
-def test_rows_that_are_not_separated_from_the_best_are_bold_with_it(tmp_path):
-    fill(tmp_path, SMALL, lambda row, _: (0.7, 0.8, 0.9) if row == "erm" else (0.72, 0.79, 0.91))
-    table = table_of(tmp_path, SMALL)
-    assert [row.entries[0].best for row in table.rows] == [True, True]
-    assert any("above 0.05 after Holm over 1 comparison)" in sentence for sentence in table.caption)
+THREE = replace(
+    SMALL, seeds=(0, 1, 2), rows=(ERM, RAS4DG, replace(ERM, id="low", label="Low", settings={"optimizer.lr": 1.0}))
+)
+NEAR = {"erm": (0.7, 0.8, 0.9), "ras4dg": (0.72, 0.79, 0.91), "low": (0.1, 0.2, 0.3)}
+
+
+def near(row, seed):
+    return [value + 0.001 * seed for value in NEAR[row]]
+
+
+def test_a_row_that_is_not_separated_from_the_best_is_marked_in_every_format(tmp_path):
+    fill(tmp_path, THREE, near)
+    table = table_of(tmp_path, THREE)
+    assert [(row.entries[0].best, row.entries[0].tied) for row in table.rows] == [
+        (False, True),
+        (True, False),
+        (False, False),
+    ]
+    assert table.lead[1].endswith("above 0.05 after Holm over 2 comparisons).")
+    assert list(shown(table).values()) == [["80.10 ± 0.10 ≈"], ["**80.77 ± 0.10**"], ["20.10 ± 0.10"]]
+    assert r"& 80.10 $\pm$ 0.10\rlap{$^{\approx}$} \\" in render(table, "latex")
+    lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert [(line["best"], line["tied"]) for line in lines] == [("False", "True"), ("True", "False"), ("False",) * 2]
+    cells = [row["cells"][0] for row in json.loads(render(table, "json"))["rows"]]
+    assert [(cell["best"], cell["tied"]) for cell in cells] == [(False, True), (True, False), (False, False)]
+
+
+def test_a_report_has_the_marks_and_folds_the_protocol(tmp_path):
+    fill(tmp_path, THREE, near)
+    section = render_page(results_of(tmp_path, THREE)).partition('<section id="table">')[2].partition("</section>")[0]
+    assert section.count("<b>80.77 ± 0.10</b>") == section.count('80.10 ± 0.10<span class="tied"> ≈</span>') == 1
+    assert section.count("<b>") == section.count('class="tied"') == 1
+    shown, folded = section.split("<details><summary>Protocol</summary>")
+    assert "Bold: the best mean" in shown
+    assert "Protocol clean, training" in folded
+
+
+def test_with_two_seeds_no_row_is_marked_and_the_caption_says_why(tmp_path):
+    suite = replace(THREE, seeds=(0, 1))
+    fill(tmp_path, suite, near)
+    table = table_of(tmp_path, suite)
+    assert "≈" not in "".join(render(table, form) for form in ("markdown", "json"))
+    assert table.lead[1].endswith("; with 2 seeds a row nothing can be told apart, 3 are the least.")
+
+
+def test_what_a_reader_needs_comes_first_and_the_protocol_is_folded(tmp_path):
+    fill(tmp_path, THREE, near)
+    table = table_of(tmp_path, THREE)
+    assert table.lead[0] == (
+        "Dice similarity coefficient (%), mean ± sample SD over n = 3 seeds; protocol clean; cases: LES-AV 3 of 3."
+    )
+    assert len(table.lead) == 2
+    assert json.loads(render(table, "json"))["caption"] == [*table.lead, *table.protocol]
+    text = render(table, "markdown")
+    head, folded = text.split("<details><summary>Protocol</summary>\n\n* ")
+    assert head.count("\n* ") == 2
+    assert folded.endswith("\n\n</details>\n")
+    assert folded.count("\n* ") == len(table.protocol) - 1
+    first, second = render(table, "latex").split("\\par\\textit{Protocol.}")
+    assert "Bold: the best mean" in first
+    assert "Protocol clean, training" in second
 
 
 def test_held_out_source_cases_are_a_column_where_asked_for(tmp_path):

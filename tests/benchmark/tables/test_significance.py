@@ -1,4 +1,4 @@
-"""The tied best set, on cells and scores made by hand."""
+"""The best rows and those not separated from them, on cells and scores made by hand."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from ssdg.benchmark.outcomes.scores import pair
 from ssdg.benchmark.scoring.metrics import DSC, METRICS
 from ssdg.benchmark.statistics import holm, mean_difference
 from ssdg.benchmark.suites.suite import Column, Inventory, Row, Suite
-from ssdg.benchmark.tables.significance import best_sets
+from ssdg.benchmark.tables.significance import mark_columns
 
 from ..stored import INVENTORY, MadeResults, row_scores
 
@@ -20,71 +20,97 @@ def rows(*ids, **settings):
     return [Row(id=name, method=name, label=name, **settings) for name in ids]
 
 
-def best(rows, scores, headings=(HERE,), seeds=1, metric=DSC):
-    """Return the tied best sets; ``scores[row id]`` holds the scores of each heading."""
+def marks(rows, scores, headings=(HERE,), seeds=3, metric=DSC):
+    """Return the marked rows; ``scores[row id]`` holds the scores of each heading."""
     columns = tuple(dict.fromkeys(heading.column for heading in headings))
     suite = Suite(name="made", title="Made", columns=columns, rows=tuple(rows), seeds=tuple(range(seeds)))
     made = {(r.id, h.column): scores[r.id][position] for r in rows for position, h in enumerate(headings)}
     methods = {row.method: INVENTORY.methods["cutmix" if row.access == "uda" else "erm"] for row in rows}
     results = MadeResults(suite, made, Inventory(methods, INVENTORY.tasks))
     cells = [[results.cell(row, h.column, h.stratum, h.average, metric) for h in headings] for row in rows]
-    return best_sets(results, headings, cells, metric)
+    return mark_columns(results, headings, cells, metric)
 
 
 def spread(mean, offsets=(0.0, 0.01, -0.01, 0.02, -0.02)):
     return [mean + offset for offset in offsets]
 
 
-def test_rows_that_are_not_separated_from_the_best_are_in_the_set():
+def runs(*cases, shifts=(0.0, 0.001, -0.001)):
+    """Return the scores of a row on one target, whose seeds differ by ``shifts``."""
+    return row_scores(*[[case + shift for case in cases] for shift in shifts])
+
+
+def test_the_best_mean_is_bold_and_what_is_not_separated_from_it_is_marked_apart():
     noisy = [0.75, 0.60, 0.72, 0.66, 0.73]
     far = spread(0.5, (0, 0.02, 0.01, 0.01, 0))
-    scores = {"good": [row_scores(spread(0.7))], "near": [row_scores(noisy)], "far": [row_scores(far)]}
-    made = best(rows("good", "near", "far"), scores)
-    assert made.rows == ({"good", "near"},)
-    assert (made.comparisons, made.cases_only) == (2, True)
-    assert "for these trained models only, above 0.05 after Holm over 2 comparisons" in made.rule
+    scores = {"good": [runs(*spread(0.7))], "near": [runs(*noisy)], "far": [runs(*far)]}
+    made = marks(rows("good", "near", "far"), scores)
+    assert made.best == ({"good"},)
+    assert made.tied == ({"near"},)
+    assert made.comparisons == 2
+    assert "≈: not separated from it, which does not mean equal (p over runs and cases above 0.05" in made.rule
+    assert made.rule.endswith("after Holm over 2 comparisons)")
+
+
+def test_a_row_that_swings_is_tied_and_not_bold():
+    """The table that made a row of 16 ± 22 bold beside 82."""
+    swings = runs(0.15, 0.16, 0.17, shifts=(0.6, -0.15, -0.15))
+    made = marks(rows("swings", "good"), {"swings": [swings], "good": [runs(0.81, 0.82, 0.83)]})
+    assert (made.best, made.tied) == (({"good"},), ({"swings"},))
+
+
+@pytest.mark.parametrize(("seeds", "words"), [(1, "1 seed"), (2, "2 seeds")])
+def test_with_fewer_than_three_seeds_nothing_is_tied_and_the_best_is_bold(seeds, words):
+    """The rows' cases overlap so far that any comparison would call them tied."""
+    scores = {name: [row_scores(*[spread(0.7 + shift)] * seeds)] for name, shift in (("good", 0.001), ("near", 0.0))}
+    made = marks(rows("good", "near"), scores, seeds=seeds)
+    assert (made.best, made.tied, made.comparisons) == (({"good"},), (frozenset(),), 0)
+    assert made.rule.endswith(f"; with {words} a row nothing can be told apart, 3 are the least")
+
+
+def test_equal_means_are_both_bold():
+    made = marks(
+        rows("one", "other", "low"),
+        {name: [runs(*spread(0.7))] for name in ("one", "other")} | {"low": [runs(*spread(0.2))]},
+    )
+    assert (made.best, made.tied) == (({"one", "other"},), (frozenset(),))
 
 
 def test_the_family_is_the_whole_table():
-    """One comparison has p of 0.035: enough alone, not beside a second column."""
-    good, other = spread(0.7), [0.680, 0.704, 0.680, 0.719, 0.665]
-    p = mean_difference([other], [good]).p
+    """One comparison has p of about 0.035: enough alone, not beside a second column."""
+    good, other = runs(*spread(0.7)), runs(0.680, 0.704, 0.680, 0.719, 0.6652)
+    p = mean_difference(other.case_means(), good.case_means()).p
     assert 0.025 < p < 0.05
-    given = rows("good", "other")
-    alone = best(given, {"good": [row_scores(good)], "other": [row_scores(other)]})
-    assert alone.rows == ({"good"},)
-    two = best(given, {"good": [row_scores(good)] * 2, "other": [row_scores(other)] * 2}, (HERE, THERE))
+    alone = marks(rows("good", "other"), {"good": [good], "other": [other]})
+    assert alone.tied == (frozenset(),)
+    two = marks(rows("good", "other"), {"good": [good] * 2, "other": [other] * 2}, (HERE, THERE))
     assert holm([p, p])[0] > 0.05
-    assert two.rows == ({"good", "other"}, {"good", "other"})
+    assert two.tied == ({"other"}, {"other"})
 
 
-def test_runs_that_vary_widen_the_set():
+def test_runs_that_vary_tie_what_cases_alone_would_separate():
     rng = np.random.default_rng(0)
     cases = rng.normal(0, 0.005, 12)
     made = {}
-    for name, mean in (("good", 0.70), ("other", 0.68)):
-        luck = (0.03, 0.0, -0.03)
-        made[name] = [mean + luck[s] + cases + rng.normal(0, 0.002, 12) for s in range(3)]
-    given = rows("good", "other")
-    assert best(given, {name: [row_scores(seeds[0])] for name, seeds in made.items()}).rows == ({"good"},)
-    found = best(given, {name: [row_scores(*seeds)] for name, seeds in made.items()}, seeds=3)
-    assert found.rows == ({"good", "other"},)
-    assert "p over runs and cases" in found.rule
+    for luck in (0.0, 0.03):
+        for name, mean in (("good", 0.70), ("other", 0.68)):
+            made[name] = [row_scores(*(mean + luck * s + cases + rng.normal(0, 0.002, 12) for s in (-1, 0, 1)))]
+        assert marks(rows("good", "other"), made).tied == ({"other"} if luck else frozenset(),)
 
 
 def test_rows_that_saw_the_target_and_partial_cells_do_not_compete():
     adapted, intra = rows("adapted", access="uda")[0], rows("intra", access="intra", folds=2)[0]
     oracle = rows("oracle", selection="oracle")[0]
     scores = {"good": 0.7, "partial": 0.9, "adapted": 0.9, "intra": 0.9, "oracle": 0.9, "weak": 0.3}
-    seeds = {name: [spread(mean, (0, 0.01, 0.02))] * 2 for name, mean in scores.items()}
+    seeds = {name: [spread(mean, (0, 0.01, 0.02))] * 3 for name, mean in scores.items()}
     seeds["partial"].pop()
     made = {name: [row_scores(*of_row)] for name, of_row in seeds.items()}
-    given = [*rows("good", "weak", "partial"), adapted, intra, oracle]
-    found = best(given, made, seeds=2)
-    assert found.rows == ({"good"},)
-    assert found.comparisons == 1
-    single = best([given[0], adapted], made, seeds=2)
-    assert single.rows == (frozenset(),)
+    listed = [*rows("good", "weak", "partial"), adapted, intra, oracle]
+    marked = marks(listed, made)
+    assert (marked.best, marked.tied) == (({"good"},), (frozenset(),))
+    assert marked.comparisons == 1
+    single = marks([listed[0], adapted], made)
+    assert single.best == (frozenset(),)
     assert single.rule.startswith("Bold: none")
 
 
@@ -96,9 +122,9 @@ def test_the_lowest_distance_wins_among_rows_with_the_fewest_misses():
         "long": [row_scores([9.0, 9.5, 9.1, 9.4])],
         "misses": [row_scores([1.0, nan, 1.1, 1.2], missed=[False, True, False, False])],
     }
-    found = best(rows("long", "short", "misses"), scores, metric=hd95)
-    assert found.rows == ({"short"},)
-    assert "and have the fewest misses" in found.rule
+    made = marks(rows("long", "short", "misses"), scores, seeds=1, metric=hd95)
+    assert made.best == ({"short"},)
+    assert "and have the fewest misses" in made.rule
 
 
 def test_a_case_scores_the_mean_of_its_defined_classes():

@@ -68,17 +68,17 @@ def test_json_has_a_list(table):
 
 
 def test_the_caption_says_which_source_the_difference_uses_and_cites_each(table):
-    caption = list(table.caption)
-    [position] = [i for i, line in enumerate(caption) if "ours minus the first of them" in line]
-    assert "S2S2: Pan et al." in caption[position + 1]
-    assert "SLAug README: Su et al." in caption[position + 1]
-    assert caption[position + 2] == f"{table.suite.note}."
+    assert sum("ours minus the first of them" in line for line in table.lead) == 1
+    [position] = [i for i, line in enumerate(table.protocol) if line.startswith("Sources: ")]
+    assert "S2S2: Pan et al." in table.protocol[position]
+    assert "SLAug README: Su et al." in table.protocol[position]
+    assert table.protocol[position + 1] == f"{table.suite.note}."
 
 
 def test_tables_of_one_paper_are_as_they_were(tmp_path):
     table = table_of(tmp_path, load_suite("table1"))
     header = render(table, "csv").splitlines()[0]
-    assert header.endswith(",best,published_mean,published_sd,delta")
+    assert header.endswith(",best,tied,published_mean,published_sd,delta")
     assert '"published"' not in render(table, "json")
     assert "[72.88 ± 0.07]" in render(table, "markdown")
     sentence = "With each number: the published mean ± as printed there, and the difference, ours minus published."

@@ -251,7 +251,7 @@ def test_csv_and_json_have_the_mark_and_the_selection(table):
 
 def test_the_caption_says_what_the_mark_means_and_how_it_was_chosen(table):
     caption = " ".join(table.caption)
-    assert "† checkpoint chosen on the target's labels: an upper bound, not a method." in caption
+    assert "†: checkpoint chosen on the target's labels, an upper bound and not a method" in caption
     assert "scored every 10 epochs and after the last of 300 epochs" in caption
     assert "no row but those marked † sees target images while training" in caption
 
