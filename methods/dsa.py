@@ -33,7 +33,9 @@ class DSAConfig:
     cycle: float = field(
         default=0.0, metadata={"source": "ASC's code has no such term; another method of the kind, SIFA: 10"}
     )
-    adversary_learning_rate: float = field(default=1e-5, metadata={"source": "ASC's code, the three critics"})
+    critic_lr_ratio: float = field(
+        default=0.1, metadata={"source": "ASC's code, 1e-5 beside 1e-4: critics' learning rate over optimizer.lr"}
+    )
     critic_filters: int = field(default=32, metadata={"source": "ASC's code, filters of the first convolution"})
     critic_dropout: float = field(default=0.5, metadata={"source": "ASC's code, share of a critic's channels"})
     checkpointing: bool = field(
@@ -45,8 +47,8 @@ class DSAConfig:
         for name in ("reconstruction", "adversarial_image", "adversarial_prediction", "cycle"):
             if getattr(self, name) < 0:
                 raise ValueError(f"method.{name} must not be negative")
-        if self.adversary_learning_rate <= 0:
-            raise ValueError("method.adversary_learning_rate must be positive")
+        if self.critic_lr_ratio <= 0:
+            raise ValueError("method.critic_lr_ratio must be positive")
         if self.critic_filters < 1:
             raise ValueError("method.critic_filters must be at least 1")
         if not 0 <= self.critic_dropout < 1:
@@ -97,6 +99,7 @@ class DSA(Method):
     # 32 filters.
 
     access = "uda"
+    version = 2
     Config = DSAConfig
     adversary: Critics
 
@@ -105,7 +108,7 @@ class DSA(Method):
         self.to_source = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
         self.to_target = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
         self.adversary = Critics(network.ndim, network.channels, network.classes, self.config)
-        self.adversary_learning_rate = self.config.adversary_learning_rate
+        self.adversary_lr_ratio = self.config.critic_lr_ratio
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the terms of network and decoders; the critics are evaluated, not changed."""
