@@ -35,6 +35,7 @@ class TrainingConfig:
     augmentation: Literal["none", "geometric", "nnunet", "nnunet-da5"] = "geometric"
     selection: Literal["last", "source-val", "oracle"] = "last"  # oracle: on the target's labels; has its own flag
     patience: int = 20  # epochs without improvement before source-val selection stops the run
+    earliest_stop: float = _later(0.0)  # share of the epochs before which it does not
     min_delta: float = 1e-4  # improvement of the selecting DSC (0..1) that counts
     validation_interval: int = 10  # epochs between validations
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 autocast on CUDA, fp32 on CPU
@@ -51,6 +52,7 @@ class TrainingConfig:
             require(self.augmentation != "none", "training.scaling goes with an augmentation")
             ordered = len(self.scaling) == 2 and 0.1 <= self.scaling[0] <= self.scaling[1] <= 10
             require(ordered, "training.scaling: two factors, smaller first, from 0.1 to 10")
+        require(0 <= self.earliest_stop <= 1, "training.earliest_stop must lie between 0 and 1")
         require(self.min_delta >= 0, "training.min_delta must not be negative")
 
 
@@ -138,6 +140,8 @@ PROTOCOLS: dict[str, dict[str, JSON]] = {
     "paper": {
         "training.augmentation": "none",
         "training.selection": "source-val",
+        "training.patience": 100,  # 20 ended slow methods on their plateau, at the weights of epoch 1
+        "training.earliest_stop": 0.5,
         "training.validation_interval": 1,
         "preprocess.grid": "stretch",
         "preprocess.brain_mask": "label",

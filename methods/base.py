@@ -89,7 +89,10 @@ class Method(nn.Module):
     networks: ClassVar[frozenset[str] | None] = None
     """Ids of the networks it works on; None: every one."""
     Config: ClassVar[type[Any]] = NoConfig
-    adversary_learning_rate: float = 1e-5
+    adversary_lr_ratio: float = 0.1
+    """Learning rate of the adversary over that of the method, ``optimizer.lr``."""
+    adversary_learning_rate: float | None = None
+    """The adversary's learning rate itself, whatever ``optimizer.lr`` is; None: by the ratio."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -66,6 +66,11 @@ class CSDG(Method):
     """
 
     # Departure: the protocol selects checkpoints on plain source images; the authors keep the last ones.
+    # Departure: λ is the authors', set against Dice plus cross-entropy. Dice alone has a quarter of the gradient, so
+    # that agreement weighs four times as much. Vessels at 8 filters after 480 steps, held-out Dice: 46 %; under the
+    # authors' own supervision, 0.
+    # Departure: the authors' heavy base augmentation (shear, elastic deformation, contrast, brightness, gamma, noise)
+    # is left to the protocol's shared augmentation.
 
     Config = CSDGConfig
 

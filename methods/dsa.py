@@ -33,7 +33,9 @@ class DSAConfig:
     cycle: float = field(
         default=0.0, metadata={"source": "ASC's code has no such term; another method of the kind, SIFA: 10"}
     )
-    adversary_learning_rate: float = field(default=1e-5, metadata={"source": "ASC's code, the three critics"})
+    critic_lr_ratio: float = field(
+        default=0.1, metadata={"source": "ASC's code, 1e-5 beside 1e-4: critics' learning rate over optimizer.lr"}
+    )
     critic_filters: int = field(default=32, metadata={"source": "ASC's code, filters of the first convolution"})
     critic_dropout: float = field(default=0.5, metadata={"source": "ASC's code, share of a critic's channels"})
     checkpointing: bool = field(
@@ -45,8 +47,8 @@ class DSAConfig:
         for name in ("reconstruction", "adversarial_image", "adversarial_prediction", "cycle"):
             if getattr(self, name) < 0:
                 raise ValueError(f"method.{name} must not be negative")
-        if self.adversary_learning_rate <= 0:
-            raise ValueError("method.adversary_learning_rate must be positive")
+        if self.critic_lr_ratio <= 0:
+            raise ValueError("method.critic_lr_ratio must be positive")
         if self.critic_filters < 1:
             raise ValueError("method.critic_filters must be at least 1")
         if not 0 <= self.critic_dropout < 1:
@@ -89,6 +91,13 @@ class DSA(Method):
     """Supervise source images in both styles; make translations and target predictions pass for real ones.
 
     Inference is the plain network: neither decoders nor critics take part.
+
+    Shared augmentation costs it more than other methods. Translations are drawn from the deepest map alone, and the
+    network has to find the source's label in them. Structures thinner than the network's stride do not survive that,
+    unless the images are few and always the same: then the label is learned by heart. On vessels (96², 8 filters, 320
+    steps, one seed) the term for translations ends at 0.19 without augmentation and at 0.32 with flips, rotations and
+    scalings, where it also holds back the term for the source (0.26; `erm` 0.22); held-out DSC is 54 and 49 %. ASC
+    trains without augmentation, as protocol `paper` does: under `clean` that is ``training.augmentation=none``.
     """
 
     # Departure: the loop lowers the learning rate of network and decoders every step; ASC's code lowers it once an
@@ -97,6 +106,7 @@ class DSA(Method):
     # 32 filters.
 
     access = "uda"
+    version = 2
     Config = DSAConfig
     adversary: Critics
 
@@ -105,7 +115,7 @@ class DSA(Method):
         self.to_source = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
         self.to_target = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
         self.adversary = Critics(network.ndim, network.channels, network.classes, self.config)
-        self.adversary_learning_rate = self.config.adversary_learning_rate
+        self.adversary_lr_ratio = self.config.critic_lr_ratio
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
         """Return the terms of network and decoders; the critics are evaluated, not changed."""

@@ -89,6 +89,7 @@ class FreeSDG(Method):
 
     # Departure: the authors' U-Net is replaced by the shared network. Its encoder and decoder are the encoder and the
     # segmentation decoder here; a second decoder of the same kind reconstructs. All network weights take part.
+    # Departure: the authors' flips are left to the protocol's shared augmentation.
 
     Config = FreeSDGConfig
 

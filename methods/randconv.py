@@ -46,6 +46,10 @@ class RandConv(Method):
 
     # Departure: the protocol selects checkpoints on plain source images; the authors' code validates under ten random
     # convolutions of each.
+    # Departure: λ is the authors', who set it against a cross-entropy over image classes. Beside Dice over voxels the
+    # agreement can win for hundreds of steps, with background everywhere. Held-out Dice of vessels after 480 steps
+    # at 8 filters: λ = 10 gives 3 to 50 % (two seeds), 2.5 gives 55 and 62, 0 gives 17 and 46; the authors' own
+    # cross-entropy gives 0 to 5.
 
     Config = RandConvConfig
 

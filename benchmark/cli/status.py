@@ -40,6 +40,7 @@ class _RunStatus:
         self.log = Path(self.start.log) if self.start is not None and self.start.log else None
         epochs = 0 if run.stored is None or run.trained else len(run.stored.history)
         self.progress = f"{epochs}/{run.request.training.epochs} epochs" if epochs else ""
+        self.early_best = run.early_best
         self.ticket: Ticket | None = None
         self.queued: QueuedJob | None = None
         self.over = self.cancelled = False  # over: submitted, no longer in the queue, and not done
@@ -62,6 +63,8 @@ class _RunStatus:
         job = f"{self.ticket.scheduler} {self.ticket.job_id}" if self.ticket is not None else ""
         if self.queued is not None:
             notes.append(f"{job} {self.queued.described}")
+        if self.early_best:
+            notes.append(f"not converged: {self.early_best}")
         if self.cancelled:
             notes.append("cancelled")
         elif self.over:
@@ -92,6 +95,7 @@ class _RunStatus:
             "state": run.state,
             "targets": {target: run.state_of(target) for target in run.targets},
             "progress": self.progress,
+            "early_best": self.early_best,
             "scheduler": ticket.scheduler if ticket is not None else None,
             "job_id": ticket.job_id if ticket is not None else None,
             "slurm": ticket.job_id if ticket is not None else None,  # the name of job_id until version 0.2

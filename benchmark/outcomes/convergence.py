@@ -1,4 +1,4 @@
-"""Rows that have not learned their own source: held-out source DSC, against the suite's source-only baseline."""
+"""Rows that have not learned their source, by held-out DSC against the baseline's and by their best epochs."""
 
 import itertools
 import math
@@ -28,20 +28,40 @@ class Convergence:
 
 
 def judge(results: "SuiteResults") -> Convergence:
+    """Judge rows by their held-out source DSC, and runs by where in the schedule their best epoch lies.
+
+    A row whose runs of a column have a best epoch in the first tenth of theirs is not converged, whatever it scores.
+
+    Raises:
+        UsageError: runs on different data, or a damaged results file.
+    """
+    verdicts, texts = _by_baseline(results)
+    early = []
+    for run in results.planned_runs:
+        if run.early_best:
+            early.append(
+                f"{_name(results.suite, run.row, run.columns[0])}, seed {run.request.seed}: {run.early_best}"
+            )
+            columns = (c for c in results.columns(validation=True) if run.contributes(c) and _is_judged(run.row, c))
+            verdicts |= {(run.row.id, column): False for column in columns}
+    if early:
+        runs = "; ".join(dict.fromkeys(early))
+        texts.append(f"not converged: source-val selection kept an epoch of the first tenth of the schedule ({runs})")
+    return Convergence(verdicts, ". Also ".join(texts))
+
+
+def _by_baseline(results: "SuiteResults") -> tuple[dict[tuple[str, Column], bool], list[str]]:
     """Compare each row's mean held-out source DSC with the baseline's, over the seeds that both have.
 
     The baseline is the first row of ``erm`` on the source alone without settings of its own, or tuned as others are.
     A row that trains for each target anew is judged in each column by its own runs. Rows trained inside the target
     are not judged, nor is anything without held-out scores.
-
-    Raises:
-        UsageError: runs on different data, or a damaged results file.
     """
     suite, columns = results.suite, results.columns(validation=True)
     rows = (row for row in suite.rows if row.method == "erm" and row.access == "source-only" and row.contender)
     baseline = next((row for row in rows if not row.settings or row.tuned is not None), None)
     if baseline is None:
-        return Convergence({}, "")
+        return {}, []
     references = {column: held_out_means(results, baseline, column) for column in columns}
     verdicts: dict[tuple[str, Column], bool] = {}
     failures = []
@@ -53,15 +73,20 @@ def judge(results: "SuiteResults") -> Convergence:
             if not verdicts[row.id, column]:
                 failures.append(f"{_name(suite, row, column)} {100 * mean:.2f} of {100 * of_baseline:.2f}")
     if not failures:
-        return Convergence(verdicts, "")
+        return verdicts, []
     of_both = ", over the seeds that both have" if len(suite.seeds) > 1 else ""
     rule = f"held-out source DSC below {100 * LEAST:g} % of {baseline.label}'s{of_both}"
-    return Convergence(verdicts, f"not converged: {rule} ({', '.join(dict.fromkeys(failures))})")
+    return verdicts, [f"not converged: {rule} ({', '.join(dict.fromkeys(failures))})"]
+
+
+def _is_judged(row: Row, column: Column) -> bool:
+    """Return whether a column is of a row's own runs alone: those trained for each target share validation cases."""
+    return column.target != VALIDATION or not row.per_target
 
 
 def held_out_means(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
     """Return each seed's DSC (0..1) on the held-out cases of a column's source; seeds without one are left out."""
-    if row.folds is not None or (row.per_target and column.target == VALIDATION):
+    if row.folds is not None or not _is_judged(row, column):
         return {}
     average, place = results.scoring.average, (column.task, column.source)
     means: Iterable[tuple[int, float]]

@@ -20,7 +20,7 @@ from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
 from ..scoring.metrics import REGIONS, Metric
-from ..spec import RunSpec
+from ..spec import SECTIONS, RunSpec
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
@@ -108,6 +108,10 @@ class _ExportedRun(StoredRun):
     record: Mapping[str, str]
 
     @property
+    def selected_epoch(self) -> int | None:
+        return int(self.record["best_epoch"]) if self.record.get("best_epoch") else None
+
+    @property
     def recorded(self) -> dict[str, Any]:
         # What the plan says of a run is typed there; a file has texts.
         return {name: value or None for name, value in self.record.items() if name not in ("seed", "targets")}
@@ -147,9 +151,11 @@ def _plan(provenance: Mapping[str, Any]) -> Plan:
     columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
     rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
     suite: Suite = _made(Suite, {**described, "columns": columns, "rows": rows})
-    # Defaults may have changed since.
-    current, stored = (flatten(s, PROVENANCE) for s in (to_json(suite.sections()), provenance["sections"]))
-    changed = {name: value for name, value in stored.items() if current.get(name) != value}
+    # Defaults may have changed since; a field that is not in the export had no effect yet, as at its default.
+    defaults = {name: section() for name, section in SECTIONS.items()}
+    plain = (to_json(suite.sections()), to_json(defaults), provenance["sections"])
+    current, default, stored = (flatten(sections, PROVENANCE) for sections in plain)
+    changed = {name: value for name, value in (default | stored).items() if current.get(name) != value}
     suite = replace(suite, settings={**suite.settings, **changed})
     # Of methods and tasks that this version does not have, the export knows as much as a table needs.
     methods = {r.method: MethodEntry("-", "-", r.label, "uda" if r.access == "uda" else "ssdg", (2, 3)) for r in rows}

@@ -43,6 +43,9 @@ REASONS = {
 }
 """Why a run's state leaves a hole, the most telling first."""
 
+EARLY = 0.1
+"""Share of a schedule's epochs in which the best one counts as a sign that training never got going."""
+
 NOT_RESCORED = "not rescored"
 NOT_RUN = "not run"
 
@@ -110,6 +113,16 @@ class PlannedRun(Planned):
     def trained(self) -> bool:
         """Whether its final weights are there, whatever is left to score."""
         return self.stored is not None and self.stored.trained
+
+    @property
+    def early_best(self) -> str:
+        """Its best epoch, of how many, where source-val selection took one of the first tenth; else ""."""
+        training = self.request.training
+        if self.stored is None or training.selection != "source-val":
+            return ""  # without a look at its files: a status may show thousands
+        epoch = self.stored.selected_epoch
+        is_early = epoch is not None and epoch <= EARLY * training.epochs
+        return f"best epoch {epoch} of {training.epochs}" if is_early else ""
 
     @property
     def error(self) -> str:

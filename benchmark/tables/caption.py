@@ -161,9 +161,11 @@ def _windows(config: TrainingConfig) -> list[str]:
 def _selection(config: TrainingConfig) -> str:
     every = _interval(config)
     if config.selection == "source-val":
+        share = "half" if config.earliest_stop == 0.5 else f"{config.earliest_stop:.0%}"
+        never = f", never before {share} of the epochs" if config.earliest_stop else ""
         return (
             f"the best on held-out source cases, scored every {every}, stopping after {config.patience} epochs "
-            f"without a gain of {config.min_delta:g}"
+            f"without a gain of {config.min_delta:g}{never}"
         )
     return f"the last; held-out source cases, scored every {every}, are only reported"
 

@@ -179,7 +179,8 @@ def optimized_modules(method: Method, config: OptimizerConfig) -> list[Optimized
     trainable = [p for p in method.parameters() if p.requires_grad]
     groups = [([p for p in trainable if id(p) not in adversary], config.lr)]
     if adversary:
-        groups.append(([p for p in trainable if id(p) in adversary], method.adversary_learning_rate))
+        rate = method.adversary_learning_rate or method.adversary_lr_ratio * config.lr
+        groups.append(([p for p in trainable if id(p) in adversary], rate))
     return [OptimizedModule(group, make_adam(group, rate, config.weight_decay), rate) for group, rate in groups]
 
 
@@ -232,11 +233,13 @@ def end_epoch(take_step: Step, validation: Mapping[str, Pool], progress: Progres
 
 
 def has_converged(progress: Progress, request: RunRequest, steps_per_epoch: int) -> bool:
-    """Tell whether source-val selection has seen no improvement for ``patience`` epochs."""
+    """Tell whether source-val selection may stop: no improvement for ``patience`` epochs, late enough in the run."""
+    training, epochs = request.training, progress.step // steps_per_epoch
     # Oracle selection never stops early: it would be no upper bound.
-    if request.training.selection != "source-val" or progress.best_epoch < 0:
+    if training.selection != "source-val" or progress.best_epoch < 0:
         return False
-    return progress.step // steps_per_epoch - 1 - progress.best_epoch >= request.training.patience
+    late = epochs >= training.earliest_stop * training.epochs
+    return late and epochs - 1 - progress.best_epoch >= training.patience
 
 
 def snapshot(take_step: Step, progress: Progress) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def describe(values: Tensor, region: Tensor, classes: int, quantile: float) -> R
 
     Args:
         values: (M, N) float32 in [0, 1].
-        region: (M, N) class indices.
+        region: (M, N) class indices; voxels of -1 count nowhere, not even in the map as a whole.
         classes: regions a map, present or not.
         quantile: the lower of the two quantiles; the upper is its mirror image.
     """

@@ -138,7 +138,7 @@ def whitening_loss(x: Tensor, weight: Tensor, relaxation: int) -> Tensor:
 
     Group k holds the channel with the k-th largest |weight| of each class c, times σ(|weight|): z_c, in all
     ⌊channels / classes⌋ groups. Its loss is max(0, (Σ_{i<j} |z_i · z_j| / (P - 1) - m) / n) over the n pairs of
-    classes, averaged over the batch, with m = ⌊n / relaxation⌋; the groups' losses add up. No mean is taken off. A
+    classes, averaged over the batch, with m = n / relaxation; the groups' losses add up. No mean is taken off. A
     channel may stand for two classes, whose correlation is then its power and cannot vanish; the margin allows for
     that. Source: SAN-SAW, authors' code.
 
@@ -158,7 +158,9 @@ def whitening_loss(x: Tensor, weight: Tensor, relaxation: int) -> Tensor:
         product = flat @ flat.mT / (flat.shape[2] - 1)  # (B, channels, channels)
         correlation = product[:, order[first], order[second]] * gate[first] * gate[second]  # (B, pairs, groups)
         pairs = correlation.shape[1]
-        margin = pairs // relaxation if relaxation else 0
+        # Departure: the authors round the margin down, which changes nothing for the 10 pairs of their 5 classes. The
+        # single pair of two classes would have no margin: a channel that serves both would be forbidden.
+        margin = pairs / relaxation if relaxation else 0.0
         excess = (correlation.abs().sum(dim=1) - margin) / pairs
         return excess.clamp(min=0).mean(dim=0).sum()
 

@@ -69,6 +69,7 @@ def test_protocols_differ_and_settings_come_last():
     paper, method = resolve_sections("paper", {"training.augmentation": "nnunet", "method.alpha": "2"})
     assert clean["training"].selection == "last"
     assert paper["training"].selection == "source-val"
+    assert (paper["training"].patience, paper["training"].earliest_stop) == (100, 0.5)
     assert paper["training"].augmentation == "nnunet"
     assert method == {"alpha": "2"}
 

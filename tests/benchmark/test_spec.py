@@ -80,6 +80,7 @@ def test_digest_refuses_nan():
         {"target": "x"},
         {"training": TrainingConfig(window=(32, 32))},
         {"training": TrainingConfig(scaling=(0.5, 1.5))},
+        {"training": TrainingConfig(earliest_stop=0.5)},
         {"network": NetworkConfig(name="dynunet")},
         {"preprocess": PreprocessConfig(scale="fov")},
     ],
@@ -145,6 +146,8 @@ def test_scoring_is_part_of_the_evaluation_identity():
 def test_fields_of_later_versions_do_not_change_the_identity_of_earlier_runs():
     assert make_spec().train_id == "23cf2486c34a"
     assert make_spec(request={"training": TrainingConfig(epochs=3)}).train_id == "6e4e74ccad2f"
+    stopped = {"selection": "source-val", "validation_interval": 1, "augmentation": "none", "patience": 20}
+    assert make_spec(request={"training": TrainingConfig(**stopped)}).train_id == "813eb3966dce"  # of protocol paper
     windows = TrainingConfig(window=(32, 32), windows_per_image=1)
     assert make_spec(request={"training": windows}).train_id != make_spec().train_id
     overlapping = {"training": windows, "evaluation": EvaluationConfig(overlap=0.25)}
@@ -170,6 +173,7 @@ def test_spec_round_trip():
         (TrainingConfig, {"window": (20, 32)}, "multiples of 8"),
         (TrainingConfig, {"windows_per_image": 2}, "training.window"),
         (TrainingConfig, {"scaling": (1.5, 0.5)}, "smaller first"),
+        (TrainingConfig, {"earliest_stop": 1.5}, "earliest_stop"),
         (Fold, {"index": 5, "count": 5}, "fold"),
     ],
 )

@@ -191,16 +191,29 @@ def test_state_holds_the_teacher():
 
 
 @pytest.mark.parametrize(("epoch", "weight"), [(0, 0.0067379), (50, 0.0600548), (99, 0.2794), (200, 1.0), (299, 1.0)])
-def test_weight_rises_over_200_epochs_whatever_the_run(epoch, weight):
+def test_the_official_weight_rises_over_200_epochs_whatever_the_run(epoch, weight):
+    method = make_method(schedule="official")
     for total in (100, 300):
-        found = make_method().consistency_weight(make_context(epoch=epoch, total_epochs=total))
+        found = method.consistency_weight(make_context(epoch=epoch, total_epochs=total))
         assert found == pytest.approx(weight, rel=1e-3)
 
 
-def test_rampup_can_be_absent_or_a_share_of_the_run():
+@pytest.mark.parametrize("total", [60, 100, 300])
+def test_the_weight_is_a_function_of_the_share_of_the_training(total):
+    for share, weight in ((0, 0.0067379), (0.5, 0.0600548), (0.9, math.exp(-5 * 0.55**2))):
+        context = make_context(epoch=round(share * total), total_epochs=total)
+        assert make_method().consistency_weight(context) == pytest.approx(weight, rel=1e-3)
+    last = make_context(epoch=total - 1, total_epochs=total)
+    assert make_method(rampup=0.5).consistency_weight(last) == 1
     assert make_method(rampup=0.0, consistency=3.0).consistency_weight(make_context()) == 3.0
-    share = make_method(rampup=2.0, rampup_unit="runs")
-    assert share.consistency_weight(make_context(epoch=297, total_epochs=300)) == pytest.approx(0.2794, abs=2e-3)
+
+
+def test_in_a_run_of_the_authors_length_both_schedules_are_the_same():
+    share, official = make_method(), make_method(schedule="official")
+    for epoch in (0, 10, 99):
+        assert share.consistency_weight(make_context(epoch=epoch)) == official.consistency_weight(
+            make_context(epoch=epoch)
+        )
 
 
 def test_target_labels_cannot_reach_it():

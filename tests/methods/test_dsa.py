@@ -89,10 +89,13 @@ def test_the_loop_moves_critics_only_in_their_own_step():
     assert not any(map(torch.equal, critics, method.adversary.parameters()))
 
 
-def test_critics_have_their_own_learning_rate():
-    modules = optimized_modules(make_method(), OptimizerConfig(lr=1e-3))
-    assert [module.rate for module in modules] == [1e-3, 1e-5]
-    assert optimized_modules(make_method(adversary_learning_rate=1e-4), OptimizerConfig())[1].rate == 1e-4
+@pytest.mark.parametrize("lr", [1e-4, 1e-3, 3e-3])
+def test_critics_learn_at_a_tenth_of_the_rate_or_at_another_share(lr):
+    modules = optimized_modules(make_method(), OptimizerConfig(lr=lr))
+    assert [module.rate for module in modules] == [lr, pytest.approx(lr / 10)]
+    share = optimized_modules(make_method(critic_lr_ratio=0.5), OptimizerConfig(lr=lr))
+    assert share[1].rate == pytest.approx(lr / 2)
+    assert optimized_modules(make_method(), OptimizerConfig())[1].rate == 1e-5, "the authors' own, exactly"
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -238,7 +241,7 @@ def test_a_batch_without_targets_is_an_error():
         make_method().training_step(replace(make_batch(), target=None), make_context())
 
 
-@pytest.mark.parametrize("name", [*WEIGHTS, "cycle", "adversary_learning_rate", "critic_filters", "critic_dropout"])
+@pytest.mark.parametrize("name", [*WEIGHTS, "cycle", "critic_lr_ratio", "critic_filters", "critic_dropout"])
 def test_impossible_settings_are_errors_that_name_the_field(name):
     with pytest.raises(ValueError, match=rf"method\.{name} must"):
         DSAConfig(**{name: -1})

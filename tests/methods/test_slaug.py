@@ -1,11 +1,13 @@
 """SLAug: the two views, their fusion by saliency, and gradients of both passes in one backward pass."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.nn import functional as F
 
 from ssdg.methods import slaug
-from ssdg.methods.base import Batch, StepContext
+from ssdg.methods.base import Batch, Frame, StepContext
 from ssdg.methods.losses import cross_entropy, soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.slaug import SLAug, SLAugConfig, saliency, sample_dice, with_gradients
@@ -102,6 +104,65 @@ def test_dark_voxels_of_the_local_view_keep_their_values_bit_for_bit():
     assert (local[~dark] != batch.image[~dark]).float().mean() > 0.95
 
 
+def framed(batch, centre=(12, 16), radius=9):
+    """Return the batch with a round field of view; its outside, brighter than the rule for background, is label 0."""
+    row, column = (torch.arange(side) for side in batch.image.shape[2:])
+    inside = (row[:, None] - centre[0]) ** 2 + (column - centre[1]) ** 2 <= radius**2
+    foreground = inside.expand_as(batch.foreground).clone()
+    image = torch.where(foreground, 0.2 + batch.image / 2, 0.03)
+    return replace(batch, image=image, label=batch.label * foreground, foreground=foreground)
+
+
+def raw_views(method, batch):
+    return method.intensity_views(batch.image, method.regions(batch), rng())
+
+
+@pytest.mark.parametrize("channels", ["independent", "joint"])
+def test_the_outside_of_a_picture_stays_as_it_is(channels):
+    method, batch = make_method(channels=channels), framed(make_batch())
+    inside = batch.foreground.expand_as(batch.image)
+    for view in raw_views(method, batch):
+        assert torch.equal(view[~inside], batch.image[~inside])
+        assert (view[inside] != batch.image[inside]).float().mean() > 0.95
+    for view in raw_views(make_method(channels=channels, outside="official"), batch):
+        assert (view[~inside] != batch.image[~inside]).float().mean() > 0.95
+
+
+def test_no_curve_follows_values_of_the_outside():
+    method, batch = make_method(), framed(make_batch())
+    inside = batch.foreground.expand_as(batch.image)
+    other = replace(batch, image=torch.where(inside, batch.image, 0.9))
+    for view, again in zip(raw_views(method, batch), raw_views(method, other), strict=True):
+        assert torch.equal(view[inside], again[inside])
+    for view in raw_views(make_method(**without_shift()), batch):
+        assert torch.allclose(view[0, 0][inside[0, 0]].aminmax()[0], batch.image[0, 0][inside[0, 0]].min(), atol=1e-6)
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_without_an_outside_and_in_volumes_the_views_are_the_authors(ndim):
+    batch = make_batch(ndim)
+    masks = [batch.foreground, torch.zeros_like(batch.foreground)]
+    masks += [batch.image[:, :1] > 0.5] if ndim == 3 else []
+    expected = make_method(ndim, outside="official").intensity_views(batch.image, batch.label, rng())
+    for mask in masks:
+        views = raw_views(make_method(ndim), replace(batch, foreground=mask))
+        assert all(map(torch.equal, views, expected))
+
+
+def test_the_outside_of_windows_is_what_normalisation_makes_of_it():
+    method, batch = make_method(), framed(make_batch(), centre=(20, 16))
+    whole = method.statistics(batch.image, batch.foreground)
+    cut = slice(None), slice(None), slice(8, 24), slice(4, 28)
+    window = replace(batch, **{name: getattr(batch, name)[cut] for name in ("image", "label", "foreground")})
+    window = replace(window, frame=Frame(whole, method.statistics(window.image, window.foreground)))
+    outside = ~window.foreground.expand_as(window.image)
+    assert 0 < outside.sum() < outside.numel()
+    plain = method.prepare(batch.image, batch.foreground)[cut]
+    for view in (*method.views(window, rng()), method.example(window, rng())):
+        assert torch.allclose(view[outside], plain[outside], atol=1e-5)
+        assert not torch.allclose(view[~outside], plain[~outside], atol=0.1)
+
+
 def test_one_region_that_is_not_inverted_has_the_law_of_the_global_view(monkeypatch):
     """Given the same draws they are the same image."""
     method, batch = make_method(inversion_probability=0.0), make_batch()
@@ -143,7 +204,7 @@ def test_views_are_normalised_by_the_statistics_of_their_original():
         method = make_method()
         method.normalisation = normalisation
         views = method.views(batch, rng())
-        raw = method.intensity_views(batch.image, batch.label, rng())
+        raw = raw_views(method, batch)
         unchanged = method.prepare(batch.image, batch.foreground)
         # prepare is affine in each image: two of its values give the map.
         for index in range(2):

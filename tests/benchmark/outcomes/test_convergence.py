@@ -1,13 +1,17 @@
-"""Rows are judged by their held-out source DSC: at least 95 % of the source-only baseline's, over shared seeds."""
+"""Rows are judged by their held-out source DSC, at least 95 % of the baseline's, and by their best epochs."""
 
+import json
 from dataclasses import replace
 
 import pytest
 
 from ssdg.benchmark import open_results
 from ssdg.benchmark.report.export import export_suite, write_export
-from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.storage.files import write_json
+from ssdg.benchmark.storage.results_reader import scan
+from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
 from ssdg.benchmark.suites.suite import Column, Filters, Suite
+from ssdg.benchmark.tables.wording import UNCONVERGED
 
 from ...suites import suite_file
 from ..stored import (
@@ -20,9 +24,11 @@ from ..stored import (
     IOSTAR,
     LESAV,
     RAS4DG,
+    case_rows,
     cases,
     planned_runs,
     results_of,
+    table_of,
     write_run,
 )
 
@@ -210,3 +216,75 @@ def test_an_export_tells_the_same(tmp_path):
     assert exported == results.convergence
     assert by_target(exported, CUTMIX) == {"lesav": False, "iostar": True}
     assert "cutmix for lesav 25.25 of 40.25, ras4dg 10.25 of 40.25" in exported.text
+
+
+STOPPED = Filters(protocol="paper", overrides={"training.epochs": 20})
+EARLY = "not converged: source-val selection kept an epoch of the first tenth of the schedule"
+
+
+def fill_with_best_epochs(root, runs, best_epoch, held_out=0.8):
+    """Write runs that score well; ``best_epoch(planned)``, from 0, is that of the final weights."""
+    fill(root, runs, lambda _: (held_out,))
+    for run in scan(root)[0]:
+        [planned] = [p for p in runs if p.request == replace(run.spec.request, protocol=p.request.protocol)]
+        write_json(run.path / "DONE", {"epoch": 19, "best_epoch": best_epoch(planned)})
+
+
+def test_a_run_whose_best_epoch_lies_in_the_first_tenth_is_not_converged(tmp_path):
+    best = {("ras4dg", 0): 1, ("ras4dg", 1): 19, ("erm", 0): 2, ("erm", 1): 19}  # epoch 3 of 20 is late enough
+    runs = SUITE.plan(STOPPED, INVENTORY).runs
+    fill_with_best_epochs(tmp_path, runs, lambda p: best[p.row.id, p.request.seed])
+    convergence = results_of(tmp_path, SUITE, STOPPED).convergence
+    assert by_target(convergence, RAS4DG) == dict.fromkeys((VALIDATION, "lesav", "iostar"), False)
+    assert set(by_target(convergence, ERM).values()) == {True}
+    assert convergence.text == f"{EARLY} (RAS4DG, seed 0: best epoch 2 of 20)"
+    table = table_of(tmp_path, SUITE, STOPPED)
+    assert [row.unconverged for row in table.rows] == [False, True]
+    assert f"{UNCONVERGED} {convergence.text}." in table.caption
+
+
+def test_an_early_best_epoch_counts_without_a_baseline_and_for_the_target_it_was_trained_for(tmp_path):
+    suite = replace(SUITE, rows=(CUTMIX, RAS4DG), seeds=(0,))
+    runs = suite.plan(STOPPED, INVENTORY).runs
+    fill_with_best_epochs(tmp_path, runs, lambda p: 0 if p.columns == (IOSTAR,) else 19)
+    convergence = results_of(tmp_path, suite, STOPPED).convergence
+    assert convergence.verdicts == {("cutmix", IOSTAR): False}
+    assert convergence.text == f"{EARLY} (CutMix for IOSTAR, seed 0: best epoch 1 of 20)"
+
+
+def test_both_rules_have_a_sentence(tmp_path):
+    suite = replace(SUITE, rows=(ERM, RAS4DG), seeds=(0,))
+    runs = suite.plan(STOPPED, INVENTORY).runs
+    fill_with_best_epochs(tmp_path, runs, lambda p: 0 if p.row.id == "erm" else 19)
+    for run in scan(tmp_path)[0]:
+        if run.spec.request.method == "ras4dg":
+            [held_out] = [e.path for e in run.evaluations if e.domain == VALIDATION]
+            (held_out / "cases.csv").write_text(to_csv(CASE_COLUMNS, case_rows(cases(0.1))))
+    convergence = results_of(tmp_path, suite, STOPPED).convergence
+    assert not any(convergence.verdicts.values())
+    below = "not converged: held-out source DSC below 95 % of w/o SSDG's (RAS4DG"
+    assert convergence.text.startswith(below)
+    assert convergence.text.endswith(f". Also {EARLY} (w/o SSDG, seed 0: best epoch 1 of 20)")
+
+
+def test_selection_of_the_last_epoch_has_no_best_one(tmp_path):
+    choice = Filters(overrides={"training.epochs": 20})
+    runs = SUITE.plan(choice, INVENTORY).runs
+    fill_with_best_epochs(tmp_path, runs, lambda _: 0)
+    assert results_of(tmp_path, SUITE, choice).convergence.text == ""
+
+
+def test_status_and_an_export_say_where_an_early_best_epoch_lies(tmp_path, bench):
+    rows, settings = ("erm", "ras4dg"), {"training.epochs": 20}
+    suite = suite_file(tmp_path / "mine.toml", rows, ["lesav"], settings, seeds=(0,), protocol="paper")
+    runs = planned_runs(suite)
+    fill_with_best_epochs(bench.results, runs, lambda p: 0 if p.row.id == "ras4dg" else 2)
+    lines = bench("status", str(suite)).stdout.splitlines()
+    assert ["DONE" in line for line in lines[:2]] == [True, True]
+    assert ["not converged: best epoch 1 of 20" in line for line in lines[:2]] == [False, True]
+    states = json.loads(bench("status", str(suite), "--json").stdout)
+    assert [run["early_best"] for run in states] == ["", "best epoch 1 of 20"]
+    results = open_results(suite, bench.results)
+    write_export(export_suite(results)[0], tmp_path / "exported")
+    assert open_results(tmp_path / "exported").convergence == results.convergence
+    assert "best epoch 1 of 20" in results.convergence.text

@@ -103,6 +103,13 @@ def test_an_export_opens_without_its_runs(results, tmp_path):
         open_results(tmp_path / "exported").scores()
 
 
+def test_an_export_of_before_a_setting_existed_is_told_as_it_ran():
+    [folder] = [path.parent for path in EXPORTS if path.parent.name == "fundus-quick-paper"]
+    caption = " ".join(build_table(open_results(folder)).caption)
+    assert "stopping after 20 epochs without a gain of 0.0001;" in caption
+    assert "never before" not in caption
+
+
 @pytest.mark.parametrize("provenance", EXPORTS, ids=lambda path: path.parent.name)
 def test_committed_exports_give_the_numbers_of_their_tables(provenance):
     folder = provenance.parent

@@ -350,8 +350,8 @@ def test_captions_state_every_switch_of_the_protocol(tmp_path):
         *(
             "no gradient clipping",
             "shared augmentation: none",
-            "stopping after 20 epochs",
-            "without a gain of 0.0001",
+            "stopping after 100 epochs",
+            "without a gain of 0.0001, never before half of the epochs",
         ),
         *(
             "stretched",

@@ -170,15 +170,17 @@ def test_validation_is_due_at_its_interval_and_at_the_end(tmp_path, toy_request)
     assert ["held_out_dsc" in row for row in progress.history] == [False, True, False, True, True]
 
 
-def test_source_selection_restores_the_best_weights_and_stops_early(tmp_path, toy_request):
+@pytest.mark.parametrize(("earliest_stop", "epochs"), [(0.0, 4), (0.2, 4), (0.5, 6), (0.45, 6), (1.0, 12)])
+def test_source_selection_restores_the_best_weights_and_stops_early(tmp_path, toy_request, earliest_stop, epochs):
     training = dataclasses.replace(
-        toy_request.training, epochs=40, selection="source-val", validation_interval=1, patience=3, min_delta=2.0
+        toy_request.training, epochs=12, selection="source-val", validation_interval=1, patience=3, min_delta=2.0
     )
-    request = dataclasses.replace(toy_request, training=training)
-    method, progress, _ = train(request, tmp_path)
-    # No score can exceed the first by min_delta 2, so the first epoch is the best and patience ends the run.
+    training = dataclasses.replace(training, earliest_stop=earliest_stop)
+    method, progress, _ = train(dataclasses.replace(toy_request, training=training), tmp_path)
+    # No score can exceed the first by min_delta 2, so the first epoch is the best and patience ends the run, but not
+    # before the share of the epochs.
     assert progress.best_epoch == 0
-    assert len(progress.history) == 4
+    assert len(progress.history) == epochs
     assert all(torch.equal(value, progress.best_weights[key]) for key, value in method.state_dict().items())
 
 
@@ -249,6 +251,15 @@ def test_adversary_and_network_do_not_touch_each_other(tmp_path, toy_request):
     assert equal(alone.network, contested.network)
     fresh = start(Adversarial)
     assert not torch.equal(fresh.adversary.weight, contested.adversary.weight)
+
+
+def test_an_adversary_learns_at_a_share_of_the_rate_or_at_its_own(toy_request):
+    optimizer = dataclasses.replace(toy_request.optimizer, lr=2e-2)
+    for own, expected in ((None, 2e-3), (1e-5, 1e-5)):
+        method = start(Adversarial)
+        method.adversary_learning_rate = own
+        rates = [module.rate for module in loop.optimized_modules(method, optimizer)]
+        assert rates == [2e-2, pytest.approx(expected)]
 
 
 def test_frozen_parameters_stay(tmp_path, toy_request):

@@ -133,9 +133,9 @@ def whitening_by_loop(x, weight, margin):
     return total
 
 
-@pytest.mark.parametrize(("classes", "channels", "margin"), [(2, 8, 0), (3, 16, 1), (5, 16, 5), (8, 16, 14)])
+@pytest.mark.parametrize(("classes", "channels", "margin"), [(2, 8, 0.5), (3, 16, 1.5), (5, 16, 5), (8, 16, 14)])
 def test_whitening_equals_the_loop_with_half_of_the_pairs_as_margin(classes, channels, margin):
-    assert classes * (classes - 1) // 2 // 2 == margin
+    assert classes * (classes - 1) / 2 / 2 == margin
     weight = torch.randn((classes, channels), generator=rng(3))
     mixing = torch.randn((channels, channels), generator=rng(4))
     x = torch.einsum("ij,bjhw->bihw", mixing, torch.randn((2, channels, 6, 6), generator=rng(5))).requires_grad_()
@@ -163,8 +163,19 @@ def test_a_channel_for_two_classes_counts_with_its_power():
     x, weight = separate_channels(4)
     same = weight[[0, 0]]
     power = 16 / 15  # of a channel of one voxel of 4 among 16
-    expected = power * (same[0, :2].sigmoid() ** 2).sum()
-    assert torch.allclose(whitening_loss(x, same, 2), expected)
+    excess = power * same[0, :2].sigmoid() ** 2 - 0.5  # above half of the only pair
+    assert torch.allclose(whitening_loss(x, same, 2), excess.sum())
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_channel_may_serve_all_classes_up_to_the_margin(classes):
+    """Each pair may have a correlation of 1 / relaxation, also where there is only one pair."""
+    x = make_features(2).flatten(2)
+    x = (x * ((x.shape[2] - 1) ** 0.5 / x.norm(dim=2, keepdim=True))).view(2, 8, 14, 14)  # power 1
+    weight = torch.zeros((classes, 8))  # the same ranks for every class, and gates of a half
+    assert whitening_loss(0.99 * x, weight, 4) == 0
+    assert 0 < whitening_loss(1.01 * x, weight, 4) < 0.1
+    assert whitening_loss(0.1 * x, weight, 0) > 0
 
 
 def test_descent_removes_correlation():
@@ -173,7 +184,7 @@ def test_descent_removes_correlation():
     x.requires_grad_()
     history = []
     for _ in range(11):
-        loss = whitening_loss(x, weight, 2)
+        loss = whitening_loss(x, weight, 0)
         history.append(loss.item())
         x = (x - 6 * torch.autograd.grad(loss, x)[0]).detach().requires_grad_()
     assert history[0] > 0.5
@@ -196,7 +207,7 @@ def test_the_margin_forgives():
 
 def test_whitening_teaches_the_features_and_not_the_classifier():
     weight, x = torch.randn((2, 8), generator=rng(3)).requires_grad_(), make_features(2).requires_grad_()
-    whitening_loss(x, weight, 2).backward()
+    whitening_loss(x, weight, 0).backward()
     assert weight.grad is None
     assert x.grad.abs().max() > 0
 
