@@ -26,7 +26,7 @@ def smooth_displacements(count: int, shape: Sequence[int], exponent: float, rng:
     Returns:
         (count, *S) float32.
     """
-    cycles = torch.tensor([0, *(k for k in range(1, CUTOFF + 1) for _ in range(2))], device=rng.device)
+    cycles = (torch.arange(2 * CUTOFF + 1, device=rng.device) + 1) // 2  # 0, 1, 1, 2, 2, ...
     squared = sum(cycles.square().view(-1, *[1] * axis) for axis in range(len(shape)))
     assert isinstance(squared, Tensor)
     power = torch.where(squared > 0, squared.clamp(min=1).float().pow(-exponent / 2), 0.0)
