@@ -88,6 +88,16 @@ def test_it_is_the_sum_of_the_authors_networks_under_the_authors_masks(sides, dr
 
 
 @pytest.mark.parametrize("sides", SIDES)
+def test_classes_have_kernel_sizes_shares_and_weights_of_their_own(sides, draws):
+    image, label = subject(sides)
+    make_method().render(image, label, rng(3))
+    sizes = [tuple(kernel.shape[-1] for kernel, _ in layers) for layers, _ in draws]
+    assert len(set(sizes)) > 1
+    assert len({share.flatten()[0].item() for _, share in draws}) == 3
+    assert len({layers[0][0].flatten()[0].item() for layers, _ in draws}) == 3
+
+
+@pytest.mark.parametrize("sides", SIDES)
 def test_a_label_of_one_class_is_rendered_by_its_network_alone(sides):
     image, label = subject(sides)
     alone = make_method(classes=1).render(image, torch.zeros_like(label), rng(3))
