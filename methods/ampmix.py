@@ -40,8 +40,8 @@ class AmpMixConfig:
 class AmpMix(Method):
     """Give each image of the batch amplitudes of another; the batch must have at least two images.
 
-    Where training sees windows, spectra are those of the windows. Like RASS, it changes whatever lies outside a
-    foreground mask too.
+    Where training sees windows, spectra are those of the windows, and a partner may be another window of the same
+    image. Like RASS, it changes whatever lies outside a foreground mask too.
     """
 
     # Departure: FACT's teacher and its agreement of predictions are left out, to compare augmentations alone; FACT
