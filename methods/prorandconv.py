@@ -55,7 +55,7 @@ class ProRandConv(Rendering):
     # Departure: Dice, the term of every method here; the authors, who classify, use cross-entropy.
 
     Config = ProRandConvConfig
-    clean = True
+    clean = True  # source: a reproduction of the paper (original and augmented images), and a port
 
     def render(self, image: Tensor, label: Tensor, rng: torch.Generator) -> Tensor:  # noqa: ARG002 - the interface
         """Return the images after so many applications of one random block."""
