@@ -43,16 +43,21 @@ class MethodEntry:
 
 METHODS: dict[str, MethodEntry] = {
     "erm": MethodEntry("ssdg.methods.erm", "Erm", "w/o SSDG", "ssdg", (2, 3)),
+    "afa": MethodEntry("ssdg.methods.afa", "AFA", "AFA", "ssdg", (2, 3)),
+    "ampmix": MethodEntry("ssdg.methods.ampmix", "AmpMix", "AmpMix", "ssdg", (2, 3)),
     "bigaug": MethodEntry("ssdg.methods.bigaug", "BigAug", "BigAug", "ssdg", (2, 3)),
     "csdg": MethodEntry("ssdg.methods.csdg", "CSDG", "CSDG", "ssdg", (2, 3)),
     "cutmix": MethodEntry("ssdg.methods.cutmix", "CutMix", "CutMix", "uda", (2, 3), 2),
     "dsa": MethodEntry("ssdg.methods.dsa", "DSA", "DSA", "uda", (2, 3), 2),
     "feddg": MethodEntry("ssdg.methods.feddg", "FedDG", "FedDG", "ssdg", (2,)),
     "freesdg": MethodEntry("ssdg.methods.freesdg", "FreeSDG", "FreeSDG", "ssdg", (2, 3)),
+    "gin": MethodEntry("ssdg.methods.gin", "GIN", "GIN", "ssdg", (2, 3)),
+    "prorandconv": MethodEntry("ssdg.methods.prorandconv", "ProRandConv", "Pro-RandConv", "ssdg", (2, 3)),
     "randconv": MethodEntry("ssdg.methods.randconv", "RandConv", "RandConv", "ssdg", (2, 3)),
     "ras4dg": MethodEntry("ssdg.methods.ras4dg", "RAS4DG", "RAS4DG", "ssdg", (2, 3)),
     "sansaw": MethodEntry("ssdg.methods.sansaw", "SanSaw", "SAN-SAW", "ssdg", (2, 3), 2),
     "slaug": MethodEntry("ssdg.methods.slaug", "SLAug", "SLAug", "ssdg", (2, 3), 2),
+    "src": MethodEntry("ssdg.methods.src", "SRC", "SRC", "ssdg", (2, 3)),
 }
 
 _plugins: dict[str, MethodEntry] = {}

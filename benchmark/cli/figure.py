@@ -59,7 +59,9 @@ def figure() -> None:
 
 @figure.command()
 @click.option("--image", multiple=True, required=True, type=options.FILE, help="Image; a second one is the partner.")
-@click.option("--label", multiple=True, type=options.FILE, help="Its label: SLAug transforms each class by itself.")
+@click.option(
+    "--label", multiple=True, type=options.FILE, help="Its label: SLAug and SRC change each class by itself."
+)
 @click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
 @click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
 @click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)

@@ -1,4 +1,4 @@
-"""Amplitude spectra of 2D and 3D images: the frequency grid and proportional amplitude noise.
+"""Amplitude spectra of 2D and 3D images: the frequency grid, proportional amplitude noise, and mixing.
 
 Images are real, so half of the spectrum says everything: bins k and -k hold conjugate values. The last axis therefore
 keeps its non-negative frequencies only, as ``torch.fft.rfftn`` orders them.
@@ -72,6 +72,41 @@ def randomise_amplitude(image: Tensor, alpha: float, beta: float, gamma: float, 
         spectrum = torch.fft.ifftn(spectrum.mul_(multiplier), dim=axes[1:]).movedim(2, -1)
         changed: Tensor = torch.fft.irfft(spectrum, n=shape[-1], dim=-1)
         return changed
+
+
+def mix_amplitudes(image: Tensor, partner: Tensor, share: Tensor, corner: int | None = None) -> Tensor:
+    """Give images the amplitudes (1 - share) · own + share · partner's, at all frequencies or the lowest.
+
+    Phases stay; a frequency that the image does not have keeps amplitude 0.
+
+    Args:
+        image: (B, C, *S), real.
+        partner: (B, C, *S).
+        share: (B, 1, *ones) in [0, 1].
+        corner: indices below it along every axis change, those of the zero frequency being 0; None: all.
+
+    Returns:
+        (B, C, *S) float32, not clipped.
+    """
+    shape, axes = image.shape[2:], tuple(range(2, image.ndim))
+    with torch.autocast(image.device.type, enabled=False):
+        spectrum, other = (torch.fft.rfftn(images.float(), dim=axes) for images in (image, partner))
+        own = spectrum.abs()
+        # Departure: the corner is symmetric; FDA's torch code takes -b to b - 1, a spectrum of no real image.
+        inside = share if corner is None else share * _corner(tuple(shape), corner, image.device)
+        mixed = torch.lerp(own, other.abs(), inside.expand_as(own))
+        changed: Tensor = torch.fft.irfftn(torch.sgn(spectrum) * mixed, s=shape, dim=axes)
+        return changed
+
+
+def _corner(shape: tuple[int, ...], corner: int, device: torch.device) -> Tensor:
+    """Return which half-spectrum bins (*shape[:-1], shape[-1] // 2 + 1) lie below an index along every axis."""
+    inside = torch.ones((), dtype=torch.bool, device=device)
+    for axis, side in enumerate(shape):
+        frequency = (torch.fft.rfftfreq if axis == len(shape) - 1 else torch.fft.fftfreq)(side, device=device)
+        index = (frequency * side).abs().round()
+        inside = inside & (index < corner).view(-1, *[1] * (len(shape) - 1 - axis))
+    return inside
 
 
 def _pair_within_planes(noise: Tensor, last_side: int) -> None:

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ssdg.methods import csdg
 from ssdg.methods.base import Batch, StepContext
-from ssdg.methods.csdg import CSDG, CSDGConfig, blend, blending_mask, dice_and_cross_entropy, mix, random_network
+from ssdg.methods.csdg import CSDG, CSDGConfig, blend, blending_mask, dice_and_cross_entropy
 from ssdg.methods.losses import reversed_jensen_shannon, soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
+from ssdg.methods.parts import gin
 
 SHAPES = [(3, 3, 18, 14), (3, 1, 10, 9, 12)]
 
@@ -50,13 +50,13 @@ def lengths(x):
 def convolutions(monkeypatch):
     """Record (kernel, bias) of every layer of a random network: (B, C', C, *K) and (B, C')."""
     seen = []
-    original = csdg._convolve_each
+    original = gin._convolve_each
 
     def spy(x, kernel, bias):
         seen.append((kernel, bias))
         return original(x, kernel, bias)
 
-    monkeypatch.setattr(csdg, "_convolve_each", spy)
+    monkeypatch.setattr(gin, "_convolve_each", spy)
     return seen
 
 
@@ -75,27 +75,6 @@ def test_the_random_networks_are_no_state():
     before = set(method.state_dict())
     terms_of(method)
     assert set(method.state_dict()) == before == {f"network.{name}" for name in method.network.state_dict()}
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_every_sample_has_a_network_of_its_own(shape):
-    image = normal((1, *shape[1:])).expand(shape)
-    out = random_network(image, (1, 3, 3, 1), 2, rng(3))
-    assert not torch.allclose(out[0], out[1])
-    assert not torch.allclose(out[1], out[2])
-
-
-@pytest.mark.parametrize("shape", SHAPES)
-def test_the_batch_equals_plain_convolutions_of_one_sample_after_another(shape, convolutions):
-    image = normal(shape)
-    out = random_network(image, (3, 1, 3, 3), 2, rng(3))
-    convolution = {2: F.conv2d, 3: F.conv3d}[len(shape) - 2]
-    for sample in range(len(image)):
-        x = image[sample : sample + 1]
-        for layer, (kernel, bias) in enumerate(convolutions):
-            x = convolution(x, kernel[sample], bias[sample], padding=kernel.shape[-1] // 2)
-            x = torch.where(x < 0, 0.01 * x, x) if layer < 3 else x
-        assert torch.allclose(x[0], out[sample], rtol=1e-4, atol=1e-4)
 
 
 def test_channels_and_kernel_sizes_are_those_configured(convolutions):
@@ -117,40 +96,6 @@ def test_kernel_sizes_are_drawn_for_each_layer_and_view(convolutions):
     assert torch.corrcoef(large.T).fill_diagonal_(0).abs().max() < 0.7
 
 
-@pytest.mark.parametrize("size", [1, 3])
-@pytest.mark.parametrize("hidden", [2, 8])
-def test_weights_and_biases_are_standard_normal_whatever_the_fan_in(size, hidden, convolutions):
-    image, generator = normal((64, 3, 4, 4)), rng()
-    for _ in range(20):
-        random_network(image, (size,) * 4, hidden, generator)
-    for layer in range(4):
-        kernels = torch.cat([kernel.flatten() for kernel, _ in convolutions[layer::4]])
-        biases = torch.cat([bias.flatten() for _, bias in convolutions[layer::4]])
-        for values in (kernels, biases):
-            assert values.std().item() == pytest.approx(1, abs=4 / len(values) ** 0.5)
-            assert abs(values.mean().item()) < 4 / len(values) ** 0.5
-
-
-def test_mixing_weight_zero_is_the_image_and_one_the_network():
-    image, output = normal(SHAPES[0]), 7 * normal(SHAPES[0], 1)
-    weight = torch.tensor([0.0, 1.0, 0.3]).view(3, 1, 1, 1)
-    mixed = mix(image, output.clone(), weight)
-    assert torch.allclose(mixed[0], image[0], atol=1e-5)
-    assert torch.allclose(mixed[1], output[1] * lengths(image)[1] / lengths(output)[1], atol=1e-5)
-    raw = mix(image, output.clone(), weight, match_norm=False)
-    assert torch.allclose(raw[2], 0.3 * output[2] + 0.7 * image[2], atol=1e-5)
-    assert torch.allclose(mixed[2] / raw[2], lengths(image)[2].float() / lengths(raw)[2].float(), rtol=1e-4)
-
-
-def test_with_kernels_of_one_voxel_a_grey_view_is_a_function_of_intensity():
-    image = torch.randint(6, (2, 1, 8, 8, 8), generator=rng()).float() - 2.5
-    view = mix(image, random_network(image, (1,) * 4, 2, rng(1)), torch.ones((2, 1, 1, 1, 1)))
-    for sample, source in zip(view, image, strict=True):
-        spreads = [sample[source == value].std() for value in source.unique()]
-        assert max(spreads) < 1e-5
-    assert view[0].std() > 0
-
-
 def test_norm_of_a_constant_zero_image_is_no_division_by_zero():
     image = torch.zeros((2, 3, 8, 8))
     assert all(torch.equal(view, image) for view in views_of(make_method(), image))
@@ -158,7 +103,7 @@ def test_norm_of_a_constant_zero_image_is_no_division_by_zero():
 
 def test_mixing_weights_are_uniform_and_each_samples_own(monkeypatch):
     seen = []
-    monkeypatch.setattr(csdg, "mix", lambda image, output, weight, match: seen.append(weight) or image)
+    monkeypatch.setattr(gin, "mix", lambda image, output, weight, match: seen.append(weight) or image)
     method = make_method(ipa=False)
     for seed in range(50):
         views_of(method, normal((8, 1, 8, 8)), seed)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ssdg.methods.parts.spectrum import amplitude_deviation, radius, randomise_amplitude
+from ssdg.methods.parts.spectrum import amplitude_deviation, mix_amplitudes, radius, randomise_amplitude
 
 PAPER = (3.0, 0.25, 2.0)
 GRIDS = [(8, 6), (7, 5), (6, 7), (4, 6, 4), (5, 4, 3)]
@@ -123,3 +123,43 @@ def test_a_first_use_in_inference_mode_does_not_spoil_training():
     randomise_amplitude(image, *PAPER, rng()).square().sum().backward()
     assert image.grad is not None
     assert torch.isfinite(image.grad).all()
+
+
+@pytest.mark.parametrize("shape", GRIDS)
+def test_mixing_gives_the_amplitudes_asked_for_and_keeps_the_phases(shape):
+    image, partner = (torch.rand((2, 3, *shape), generator=rng(seed)) for seed in (0, 1))
+    share = torch.tensor([0.3, 1.0]).view(2, 1, *[1] * len(shape))
+    axes = tuple(range(2, 2 + len(shape)))
+    before, other, after = (
+        np.fft.fftn(x.double().numpy(), axes=axes) for x in (image, partner, mix_amplitudes(image, partner, share))
+    )
+    weight = share.numpy()
+    assert np.allclose(np.abs(after), (1 - weight) * np.abs(before) + weight * np.abs(other), atol=1e-4)
+    assert np.allclose(after / np.abs(after), before / np.abs(before), atol=1e-3)
+
+
+@pytest.mark.parametrize("shape", GRIDS)
+def test_a_share_or_a_corner_of_zero_is_the_identity_and_so_is_the_image_itself_as_partner(shape):
+    image, partner = (torch.rand((2, 3, *shape), generator=rng(seed)) for seed in (0, 1))
+    ones = torch.ones((2, 1, *[1] * len(shape)))
+    for same in (
+        mix_amplitudes(image, partner, 0 * ones),
+        mix_amplitudes(image, partner, ones, corner=0),
+        mix_amplitudes(image, image, ones),
+    ):
+        assert torch.allclose(same, image, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", GRIDS)
+def test_a_corner_swaps_the_low_frequencies_alone(shape):
+    image, partner = (torch.rand((1, 1, *shape), generator=rng(seed)) for seed in (0, 1))
+    swapped = mix_amplitudes(image, partner, torch.ones((1, 1, *[1] * len(shape))), corner=2)
+    before, other, after = (np.abs(np.fft.fftn(x[0, 0].double().numpy())) for x in (image, partner, swapped))
+    for index in np.ndindex(*shape):
+        low = all(abs(signed(i, n)) < 2 for i, n in zip(index, shape, strict=True))
+        assert after[index] == pytest.approx((other if low else before)[index], abs=1e-4)
+
+
+def test_frequencies_that_an_image_lacks_stay_absent():
+    black, partner = torch.zeros((1, 1, 8, 8)), torch.rand((1, 1, 8, 8), generator=rng())
+    assert torch.equal(mix_amplitudes(black, partner, torch.ones((1, 1, 1, 1))), black)
