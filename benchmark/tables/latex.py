@@ -27,7 +27,7 @@ def latex_lines(
     columns, (lead, *protocol) = printed.columns, paragraphs
     rows = [_row(columns, row) for row in printed.rows]
     if any(column.notes(row) for row in printed.rows for column in columns):
-        rows[1:] = [[r"\addlinespace[2pt]", *lines] for lines in rows[1:]]
+        rows[1:] = [[r"\addlinespace[1.5pt]", *lines] for lines in rows[1:]]
     foot = [line for row in printed.foot for line in _row(columns, row)]
     return [
         r"\begin{table}",
