@@ -78,6 +78,7 @@ class CutMix(Method):
     """
 
     access = "uda"
+    needs = frozenset({"partner"})
     Config = CutMixConfig
 
     def __init__(self, network: SegmentationNetwork, config: CutMixConfig | None = None) -> None:

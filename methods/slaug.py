@@ -76,6 +76,7 @@ class SLAug(Method):
     # Departure: one curve a region of the whole volume in 3D; the authors draw one for every 2D slice.
     # Departure: views are normalised by the standard deviation; the released code has the mean in its place.
 
+    needs = frozenset({"labels"})
     Config = SLAugConfig
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:

@@ -22,6 +22,15 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
     if task.ndim not in method.ndims:
         able = " and ".join(f"{n}D" for n in sorted(method.ndims))
         raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")
+    if "grey images" in method.needs and task.photographs:
+        raise UsageError(
+            f"method {request.method!r} makes images from labels alone, and labels do not explain the colour "
+            f"photographs of task {task.name!r}: use it for organs and tissues, or choose another method"
+        )
+    if "partner" in method.needs and request.training.batch_size < 2:
+        raise UsageError(
+            f"method {request.method!r} mixes images of a batch: training.batch_size must be 2 or more, not 1"
+        )
     check_windows(request, task, method)
     weights = request.network.weights
     network = network_class(request.network.name, method, request.method, task.ndim)
