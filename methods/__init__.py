@@ -67,12 +67,19 @@ METHODS: dict[str, MethodEntry] = {
     "csdg": MethodEntry("ssdg.methods.csdg", "CSDG", "CSDG", "ssdg", (2, 3)),
     "cutmix": MethodEntry("ssdg.methods.cutmix", "CutMix", "CutMix", "uda", (2, 3), needs=("partner",)),
     "dsa": MethodEntry("ssdg.methods.dsa", "DSA", "DSA", "uda", (2, 3)),
+    "dsu": MethodEntry("ssdg.methods.dsu", "DSU", "DSU", "ssdg", (2, 3), needs=("partner",)),
     "feddg": MethodEntry("ssdg.methods.feddg", "FedDG", "FedDG", "ssdg", (2,), needs=("partner",)),
     "freesdg": MethodEntry("ssdg.methods.freesdg", "FreeSDG", "FreeSDG", "ssdg", (2, 3)),
+    "mixstyle": MethodEntry("ssdg.methods.mixstyle", "MixStyle", "MixStyle", "ssdg", (2, 3), needs=("partner",)),
+    "raffesdg": MethodEntry("ssdg.methods.raffesdg", "RaffeSDG", "RaffeSDG", "ssdg", (2, 3)),
     "randconv": MethodEntry("ssdg.methods.randconv", "RandConv", "RandConv", "ssdg", (2, 3)),
     "ras4dg": MethodEntry("ssdg.methods.ras4dg", "RAS4DG", "RAS4DG", "ssdg", (2, 3)),
     "sansaw": MethodEntry("ssdg.methods.sansaw", "SanSaw", "SAN-SAW", "ssdg", (2, 3)),
     "slaug": MethodEntry("ssdg.methods.slaug", "SLAug", "SLAug", "ssdg", (2, 3), needs=("labels",)),
+    "synthseg": MethodEntry(
+        "ssdg.methods.synthseg", "SynthSeg", "SynthSeg", "ssdg", (2, 3), needs=("grey images", "labels")
+    ),
+    "trid": MethodEntry("ssdg.methods.trid", "TriD", "TriD", "ssdg", (2, 3)),
 }
 
 _plugins: dict[str, MethodEntry] = {}
