@@ -134,13 +134,14 @@ class RaffeSDG(CoupledDecoders):
     def draw_filters(self, image: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw cut-offs and orders (2, C) of the filters of two views; a cut-off of 0 filters nothing."""
         config, shape, device = self.config, (2, image.shape[1]), image.device
-        steps = [step / (config.cutoffs - 1) for step in range(config.cutoffs)]
-        growth = [math.expm1(config.cutoff_growth * step) / math.expm1(config.cutoff_growth) for step in steps]
-        cutoffs = torch.tensor([self.cutoff(config.largest_cutoff * share, image) for share in growth], device=device)
-        orders = torch.tensor(config.orders, device=device)
         filtered = torch.rand(shape, generator=rng, device=device) >= config.unchanged
-        index = torch.randint(len(cutoffs) * len(orders), shape, generator=rng, device=device)
-        return cutoffs[index // len(orders)] * filtered, orders[index % len(orders)]
+        step = torch.randint(config.cutoffs, shape, generator=rng, device=device).double() / (config.cutoffs - 1)
+        kind = torch.randint(len(config.orders), shape, generator=rng, device=device)
+        growth = (config.cutoff_growth * step).expm1() / math.expm1(config.cutoff_growth)
+        cutoffs = (config.largest_cutoff * growth * self.side(image) / 2).floor().clamp(min=1).float()
+        # Not a table of orders on the device: copying it there would make the host wait.
+        orders = torch.stack([(kind == index) * order for index, order in enumerate(config.orders)]).sum(dim=0)
+        return cutoffs * filtered, orders
 
     def filtered(self, image: Tensor, region: Tensor, cutoffs: Tensor, orders: Tensor) -> Tensor:
         """Return views (K, B, C, *S) of images under filters (K, C), stretched; -1 outside the region."""
