@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ssdg.methods import synthseg
 from ssdg.methods.base import Batch
 from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.synthseg import SynthSeg, SynthSegConfig, gaussian_classes, intensity_steps
@@ -99,6 +100,21 @@ def test_the_background_is_clustered_by_equal_steps_of_intensity():
         for clusters in (1, 4)
     }
     assert levels[4] > 10 * levels[1]
+
+
+def test_no_class_shares_the_law_of_a_cluster_or_of_another_class(monkeypatch):
+    seen = []
+
+    def record(index, *arguments):
+        seen.append(index)
+        return gaussian_classes(index, *arguments)
+
+    monkeypatch.setattr(synthseg, "gaussian_classes", record)
+    batch = make_batch()
+    make_method(background_clusters=4).augment(batch, rng())
+    [index] = seen
+    assert set(index[batch.label == 0].tolist()) == {0, 1, 2, 3}
+    assert [set(index[batch.label == k].tolist()) for k in (1, 2)] == [{4}, {5}]
 
 
 def test_fields_are_smooth_positive_and_centred_on_one():

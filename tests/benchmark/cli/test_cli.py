@@ -194,11 +194,11 @@ def test_doctor_and_info_and_lists(bench):
 
 ERRORS = {
     "photographs": (
-        ["run", "--method", "synthseg", "--target", "phantom2d-b"],
+        ["run", "--method", "synthseg", "--target", "phantom2d-b", *TINY],
         ["'synthseg'", "labels do not explain", "phantom2d"],
     ),
     "no partner": (
-        ["run", "--method", "mixstyle", "--target", "phantom2d-b", "--set", "training.batch_size=1"],
+        ["run", "--method", "mixstyle", "--target", "phantom2d-b", *TINY, "--set", "training.batch_size=1"],
         ["'mixstyle'", "training.batch_size must be 2 or more"],
     ),
     "no method": (["run", "--target", "phantom2d-b"], ["--method"]),
