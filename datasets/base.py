@@ -151,6 +151,11 @@ class Task:
         return self.regions or {name: (index,) for index, name in enumerate(self.classes) if index}
 
     @property
+    def photographs(self) -> bool:
+        """Whether images are colour photographs: of three channels that are no neighbouring slices."""
+        return self.ndim == 2 and self.channels == 3 and not self.sliced
+
+    @property
     def scored_ndim(self) -> Literal[2, 3]:
         """Dimensions of what is predicted and scored: 3 where slices of volumes feed a network of two."""
         return 3 if self.sliced else self.ndim

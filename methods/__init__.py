@@ -20,13 +20,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from .base import Method
 
-__all__ = ["METHODS", "MethodEntry", "MethodError", "load_method", "register_plugin", "registry"]
+__all__ = ["METHODS", "NEEDS", "MethodEntry", "MethodError", "describe", "load_method", "register_plugin", "registry"]
 
 
 class MethodError(Exception):
     """A method does not exist or cannot be loaded; the message names it and the way out."""
 
     exit_code: ClassVar[int] = 2  # of `bench`: wrong use or bad input
+
+
+NEEDS = {
+    "labels": "labels in augmentation",
+    "partner": "a batch partner",
+    "test image": "the test image, to adapt to",
+    "grey images": "images other than colour photographs",
+}
+"""What a method may need beyond one labelled image at a time: ``Method.needs`` -> the words for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +48,43 @@ class MethodEntry:
     access: str  # "ssdg" or "uda"
     ndims: tuple[int, ...]  # (2, 3), or the one it is defined for
     version: int = 1  # of the class; results of older versions are not taken for it
+    needs: tuple[str, ...] = ()  # of NEEDS
+
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """What it sees and needs beyond one labelled image of the source at a time, in words."""
+        sees = ("target images",) if self.access == "uda" else ()
+        return sees + tuple(words for need, words in NEEDS.items() if need in self.needs)
+
+    def works_on(self, ndim: int, photographs: bool) -> bool:
+        """Return whether it is defined for images of a dimension, colour photographs or not."""
+        return ndim in self.ndims and not (photographs and "grey images" in self.needs)
 
 
 METHODS: dict[str, MethodEntry] = {
     "erm": MethodEntry("ssdg.methods.erm", "Erm", "w/o SSDG", "ssdg", (2, 3)),
     "afa": MethodEntry("ssdg.methods.afa", "AFA", "AFA", "ssdg", (2, 3)),
-    "ampmix": MethodEntry("ssdg.methods.ampmix", "AmpMix", "AmpMix", "ssdg", (2, 3)),
+    "ampmix": MethodEntry("ssdg.methods.ampmix", "AmpMix", "AmpMix", "ssdg", (2, 3), needs=("partner",)),
     "bigaug": MethodEntry("ssdg.methods.bigaug", "BigAug", "BigAug", "ssdg", (2, 3)),
     "csdg": MethodEntry("ssdg.methods.csdg", "CSDG", "CSDG", "ssdg", (2, 3)),
-    "cutmix": MethodEntry("ssdg.methods.cutmix", "CutMix", "CutMix", "uda", (2, 3), 2),
+    "cutmix": MethodEntry("ssdg.methods.cutmix", "CutMix", "CutMix", "uda", (2, 3), 2, needs=("partner",)),
     "dsa": MethodEntry("ssdg.methods.dsa", "DSA", "DSA", "uda", (2, 3), 2),
-    "feddg": MethodEntry("ssdg.methods.feddg", "FedDG", "FedDG", "ssdg", (2,)),
+    "dsu": MethodEntry("ssdg.methods.dsu", "DSU", "DSU", "ssdg", (2, 3), needs=("partner",)),
+    "feddg": MethodEntry("ssdg.methods.feddg", "FedDG", "FedDG", "ssdg", (2,), needs=("partner",)),
     "freesdg": MethodEntry("ssdg.methods.freesdg", "FreeSDG", "FreeSDG", "ssdg", (2, 3)),
     "gin": MethodEntry("ssdg.methods.gin", "GIN", "GIN", "ssdg", (2, 3)),
+    "mixstyle": MethodEntry("ssdg.methods.mixstyle", "MixStyle", "MixStyle", "ssdg", (2, 3), needs=("partner",)),
     "prorandconv": MethodEntry("ssdg.methods.prorandconv", "ProRandConv", "Pro-RandConv", "ssdg", (2, 3)),
+    "raffesdg": MethodEntry("ssdg.methods.raffesdg", "RaffeSDG", "RaffeSDG", "ssdg", (2, 3)),
     "randconv": MethodEntry("ssdg.methods.randconv", "RandConv", "RandConv", "ssdg", (2, 3)),
     "ras4dg": MethodEntry("ssdg.methods.ras4dg", "RAS4DG", "RAS4DG", "ssdg", (2, 3)),
     "sansaw": MethodEntry("ssdg.methods.sansaw", "SanSaw", "SAN-SAW", "ssdg", (2, 3), 2),
-    "slaug": MethodEntry("ssdg.methods.slaug", "SLAug", "SLAug", "ssdg", (2, 3), 2),
-    "src": MethodEntry("ssdg.methods.src", "SRC", "SRC", "ssdg", (2, 3)),
+    "slaug": MethodEntry("ssdg.methods.slaug", "SLAug", "SLAug", "ssdg", (2, 3), 2, needs=("labels",)),
+    "src": MethodEntry("ssdg.methods.src", "SRC", "SRC", "ssdg", (2, 3), needs=("labels",)),
+    "synthseg": MethodEntry(
+        "ssdg.methods.synthseg", "SynthSeg", "SynthSeg", "ssdg", (2, 3), needs=("grey images", "labels")
+    ),
+    "trid": MethodEntry("ssdg.methods.trid", "TriD", "TriD", "ssdg", (2, 3)),
 }
 
 _plugins: dict[str, MethodEntry] = {}
@@ -115,7 +142,7 @@ def register_plugin(path: Path) -> list[str]:
     for cls in defined:
         _require_usable(cls, f"plugin {path}")
         name = str(vars(cls).get("id", cls.__name__.lower()))
-        entry = _describe(cls, str(path.resolve()))
+        entry = describe(cls, str(path.resolve()))
         taken = registry().get(name)
         if name in entries or (taken is not None and taken != entry):
             raise MethodError(f"plugin {path}: the id {name!r} is taken; give class {cls.__name__} another `id`")
@@ -124,9 +151,11 @@ def register_plugin(path: Path) -> list[str]:
     return list(entries)
 
 
-def _describe(cls: "type[Method]", module: str) -> MethodEntry:
+def describe(cls: "type[Method]", module: str) -> MethodEntry:
+    """Return the entry of a method's class, found in a module or file."""
     label = str(vars(cls).get("label", cls.__name__))
-    return MethodEntry(module, cls.__name__, label, cls.access, tuple(sorted(cls.ndims)), cls.version)
+    ndims, needs = tuple(sorted(cls.ndims)), tuple(sorted(cls.needs))
+    return MethodEntry(module, cls.__name__, label, cls.access, ndims, cls.version, needs)
 
 
 def _require_usable(cls: "type[Method]", where: str) -> None:
@@ -142,6 +171,8 @@ def _require_usable(cls: "type[Method]", where: str) -> None:
         raise MethodError(f'{where}: access is "ssdg" or "uda", not {cls.access!r}')
     if not isinstance(cls.ndims, (set, frozenset, tuple, list)) or not cls.ndims or not set(cls.ndims) <= {2, 3}:
         raise MethodError(f"{where}: ndims is frozenset({{2, 3}}) or one of the two, not {cls.ndims!r}")
+    if not isinstance(cls.needs, (set, frozenset, tuple, list)) or not set(cls.needs) <= set(NEEDS):
+        raise MethodError(f"{where}: needs is a frozenset of {', '.join(map(repr, NEEDS))}, not {cls.needs!r}")
     if type(cls.version) is not int:
         raise MethodError(f"{where}: version is a whole number, not {cls.version!r}")
 
@@ -152,7 +183,7 @@ def _installed() -> tuple[Mapping[str, MethodEntry], Mapping[str, str]]:
     entries, failures = {}, {}
     for point in entry_points(group="ssdg.methods"):
         try:
-            entries[point.name] = _describe(_load(point.module, point.attr), point.module)
+            entries[point.name] = describe(_load(point.module, point.attr), point.module)
         except MethodError as error:
             failures[point.name] = str(error)
     return entries, failures

@@ -47,6 +47,7 @@ class AmpMix(Method):
     # Departure: FACT's teacher and its agreement of predictions are left out, to compare augmentations alone; FACT
     # also trains on the images as they are, which a share near 0 amounts to.
 
+    needs = frozenset({"partner"})
     Config = AmpMixConfig
 
     def augment(self, batch: Batch, rng: torch.Generator) -> Batch:

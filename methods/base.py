@@ -84,6 +84,8 @@ class Method(nn.Module):
     version: ClassVar[int] = 1
     """Part of a run's identity: raise it when the mathematics changes, and finished runs are not reused."""
     ndims: ClassVar[frozenset[int]] = frozenset({2, 3})
+    needs: ClassVar[frozenset[str]] = frozenset()
+    """What it needs beyond one labelled image at a time, of :data:`ssdg.methods.NEEDS`; ``bench list`` shows it."""
     windows: ClassVar[bool] = True
     """Whether windows of images will do; False: it needs whole images, and ``training.window`` is refused."""
     networks: ClassVar[frozenset[str] | None] = None

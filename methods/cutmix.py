@@ -85,6 +85,7 @@ class CutMix(Method):
 
     access = "uda"
     version = 2
+    needs = frozenset({"partner"})
     Config = CutMixConfig
 
     def __init__(self, network: SegmentationNetwork, config: CutMixConfig | None = None) -> None:

@@ -71,6 +71,7 @@ class FedDG(Method):
     # feed raw intensities.
 
     ndims: ClassVar[frozenset[int]] = frozenset({2})  # the paper's choice: its transform and contours are planar
+    needs = frozenset({"partner"})
     Config = FedDGConfig
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:

@@ -7,25 +7,20 @@ high-pass views, in prediction the fixed view.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from .base import Batch, Frame, Method, StepContext, Terms, require
-from .losses import cross_entropy, soft_dice
-from .networks.base import Level, SegmentationNetwork
+from .base import Batch, Frame, require
 from .parts.boxes import cut, random_box
-from .parts.cbam import BlockAttention
+from .parts.coupling import CoupledDecoders, whole_if_empty
 from .parts.highpass import high_pass, median, quantiles, scale_gaussian, stretch
 from .transforms.blur import Gaussian
 
 Region: TypeAlias = Literal["grid", "foreground"]
 
 RELEASED = "authors' code, released command"
-CERTAIN = 20.0
-"""Logit of the background outside the region, where it is certain: large, and finite as the authors' loss is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,20 +79,12 @@ class FreeSDGConfig:
         require(self.attention_kernel % 2 == 1, "method.attention_kernel must be odd")
 
 
-class FreeSDG(Method):
+class FreeSDG(CoupledDecoders):
     """Train on mixed high-pass views; predict on the fixed one."""
 
-    # Departure: the authors' U-Net is replaced by the shared network. Its encoder and decoder are the encoder and the
-    # segmentation decoder here; a second decoder of the same kind reconstructs. All network weights take part.
     # Departure: the authors' flips are left to the protocol's shared augmentation.
 
     Config = FreeSDGConfig
-
-    def __init__(self, network: SegmentationNetwork, config: FreeSDGConfig | None = None) -> None:
-        super().__init__(network, config)
-        self.reconstruction = network.new_decoder(network.channels)
-        reduction, kernel = self.config.attention_reduction, self.config.attention_kernel
-        self.coupling = nn.ModuleList(Coupling(network.ndim, level, reduction, kernel) for level in network.levels)
 
     def prepare(self, image: Tensor, foreground: Tensor, frame: Frame | None = None) -> Tensor:
         """Return the fixed high-pass view (B, C, *S) in [-1, 1]; -1 outside the foreground.
@@ -124,30 +111,6 @@ class FreeSDG(Method):
             return 0
         assert self.grid is not None, "windows of an unknown grid"
         return max(width for width, _ in self._filters(self._scale(self.grid))) // 2
-
-    def training_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the supervised term of a mixed view, and its reconstruction's L1 distance to the fixed view."""
-        batch = self.augment(batch, context.rng)
-        view, fixed = self.views(batch, context.rng)
-        label, foreground = (cut(values, batch.margin) for values in (batch.label, batch.foreground))
-        region = whole_if_empty(foreground)
-        logits, decoder = self.decode(view)
-        reconstructed = torch.where(region, self.reconstruct(decoder), -1.0)
-        # Departure: Dice over all classes, the term of every method here; the authors' is binary cross-entropy.
-        supervised = soft_dice if self.config.supervision == "dice" else cross_entropy
-        return {
-            "segmentation": self.config.segmentation * supervised(self.confine(logits, region), label),
-            "reconstruction": self.config.reconstruction * F.l1_loss(reconstructed, fixed),
-        }
-
-    def logits(self, prepared: Tensor, foreground: Tensor) -> Tensor:
-        """Return logits (B, classes, *S) of the fixed view; certain background outside the foreground."""
-        logits, _ = self.decode(prepared)
-        return self.confine(logits, whole_if_empty(foreground))
-
-    def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """Return the images (B, C, *S) as one training step's mixture of views."""
-        return self.views(self.augment(batch, rng), rng)[0]
 
     def views(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the network's training input and its reconstruction target, (B, C, *S) each, without the margin.
@@ -216,60 +179,7 @@ class FreeSDG(Method):
         fixed = (self.config.fixed_width, self.config.fixed_sigma)
         return tuple(scale_gaussian(width, sigma, scale, smallest) for width, sigma in (fixed, *bank))
 
-    def decode(self, view: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, classes, *S) and the last map (B, filters, *S) of the decoder that reconstructs.
-
-        The segmentation decoder gets the encoder's maps only through the reconstruction decoder: at each level the
-        map of that decoder joins its own, where the shared network adds a skip connection.
-        """
-        network = self.network
-        deepest, skips = network.encode(view)
-        deepest = network.bottleneck(deepest)
-        guides = self.reconstruction(deepest, skips)
-
-        def join(level: int, upsampled: Tensor, _skip: Tensor) -> Tensor:
-            joined: Tensor = self.coupling[level](guides[level], upsampled)
-            return joined
-
-        return network.head(network.decode(deepest, skips, join)[-1]), guides[-1]
-
-    def reconstruct(self, decoder: Tensor) -> Tensor:
-        """Return the image (B, C, *S) float32 in [-1, 1] of the last map of the decoder that reconstructs."""
-        image: Tensor = self.reconstruction.head(decoder)
-        return image.float().tanh()
-
-    def confine(self, logits: Tensor, region: Tensor) -> Tensor:
-        """Return logits with certain background outside the region."""
-        if not self.config.mask_prediction:
-            return logits
-        background = torch.zeros(logits.shape[1], dtype=logits.dtype, device=logits.device)
-        background[0] = CERTAIN
-        return torch.where(region, logits, background.view(-1, *[1] * (logits.ndim - 2)))
-
     def _scale(self, shape: Sequence[int]) -> float:
         # Of the whole grid, whatever part of it the images are.
         side = self.config.reference_side
         return max(self.grid or shape) / side if side else 1.0
-
-
-class Coupling(nn.Module):
-    """Attend to the maps of both decoders at one level and merge them into the input of the level's layers."""
-
-    def __init__(self, ndim: int, level: Level, reduction: int, kernel: int) -> None:
-        super().__init__()
-        both = level.output + level.upsampled
-        self.attention = BlockAttention(ndim, both, reduction, kernel)
-        convolution: Any = {2: nn.Conv2d, 3: nn.Conv3d}[ndim]
-        # Departure: the authors' next block takes all channels of both; the shared network's needs its own number.
-        self.merge = convolution(both, level.joined, 1)
-
-    def forward(self, guide: Tensor, own: Tensor) -> Tensor:
-        """Return (B, joined, *S) from the reconstruction decoder's map and the segmentation decoder's own."""
-        merged: Tensor = self.merge(self.attention(torch.cat([guide, own], dim=1)))
-        return merged
-
-
-def whole_if_empty(foreground: Tensor) -> Tensor:
-    """Return the foreground (B, 1, *S), or the whole grid for an image without foreground."""
-    empty = ~foreground.flatten(1).any(dim=1)
-    return foreground | empty.view(-1, *[1] * (foreground.ndim - 1))

@@ -86,6 +86,7 @@ class SLAug(Method):
     # Departure: views are normalised by the standard deviation; the released code has the mean in its place.
 
     version = 2
+    needs = frozenset({"labels"})
     Config = SLAugConfig
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:

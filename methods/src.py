@@ -46,6 +46,7 @@ class SRC(Rendering):
 
     # Departure: images are z-scored; the authors map percentiles 5 and 95 to -1 and 1, then shift and scale.
 
+    needs = frozenset({"labels"})
     Config = SRCConfig
 
     def render(self, image: Tensor, label: Tensor, rng: torch.Generator) -> Tensor:

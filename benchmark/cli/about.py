@@ -14,7 +14,7 @@ import click
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError
-from ssdg.methods import registry
+from ssdg.methods import describe, registry
 from ssdg.methods.networks import DEFAULT, network_registry
 
 from .. import environment
@@ -40,10 +40,14 @@ def list_(what: str, as_json: bool, **_: Any) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    widths = [max(len(str(row[key])) for row in rows) for key in rows[0]]
-    for row in rows:
-        cells = [str(value).ljust(width) for value, width in zip(row.values(), widths, strict=True)]
-        click.echo("  ".join(cells).rstrip())
+    lines = [[_cell(value) for value in row.values()] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    return ", ".join(value) or "-" if isinstance(value, list) else str(value)
 
 
 def _methods() -> list[dict[str, Any]]:
@@ -51,7 +55,8 @@ def _methods() -> list[dict[str, Any]]:
     for name, entry in sorted(registry().items()):
         dimensions = " ".join(f"{n}D" for n in sorted(entry.ndims))
         of_method = {"id": name, "label": entry.label, "setting": entry.access, "dimensions": dimensions}
-        rows.append({**of_method, "class": f"{entry.module}:{entry.cls}"})
+        place = f"{entry.module}:{entry.cls}"
+        rows.append({**of_method, "sees or needs": list(entry.capabilities), "class": place})
     return rows
 
 
@@ -104,13 +109,16 @@ def info(method: str, as_json: bool, **_: Any) -> None:
         {"setting": f"method.{f.name}", "default": f.default, "source": f.metadata.get("source", "")}
         for f in dataclasses.fields(cls.Config)
     ]
+    capabilities = list(describe(cls, cls.__module__).capabilities)
     if as_json:
-        click.echo(json.dumps({"method": method, "setting": cls.access, "settings": fields}, indent=2, default=str))
+        facts = {"method": method, "setting": cls.access, "sees or needs": capabilities, "settings": fields}
+        click.echo(json.dumps(facts, indent=2, default=str))
         return
     click.echo(f"{method}: {(cls.__doc__ or '').strip()}\n")
     sees = "windows or whole images" if cls.windows else "whole images alone"
     able = " and ".join(f"{n}D" for n in sorted(cls.ndims))
     click.echo(f"setting {cls.access}, {able}, {sees}, version {cls.version}")
+    click.echo(f"sees or needs beyond one labelled source image: {_cell(capabilities)}")
     for field in fields:
         click.echo(f"  {field['setting']} = {field['default']}")
         click.echo(f"      {field['source']}")

@@ -80,11 +80,11 @@ def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path
     kind = options.find_task(values["task"] or ("fetal-atlases" if volume else "fundus"))
     if label and len(label) != len(image):
         raise UsageError(f"{len(image)} images and {len(label)} labels: give each image its label, or none")
-    entries = {name: entry for name, entry in registry().items() if kind.ndim in entry.ndims}
+    entries = {name: entry for name, entry in registry().items() if entry.works_on(kind.ndim, kind.photographs)}
     methods = values["methods"] or tuple(entries)
     for name in methods:
         if name not in entries:
-            raise unknown(f"{kind.ndim}D method", name, entries)
+            raise unknown(f"method that works on task {kind.name!r}:", name, entries)
     pictures = list(zip(image, label or (None,) * len(image), strict=True))
     batch = load_batch(pictures, kind, PreprocessConfig())
     rows = {entries[name].label: examples(name, kind, batch, values["draws"], values["seed"]) for name in methods}

@@ -181,7 +181,8 @@ class Suite:
             if self.published is None or row.id.removesuffix(ORACLE) not in load_published(self.published).rows:
                 raise unknown(f"method (row {row.id!r} of suite {self.name!r})", row.method, inventory.methods)
             return "unavailable"
-        return "planned" if inventory.task(column.task).ndim in entry.ndims else "not-applicable"
+        task = inventory.task(column.task)
+        return "planned" if entry.works_on(task.ndim, task.photographs) else "not-applicable"
 
     def plan(self, choice: Filters, inventory: Inventory) -> "Plan":
         """Return the chosen part of the suite and the runs it asks for.

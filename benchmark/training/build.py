@@ -19,11 +19,11 @@ from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
     """Return the request with all it implies; UsageError for a wrong dimension or unknown setting."""
-    if task.ndim not in method.ndims:
-        able = " and ".join(f"{n}D" for n in sorted(method.ndims))
-        raise UsageError(f"method {request.method!r} works in {able} only, and task {task.name!r} is {task.ndim}D")
+    _check_method(f"method {request.method!r}", method, request, task)
+    front = divide(method, request.method_settings).before
+    if front is not None:
+        _check_method(f"method.{BEFORE}={request.method_settings[BEFORE]}", front, request, task)
     check_windows(request, task, method)
-    _check_before(request, task, divide(method, request.method_settings).before)
     weights = request.network.weights
     network = network_class(request.network.name, method, request.method, task.ndim)
     digest_of_weights = weights_digest(weights)
@@ -47,28 +47,30 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
     )
 
 
+def _check_method(name: str, method: type[Method], request: RunRequest, task: Task) -> None:
+    """Raise UsageError where a method is not for the task, its images or the batches asked for."""
+    if task.ndim not in method.ndims:
+        able = " and ".join(f"{n}D" for n in sorted(method.ndims))
+        raise UsageError(f"{name} works in {able} only, and task {task.name!r} is {task.ndim}D")
+    if "grey images" in method.needs and task.photographs:
+        raise UsageError(
+            f"{name} makes images from labels alone, and labels do not explain the colour photographs of task "
+            f"{task.name!r}: use it for organs and tissues, or choose another method"
+        )
+    if "partner" in method.needs and request.training.batch_size < 2:
+        raise UsageError(f"{name} mixes images of a batch: training.batch_size must be 2 or more, not 1")
+    if request.training.window is not None and not method.windows:
+        raise UsageError(f"{name} needs whole images: leave training.window out")
+
+
 def check_windows(request: RunRequest, task: Task, method: type[Method]) -> None:
-    """Raise UsageError where windows do not fit the task, its grid or the method."""
+    """Raise UsageError where windows do not fit the task or its grid, or a method that predicts on its own."""
     check_window(request.training.window, task, request.preprocess)
-    if request.training.window is None:
-        return
-    if not method.windows:
-        raise UsageError(f"method {request.method!r} needs whole images: leave training.window out")
-    if method.predict is not Method.predict:
+    if request.training.window is not None and method.predict is not Method.predict:
         raise UsageError(
             f"method {request.method!r} replaces predict(), which sees whole images alone: move what it does to "
             "logits(), which sees windows, or leave training.window out"
         )
-
-
-def _check_before(request: RunRequest, task: Task, front: type[Method] | None) -> None:
-    if front is None:
-        return
-    name = f"method.{BEFORE}={request.method_settings[BEFORE]}"
-    if task.ndim not in front.ndims:
-        raise UsageError(f"{name}: it is not for {task.ndim}D tasks such as {task.name!r}")
-    if request.training.window is not None and not front.windows:
-        raise UsageError(f"{name}: it needs whole images, leave training.window out")
 
 
 def network_class(name: str, method: type[Method], method_name: str, ndim: int) -> type[SegmentationNetwork]:

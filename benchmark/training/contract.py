@@ -33,6 +33,7 @@ from .contract_fixture import (
     tensors_of,
     without_onednn,
 )
+from .contract_needs import check_access, check_labels
 from .contract_windows import check_window_normalisation, check_window_prediction
 from .train import minimise
 
@@ -204,16 +205,6 @@ def _augment(subject: MethodUnderTest) -> None:
         require(not changed(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
 
 
-def _access(subject: MethodUnderTest) -> None:
-    require(subject.cls.access in ("ssdg", "uda"), f"access must be 'ssdg' or 'uda', not {subject.cls.access!r}")
-    if subject.cls.access == "uda":
-        return
-    terms = subject.method().training_step(subject.batch(), context())
-    shown = subject.method().training_step(subject.batch(targets=True), context())
-    seen = changed(terms, shown)
-    require(not seen, "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
-
-
 def _adversary(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
     if method.adversary is None:
@@ -280,7 +271,8 @@ CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "reproducible": _reproducible,
     "resume": _resume,
     "augment": _augment,
-    "access": _access,
+    "access": check_access,
+    "labels": check_labels,
     "adversary apart": _adversary,
     "configuration": _config,
     "bfloat16": _precision,

@@ -1,4 +1,4 @@
-"""High-pass filters (image minus truncated Gaussian blur), several at once, and intensity levels.
+"""High-pass filters (image minus truncated Gaussian blur; Butterworth), several at once, and intensity levels.
 
 Blurs are matrices: filters of all widths have one shape, and the device can take some of many by their indices.
 """
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..transforms.blur import Gaussian, blur, replicated
+from .spectrum import radius
 
 
 def scale_gaussian(width: float, sigma: float, scale: float, smallest_sigma: float) -> Gaussian:
@@ -62,6 +63,32 @@ def high_pass(
     """
     difference = image.float() - blur_bank(image, gaussians, indices)
     return torch.where(region, (gain * difference).clamp_(-1, 1), -1.0)
+
+
+def butterworth(image: Tensor, cutoffs: Tensor, orders: Tensor) -> Tensor:
+    """Return the moduli of images under Butterworth high-pass filters, one a channel.
+
+    The transfer is 1 / (1 + (d₀ / (d + 1))^(2n)), with d a frequency's distance from zero in cycles an image. Source:
+    RaffeSDG, authors' code.
+
+    Args:
+        image: (B, C, *S).
+        cutoffs: d₀ (K, C) on the image's device, in cycles an image; 0 leaves a channel as it is.
+        orders: n (K, C).
+
+    Returns:
+        (K, B, C, *S) float32, not negative.
+    """
+    shape = tuple(image.shape[2:])
+    axes, ones = tuple(range(2, image.ndim)), [1] * len(shape)
+    with torch.autocast(image.device.type, enabled=False):  # transforms have no half-precision kernels everywhere
+        # Departure: the authors' negative frequencies count one cycle less than the positive ones.
+        distance = radius(shape, image.device) * (math.hypot(*shape) / 2)
+        cutoffs, orders = (values.view(len(values), 1, -1, *ones) for values in (cutoffs, orders))
+        transfer = 1 / (1 + (cutoffs / (distance + 1)).pow(2 * orders))
+        spectrum = torch.fft.rfftn(image.float(), dim=axes)
+        changed: Tensor = torch.fft.irfftn(spectrum * transfer, s=shape, dim=[axis + 1 for axis in axes])
+        return changed.abs()
 
 
 def quantiles(image: Tensor, region: Tensor, fractions: Sequence[float]) -> Tensor:

@@ -144,12 +144,12 @@ def change_contrast(maps: Tensor, factor: Tensor, region: Tensor) -> Tensor:
 
 
 def lower_resolution(maps: Tensor, share: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
-    """Keep ``share`` (M, 1) of the samples along each axis and interpolate them linearly back.
+    """Keep ``share`` (M, 1 or n) of the samples along each of n axes and interpolate them linearly back.
 
     The round(share · side) nearest samples.
     """
     for axis, side in enumerate(maps.shape[2:]):
-        kept = (share * side).round().clamp(min=1)
+        kept = (share[:, axis % share.shape[1], None] * side).round().clamp(min=1)
         position = torch.arange(side, device=maps.device, dtype=maps.dtype)
         source = ((position + 0.5) * kept / side - 0.5).clamp(min=0)
         left = source.floor()

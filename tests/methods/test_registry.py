@@ -8,7 +8,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 import ssdg.methods as methods
-from ssdg.methods import METHODS, MethodError, load_method, register_plugin, registry
+from ssdg.methods import METHODS, NEEDS, MethodError, load_method, register_plugin, registry
 from ssdg.methods.base import Method
 from ssdg.methods.erm import Erm
 
@@ -28,6 +28,7 @@ class Second(Method):
     label = "Second (ours)"
     setting = "uda"
     ndims = frozenset({2})
+    needs = frozenset({"partner", "labels"})
 """
 
 
@@ -79,6 +80,18 @@ def test_the_table_agrees_with_the_classes(name):
     assert cls.access == entry.access
     assert tuple(sorted(cls.ndims)) == entry.ndims
     assert cls.version == entry.version
+    assert cls.needs == set(entry.needs)
+
+
+def test_who_needs_what():
+    needs = {need: {name for name, entry in METHODS.items() if need in entry.needs} for need in NEEDS}
+    assert needs["partner"] >= {"cutmix", "dsu", "feddg", "mixstyle"}
+    assert not needs["partner"] & {"dsa", "erm", "trid"}
+    assert needs["test image"] == set()
+    assert needs["grey images"] == {"synthseg"}
+    assert METHODS["synthseg"].works_on(2, photographs=False)
+    assert not METHODS["synthseg"].works_on(2, photographs=True)
+    assert not METHODS["feddg"].works_on(3, photographs=False)
 
 
 def test_labels_are_the_papers():
@@ -114,6 +127,8 @@ def test_plugin_classes_are_registered_under_id_or_class_name(plugin):
     assert entries["my-second"].label == "Second (ours)"
     assert entries["my-second"].access == "uda"
     assert entries["my-second"].ndims == (2,)
+    assert entries["my-second"].capabilities == ("target images", "labels in augmentation", "a batch partner")
+    assert entries["brighter"].capabilities == ()
     assert issubclass(load_method("brighter"), Method)
     assert "method" not in entries  # imported into the file, not written there
 
@@ -149,6 +164,7 @@ def test_another_process_loads_a_plugin_by_its_path(plugin):
         ("import sys\nsys.exit(3)", "SystemExit: 3; put what it does as a script under if __name__"),
         (PLUGIN.replace('setting = "uda"', 'access = "target"'), r'class Second: access is "ssdg" or "uda"'),
         (f"{PLUGIN}\n    ndims = 2", "class Second: ndims is .*not 2"),
+        (f"{PLUGIN}\n    needs = {{'gold'}}", "class Second: needs is a frozenset of 'labels', .*not {'gold'}"),
         (f"{PLUGIN}\n    version = '2'", "class Second: version is a whole number"),
         (PLUGIN.replace("= field(default=1.0, ", "= field("), "class Brighter: Config needs a default for strength"),
         (PLUGIN.replace("@dataclass(frozen=True, slots=True, kw_only=True)", ""), "Config is a class decorated with"),

@@ -180,12 +180,27 @@ def test_data_of_ones_own(bench, tmp_path):
 def test_doctor_and_info_and_lists(bench):
     assert "phantom2d-a" in bench("doctor").output
     assert "method.alpha" in bench("info", "ras4dg").output
+    assert "source image: target images, a batch partner\n" in bench("info", "cutmix").output
+    assert "source image: -\n" in bench("info", "erm").output
+    methods = {row["id"]: row["sees or needs"] for row in json.loads(bench("list", "methods", "--json").output)}
+    assert methods["erm"] == []
+    assert methods["slaug"] == ["labels in augmentation"]
+    lines = bench("list", "methods").output.splitlines()
+    assert any("uda   2D 3D  target images, a batch partner  " in line and "cutmix" in line for line in lines)
     for what in ("methods", "tasks", "targets", "suites"):
         rows = json.loads(bench("list", what, "--json").output)
         assert rows
 
 
 ERRORS = {
+    "photographs": (
+        ["run", "--method", "synthseg", "--target", "phantom2d-b", *TINY],
+        ["'synthseg'", "labels do not explain", "phantom2d"],
+    ),
+    "no partner": (
+        ["run", "--method", "mixstyle", "--target", "phantom2d-b", *TINY, "--set", "training.batch_size=1"],
+        ["'mixstyle'", "training.batch_size must be 2 or more"],
+    ),
     "no method": (["run", "--target", "phantom2d-b"], ["--method"]),
     "no target": (["run", "--method", "erm"], ["--target"]),
     "unknown method": (["run", "--method", "ras4gd", "--target", "phantom2d-b"], ["ras4gd", "'ras4dg'"]),

@@ -181,6 +181,22 @@ def test_rows_and_columns_that_cannot_run_ask_for_nothing():
     assert standings == ["unavailable", "not-applicable", "planned"]
 
 
+def test_methods_that_make_images_from_labels_are_not_applicable_to_photographs():
+    inventory = Inventory(registry(), TASKS)
+    suite = two_targets(Row(id="synthseg", method="synthseg"))
+    columns = (*suite.columns, Column(task="cardiac", source="acdc", target="mscmr-lge", label="MSCMR"))
+    columns += (Column(task="prostate", source="A", target="B", label="B"),)
+    standings = [suite.availability(suite.rows[0], column, inventory) for column in columns]
+    assert standings == ["not-applicable", "not-applicable", "planned", "planned"]
+    assert suite.plan(Filters(), inventory).runs == ()
+    assert [
+        name for name, task in TASKS.items() if not task.photographs and task.ndim == 2 and task.channels == 3
+    ] == [
+        "abdomen",
+        "cardiac-seq",
+    ]
+
+
 def test_a_choice_narrows_rows_columns_and_seeds():
     planned = plan(load_suite("table1"), methods=("erm",), targets=("lesav",), seeds=(7,))
     assert {p.row.id for p in planned} == {"intra", "erm"}  # both rows of the method

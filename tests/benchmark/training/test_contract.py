@@ -10,13 +10,15 @@ from torch import nn
 
 from ssdg.benchmark.training.contract import CHECKS, WINDOW_CHECKS, CheckResult, check_method, run_check
 from ssdg.benchmark.training.contract_fixture import MethodUnderTest
-from ssdg.methods import load_method, registry
+from ssdg.benchmark.training.contract_needs import views_follow_labels
+from ssdg.methods import METHODS, load_method, registry
 from ssdg.methods.base import Method, standardise
 from ssdg.methods.freesdg import FreeSDG
 from ssdg.methods.losses import soft_dice
 
 SUBJECTS = [(name, ndim) for name, entry in registry().items() for ndim in entry.ndims]
 SUBJECTS += [("ssdg.methods.template:Template", 2), ("ssdg.methods.template:Template", 3)]
+WINDOWED = [(name, ndim) for name, ndim in SUBJECTS if load_method(name).windows]
 
 
 @pytest.mark.parametrize("check", CHECKS)
@@ -27,10 +29,16 @@ def test_method_keeps_the_contract(name, ndim, check):
 
 
 @pytest.mark.parametrize("check", WINDOW_CHECKS)
-@pytest.mark.parametrize(("name", "ndim"), SUBJECTS)
+@pytest.mark.parametrize(("name", "ndim"), WINDOWED)
 def test_method_keeps_the_contract_in_windows(name, ndim, check):
     result = run_check(check, MethodUnderTest(load_method(name), ndim, windowed=True))
     assert result.passed, result.message
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_labels_are_said_to_be_needed_where_training_images_follow_them_and_nowhere_else(name):
+    subject = MethodUnderTest(load_method(name), 2)
+    assert views_follow_labels(subject) == ("labels" in METHODS[name].needs)
 
 
 class NotATerm(Method):
@@ -159,6 +167,11 @@ class SecretTarget(Method):
         return {**terms, "entropy": logits.softmax(1).square().mean()}
 
 
+class SecretLabels(Method):
+    def augment(self, batch, rng):
+        return replace(batch, image=torch.where(batch.label > 1, batch.image.square(), batch.image))
+
+
 class UnknownSetting(Method):
     access = "dg"
 
@@ -269,6 +282,7 @@ BROKEN = [
     (PlainAdversary, "augment", "adversary_step never calls"),
     (SecretTarget, "access", "uda"),
     (UnknownSetting, "access", "'dg'"),
+    (SecretLabels, "labels", "frozenset({'labels'})"),
     (SharedAdversary, "adversary apart", "none shared"),
     (MeddlingAdversary, "adversary apart", "convInit"),
     (SelfBackwardAdversary, "adversary apart", "gradient"),

@@ -13,10 +13,11 @@ STORED = {
     "cutmix": {2: "16e646df3ed3", 3: "d65d54411e21"},
     "dsa": {2: "51ec72c2437a", 3: "3e329cd88191"},
     "freesdg": {2: "e54162d3a014", 3: "9cb174adc7d4"},
+    "raffesdg": {2: "e54162d3a014", 3: "9cb174adc7d4"},
     "ras4dg": {2: "4650759f4f2b", 3: "6242b0114400"},
     "sansaw": {2: "cfd11655ef52", 3: "e34ae84fd1d0"},
 }
-"""Digests of names and shapes, in their order, in a file of final weights of version 0.1; PLAIN where not listed."""
+"""Digests of names and shapes, in their order, in a file of final weights; PLAIN where not listed."""
 
 
 @pytest.mark.parametrize(("name", "ndim"), [(name, n) for name, entry in METHODS.items() for n in entry.ndims])

@@ -1,0 +1,35 @@
+"""The contract's checks that a method declares what it sees and needs."""
+
+from dataclasses import replace
+
+from .contract_fixture import MethodUnderTest, changed, context, require
+
+
+def check_access(subject: MethodUnderTest) -> None:
+    """Raise CheckFailed where the terms of a method for the source alone depend on target images."""
+    require(subject.cls.access in ("ssdg", "uda"), f"access must be 'ssdg' or 'uda', not {subject.cls.access!r}")
+    if subject.cls.access == "uda":
+        return
+    terms = subject.method().training_step(subject.batch(), context())
+    shown = subject.method().training_step(subject.batch(targets=True), context())
+    seen = changed(terms, shown)
+    require(not seen, "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
+
+
+def check_labels(subject: MethodUnderTest) -> None:
+    """Raise CheckFailed where images follow their labels and the class does not say so."""
+    require(
+        "labels" in subject.cls.needs or not views_follow_labels(subject),
+        "training images depend on labels: declare needs = frozenset({'labels'})",
+    )
+
+
+def views_follow_labels(subject: MethodUnderTest) -> bool:
+    """Return whether other labels give the network other images in any of three steps."""
+    batch = subject.batch()
+    relabelled = replace(batch, label=batch.label.flip(-1))
+    views = (
+        [{"image": subject.method().example(each, context(step).rng)} for each in (batch, relabelled)]
+        for step in range(3)
+    )
+    return any(changed(*pair) for pair in views)
