@@ -59,6 +59,8 @@ class _RunStatus:
 
     def line(self) -> str:
         notes = [self.progress] if self.progress else []
+        if self.run.row.external:
+            notes.append("external" if self.run.state == "DONE" else "external: `bench score` adds what is missing")
         job = f"{self.ticket.scheduler} {self.ticket.job_id}" if self.ticket is not None else ""
         if self.queued is not None:
             notes.append(f"{job} {self.queued.described}")
@@ -113,7 +115,7 @@ def _run_statuses(selection: Selection) -> tuple[list[_RunStatus], list[str]]:
         except UsageError as error:
             queues[name] = None
             remarks.append(f"{error}. The states are from the results folder alone")
-    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs()], remarks
+    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs(external=True)], remarks
 
 
 @click.command()

@@ -10,6 +10,7 @@ from ..suites.paper import PublishedScore, PublishedTable, load_published
 from ..suites.suite import Row, Suite
 from .blocks import block_notes
 from .caption import describe
+from .failures import Failures
 from .significance import best_sets
 
 
@@ -22,6 +23,7 @@ class Entry:
     published: tuple[PublishedScore, ...] = ()  # of each source
     best: bool = False
     converged: bool | None = None  # on its own source; None: not judged
+    failures: Failures | None = None  # None: not asked for, or no score
 
     @property
     def delta(self) -> float | None:
@@ -55,6 +57,7 @@ class Table:
     missing: tuple[str, ...]  # the holes: what a final table must not have
     published: PublishedTable | None  # shown beside ours
     metric: Metric = DSC
+    has_failures: bool = False  # printed beside the means
 
     @property
     def has_verdicts(self) -> bool:
