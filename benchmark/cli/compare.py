@@ -30,7 +30,8 @@ DESCRIPTIVE = (
 
 MEAN_RANKS = (
     "Of rows that saw the source alone and are complete in every suite; for other runs and cases of these targets, "
-    "not for other targets. Draws take the same cases for all rows, and a row's seeds on all targets of a source together"
+    "not for other targets. Draws take the same cases for all rows, and a row's seeds together on all targets of a "
+    "source"
 )
 
 metric = options.metric(text="What to compare.", default=DSC.name)

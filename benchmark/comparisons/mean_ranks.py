@@ -2,8 +2,13 @@
 
 Seeds and cases are drawn again as in :mod:`ssdg.benchmark.comparisons.ranking`, and the targets stay as they are: the
 result holds for other runs and cases of these targets, not for other targets. A draw takes the same seeds of a row on
-all targets of a source, because one run is good or bad on all of them. Draws are spread by sqrt(n / (n - 1)) around
-the full mean, without which resampling n runs or cases understates their variance.
+all targets of a source, because one run is good or bad on all of them. Resampling n runs or cases understates their
+variance by (n - 1) / n, and three runs say little of it: draws are spread accordingly, those of runs as Student's t.
+
+Two rows are separated where two equal ones in their place, both at the mean of their scores with the same spread,
+would seldom differ as much in mean rank. In 120 simulated studies each of five equal rows (2 suites with 2 targets, 4
+with 1; 3 and 5 seeds; one row ten times as wide) some pair was separated in 4 to 8 % after Holm's method. With few
+targets ranks hold little: two rows need about six targets that agree.
 """
 
 import itertools
@@ -22,7 +27,6 @@ from ..statistics import EQUAL, Floats, Level, case_weights, holm, times_drawn
 from ..suites.suite import Row
 from .ranking import DRAWS, SEED, competition_ranks
 
-
 LISTED = 3
 """Targets that a message names."""
 
@@ -34,7 +38,7 @@ class RankPair:
     first: int  # position among the rows
     second: int
     difference: float
-    p: float  # two-sided, after Holm's method over all pairs
+    p: float  # of such a difference, either way, between equal rows; after Holm's method over all pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def mean_ranks(of_suites: Sequence[SuiteResults], metric: Metric = DSC, draws: i
     if len(shared) < 2:
         raise UsageError("\n  ".join(["a mean rank needs two rows that all suites have complete:", *missing]))
     rng, sign = np.random.default_rng(SEED), 1.0 if metric.better == "higher" else -1.0
-    places, full, drawn, runs = [], [], np.zeros((draws, len(shared))), []
+    places, full, drawn, runs = [], [], [], []
     for results, rows in zip(of_suites, zip(*shared.values(), strict=True), strict=True):
         shares: dict[tuple[str, str], list[Floats]] = {}
         for heading in overall_headings(results, metric):
@@ -83,15 +87,14 @@ def mean_ranks(of_suites: Sequence[SuiteResults], metric: Metric = DSC, draws: i
                 runs.append(min(map(len, scores)))
             means, of_draws = _means(scores, strata, shares[place], rng)
             places.append((results, heading))
-            full.append(competition_ranks(sign * means))
-            drawn += competition_ranks(sign * of_draws)
-    ranks, drawn = np.array(full), drawn / len(places)
+            full.append(sign * means)
+            drawn.append(sign * of_draws)
+    ranks = competition_ranks(full)
     mean = np.asarray(ranks.mean(axis=0))
-    low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+    low, high = np.quantile(np.mean([competition_ranks(of) for of in drawn], axis=0), [0.025, 0.975], axis=0)
     level: Level = "cases" if min(runs) == 1 else "runs and cases"
-    freedom = 2 * sum(count - 1 for count in runs) if level == "runs and cases" else None
     first_rows = tuple(rows[0] for rows in shared.values())
-    pairs = tuple(_pairs(mean, drawn, freedom))
+    pairs = tuple(_pairs(mean, full, drawn))
     return MeanRanks(first_rows, tuple(places), ranks, mean, low, high, pairs, level, tuple(missing), draws)
 
 
@@ -139,9 +142,11 @@ def _defined(
 
 
 def _shares(seeds: int, draws: int, rng: Generator) -> Floats:
-    """Return the weight of each seed in each draw, (draws, seeds)."""
+    """Return the weight of each seed in each draw, (draws, seeds): around the full mean as Student's t of n - 1."""
+    if seeds == 1:
+        return np.ones((draws, 1))
     share = times_drawn(seeds, draws, rng) / seeds
-    return np.asarray(1 / seeds + (share - 1 / seeds) * (seeds / max(1, seeds - 1)) ** 0.5)
+    return np.asarray(1 / seeds + (share - 1 / seeds) * (seeds / rng.chisquare(seeds - 1, (draws, 1))) ** 0.5)
 
 
 def _means(
@@ -158,19 +163,24 @@ def _means(
     return means, np.stack(drawn, axis=-1)
 
 
-def _pairs(mean: Floats, drawn: Floats, freedom: int | None) -> Iterator[RankPair]:
-    """Yield every pair of rows: the difference over its spread in the draws, by t with the two rows' runs."""
-    from scipy.special import ndtr, stdtr
+def _pairs(mean: Floats, full: Sequence[Floats], drawn: Sequence[Floats]) -> Iterator[RankPair]:
+    """Yield every pair of rows; ``full`` and ``drawn`` are their means on each target, the higher the better."""
+    pairs = [
+        tuple(sorted(pair, key=lambda i: float(mean[i]))) for pair in itertools.combinations(range(len(mean)), 2)
+    ]
+    p_values = []
+    for first, second in pairs:
+        differences = np.mean([_equal_ranks(*of, first, second) for of in zip(full, drawn, strict=True)], axis=0)
+        as_far = np.abs(differences) >= abs(mean[first] - mean[second]) - EQUAL
+        p_values.append((1 + int(as_far.sum())) / (1 + len(differences)))
+    for (first, second), adjusted in zip(pairs, holm(p_values), strict=True):
+        yield RankPair(first, second, float(mean[first] - mean[second]), adjusted)
 
-    found = []
-    for i, j in itertools.combinations(range(len(mean)), 2):
-        first, second = (i, j) if mean[i] <= mean[j] else (j, i)
-        difference, spread = float(mean[first] - mean[second]), float((drawn[:, first] - drawn[:, second]).std())
-        if spread < EQUAL:
-            p = 1.0 if abs(difference) < EQUAL else 0.0
-        else:
-            ratio = -abs(difference) / spread
-            p = float(2 * (ndtr(ratio) if freedom is None else stdtr(freedom, ratio)))
-        found.append((first, second, difference, p))
-    for (first, second, difference, _), adjusted in zip(found, holm([p for *_, p in found]), strict=True):
-        yield RankPair(first, second, difference, adjusted)
+
+def _equal_ranks(full: Floats, drawn: Floats, first: int, second: int) -> NDArray[np.int64]:
+    """Return by how many ranks two rows differ in each draw, (draws,), were both at the mean of the two."""
+    middle = (full[first] + full[second]) / 2
+    one, other = (middle + drawn[:, i] - full[i] for i in (first, second))
+    rest = np.delete(drawn, [first, second], axis=1)
+    better = [(rest > values[:, None] + EQUAL).sum(axis=1) for values in (one, other)]
+    return np.asarray(better[0] - better[1] + (other > one + EQUAL).astype(np.int64) - (one > other + EQUAL))

@@ -123,8 +123,9 @@ def separated_lines(ranks: MeanRanks, alpha: float) -> list[str]:
     separated = [pair for pair in ranks.pairs if pair.p <= alpha]
     over = "of runs and cases" if ranks.level == "runs and cases" else "of cases alone, for these trained models only"
     rule = (
-        f"p of a difference of mean ranks over its spread in {ranks.draws:,} draws {over} (generator seed "
-        f"{ranks.seed}), after Holm over {len(ranks.pairs)} pair{_s(len(ranks.pairs))}, at most {alpha:g}"
+        f"p at most {alpha:g} after Holm over {len(ranks.pairs)} pair{_s(len(ranks.pairs))}: how often two equal "
+        f"rows in their place would differ as much in mean rank, in {ranks.draws:,} draws {over}, generator seed "
+        f"{ranks.seed}"
     )
     if not separated:
         return [f"No two rows are separated ({rule})."]
