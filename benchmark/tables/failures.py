@@ -18,7 +18,7 @@ BELOW = 0.5
 
 SHARE = 20  # one case in so many is among the worst
 
-NAMES = {"below_half": "cases < .50", "worst": "worst 5 %"}
+NAMES = {"cases_below_half": "cases < .50", "worst_5_percent": "worst 5 %"}
 
 CAPTION = (
     "Cases < .50: share of the cases (%) whose DSC, the mean of the classes that are defined in them, is below .50. "
@@ -31,8 +31,8 @@ CAPTION = (
 class Failures:
     """Failures of a cell, in 0..1: means over its complete seeds."""
 
-    below_half: float  # share of its cases
-    worst: float  # mean DSC of the worst 5 % of its cases
+    cases_below_half: float  # share of its cases
+    worst_5_percent: float  # mean DSC of the worst 5 % of its cases
 
 
 def failures_of(scores: RowScores, stratum: str = "all") -> Failures | None:

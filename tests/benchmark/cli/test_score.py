@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import shutil
+from importlib import resources
 
 import nibabel as nib
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 from PIL import Image
 
 from ssdg.benchmark import open_results
+from ssdg.benchmark.scoring.matching import match_predictions
+from ssdg.datasets.base import Case, DataError, Domain
 
 from ...suites import suite_file
 from ..stored import planned_runs, write_run
@@ -204,7 +208,13 @@ def test_rescoring_works_from_the_copied_predictions(bench, suite, score):
 
 
 def test_a_volume_is_read_by_its_own_affine(bench, tmp_path):
-    suite = str(suite_file(tmp_path / "volumes.toml", ("erm",), ["phantom3d-b"]))
+    """Also where the published labels are not: `same_grid` is for them."""
+    catalogue = (resources.files("ssdg.datasets") / "catalogue" / "phantom3d.toml").read_text()
+    same_shape = re.sub(r"(?m)^modality", 'same_grid = "shape"\nmodality', catalogue)
+    task = tmp_path / "mine.toml"
+    task.write_text(same_shape.replace('name = "phantom3d"', 'name = "mine"'))
+    column = {"task": "mine", "source": "phantom3d-a", "target": "phantom3d-b"}
+    suite = str(suite_file(tmp_path / "volumes.toml", ("erm",), [column]))
     folder = tmp_path / "turned"
     folder.mkdir()
     for path in sorted((bench.data / "phantom3d" / "b").rglob("*.nii.gz")):
@@ -214,7 +224,7 @@ def test_a_volume_is_read_by_its_own_affine(bench, tmp_path):
             flip[:2, 3] = np.array(image.shape[:2]) - 1
             turned = np.asarray(image.dataobj)[::-1, ::-1].astype(float)
             nib.save(nib.Nifti1Image(turned, image.affine @ flip), folder / path.name)
-    roots = ["--data-root", str(bench.data), "--results-root", str(bench.results)]
+    roots = ["--data-root", str(bench.data), "--results-root", str(bench.results), "--task", str(task)]
     named = ["--row", "perfect", "--seed", "0", "--target", "phantom3d-b", "--predictions", str(folder)]
     result = bench("score", suite, *named, *roots)
     assert result.exit_code == 0, result.output
@@ -224,3 +234,42 @@ def test_a_volume_is_read_by_its_own_affine(bench, tmp_path):
     nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine + np.diag([0, 0, 0.5, 0])), path)
     shifted = bench("score", suite, *named, *roots, "--replace")
     assert (shifted.exit_code, "different affines" in shifted.output) == (2, True)
+
+
+def test_an_external_lower_bound_is_not_the_baseline(filled, suite, score):
+    assert score("--access", "source-only", row="lower").exit_code == 0
+    ranked = filled("rank", suite, "--targets", B, "--methods", "erm,lower,nnunet", "--json")
+    assert ranked.exit_code == 0, ranked.output
+    assert json.loads(ranked.output)["baseline"] == "erm"
+
+
+def test_folders_of_another_layout_are_matched_by_the_end_of_a_path(tmp_path):
+    def case(id, place):
+        return Case(id, tmp_path / "data" / place / "image1.tif", tmp_path / "labels" / place / "image1-1.tif")
+
+    cases = (case("x-image1", "x"), case("y-image1", "y"))
+    domain = Domain("pairs", "-", cases, {}, "-", "-")
+    folder = tmp_path / "predictions"
+    for name in ("x/image1.png", "y-image1.png", "notes.txt", "z.png"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    matched, extra = match_predictions(domain, folder, 2)
+    assert {case: str(path.relative_to(folder)) for case, path in matched.items()} == {
+        "x-image1": "x/image1.png",
+        "y-image1": "y-image1.png",
+    }
+    assert extra == ["z.png"]
+    (folder / "image1.png").touch()
+    with pytest.raises(DataError, match="may be of x-image1, y-image1 of pairs: name the files by the ids"):
+        match_predictions(domain, folder, 2)
+
+
+def test_a_suite_may_name_the_row_before_there_are_files(bench, score, tmp_path):
+    rows = ("erm", {"id": "nnunet", "method": "external", "label": "From elsewhere"})
+    suite = str(suite_file(tmp_path / "mine.toml", rows, [B]))
+    cell = table(bench, suite)["nnunet"]["cells"][0]
+    assert (cell["state"], cell["reason"]) == ("missing", "not scored")
+    assert score().exit_code == 0
+    row = table(bench, suite)["nnunet"]
+    assert (row["label"], row["cells"][0]["state"]) == ("From elsewhere", "complete")

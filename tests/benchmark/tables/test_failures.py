@@ -19,26 +19,26 @@ def test_shares_and_worst_cases_are_means_over_seeds():
     seeds = [np.linspace(0.1, 1.0, 41), np.full(41, 0.8)]
     failures = failures_of(row_scores(*seeds))
     below = np.mean(seeds[0] < 0.5)
-    assert failures.below_half == pytest.approx(below / 2)
-    assert failures.worst == pytest.approx((np.mean(seeds[0][:2]) + 0.8) / 2)  # 5 % of 41, rounded down
+    assert failures.cases_below_half == pytest.approx(below / 2)
+    assert failures.worst_5_percent == pytest.approx((np.mean(seeds[0][:2]) + 0.8) / 2)  # 5 % of 41, rounded down
 
 
 def test_at_least_one_case_is_the_worst_and_half_itself_is_not_below():
     failures = failures_of(row_scores([0.5, 0.9, 0.7]))
-    assert (failures.below_half, failures.worst) == (0, 0.5)
+    assert (failures.cases_below_half, failures.worst_5_percent) == (0, 0.5)
 
 
 def test_classes_that_are_not_defined_are_left_out_of_a_case():
     failures = failures_of(row_scores([[0.2, np.nan], [np.nan, np.nan], [0.4, 0.8]]))
-    assert failures.below_half == 0.5
-    assert failures.worst == pytest.approx(0.2)
+    assert failures.cases_below_half == 0.5
+    assert failures.worst_5_percent == pytest.approx(0.2)
     assert failures_of(row_scores([[np.nan], [np.nan]])) is None
 
 
 def test_a_stratum_has_its_own():
     scores = row_scores([0.1, 0.9], strata=("abnormal", "normal"))
-    assert failures_of(scores, "normal").below_half == 0
-    assert failures_of(scores, "abnormal").below_half == 1
+    assert failures_of(scores, "normal").cases_below_half == 0
+    assert failures_of(scores, "abnormal").cases_below_half == 1
 
 
 @pytest.fixture
@@ -52,10 +52,10 @@ def results():
 def test_every_format_has_them(results):
     table = with_failures(build_table(results), results)
     lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
-    assert (lines[0]["below_half"], lines[0]["worst"]) == ("50", "25")
+    assert (lines[0]["cases_below_half"], lines[0]["worst_5_percent"]) == ("50", "25")
     [row] = json.loads(render(table, "json"))["rows"]
     third = pytest.approx(100 / 3, abs=1e-4)
-    assert [cell["below_half"] for cell in row["cells"]] == [50, 50, 0, third, third]
+    assert [cell["cases_below_half"] for cell in row["cells"]] == [50, 50, 0, third, third]
     text = render(table, "markdown")
     assert "| LES-AV | LES-AV cases \\< .50 | LES-AV worst 5 % | FeTA abnormal | FeTA abnormal cases" in text
     assert "share of the cases (%) whose DSC" in text
@@ -66,5 +66,5 @@ def test_every_format_has_them(results):
 
 def test_without_being_asked_a_table_is_as_before(results):
     table = build_table(results)
-    assert "below_half" not in render(table, "csv")
+    assert "cases_below_half" not in render(table, "csv")
     assert "worst" not in render(table, "markdown")
