@@ -13,7 +13,7 @@ from ssdg.methods import MethodError
 
 from ..errors import INTERRUPTED, BenchError, StorageError, memory_advice
 from ..storage.files import storage_error
-from . import about, compare, data, figure, page, rescore, status, sweep, tune
+from . import about, compare, data, figure, page, rescore, score, status, sweep, tune
 from . import run as runs
 
 FORMER = {"--held-out": "--validation"}
@@ -63,17 +63,8 @@ def main() -> None:
 
 
 for commands in (
-    (
-        runs.run,
-        runs.predict,
-        sweep.sweep,
-        sweep.retry,
-        sweep.cancel,
-        tune.tune,
-        status.status,
-        status.logs,
-        rescore.rescore,
-    ),
+    (runs.run, runs.predict, sweep.sweep, sweep.retry, sweep.cancel, status.status, status.logs),
+    (tune.tune, score.score, rescore.rescore),
     (page.table, page.report, page.export, compare.compare, compare.rank, figure.figure),
     (about.list_, about.info, about.check, about.doctor, data.data),
 ):

@@ -10,7 +10,7 @@ import click
 from ..errors import UsageError
 from ..scoring.metrics import DSC, Metric
 from . import options
-from .selection import Selection, part_options, suite_options
+from .selection import Selection, part_options, suites_options
 
 if TYPE_CHECKING:
     from ..comparisons.contrasts import Family
@@ -26,6 +26,12 @@ CONDITIONAL = (
 DESCRIPTIVE = (
     "Probability of each rank in percent among the rows that saw the source alone; descriptive: with few seeds a "
     "bootstrap is too narrow"
+)
+
+MEAN_RANKS = (
+    "Of rows that saw the source alone and are complete in every suite; for other runs and cases of these targets, "
+    "not for other targets. Draws take the same cases for all rows, and a row's seeds together on all targets of a "
+    "source"
 )
 
 metric = options.metric(text="What to compare.", default=DSC.name)
@@ -67,15 +73,53 @@ def compare(selection: Selection, one: str, other: str, as_json: bool, metric: M
 
 
 @click.command()
-@suite_options
+@suites_options
 @options.baseline
 @metric
 @options.as_json
-def rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metric) -> None:
+def rank(selections: Sequence[Selection], baseline: str | None, as_json: bool, metric: Metric) -> None:
     """Compare every row of a suite with its baseline, and show how firm the order of the rows is.
 
     The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
+
+    With several suites: the mean rank, over all their targets, of every row that all of them have, with an interval,
+    and which pairs of rows are separated.
     """
+    if len(selections) == 1:
+        _rank(selections[0], baseline, as_json, metric)
+    elif baseline is not None:
+        raise UsageError("--baseline goes with one suite: over several, all pairs of rows are compared")
+    else:
+        _rank_suites(selections, as_json, metric)
+
+
+def _rank_suites(selections: Sequence[Selection], as_json: bool, metric: Metric) -> None:
+    from ..comparisons.mean_ranks import mean_ranks
+    from ..comparisons.render import mean_rank_data, mean_rank_lines, separated_lines
+    from ..tables.significance import ALPHA
+
+    names = [selection.plan.suite.name for selection in selections]
+    if len(set(names)) < len(names):
+        raise UsageError(f"{', '.join(names)}: name every suite once")
+    of_suites = [selection.results() for selection in selections]
+    ranks = mean_ranks(of_suites, metric)
+    notes = [f"{results.suite.name}: {note}" for results in of_suites for note in results.notes(metric)]
+    if as_json:
+        data = {"suites": names, "metric": metric.name, **mean_rank_data(ranks, ALPHA)}
+        click.echo(json.dumps({**data, "missing": ranks.missing, "notes": notes}, indent=2, ensure_ascii=False))
+    else:
+        places = len(ranks.places)
+        click.echo(f"{', '.join(names)}: mean rank by {metric.short} over {places} targets, 1 is best")
+        _print_block(mean_rank_lines(ranks))
+        _print_block(separated_lines(ranks, ALPHA))
+        _print_block([f"* {note}." for note in [MEAN_RANKS, *notes]])
+    for line in ranks.missing:
+        click.echo(f"bench: left out: {line}", err=True)
+    for selection in selections:
+        selection.require_complete(ranks.missing)
+
+
+def _rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metric) -> None:
     from ..comparisons.contrasts import contrast_rows, find_baseline, pairing_notes, rank_rows
     from ..comparisons.render import comparison_lines, ranking_data, ranking_lines, scope_text, stability_text
     from ..outcomes.headings import overall_headings

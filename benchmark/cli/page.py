@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from ..errors import UsageError
 from ..scoring.metrics import DSC, Metric
 from ..storage.files import write_output
 from . import options
@@ -19,6 +20,12 @@ FORMATS = ("csv", "markdown", "latex", "json")
 @click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
 @options.no_published
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases.")
+@click.option(
+    "--failures", is_flag=True, help="Also the share of cases with a DSC below .50, and the worst 5 % of cases."
+)
+@click.option(
+    "--matrix", is_flag=True, help="Source by target, with --sources all unless given; diagonal: validation cases."
+)
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")
 @click.option("--final", is_flag=True, help="Refuse a table with holes (exit code 3 and a list of them).")
 def table(
@@ -40,9 +47,17 @@ def table(
       --set evaluation.empty=one        what a class scores that a case lacks: one, skip, zero-fp
       --set evaluation.average=strata   which average stands in front
       --conventions                     all of these beside each other
+
+    \b
+    Other views:
+      --failures                        how often and how badly it goes wrong
+      --matrix                          every source against every target, after `bench sweep SUITE --sources all`
+      --sources all                     the same as columns of one table
       --metric hd95, nsd, cldice        after `bench rescore SUITE`
       --set evaluation.resample=nearest after `bench sweep SUITE` with the same --set, which predicts again
     """  # noqa: D301 - click wants a backspace character there
+    if shown["failures"] and metric is not DSC:
+        raise UsageError("--failures counts cases by their DSC: leave out --metric")
     results = selection.results()
     if shown["conventions"]:
         from ..comparisons.conventions import build_conventions
@@ -52,10 +67,14 @@ def table(
         text, missing = render_conventions(means, form), means.missing
     else:
         from ..tables.build import build_table
+        from ..tables.failures import with_failures
+        from ..tables.matrix import render_matrix
         from ..tables.render import render
 
-        cells = build_table(results, metric, published=not shown["no_published"], validation=validation)
-        text, missing = render(cells, form), cells.missing
+        matrix = shown["matrix"]
+        cells = build_table(results, metric, published=not shown["no_published"], validation=validation or matrix)
+        cells = with_failures(cells, results) if shown["failures"] else cells
+        text, missing = (render_matrix if matrix else render)(cells, form), cells.missing
     if final and missing:
         selection.require_complete(missing, f"the table has {len(missing)} hole{'s' * (len(missing) > 1)}")
     if output is None:

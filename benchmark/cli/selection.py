@@ -16,9 +16,10 @@ from ssdg.methods import registry
 
 from ..errors import INCOMPLETE
 from ..launching.job_file import Job, JobFile, job_file
+from ..outcomes.external import scan_plan, with_external_rows
 from ..outcomes.planned_run import PlannedRun, match_plan
 from ..spec import PROTOCOLS
-from ..storage.results_reader import scan
+from ..suites.sources import ALL, suite_across
 from ..suites.suite import Filters, Inventory, Planned, Row, check_column
 from ..suites.suite_file import load_suite
 from ..training.runtime import Runtime
@@ -56,24 +57,32 @@ class Selection:
     """A suite, the selected part of it, and what is on disk."""
 
     def __init__(
-        self, suite: str, filters: Filters, tasks: tuple[str, ...], plugins: tuple[Path, ...], results_root: Path
+        self,
+        suite: str,
+        filters: Filters,
+        tasks: tuple[str, ...],
+        plugins: tuple[Path, ...],
+        results_root: Path,
+        sources: tuple[str, ...] | None = None,
     ) -> None:
         own = [(options.find_task(name), options.task_file(name)) for name in tasks]
         self.task_files = {task.name: file for task, file in own}
         self.inventory = Inventory(registry(), {**TASKS, **{task.name: task for task, _ in own}})
         self.name = suite  # as on the command line: of a file, its path
-        self.suite = load_suite(suite)
-        for column in self.suite.columns:
+        own_columns = load_suite(suite)
+        for column in own_columns.columns:
             check_column(column, self.inventory.task(column.task))
+        across = suite_across(own_columns, sources, self.inventory)
+        self.suite = with_external_rows(across, results_root)
         self.plugins, self.results_root = plugins, results_root
+        self.plan = self.suite.plan(filters, self.inventory)
         self.rescan()
         for problem in self.problems:
             click.echo(f"bench: {problem}", err=True)
-        self.plan = self.suite.plan(filters, self.inventory)
 
     def rescan(self) -> None:
         """Read the results folder again."""
-        self.stored, self.problems = scan(self.results_root)
+        self.stored, self.problems = scan_plan(self.plan, self.results_root)
 
     def results(self, rows: tuple[Row, ...] | None = None) -> "SuiteResults":
         """Return the results of the selected part of the suite, or of some rows of it."""
@@ -84,11 +93,12 @@ class Selection:
             plan = replace(plan.suite, rows=rows).plan(Filters(), self.inventory)
         return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job)
 
-    def planned_runs(self, runtime: Runtime | None = None) -> list[PlannedRun]:
+    def planned_runs(self, runtime: Runtime | None = None, external: bool = False) -> list[PlannedRun]:
         """Return the planned runs; those of an older version of a method do not count as done.
 
         Args:
             runtime: of their jobs; None where nothing is to be run.
+            external: also the rows of which nothing is run here.
         """
         versions = {name: entry.version for name, entry in self.inventory.methods.items()}
         current = [
@@ -96,7 +106,8 @@ class Selection:
             for run in self.stored
             if run.spec.method_version == versions.get(run.spec.request.method, run.spec.method_version)
         ]
-        return match_plan(self.plan.runs, current, functools.partial(self._job, runtime=runtime))[0]
+        runs = match_plan(self.plan.runs, current, functools.partial(self._job, runtime=runtime))[0]
+        return [run for run in runs if external or not run.row.external]
 
     def _job(self, planned: Planned, runtime: Runtime | None = None) -> JobFile:
         job = Job(
@@ -126,7 +137,8 @@ class Selection:
 
     def unavailable(self) -> list[str]:
         """Return the rows whose method is not in this version."""
-        return [row.id for row in self.plan.suite.rows if row.method not in self.inventory.methods]
+        trained = [row for row in self.plan.suite.rows if not row.external]
+        return [row.id for row in trained if row.method not in self.inventory.methods]
 
     def require_complete(self, missing: Collection[Any] = (), title: str = "") -> None:
         """Print what is missing under a title, if any, and exit as INCOMPLETE unless everything is there."""
@@ -143,42 +155,67 @@ def echo_lines(title: str, lines: Collection[str]) -> None:
         click.echo(f"  {line}", err=True)
 
 
-def _selecting(*decorators: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a decorator that adds options, and passes the :class:`Selection` they describe as first argument."""
+def _selecting(*decorators: Callable[..., Any], several: bool = False) -> Callable[..., Any]:
+    """Return a decorator that adds options, and passes the :class:`Selection` they describe as first argument.
+
+    ``several``: a tuple of them, one for each of the suites.
+    """
 
     def decorate(function: Callable[..., None]) -> Any:
         @functools.wraps(function)
         def command(**values: Any) -> None:
             gc.set_threshold(200_000, 50, 50)  # thousands of runs are no garbage: 0.3 of 4.9 s of `bench rank`
             filters = Filters(**{f.name: values.pop(f.name) for f in fields(Filters) if f.name in values})
-            part = {name: values.pop(name) for name in ("suite", "tasks", "plugins", "results_root")}
-            function(Selection(filters=filters, **part), **values)
+            if values.get("matrix") and values["sources"] is None:
+                values["sources"] = (ALL,)
+            names = ("suite", "tasks", "plugins", "results_root", "sources")
+            part = {name: values.pop(name) for name in names if name in values}
+            if several:
+                suites = values.pop("suites")
+                function(tuple(Selection(suite, filters, **part) for suite in suites), **values)
+            else:
+                function(Selection(filters=filters, **part), **values)
 
         return options.combined(*decorators)(command)
 
     return decorate
 
 
-_PART_OPTIONS = (
-    click.option("--targets", callback=names, help="Comma-separated."),
-    click.option("--seeds", callback=numbers, help="Such as 0-2 or 0,4."),
-    click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's own."),
-    click.option(
-        "--selection",
-        type=click.Choice(["oracle"]),
-        help="Also, for each row that saw the source alone, one whose checkpoint is chosen on the target (†).",
-    ),
+_protocol = click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's own.")
+_SHARED_OPTIONS = (
     click.option("--task", "tasks", multiple=True, help="TOML file of a task of your own that the suite names."),
     options.settings,
     options.plugins,
     options.results_root,
 )
+_PART_OPTIONS = (
+    click.option("--targets", callback=names, help="Comma-separated."),
+    click.option(
+        "--sources",
+        callback=names,
+        help="Comma-separated, or all: each against every other domain of its task, instead of the suite's columns.",
+    ),
+    click.option("--seeds", callback=numbers, help="Such as 0-2 or 0,4."),
+    _protocol,
+    click.option(
+        "--selection",
+        type=click.Choice(["oracle"]),
+        help="Also, for each row that saw the source alone, one whose checkpoint is chosen on the target (†).",
+    ),
+    *_SHARED_OPTIONS,
+)
 part_options = _selecting(*_PART_OPTIONS)
 """Adds the options that select a part of a suite, but for its rows."""
 
-suite_options = _selecting(
-    click.argument("suite"),
-    click.option("--methods", callback=names, help="Rows, or methods for all their rows; comma-separated."),
-    *_PART_OPTIONS,
+_methods = click.option("--methods", callback=names, help="Rows, or methods for all their rows; comma-separated.")
+
+scoring_options = _selecting(click.argument("suite"), _protocol, *_SHARED_OPTIONS)
+"""Adds SUITE and the options that say how it is scored."""
+
+suites_options = _selecting(
+    click.argument("suites", metavar="SUITE...", nargs=-1, required=True), _methods, *_PART_OPTIONS, several=True
 )
+"""Adds SUITE... and the options that select a part of each."""
+
+suite_options = _selecting(click.argument("suite"), _methods, *_PART_OPTIONS)
 """Adds SUITE and the options that select a part of it."""

@@ -60,6 +60,8 @@ class _RunStatus:
 
     def line(self) -> str:
         notes = [self.progress] if self.progress else []
+        if self.run.row.external:
+            notes.append("external" if self.run.state == "DONE" else "external: `bench score` adds what is missing")
         job = f"{self.ticket.scheduler} {self.ticket.job_id}" if self.ticket is not None else ""
         if self.queued is not None:
             notes.append(f"{job} {self.queued.described}")
@@ -117,7 +119,7 @@ def _run_statuses(selection: Selection) -> tuple[list[_RunStatus], list[str]]:
         except UsageError as error:
             queues[name] = None
             remarks.append(f"{error}. The states are from the results folder alone")
-    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs()], remarks
+    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs(external=True)], remarks
 
 
 @click.command()
@@ -153,8 +155,12 @@ def _watch(selection: Selection, seconds: float = 5.0) -> None:
 
 def _text(runs: Sequence[_RunStatus], remarks: Sequence[str]) -> str:
     """Return one line a run, then the failures with the tails of their logs, and the counts of states."""
-    width = max((len(run.run.name) for run in runs), default=0)
-    lines = [f"{run.run.name.ljust(width)}  {run.line()}".rstrip() for run in runs]
+    requests = [run.run.request for run in runs]
+    several = len({(request.task, request.source) for request in requests if request.fold is None}) > 1
+    sources = ["" if request.fold or not several else f" from {request.source}" for request in requests]
+    named = [f"{run.run.name}{source}" for run, source in zip(runs, sources, strict=True)]
+    width = max(map(len, named), default=0)
+    lines = [f"{name.ljust(width)}  {run.line()}".rstrip() for name, run in zip(named, runs, strict=True)]
     lines += [line for run in runs for line in run.failure()]
     lines.append(f"{len(runs)} run{'' if len(runs) == 1 else 's'}: {tally(run.run.state for run in runs)}")
     return "\n".join([*lines, *remarks])

@@ -14,6 +14,7 @@ from ..statistics import CONFIDENCE, Comparison
 from ..tables.caption import UNITS
 from ..tables.wording import MINUS, row_label, signed
 from .contrasts import Contrast, Ranking
+from .mean_ranks import MeanRanks
 
 WIDTH = 41  # characters of a drawn interval
 
@@ -104,6 +105,62 @@ def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
         "level": s.level,
         "draws": s.draws,
         "generator_seed": s.seed,
+    }
+
+
+def mean_rank_lines(ranks: MeanRanks) -> list[str]:
+    """Return a line a row, the best first: mean rank, the interval of the draws, and its rank on every target."""
+    places = [f"{heading.text} ({results.suite.name})" for results, heading in ranks.places]
+    lines = [["", "mean rank", "95 % of draws", *places]]
+    for i in ranks.order:
+        interval = f"{ranks.low[i]:.2f} to {ranks.high[i]:.2f}"
+        lines.append([row_label(ranks.rows[i]), f"{ranks.mean[i]:.2f}", interval, *map(str, ranks.ranks[:, i])])
+    return aligned(lines)
+
+
+def separated_lines(ranks: MeanRanks, alpha: float) -> list[str]:
+    """Return the pairs of rows that are separated, or that none is, as sentences."""
+    separated = [pair for pair in ranks.pairs if pair.p <= alpha]
+    over = "of runs and cases" if ranks.level == "runs and cases" else "of cases alone, for these trained models only"
+    rule = (
+        f"p at most {alpha:g} after Holm over {len(ranks.pairs)} pair{_s(len(ranks.pairs))}: how often two equal "
+        f"rows in their place would differ as much in mean rank, in {ranks.draws:,} draws {over}, generator seed "
+        f"{ranks.seed}"
+    )
+    if not separated:
+        return [f"No two rows are separated ({rule})."]
+    return [
+        f"Separated are {len(separated)} of {len(ranks.pairs)} pair{_s(len(ranks.pairs))} ({rule}):",
+        *(
+            f"  {row_label(ranks.rows[p.first])} before {row_label(ranks.rows[p.second])}: "
+            f"{signed(p.difference)} ranks, p {p_text(p.p)}"
+            for p in sorted(separated, key=lambda pair: pair.p)
+        ),
+    ]
+
+
+def mean_rank_data(ranks: MeanRanks, alpha: float) -> dict[str, Any]:
+    """Return mean ranks and pairs as JSON."""
+    places = [{"suite": results.suite.name, **_place(heading)} for results, heading in ranks.places]
+    return {
+        "rows": [
+            {
+                **{"row": ranks.rows[i].id, "mean_rank": float(ranks.mean[i])},
+                **{"low": float(ranks.low[i]), "high": float(ranks.high[i])},
+                "ranks": [
+                    {**place, "rank": int(rank)} for place, rank in zip(places, ranks.ranks[:, i], strict=True)
+                ],
+            }
+            for i in ranks.order
+        ],
+        "pairs": [
+            {
+                **{"row": ranks.rows[p.first].id, "other": ranks.rows[p.second].id},
+                **{"difference": p.difference, "holm_p": p.p, "separated": p.p <= alpha},
+            }
+            for p in ranks.pairs
+        ],
+        **{"level": ranks.level, "draws": ranks.draws, "generator_seed": ranks.seed},
     }
 
 

@@ -43,7 +43,7 @@ def read_label(case: Case, domain: Domain, image: NativeImage, config: Preproces
         raise DataError(f"{case.image} has no label")
     if not domain.layers:
         remedy = "Map it in the domain's label_map, or repair the file (a label stored as JPEG needs `at_least`)"
-        return _mapped_values(case.label, domain, image, label_map_of(domain, config), remedy)
+        return mapped_values(case.label, domain, image, label_map_of(domain, config), remedy)
     label = np.zeros(image.shape, dtype=np.uint8)
     for path, layer in zip((case.label, *case.label_layers), domain.layers, strict=True):
         label[_layer_mask(path, layer, domain, image)] = layer.class_index
@@ -126,10 +126,14 @@ def _values_on_grid(path: Path, image: NativeImage, domain: Domain) -> list[NDAr
     return [on_grid(path, array, affine, image, domain)[0]]
 
 
-def _mapped_values(
+def mapped_values(
     path: Path, domain: Domain, image: NativeImage, classes: Mapping[int, int], remedy: str
 ) -> NDArray[np.uint8]:
-    """Return the classes (*S) of a label file's values by a map, which must have them all."""
+    """Return the classes (*S) of a label file's values by a map, which must have them all.
+
+    Raises:
+        DataError: unreadable, on another grid than its image, or with values that the map lacks.
+    """
     tallies = [_tally(array) for array in _values_on_grid(path, image, domain)]
     for values, _, position in tallies:
         if all(value in classes for value in values):
@@ -146,7 +150,7 @@ def _layer_mask(path: Path, layer: Layer, domain: Domain, image: NativeImage) ->
     if layer.at_least is None:
         classes = {0: 0} | dict.fromkeys(layer.values, 1)
         remedy = "Add it to the layer's `values`, give `at_least` instead, or repair the file"
-        return np.asarray(_mapped_values(path, domain, image, classes, remedy) == 1)
+        return np.asarray(mapped_values(path, domain, image, classes, remedy) == 1)
     masks = [values >= layer.at_least for values in _values_on_grid(path, image, domain)]
     # A picture of 1 bit holds 1 or 255: the reading that reaches the least value is the one it was written for.
     return np.asarray(next((mask for mask in masks if mask.any()), masks[0]))

@@ -43,13 +43,16 @@ class EvaluationSet:
     located: LocatedDomain
     ids: tuple[str, ...]
 
-    def counts(self, prepared: PreparedDomain, task: Task) -> dict[str, Any]:
-        """Return the numbers of scored, available and published cases, the missing ones, and notes."""
+    def counts(self, prepared: PreparedDomain | None, task: Task) -> dict[str, Any]:
+        """Return the numbers of scored, available and published cases, the missing ones, and notes.
+
+        ``prepared``: None where no network of this version saw the images.
+        """
         domain = self.located.domain
-        notes = ["every image is grey"] if prepared.is_grey else []
+        notes = ["every image is grey"] if prepared is not None and prepared.is_grey else []
         if domain.field_of_view is not None:
             notes.append(f"field of view found by a threshold of {domain.field_of_view:g}")
-        if prepared.note:
+        if prepared is not None and prepared.note:
             notes.append(prepared.note)
         if domain.slices is not None:
             trained = "those with a label alone" if domain.slices.keep == "labelled" else "all of them"
@@ -113,7 +116,7 @@ def find_run_data(
     for name, located in others.items():
         _require_disjoint(source, located, request.source, name)
     for name, located in {request.source: source, **others}.items():
-        _require_labels(name, located.domain)
+        require_labels(name, located.domain)
     if request.fold is not None:
         return _intra_run_data(request, source)
     if request.source in targets:
@@ -156,7 +159,8 @@ def _intra_run_data(request: RunRequest, target: LocatedDomain) -> RunData:
     return RunData(target, training, validation, None, scored)
 
 
-def _require_labels(name: str, domain: Domain) -> None:
+def require_labels(name: str, domain: Domain) -> None:
+    """Refuse a domain of which some cases have no label."""
     bare = [case for case in domain.cases if case.label is None]
     if bare:
         raise DataError(

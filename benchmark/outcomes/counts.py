@@ -15,7 +15,7 @@ from ..scoring.metrics import Metric
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Availability, Column, Plan, Row
-from .planned_run import EVALUATED_ON, NOT_RUN, REASONS, PlannedRun, require_same_evaluations
+from .planned_run import EVALUATED_ON, PlannedRun, require_same_evaluations
 
 
 class EvaluationFiles:
@@ -70,7 +70,8 @@ class StoredCounts:
         """Return whether a row has runs in a column, and why not."""
         availability = self.suite.availability(row, column, self.inventory)
         # A row that trains once a target has as many validation scores as targets, and no single one to print.
-        if column.target == VALIDATION and row.per_target and availability == "planned":
+        # What another program did on its validation cases is not known.
+        if column.target == VALIDATION and (row.per_target or row.external) and availability == "planned":
             return "not-applicable"
         return availability
 
@@ -80,8 +81,7 @@ class StoredCounts:
 
     def missing(self, row: Row, column: Column) -> set[str]:
         """Return why runs of a row have no evaluation in a column."""
-        runs = [run for run in self.runs_of(row, column) if run.evaluation(column.target) is None]
-        return {NOT_RUN if run.stored is None else REASONS[run.stored.state] for run in runs}
+        return {run.reason for run in self.runs_of(row, column) if run.evaluation(column.target) is None}
 
     def seeds(self, row: Row, column: Column) -> dict[int, SeedCases]:
         """Return the complete seeds of a row on a target: those of which each run, one or one a fold, is scored.

@@ -28,10 +28,24 @@ RUN_COLUMNS = (
     *("commit", "started", "finished"),
 )
 
-SCORE_COLUMNS = ("row", "method", "seed", "target", "case", "stratum", "class_name", "value")
+SCORE_COLUMNS = ("row", "method", "seed", "source", "target", "case", "stratum", "class_name", "value")
 
 CELL_COLUMNS = (
-    *("row", "label", "method", "setting", "target", "stratum", "average", "metric", "unit", "mean", "sd", "n"),
+    *(
+        "row",
+        "label",
+        "method",
+        "setting",
+        "source",
+        "target",
+        "stratum",
+        "average",
+        "metric",
+        "unit",
+        "mean",
+        "sd",
+        "n",
+    ),
     *("expected_n", "cases", "undefined", "missed", "state", "reason"),
 )
 
@@ -81,8 +95,8 @@ def scored_evaluations(results: "SuiteResults") -> Iterator[tuple[PlannedRun, Co
 def scores_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
     """Return a metric of every case and class as a frame.
 
-    Columns: row, method, seed, target, case, stratum, class_name, value (a share in 0..1, mm or px; NaN where not
-    defined).
+    Columns: row, method, seed, source, target, case, stratum, class_name, value (a share in 0..1, mm or px; NaN where
+    not defined).
     """
     import pandas as pd
 
@@ -96,6 +110,7 @@ def scores_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame"
                 "row": row.id,
                 "method": row.method,
                 "seed": np.repeat(scores.seeds, cases * classes),
+                "source": column.source,
                 "target": column.target,
                 "case": np.tile(np.repeat(np.array(scores.cases, dtype=object), classes), seeds),
                 "stratum": np.tile(np.repeat(np.array(scores.strata, dtype=object), classes), seeds),
@@ -117,7 +132,10 @@ def table_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
         for column in results.suite.columns:
             for h in stratum_headings(results, column, entry):
                 cell = results.cell(row, column, h.stratum, h.average, entry)
-                names = (row.id, row.label, row.method, row.access, column.target, h.stratum, h.average, entry.name)
+                names = (
+                    *(row.id, row.label, row.method, row.access, column.source, column.target),
+                    *(h.stratum, h.average, entry.name),
+                )
                 numbers = (h.unit, cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
                 counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
                 lines.append((*names, *numbers, *counts))

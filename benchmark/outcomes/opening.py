@@ -21,11 +21,13 @@ from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
 from ..scoring.metrics import REGIONS, Metric
 from ..spec import SECTIONS, RunSpec
-from ..storage.results_reader import StoredEvaluation, StoredRun, scan
+from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
+from ..suites.sources import suite_across
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import flatten, load_suite, renamed
 from .counts import EvaluationFiles
+from .external import scan_plan, with_external_rows
 from .frames import fold_text
 from .results import SuiteResults
 
@@ -42,6 +44,7 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     *,
     methods: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
     seeds: Sequence[int] | None = None,
     protocol: str | None = None,
     overrides: Mapping[str, Any] | None = None,
@@ -55,6 +58,7 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
         results_root: folder with the suite's runs; not needed for an export.
         methods: rows, or methods for all their rows; None: all.
         targets: ids; None: all.
+        sources: ids, or ``["all"]``: each against every other domain of its task; None: the suite's own columns.
         seeds: None: all.
         protocol: instead of the suite's own.
         overrides: settings on top of the suite's, as ``--set`` takes them: ``{"evaluation.region": "image"}``.
@@ -69,9 +73,10 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     chosen: dict[str, Any] = {name: tuple(values) for name, values in listed.items() if values is not None}
     choice = Filters(protocol=protocol, overrides=overrides or {}, **chosen)
     own = [task_from_toml(Path(file)) for file in tasks]
-    plan = load_suite(str(suite)).plan(choice, Inventory(registry(), {**TASKS, **{task.name: task for task in own}}))
-    stored, problems = scan(Path(results_root))
-    return SuiteResults(plan, stored, problems, Path(results_root))
+    inventory, root = Inventory(registry(), {**TASKS, **{task.name: task for task in own}}), Path(results_root)
+    across = suite_across(load_suite(str(suite)), sources, inventory)
+    plan = with_external_rows(across, root).plan(choice, inventory)
+    return SuiteResults(plan, *scan_plan(plan, root), root)
 
 
 def open_export(folder: Path) -> SuiteResults:

@@ -20,7 +20,7 @@ from ..settings import convert
 from ..spec import IDENTIFYING, RunRequest, RunSpec
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import Column, Planned
+from ..suites.suite import EXTERNAL, Column, Planned
 
 _key = attrgetter(
     *(f.name for f in dataclasses.fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings"))
@@ -65,7 +65,18 @@ class PlannedRun(Planned):
     @property
     def targets(self) -> tuple[str, ...]:
         """Domains its evaluations score."""
-        return tuple(column.target for column in self.columns)
+        return tuple(dict.fromkeys(column.target for column in self.columns))
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """Domains that are to be scored: the targets, and the validation cases of a run that is trained here."""
+        return self.targets if self.row.external else (*self.targets, VALIDATION)
+
+    @property
+    def reason(self) -> str:
+        """Why there is no evaluation, where there is none."""
+        unseen = self.stored is None and not self.row.external
+        return NOT_RUN if unseen else REASONS["DONE" if self.stored is None else self.stored.state]
 
     def contributes(self, column: Column) -> bool:
         """Tell whether it scores a column of a table, which may be one of validation cases."""
@@ -106,7 +117,7 @@ class PlannedRun(Planned):
     @cached_property
     def state(self) -> State:
         """State of the run: DONE once it is trained and every evaluation is there."""
-        states = map(self.state_of, (*self.targets, VALIDATION))
+        states = map(self.state_of, self.domains)
         return next((state for state in states if state != "DONE"), "DONE")
 
     @property
@@ -118,7 +129,7 @@ class PlannedRun(Planned):
     def early_best(self) -> str:
         """Its best epoch, of how many, where source-val selection took one of the first tenth; else ""."""
         training = self.request.training
-        if self.stored is None or training.selection != "source-val":
+        if self.stored is None or self.row.external or training.selection != "source-val":
             return ""  # without a look at its files: a status may show thousands
         epoch = self.stored.selected_epoch
         is_early = epoch is not None and epoch <= EARLY * training.epochs
@@ -245,7 +256,7 @@ def _answer(runs: Sequence[StoredRun], version: int) -> StoredRun | None:
 def _require_same_data(runs: Iterable[StoredRun | None]) -> None:
     first: dict[tuple[Any, ...], StoredRun] = {}
     for run in runs:
-        if run is None or not _has_results(run):
+        if run is None or not _has_results(run) or run.spec.request.method == EXTERNAL:
             continue
         request = run.spec.request
         reference = first.setdefault((request.task, request.source, request.fold), run)

@@ -12,6 +12,7 @@ from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, metrics
 from ..suites.suite import Row
 from ..tables.build import Table, build_table
+from ..tables.failures import with_failures
 from ..tables.render import printed_table
 from ..tables.significance import best_first
 from ..tables.wording import SETTINGS, signed
@@ -24,6 +25,7 @@ SECTIONS = {  # titles for the list of sections, by the id of each
     "ranks": "Ranking",
     "cases": "Cases",
     "classes": "Classes",
+    "failures": "Failures",
     "learning": "Learning curves",
     "cost": "Cost",
     "worst": "Worst cases",
@@ -72,6 +74,7 @@ def render_page(
         "ranks": rank_tables(results),
         "cases": case_charts(results, base),
         "classes": class_tables(results),
+        "failures": with_failures(table, results) if results.evaluations else None,
         "learning": run_facts.learning_charts(learned),
         "cost": cost_charts(table, costs),
         "worst": worst,

@@ -102,18 +102,18 @@ def to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
 
 def row_name(request: RunRequest) -> str:
     """Return the folder a run's method is kept under: the method's id, or ``intra`` for folds of the target."""
-    return "intra" if request.fold is not None else _folder_name(request.method)
+    return "intra" if request.fold is not None else folder_name(request.method)
 
 
 def run_path(results_root: Path, spec: RunSpec) -> Path:
     """Return the folder of a run."""
     request = spec.request
-    return results_root / "runs" / _folder_name(request.task) / row_name(request) / f"s{request.seed}-{spec.train_id}"
+    return results_root / "runs" / folder_name(request.task) / row_name(request) / f"s{request.seed}-{spec.train_id}"
 
 
 def evaluation_path(run: Path, spec: EvaluationSpec) -> Path:
     """Return the folder of an evaluation of a run."""
-    return run / "evaluations" / f"{_folder_name(spec.domain)}-{spec.eval_id}"
+    return run / "evaluations" / f"{folder_name(spec.domain)}-{spec.eval_id}"
 
 
 def prediction_path(folder: Path, case: str, ndim: int) -> Path:
@@ -121,8 +121,8 @@ def prediction_path(folder: Path, case: str, ndim: int) -> Path:
     return folder / "predictions" / f"{case}{'.png' if ndim == 2 else '.nii.gz'}"
 
 
-def _folder_name(name: str) -> str:
-    # Methods and tasks may be named by a path.
+def folder_name(name: str) -> str:
+    """Return the name of a folder for what may be named by a path, such as a method or a task."""
     return re.sub(r"[/\\:\0]+", "-", name).lstrip(".") or "-"
 
 

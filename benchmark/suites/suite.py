@@ -19,6 +19,9 @@ from .paper import load_published
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
 """What training may see: the source, the source as the lower bound, unlabelled target images too, target labels."""
 
+EXTERNAL = "external"
+"""Method of rows whose predictions another program made: nothing of them is trained here; see `bench score`."""
+
 ORACLE = "-oracle"
 """Added to the id of a row, for the same with its checkpoint chosen on the target."""
 
@@ -64,6 +67,11 @@ class Row:
         """What is printed under the table, where § marks the row."""
         tuned = "" if self.tuned is None else f"tuned on held-out source cases, {self.tuned} trials"
         return "; ".join(filter(None, [tuned, self.note.removesuffix(".")]))
+
+    @property
+    def external(self) -> bool:
+        """Whether another program made its predictions."""
+        return self.method == EXTERNAL
 
     @property
     def per_target(self) -> bool:
@@ -134,9 +142,10 @@ class Suite:
             _check_names("target of the suite", choice.targets, [c.target for c in columns])
             columns = tuple(column for column in columns if column.target in choice.targets)
         shared = {key: value for key, value in choice.overrides.items() if not key.startswith("method.")}
-        if shared.keys() < choice.overrides.keys() and len({row.method for row in rows}) > 1:
+        if shared.keys() < choice.overrides.keys() and len({row.method for row in rows if not row.external}) > 1:
             raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
         own = [{k: v for k, v in choice.overrides.items() if k not in shared or k in row.settings} for row in rows]
+        own = [{} if row.external else of for row, of in zip(rows, own, strict=True)]
         return replace(
             self,
             rows=tuple(replace(row, settings={**row.settings, **of}) for row, of in zip(rows, own, strict=True)),
@@ -176,6 +185,8 @@ class Suite:
 
     def availability(self, row: Row, column: Column, inventory: Inventory) -> Availability:
         """Return whether a cell has runs here, and why not."""
+        if row.external:
+            return "planned"
         entry = inventory.methods.get(row.method)
         if entry is None:
             if self.published is None or row.id.removesuffix(ORACLE) not in load_published(self.published).rows:
@@ -196,12 +207,13 @@ class Suite:
             columns = [c for c in suite.columns if suite.availability(row, c, inventory) == "planned"]
             if not columns:
                 continue
-            access = inventory.methods[row.method].access
+            access = row.access if row.external else inventory.methods[row.method].access
             if (access == "uda") != (row.access == "uda"):
                 raise UsageError(
                     f"row {row.id!r}: method {row.method!r} is {access!r}, and the row says access = {row.access!r}"
                 )
             sections, settings = suite.resolved(row)
+            settings = {"row": row.id} if row.external else settings
             fields = {"method": row.method, "method_settings": settings, "protocol": suite.protocol, **sections}
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
@@ -221,19 +233,17 @@ class Plan:
 
 def _placements(row: Row, columns: Sequence[Column]) -> Iterator[tuple[list[Column], dict[str, Any]]]:
     """Yield (columns one run scores, the request's source, target and fold) for each run a row needs per seed."""
-    if row.folds is not None:
-        for column in columns:
-            for index in range(row.folds):
-                yield [column], {"source": column.target, "fold": Fold(index, row.folds)}
-    elif row.per_target:
+    groups: dict[tuple[str, str], list[Column]] = {}
+    if row.folds is None and row.per_target:
         for column in columns:
             yield [column], {"source": column.source, "target": column.target}
-    else:
-        groups: dict[tuple[str, str], list[Column]] = {}
-        for column in columns:
-            groups.setdefault((column.task, column.source), []).append(column)
-        for (_, source), group in groups.items():
-            yield group, {"source": source}
+        return
+    for column in columns:
+        # Folds train inside the target, from whichever source other rows come to it.
+        groups.setdefault((column.task, column.source if row.folds is None else column.target), []).append(column)
+    for (_, source), group in groups.items():
+        for fold in [None] if row.folds is None else [Fold(index, row.folds) for index in range(row.folds)]:
+            yield group, {"source": source, "fold": fold}
 
 
 def selected_on_target(row: Row) -> Row:
@@ -243,13 +253,13 @@ def selected_on_target(row: Row) -> Row:
 
 def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
     """Yield the rows, and after each that saw the source alone the same selected on the target, if not there yet."""
-    if not any(row.contender for row in rows):
+    if not any(row.contender and not row.external for row in rows):
         raise UsageError(NO_ORACLE)
     by_id = {row.id: row for row in rows}
     for row in rows:
         yield row
         name = row.id + ORACLE
-        if not row.contender or (name in by_id and by_id[name].selection == "oracle"):
+        if not row.contender or row.external or (name in by_id and by_id[name].selection == "oracle"):
             continue
         if name in by_id:
             raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")

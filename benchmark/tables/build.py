@@ -10,6 +10,7 @@ from ..suites.paper import PublishedScore, PublishedTable, load_published
 from ..suites.suite import Row, Suite
 from .blocks import block_notes
 from .caption import lead_sentences, protocol_sentences
+from .failures import Failures
 from .significance import mark_columns
 
 
@@ -23,6 +24,7 @@ class Entry:
     best: bool = False
     tied: bool = False  # not separated from the best
     converged: bool | None = None  # on its own source; None: not judged
+    failures: Failures | None = None  # None: not asked for, or no score
 
     @property
     def delta(self) -> float | None:
@@ -57,6 +59,7 @@ class Table:
     missing: tuple[str, ...]  # the holes: what a final table must not have
     published: PublishedTable | None  # shown beside ours
     metric: Metric = DSC
+    has_failures: bool = False  # printed beside the means
 
     @property
     def caption(self) -> tuple[str, ...]:

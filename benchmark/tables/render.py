@@ -12,6 +12,7 @@ from ..storage.run_folder import to_csv
 from ..suites.paper import PublishedScore
 from ..suites.suite import Row
 from .build import Entry, Table, TableRow
+from .failures import NAMES, failure_columns, failure_fields
 from .latex import latex_lines
 from .printed import (
     CHECK,
@@ -23,7 +24,7 @@ from .printed import (
     markdown_list,
     render_as,
 )
-from .wording import SETTINGS, UNCONVERGED, ours_text, published_text, row_label, signed
+from .wording import UNCONVERGED, ours_text, published_text, row_label, setting_text, signed
 
 FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
 WORDS = {True: "true", False: "false", None: ""}
@@ -85,7 +86,7 @@ def render_json(table: Table) -> str:
 
 def render_markdown(table: Table) -> str:
     """Return a GitHub table with its title and caption, the protocol folded."""
-    lines = [f"**{markdown(_title(table))}**", "", *markdown_lines(printed_table(table)), ""]
+    lines = [f"**{markdown(table_title(table))}**", "", *markdown_lines(printed_table(table)), ""]
     lines += [*markdown_list(table.lead), "", *markdown_folded("Protocol", table.protocol)]
     return "\n".join(lines) + "\n"
 
@@ -94,11 +95,11 @@ def render_latex(table: Table) -> str:
     """Return a ``table`` environment, made for a line of 6.5 in, which Table 1 fills."""
     packages = "booktabs,amssymb" if table.suite.components else "booktabs"
     lines = [rf"% Needs \usepackage{{{packages}}}; in a class of two columns, say table*."]
-    if len(table.headings) > MOST:
+    if len(table.headings) * (1 + table.has_failures * len(NAMES)) > MOST:
         lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
     label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"
     paragraphs = (table.lead, table.protocol)
-    lines += latex_lines(printed_table(table), _title(table), label, paragraphs, FONTS, gap=r"\par\smallskip")
+    lines += latex_lines(printed_table(table), table_title(table), label, paragraphs, FONTS, gap=r"\par\smallskip")
     return "\n".join(lines) + "\n"
 
 
@@ -144,14 +145,15 @@ def printed_table(table: Table) -> Printed[TableRow]:
 
     columns = [
         replace(words("Method", row_label), text=label),
-        words("Setting", lambda row: SETTINGS[row.access]),
+        words("Setting", setting_text),
         *map(component, table.suite.components),
         *(target(position, heading) for position, heading in enumerate(table.headings)),
     ]
-    return Printed(columns, table.rows)
+    return Printed(failure_columns(table, columns) if table.has_failures else columns, table.rows)
 
 
-def _title(table: Table) -> str:
+def table_title(table: Table) -> str:
+    """Return the suite's title, with a metric other than DSC."""
     return table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}"
 
 
@@ -186,6 +188,7 @@ def _of_entry(table: Table, entry: Entry) -> dict[str, Any]:
         "published_mean": None if first is None else first.mean,
         "published_sd": None if first is None else first.sd,
         "delta": rounded(entry.delta),
+        **(failure_fields(entry.failures) if table.has_failures else {}),
     }
 
 

@@ -24,6 +24,11 @@ def row_label(row: Row) -> str:
     return row.label + (" ‡" if row.access == "uda" else "") + (" §" if row.remark else "")
 
 
+def setting_text(row: Row) -> str:
+    """Return what a row's training saw, and whether it was seen by this harness."""
+    return SETTINGS[row.access] + (", external" if row.external else "")
+
+
 def ours_text(cell: Cell, mark: str = "") -> str:
     """Return mean ± sample SD with a mark, the count of seeds if not all, and misses; or why there is nothing."""
     if cell.state == "not-applicable":

@@ -15,13 +15,12 @@ from ssdg.methods.base import Method
 from .. import environment
 from ..data.geometry import Geometry, labels_to_native, probabilities_to_native
 from ..data.images import file_ndim, read_image, write_prediction
-from ..data.labels import read_label, read_mask
 from ..data.loader import Pool, pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import EvaluationSet
 from ..digests import to_json
 from ..errors import UsageError
-from ..scoring.overlap import count
+from ..scoring.case_counts import count_case
 from ..spec import EvaluationSpec, RunSpec, task_digest
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
@@ -92,14 +91,11 @@ def evaluate(
     rows: list[dict[str, Any]] = []
     for name, predicted in predictor.native_labels(prepared, scored.ids):
         case = cases[name]
-        image = read_image(case, domain, task)
-        label = read_label(case, domain, image, spec.preprocess)
-        if domain.slices is not None and domain.slices.crop == "labelled":
-            predicted = _within_labelled_slices(predicted, label, domain.slices.axis)
+        predicted, counted = count_case(
+            predicted, case, domain, task, read_image(case, domain, task), spec.preprocess
+        )
         write_prediction(predicted, case, domain, prediction_path(folder, name, file_ndim(task, domain)), guard)
-        counts = count(predicted, label, len(task.classes), read_mask(case, domain, image), task.scored.values())
-        for index, (region, values) in enumerate(zip(task.scored, counts.T.tolist(), strict=True), start=1):
-            rows.append(dict(zip(CASE_COLUMNS, (name, case.stratum, index, region, *values), strict=True)))
+        rows += counted
         advance()
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
     provenance = {
@@ -109,14 +105,3 @@ def evaluate(
     }
     write_json(folder / "evaluation.json", {**to_json(spec), "eval_id": spec.eval_id, **provenance}, guard)
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
-
-
-def _within_labelled_slices(predicted: np.ndarray, label: np.ndarray, axis: int) -> np.ndarray:
-    """Return a prediction without what lies before the first and after the last slice that is labelled."""
-    labelled = np.flatnonzero(label.any(axis=tuple(other for other in range(3) if other != axis)))
-    kept = np.zeros_like(predicted)
-    if len(labelled):
-        inside: list[slice] = [slice(None)] * 3
-        inside[axis] = slice(int(labelled[0]), int(labelled[-1]) + 1)
-        kept[tuple(inside)] = predicted[tuple(inside)]
-    return kept

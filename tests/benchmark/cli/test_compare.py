@@ -281,3 +281,22 @@ def test_mistakes_are_named(bench, suite, arguments, message):
     result = bench(*(part.format(suite=suite) for part in arguments))
     assert result.exit_code == 2
     assert message in result.output
+
+
+def test_several_suites_are_ranked_together(results, suite, tmp_path):
+    other = str(suite_file(tmp_path / "other.toml", ROWS, COLUMNS[1:], seeds=(0, 1)))
+    text = results("rank", str(suite), other)
+    assert text.exit_code == 0, text.output
+    lines = text.output.splitlines()
+    assert lines[0] == "mine, other: mean rank by DSC over 3 targets, 1 is best"
+    assert lines[3].split()[:4] == ["w/o", "SSDG", "1.00", "1.00"]
+    assert "CutMix" not in text.output  # it saw the targets
+    data = json.loads(results("rank", str(suite), other, "--json").output)
+    assert [row["mean_rank"] for row in data["rows"]] == [1, 2]
+    assert [rank["suite"] for rank in data["rows"][0]["ranks"]] == ["mine", "mine", "other"]
+    for arguments, message in (
+        ((other, other), "name every suite once"),
+        ((str(suite), other, "--baseline", "erm"), "--baseline goes with one suite"),
+    ):
+        refused = results("rank", *arguments)
+        assert (refused.exit_code, message in refused.output) == (2, True)

@@ -39,7 +39,8 @@ def results(suite, tmp_path):
 
 def test_scores_have_a_line_for_each_row_seed_target_case_and_class(results):
     scores = results.scores("dsc")
-    assert list(scores.columns) == ["row", "method", "seed", "target", "case", "stratum", "class_name", "value"]
+    of_a_case = ("case", "stratum", "class_name", "value")
+    assert list(scores.columns) == ["row", "method", "seed", "source", "target", *of_a_case]
     assert len(scores) == 2 * 2 * 2
     picked = scores.query("row == 'ras4dg' and seed == 1 and case == 'case-1'")
     assert picked["value"].tolist() == pytest.approx([0.7])

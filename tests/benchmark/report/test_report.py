@@ -102,7 +102,7 @@ def either(request):
 
 
 def test_every_part_is_there(page, volume_page):
-    shared = ["table", "differences", "ranks", "cases", "learning", "cost", "worst", "metrics", "missing"]
+    shared = ["table", "differences", "ranks", "cases", "failures", "learning", "cost", "worst", "metrics", "missing"]
     assert page.sections == [*shared, "provenance"]
     assert volume_page.sections == [*shared[:4], "classes", *shared[4:], "provenance"]
     links = [one.attributes["href"] for one in page.root.find_all("nav")[0].find_all("a")]

@@ -1,0 +1,116 @@
+"""External rows of a suite: predictions of another program, scored by `bench score`, beside the runs."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from ..errors import UsageError
+from ..spec import RunSpec
+from ..storage.external import external_id, row_folder, scored_folder, stored_rows
+from ..storage.files import read_object
+from ..storage.results_reader import StoredEvaluation, StoredRun, scan
+from ..suites.suite import EXTERNAL, Access, Column, Plan, Planned, Row, Suite
+
+UNSEEN = "external: predictions of another program, whose training was not seen by this harness"
+"""Note under a table, at the mark of every external row."""
+
+
+def with_external_rows(suite: Suite, results_root: Path) -> Suite:
+    """Return a suite with the external rows that were scored in one of its columns, after its own rows.
+
+    Raises:
+        UsageError: an external row and a row of the suite have one id, or a damaged ``row.json``.
+    """
+    rows = [_marked(row) for row in suite.rows]
+    own = {row.id: row for row in rows}
+    for folder, facts in stored_rows(results_root, suite.name):
+        if not _is_scored(folder, suite.columns):
+            continue
+        row = external_row(**facts)
+        if row.id not in own:
+            rows.append(row)
+        elif not own[row.id].external:
+            raise UsageError(
+                f"row {row.id!r} of suite {suite.name!r} has the id of an external row: rename one of them, or move "
+                f"{folder} away"
+            )
+    return replace(suite, rows=tuple(rows)) if rows != list(suite.rows) else suite
+
+
+def external_row(id: str, label: str, access: str, note: str) -> Row:
+    """Return the row of another program's predictions; UsageError for an unknown access."""
+    if access not in get_args(Access):
+        raise UsageError(f"external row {id!r} has access {access!r}, not one of {', '.join(get_args(Access))}")
+    return _marked(Row(id=id, method=EXTERNAL, label=label, access=cast("Access", access), note=note))
+
+
+def _marked(row: Row) -> Row:
+    if not row.external or row.note.startswith(UNSEEN):
+        return row
+    return replace(row, note=f"{UNSEEN}; {row.note}" if row.note else UNSEEN)
+
+
+def _is_scored(folder: Path, columns: Iterable[Column]) -> bool:
+    seeds = [path for path in folder.iterdir() if path.is_dir()]
+    places = {scored_folder(folder, 0, c.task, c.source, c.target).relative_to(folder / "s0") for c in columns}
+    return any((seed / place / "DONE").exists() for seed in seeds for place in places)
+
+
+def scan_plan(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list[str]]:
+    """Return every readable run of a results folder and what is scored of a plan's external rows, and problems."""
+    stored, problems = scan(results_root)
+    external, further = external_runs(plan, results_root)
+    return [*stored, *external], [*problems, *further]
+
+
+def external_runs(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list[str]]:
+    """Return what is scored of a plan's external rows, as finished runs, and a message for what cannot be read."""
+    runs: list[StoredRun] = []
+    problems: list[str] = []
+    for planned in plan.runs:
+        if not planned.row.external:
+            continue
+        folder = row_folder(results_root, plan.suite.name, planned.row.id)
+        evaluations = []
+        for column in planned.columns:
+            place = (column.task, column.source, column.target)
+            path = scored_folder(folder, planned.request.seed, *place)
+            try:
+                evaluation = _evaluation(path, plan.suite.name, planned, column) if (path / "DONE").exists() else None
+            except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
+                problems.append(f"{path} cannot be read: {error}; score it again with --replace")
+                continue
+            evaluations += [evaluation] if evaluation is not None else []
+        if evaluations:
+            runs.append(_run(planned, folder / f"s{planned.request.seed}", evaluations))
+    return runs, problems
+
+
+def _evaluation(path: Path, suite: str, planned: Planned, column: Column) -> StoredEvaluation | None:
+    """Return an evaluation; None where its labels were read by another variant than this protocol's."""
+    data = read_object(path / "evaluation.json")
+    if data["task_definition"] != planned.task_definition:
+        raise UsageError("it was scored on another task of this name (dimensions, channels, classes or grid)")
+    request = planned.request
+    if data["corpus_callosum"] not in (None, request.preprocess.corpus_callosum):
+        return None
+    place: tuple[Any, ...] = (request.seed, request.task, request.source, request.target)
+    data["train_id"] = external_id(suite, planned.row.id, *place)
+    asked_for = (request.training.selection, request.evaluation.resample, True, data, request.overlap)
+    return StoredEvaluation(path, column.target, *asked_for)
+
+
+def _run(planned: Planned, folder: Path, evaluations: Sequence[StoredEvaluation]) -> StoredRun:
+    request = planned.request
+    files = "; ".join(f"{evaluation.domain} {evaluation.data['eval_id']}" for evaluation in evaluations)
+    spec = RunSpec(
+        request=request,
+        method_version=1,
+        method_config={**request.method_settings, "predictions": files},
+        method_changed=tuple(request.method_settings),
+        source_manifest="",
+        split="",
+        task_definition=planned.task_definition,
+    )
+    return StoredRun(folder, spec, "DONE", tuple(evaluations), str(evaluations[0].data["train_id"]))

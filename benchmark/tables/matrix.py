@@ -1,0 +1,108 @@
+"""A table of several sources as source × target: a line for each method and source, validation cases in brackets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import UsageError
+from ..storage.run_folder import VALIDATION
+from ..suites.sources import ends
+from .build import Table, TableRow
+from .latex import latex_lines
+from .printed import Printed, PrintedColumn, markdown, markdown_folded, markdown_lines, markdown_list
+from .render import FONTS, printed_table, render, table_title
+from .wording import DASH
+
+CAPTION = (
+    "Source by target: a line is what was trained on one source, a column the domain it is scored on; in brackets, "
+    "the validation cases of the source itself. Mean: of the other targets of that source, where all are complete"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MatrixRow:
+    """A row of a suite from one source."""
+
+    row: TableRow
+    task: str
+    source: str
+
+
+def render_matrix(table: Table, form: str) -> str:
+    """Return a table of several sources, with its validation columns, as text; CSV and JSON have a cell a line.
+
+    Raises:
+        UsageError: a form that is not one of tables, or failures, for which a matrix has no place.
+    """
+    if form in ("csv", "json"):
+        return render(table, form)
+    if table.has_failures:
+        raise UsageError("--matrix and --failures: leave one of them out, or take --format csv")
+    lead = (f"{CAPTION}.", *table.lead)
+    parts = [_matrix(table, task) for task in dict.fromkeys(column.task for column in table.suite.columns)]
+    if form == "markdown":
+        lines = [f"**{markdown(table_title(table))}**"]
+        for printed in parts:
+            lines += ["", *markdown_lines(printed)]
+        lines += ["", *markdown_list(lead), "", *markdown_folded("Protocol", table.protocol)]
+        return "\n".join(lines) + "\n"
+    lines = [r"% Needs \usepackage{booktabs}; in a class of two columns, say table*."]
+    for number, printed in enumerate(parts):
+        label = f"{table.suite.name}-matrix" + (f"-{number + 1}" if number else "")
+        paragraphs = (lead, table.protocol)
+        lines += latex_lines(printed, table_title(table), label, paragraphs, FONTS, gap=r"\par\smallskip")
+    return "\n".join(lines) + "\n"
+
+
+def _matrix(table: Table, task: str) -> Printed[MatrixRow]:
+    """Return the lines and columns of one task; rows that train inside the target are left out."""
+    columns = [column for column in table.suite.columns if column.task == task]
+    named = [ends(column) for column in columns]
+    labels = {c.source: source for c, (source, _) in zip(columns, named, strict=True)}
+    targets = {c.target: target for c, (_, target) in zip(columns, named, strict=True)}
+    domains = {**labels, **targets}
+    cells = _cells(table, task)
+
+    def cell(target: str) -> PrintedColumn[MatrixRow]:
+        def of_row(row: MatrixRow, wide: Callable[[PrintedColumn[TableRow]], Any], empty: Any) -> Any:
+            column = cells.get((row.source, target))
+            return empty if column is None else wide(column[1])
+
+        def text(row: MatrixRow) -> str:
+            shown = str(of_row(row, lambda column: column.text(row.row), ""))
+            return f"[{shown}]" if row.source == target and shown not in ("", DASH) else shown
+
+        def bold(row: MatrixRow) -> bool:
+            return bool(of_row(row, lambda column: column.bold(row.row), False))
+
+        return PrintedColumn(domains[target], (domains[target],), text, bold=bold)
+
+    def mean(row: MatrixRow) -> str:
+        found = [(position, of) for (source, of), (position, _) in cells.items() if source == row.source != of]
+        means = [row.row.entries[position].cell for position, _ in found]
+        if not means or any(other.state != "complete" for other in means):
+            return ""
+        return f"{sum(other.scaled(other.mean) or 0.0 for other in means) / len(means):.2f}"
+
+    method = printed_table(table).columns[0]
+    printed: list[PrintedColumn[MatrixRow]] = [
+        PrintedColumn("Method", ("Method",), lambda row: method.text(row.row), align="l"),
+        PrintedColumn("Source", ("Source",), lambda row: labels[row.source], align="l"),
+        *map(cell, domains),
+        PrintedColumn("Mean", ("Mean",), mean),
+    ]
+    rows = [row for row in table.rows if row.row.folds is None]
+    return Printed(printed, [MatrixRow(row, task, source) for row in rows for source in labels])
+
+
+def _cells(table: Table, task: str) -> dict[tuple[str, str], tuple[int, PrintedColumn[TableRow]]]:
+    """Return the position and printed column of each source and target; the source itself: its validation cases."""
+    wide = printed_table(table).columns[-len(table.headings) :]
+    cells: dict[tuple[str, str], tuple[int, PrintedColumn[TableRow]]] = {}
+    for position, (heading, column) in enumerate(zip(table.headings, wide, strict=True)):
+        of = heading.column
+        if of.task == task and heading.headline:
+            place = (of.source, of.source if of.target == VALIDATION else of.target)
+            if place not in cells or heading.stratum in ("all", "average"):
+                cells[place] = (position, column)
+    return cells

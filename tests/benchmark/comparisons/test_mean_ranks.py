@@ -1,0 +1,101 @@
+"""Mean ranks over suites: the ranks, their intervals, who is separated, who is left out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ssdg.benchmark.comparisons.mean_ranks import _equal_ranks, _shares, mean_ranks
+from ssdg.benchmark.comparisons.render import mean_rank_data, mean_rank_lines, separated_lines
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.scoring.metrics import METRICS
+from ssdg.benchmark.suites.suite import Row, Suite
+
+from ..stored import CUTMIX, ERM, IOSTAR, LESAV, RAS4DG, MadeResults, row_scores
+
+SECOND = Row(id="ras4dg-2", method="ras4dg", label="Second", settings={"method.rsd": False})
+ROWS = (ERM, RAS4DG, SECOND)
+
+
+def results(name, means, columns=(LESAV, IOSTAR), rows=ROWS, spread=0.002, seeds=3, cases=12):
+    """Return results whose rows have these means on each target, by row id."""
+    rng = np.random.default_rng(sum(map(ord, name)))
+    suite = Suite(name=name, title=name, columns=columns, rows=rows, seeds=tuple(range(seeds)))
+    shift = {column: rng.normal(0, 0.05, cases) for column in columns}
+    made = {
+        (row.id, column): row_scores(*(means[row.id] + shift[column] + rng.normal(0, spread, (seeds, cases))))
+        for row in rows
+        for column in columns
+    }
+    return MadeResults(suite, made)
+
+
+APART = {"erm": 0.5, "ras4dg": 0.7, "ras4dg-2": 0.6}
+
+
+def test_rows_far_apart_are_separated_and_have_their_ranks_on_every_target():
+    ranks = mean_ranks([results("one", APART), results("two", APART), results("three", APART)], draws=1000)
+    assert [row.id for row in ranks.rows] == ["erm", "ras4dg", "ras4dg-2"]
+    assert ranks.ranks.tolist() == [[3, 1, 2]] * 6
+    assert (ranks.mean.tolist(), ranks.low.tolist(), ranks.high.tolist()) == ([3, 1, 2], [3, 1, 2], [3, 1, 2])
+    assert all(pair.p <= 0.05 for pair in ranks.pairs if abs(pair.difference) == 2)
+    assert (ranks.level, ranks.missing) == ("runs and cases", ())
+    assert mean_rank_lines(ranks)[1].split()[:2] == ["RAS4DG", "1.00"]
+    assert separated_lines(ranks, 0.05)[0].startswith("Separated are")
+    data = mean_rank_data(ranks, 0.05)
+    assert data["rows"][0]["ranks"][2] == {
+        **{"suite": "two", "target": "lesav", "group": "all", "average": "cases"},
+        "rank": 1,
+    }
+
+
+def test_rows_whose_order_changes_from_suite_to_suite_are_not_separated():
+    turned = {"erm": 0.7, "ras4dg": 0.5, "ras4dg-2": 0.6}
+    ranks = mean_ranks([results("one", APART), results("two", turned)], draws=300)
+    assert ranks.mean.tolist() == [2, 2, 2]
+    assert all(pair.p == 1 for pair in ranks.pairs)
+    assert separated_lines(ranks, 0.05) == [separated_lines(ranks, 0.05)[0]]
+    assert separated_lines(ranks, 0.05)[0].startswith("No two rows are separated")
+
+
+def test_lower_is_better_where_the_metric_says_so():
+    lower = replace(METRICS["volume-similarity"], better="lower")
+    assert mean_ranks([results("one", APART), results("two", APART)], lower, 100).mean.tolist() == [1, 3, 2]
+
+
+def test_rows_that_not_all_suites_have_complete_are_left_out_and_named():
+    one = results("one", {**APART, "cutmix": 0.9}, rows=(*ROWS, CUTMIX))
+    two = results("two", APART)
+    three = results("three", APART, rows=(ERM, replace(RAS4DG, settings={"method.rms": False}), SECOND))
+    two.made["ras4dg-2", IOSTAR] = row_scores(np.full(12, 0.5))
+    with pytest.raises(UsageError) as raised:
+        mean_ranks([one, two, three], draws=100)
+    assert "Second: not complete on IOSTAR (two)" in str(raised.value)
+    assert "RAS4DG: not the same method and settings" in str(raised.value)
+    assert "CutMix" not in str(raised.value)
+    fewer = results("fewer", APART, rows=(ERM, RAS4DG))
+    ranks = mean_ranks([results("one", APART), fewer], draws=100)
+    assert ranks.missing == ("Second: not a row of fewer",)
+    assert len(ranks.rows) == 2
+
+
+def test_a_metric_that_leaves_misses_out_is_refused():
+    with pytest.raises(UsageError, match="HD95 leaves misses out"):
+        mean_ranks([results("one", APART), results("two", APART)], METRICS["hd95"], 100)
+
+
+def test_runs_are_drawn_as_students_t():
+    rng = np.random.default_rng(0)
+    runs = np.array([1.0, 3.0, 3.5, 0.0, 2.5])
+    drawn = _shares(5, 60_000, rng) @ runs
+    # The variance of t with 4 degrees of freedom is twice that of the mean.
+    assert drawn.mean() == pytest.approx(runs.mean(), abs=0.02)
+    assert drawn.var() == pytest.approx(2 * runs.var(ddof=1) / 5, rel=0.1)
+    assert (_shares(1, 3, rng) == 1).all()
+
+
+def test_two_equal_rows_differ_by_the_rows_between_them():
+    full = np.array([0.9, 0.1, 0.45])
+    drawn = np.array([[0.9, 0.1, 0.45], [0.8, 0.2, 0.45], [0.95, 0.05, 0.51]])
+    # Both at 0.5: equal; 0.4 and 0.6 with the third between; 0.55 and 0.45 likewise.
+    assert _equal_ranks(full, drawn, 0, 1).tolist() == [0, 2, -2]
