@@ -20,7 +20,8 @@ class AFAConfig:
     """Settings; the defaults are the authors' trainer's."""
 
     mean_strength: float = field(
-        default=20.0, metadata={"source": "authors' code: of the exponential law, units in planar_waves"}
+        default=20.0,
+        metadata={"source": "authors' code: of the exponential law, units in planar_waves", "range": (2, 50)},
     )
     min_strength: float = field(default=10.0, metadata={"source": "authors' code: added to it"})
 

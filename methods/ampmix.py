@@ -23,7 +23,9 @@ class AmpMixConfig:
     mode: Literal["mix", "swap"] = field(
         default="mix", metadata={"source": "FACT: all frequencies, in random shares; swap: FDA, low ones entirely"}
     )
-    eta: float = field(default=1.0, metadata={"source": "FACT's code: the partner's share is uniform up to it"})
+    eta: float = field(
+        default=1.0, metadata={"source": "FACT's code: the partner's share is uniform up to it", "range": (0.1, 1)}
+    )
     beta: float = field(
         default=0.05,
         metadata={

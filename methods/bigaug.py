@@ -51,7 +51,7 @@ class BigAugConfig:
     """Settings. Magnitudes are uniform over their ranges, in units of the normalised image and in voxels."""
 
     transforms: tuple[Transform, ...] = field(default=TRANSFORMS, metadata={"source": "paper: all nine"})
-    probability: float = field(default=0.5, metadata={"source": f"of each transform; {PORTS}"})
+    probability: float = field(default=0.5, metadata={"source": f"of each transform; {PORTS}", "range": (0.1, 0.9)})
     sharpness: tuple[float, ...] = field(default=(10.0, 30.0), metadata={"source": PORTS})
     sharpness_sigma: tuple[float, ...] = field(
         default=(0.5, 1.0), metadata={"source": "MONAI's default; an unofficial port: 0.25 to 1.5, independent"}

@@ -31,7 +31,10 @@ class CSDGConfig(GINConfig):
     )
     consistency: float = field(
         default=10.0,
-        metadata={"source": "authors' code, λ of the mean over voxels and classes: 10 / classes a voxel"},
+        metadata={
+            "source": "authors' code, λ of the mean over voxels and classes: 10 / classes a voxel",
+            "range": (0.1, 20),
+        },
     )
     supervision: Literal["dice", "official"] = field(
         default="dice", metadata={"source": "this benchmark; official: Dice plus cross-entropy, authors' code"}

@@ -18,7 +18,9 @@ from .parts.feature_statistics import Draw, StatisticsMethod
 class DSUConfig:
     """Settings; the defaults are the authors'."""
 
-    probability: float = field(default=0.5, metadata={"source": "authors' code, of a stage in a step"})
+    probability: float = field(
+        default=0.5, metadata={"source": "authors' code, of a stage in a step", "range": (0.1, 1)}
+    )
     strength: float = field(default=1.0, metadata={"source": "authors' code: factor of the noise"})
     stages: tuple[int, ...] = field(
         default=(0, 1, 2, 3), metadata={"source": "paper: all of a ResNet's, and its stem; 0 is the shallowest"}

@@ -40,7 +40,9 @@ class FedDGConfig:
     )
     meta_rate: float = field(default=1e-3, metadata={"source": "authors' code, meta_step_size"})
     gradient_limit: float = field(default=100.0, metadata={"source": "authors' code, clip_value, on each element"})
-    contrast: float = field(default=0.1, metadata={"source": "authors' code, weight of the contrastive loss"})
+    contrast: float = field(
+        default=0.1, metadata={"source": "authors' code, weight of the contrastive loss", "range": (0.01, 1)}
+    )
     temperature: float = field(default=0.05, metadata={"source": "authors' code"})
     ring: int = field(default=5, metadata={"source": "authors' code, pixels around a structure that are background"})
     supervision: Literal["dice", "official"] = field(

@@ -54,7 +54,7 @@ class FreeSDGConfig:
     range_3d: tuple[float, ...] = field(
         default=(0.005, 0.995), metadata={"source": "choice: quantiles of the brain that become -1 and 1"}
     )
-    reconstruction: float = field(default=1.0, metadata={"source": "authors' code, lambda_high"})
+    reconstruction: float = field(default=1.0, metadata={"source": "authors' code, lambda_high", "range": (0.1, 10)})
     segmentation: float = field(default=1.0, metadata={"source": "authors' code, lambda_seg"})
     mask_prediction: bool = field(
         default=True, metadata={"source": "authors' code: background outside the field of view, in the loss too"}

@@ -18,7 +18,9 @@ from .parts.feature_statistics import Draw, StatisticsMethod
 class MixStyleConfig:
     """Settings; the defaults are the authors'."""
 
-    probability: float = field(default=0.5, metadata={"source": "authors' code, of a stage in a step"})
+    probability: float = field(
+        default=0.5, metadata={"source": "authors' code, of a stage in a step", "range": (0.1, 1)}
+    )
     concentration: float = field(
         default=0.1, metadata={"source": "authors' code: an image keeps a share from a symmetric beta law of it"}
     )

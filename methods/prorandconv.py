@@ -30,7 +30,11 @@ class ProRandConvConfig:
         default=1.0, metadata={"source": "paper: weights fall off as a Gaussian, of width uniform up to it; 0: no"}
     )
     displacement: float = field(
-        default=0.5, metadata={"source": "paper, images of 224² (0.2: of 32²): deviation in pixels, uniform up to it"}
+        default=0.5,
+        metadata={
+            "source": "paper, images of 224² (0.2: of 32²): deviation in pixels, uniform up to it",
+            "range": (0.05, 1),
+        },
     )
     exponent: float = field(
         default=10.0, metadata={"source": "two ports: displacements are Gaussian random fields of power |k|^-10"}

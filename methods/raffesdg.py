@@ -59,7 +59,7 @@ class RaffeSDGConfig:
     fixed_sigma: float = field(default=9.0, metadata={"source": "authors' code"})
     gain: float = field(default=4.0, metadata={"source": "authors' code"})
     fill_offset: float = field(default=0.2, metadata={"source": "authors' code, in units of the range [0, 1]"})
-    reconstruction: float = field(default=1.0, metadata={"source": RELEASED + ", lambda_high"})
+    reconstruction: float = field(default=1.0, metadata={"source": RELEASED + ", lambda_high", "range": (0.1, 10)})
     segmentation: float = field(default=1.0, metadata={"source": "authors' code, lambda_seg"})
     mask_prediction: bool = field(
         default=True, metadata={"source": "authors' code: background outside the field of view, in the loss too"}

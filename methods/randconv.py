@@ -25,7 +25,11 @@ class RandConvConfig:
         default=0.5, metadata={"source": "authors' code, RC_img; plays no part in mode 'mix'"}
     )
     consistency: float = field(
-        default=10.0, metadata={"source": "authors' code, λ of RC_mix (5 for RC_img), on the mean over the views"}
+        default=10.0,
+        metadata={
+            "source": "authors' code, λ of RC_mix (5 for RC_img), on the mean over the views",
+            "range": (0.1, 20),
+        },
     )
     nested_views: bool = field(
         default=False, metadata={"source": "paper: views of the image; true: authors' code, views 2 and 3 of view 1"}

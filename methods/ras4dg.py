@@ -29,8 +29,8 @@ class RAS4DGConfig:
     rass: bool = field(default=True, metadata={"source": "paper, Table 2"})
     rms: bool = field(default=True, metadata={"source": "paper, Table 2"})
     rsd: bool = field(default=True, metadata={"source": "paper, Table 2"})
-    alpha: float = field(default=3.0, metadata={"source": "paper, RASS"})
-    beta: float = field(default=0.25, metadata={"source": "paper, RASS"})
+    alpha: float = field(default=3.0, metadata={"source": "paper, RASS", "range": (1, 6)})
+    beta: float = field(default=0.25, metadata={"source": "paper, RASS", "range": (0, 0.5)})
     gamma: float = field(default=2.0, metadata={"source": "paper, RASS"})
     probability: float = field(default=1.0, metadata={"source": "PASTA, authors' code; the paper does not say"})
     rms_regions: int = field(default=16, metadata={"source": "choice; the paper does not say"})
@@ -42,7 +42,9 @@ class RAS4DGConfig:
         default=(1 / 12, 1 / 4),
         metadata={"source": "choice: 12 to 36 voxels of 144, about 7 % of a volume; the paper does not say"},
     )
-    rms_probability: float = field(default=0.5, metadata={"source": "Models Genesis; the paper does not say"})
+    rms_probability: float = field(
+        default=0.5, metadata={"source": "Models Genesis; the paper does not say", "range": (0, 1)}
+    )
     rsd_ratio: float = field(default=0.5, metadata={"source": SCCONV})
     rsd_squeeze: int = field(default=2, metadata={"source": SCCONV})
     rsd_groups: int = field(default=16, metadata={"source": SCCONV})

@@ -35,8 +35,12 @@ class SanSawConfig:
     )
     clusters: int = field(default=5, metadata={"source": "authors' code; plays no part with region 'ones'"})
     auxiliary: float = field(default=0.1, metadata={"source": "authors' code, weight of each side classifier"})
-    alignment: float = field(default=0.1, metadata={"source": "authors' code, weight of each SAN term"})
-    whitening: float = field(default=0.1, metadata={"source": "authors' code, weight of each SAW term"})
+    alignment: float = field(
+        default=0.1, metadata={"source": "authors' code, weight of each SAN term", "range": (0.01, 1)}
+    )
+    whitening: float = field(
+        default=0.1, metadata={"source": "authors' code, weight of each SAW term", "range": (0.01, 1)}
+    )
     relaxation: int = field(
         default=2, metadata={"source": "authors' code: margin of half the pairs of classes, 0 for none"}
     )

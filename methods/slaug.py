@@ -24,7 +24,9 @@ class SLAugConfig:
 
     scale_deviation: float = field(default=0.1, metadata={"source": "authors' code"})
     scale_limits: tuple[float, ...] = field(default=(0.9, 1.1), metadata={"source": "authors' code"})
-    location_deviation: float = field(default=0.5, metadata={"source": "authors' code, in units of the range [0, 1]"})
+    location_deviation: float = field(
+        default=0.5, metadata={"source": "authors' code, in units of the range [0, 1]", "range": (0.1, 1)}
+    )
     location_percentile: float = field(
         default=20.0, metadata={"source": "authors' code: percentiles 20 and 80 of a region stay inside [0, 1]"}
     )

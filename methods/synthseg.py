@@ -34,7 +34,10 @@ class SynthSegConfig:
             "source": "paper's idea for unlabelled tissue; choice: its equal steps of intensity count as classes"
         },
     )
-    bias: float = field(default=0.5, metadata={"source": "authors' code: largest deviation of the field's logarithm"})
+    bias: float = field(
+        default=0.5,
+        metadata={"source": "authors' code: largest deviation of the field's logarithm", "range": (0.1, 1)},
+    )
     bias_scale: float = field(default=0.025, metadata={"source": "authors' code: the field's samples a voxel"})
     gamma: float = field(default=0.4, metadata={"source": "authors' code: deviation of the exponent's logarithm"})
     isotropic_share: float = field(default=0.1, metadata={"source": "authors' code: low resolution along every axis"})

@@ -30,7 +30,7 @@ from ssdg.methods.base import Batch, Method  # absolute: a copy of this file liv
 class TemplateConfig:
     """Settings, each with a default and its source (``--set method.strength=...``, ``bench info``)."""
 
-    strength: float = field(default=0.5, metadata={"source": "choice: gammas between 0.6 and 1.6"})
+    strength: float = field(default=0.5, metadata={"source": "choice: gammas between 0.6 and 1.6", "range": (0.1, 1)})
     probability: float = field(default=1.0, metadata={"source": "choice: every image"})
 
 

@@ -16,7 +16,9 @@ from .parts.feature_statistics import Draw, StatisticsMethod
 class TriDConfig:
     """Settings; the defaults are the authors'."""
 
-    probability: float = field(default=0.5, metadata={"source": "authors' code, of a stage in a step"})
+    probability: float = field(
+        default=0.5, metadata={"source": "authors' code, of a stage in a step", "range": (0.1, 1)}
+    )
     stages: tuple[int, ...] = field(
         default=(0, 1), metadata={"source": "authors' command: the first two stages of a ResNet; 0 is the shallowest"}
     )

@@ -106,7 +106,7 @@ def info(method: str, as_json: bool, **_: Any) -> None:
         return
     cls = options.method_class(method)
     fields = [
-        {"setting": f"method.{f.name}", "default": f.default, "source": f.metadata.get("source", "")}
+        {"setting": f"method.{f.name}", "default": f.default, **f.metadata}
         for f in dataclasses.fields(cls.Config)
     ]
     capabilities = list(describe(cls, cls.__module__).capabilities)
@@ -121,7 +121,8 @@ def info(method: str, as_json: bool, **_: Any) -> None:
     click.echo(f"sees or needs beyond one labelled source image: {_cell(capabilities)}")
     for field in fields:
         click.echo(f"  {field['setting']} = {field['default']}")
-        click.echo(f"      {field['source']}")
+        tuned = "; `bench tune` draws from {} to {}".format(*field["range"]) if "range" in field else ""
+        click.echo(f"      {field.get('source', '')}{tuned}")
     if not fields:
         click.echo("  no settings")
 
