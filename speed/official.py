@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from workload import Workload
 
 from ssdg.benchmark.randomness import generator
-from ssdg.methods.csdg import CSDGConfig, mix, random_network
+from ssdg.methods.csdg import CSDGConfig
 from ssdg.methods.feddg import FedDGConfig, interpolate_amplitude
 from ssdg.methods.freesdg import FreeSDG
 from ssdg.methods.parts.filters import choose, random_convolution
+from ssdg.methods.parts.gin import mix, random_network
 from ssdg.methods.randconv import RandConvConfig
 from ssdg.methods.slaug import SLAug
 

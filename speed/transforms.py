@@ -18,9 +18,10 @@ from workload import Workload
 
 from ssdg.benchmark.randomness import generator
 from ssdg.methods.bigaug import REFERENCE_SIDE, BigAugConfig
-from ssdg.methods.csdg import CSDGConfig, blend, blending_mask, mix, random_network
+from ssdg.methods.csdg import CSDGConfig, blend, blending_mask
 from ssdg.methods.parts.elastic import smooth_noise
 from ssdg.methods.parts.filters import random_convolution
+from ssdg.methods.parts.gin import mix, random_network
 from ssdg.methods.parts.semantic import whitening_loss
 from ssdg.methods.randconv import RandConvConfig
 from ssdg.methods.slaug import SLAug

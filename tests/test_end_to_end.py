@@ -12,7 +12,7 @@ from ssdg.datasets.phantom import write_phantom
 
 from .conftest import Bench
 
-SEEDS = ("--seeds", "0,1")
+SEEDS = ("--seeds", "0")
 GAP = 0.20
 """Least drop of source-only training from the held-out source cases to either target, in DSC."""
 MARGIN = 0.08
@@ -31,7 +31,7 @@ def test_make_demo_leaves_data_and_results_where_every_command_looks():
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """Two of the demo suite's seeds, run to their end as `make demo` runs all."""
+    """One of the demo suite's seeds, run to its end as `make demo` runs all."""
     root = tmp_path_factory.mktemp("demo")
     write_phantom(root / "data", 2)
     bench = Bench(root / "data", root / "results")
@@ -41,7 +41,7 @@ def demo(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scores(demo):
-    """(row, target) -> mean DSC over the seeds; the target "held-out" is the source's own."""
+    """(row, target) -> DSC; the target "held-out" is the source's own."""
     result = demo("table", "demo", *SEEDS, "--held-out", "--format", "csv", "--final")
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(io.StringIO(result.stdout)))

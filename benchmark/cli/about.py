@@ -106,8 +106,7 @@ def info(method: str, as_json: bool, **_: Any) -> None:
         return
     cls = options.method_class(method)
     fields = [
-        {"setting": f"method.{f.name}", "default": f.default, **f.metadata}
-        for f in dataclasses.fields(cls.Config)
+        {"setting": f"method.{f.name}", "default": f.default, **f.metadata} for f in dataclasses.fields(cls.Config)
     ]
     capabilities = list(describe(cls, cls.__module__).capabilities)
     if as_json:

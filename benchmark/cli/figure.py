@@ -10,10 +10,11 @@ from ssdg.datasets.base import DataError, Task
 from ssdg.methods import registry
 
 from ..errors import UsageError, unknown
+from ..scoring.metrics import DSC, Metric
 from ..settings import resolve_sections
 from ..spec import PROTOCOLS, PreprocessConfig
 from . import options
-from .selection import Selection, names, suite_options
+from .selection import Selection, names, regime_study, suite_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -158,6 +159,24 @@ def _prepared(task: Task, values: dict[str, Any]) -> "list[PreparedDomain]":
     if not prepared:
         raise UsageError(f"no domain of task {task.name!r} is under {values['data_root']}: give --data-root")
     return prepared
+
+
+@figure.command()
+@suite_options
+@options.metric(text="By whose mean rows are ranked.", default=DSC.name)
+@output("regimes.pdf")
+@width
+def regimes(selection: Selection, metric: Metric, output: Path, width: float) -> None:
+    """Show the order of a suite's rows under `paper`, `clean`, and `clean` with nnU-Net's stronger augmentation.
+
+    `bench table SUITE --regimes` has the numbers.
+    """
+    from ..figures.regimes import regimes_figure
+
+    study = regime_study(selection, metric)
+    _write(regimes_figure(study, width), output)
+    click.echo(f"{len(study.rows)} rows in {output}")
+    selection.require_complete(study.missing, "left out")
 
 
 @figure.command()

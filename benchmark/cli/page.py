@@ -8,7 +8,7 @@ from ..errors import UsageError
 from ..scoring.metrics import DSC, Metric
 from ..storage.files import write_output
 from . import options
-from .selection import Selection, suite_options
+from .selection import Selection, regime_study, suite_options
 
 FORMATS = ("csv", "markdown", "latex", "json")
 
@@ -26,6 +26,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
 @click.option(
     "--matrix", is_flag=True, help="Source by target, with --sources all unless given; diagonal: validation cases."
 )
+@click.option("--regimes", is_flag=True, help="Whether the order of the rows depends on the protocol.")
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")
 @click.option("--final", is_flag=True, help="Refuse a table with holes (exit code 3 and a list of them).")
 def table(
@@ -53,17 +54,22 @@ def table(
       --failures                        how often and how badly it goes wrong
       --matrix                          every source against every target, after `bench sweep SUITE --sources all`
       --sources all                     the same as columns of one table
+      --regimes                         ranks under `paper`, `clean`, and `clean` with nnU-Net's stronger augmentation
       --metric hd95, nsd, cldice        after `bench rescore SUITE`
       --set evaluation.resample=nearest after `bench sweep SUITE` with the same --set, which predicts again
     """  # noqa: D301 - click wants a backspace character there
     if shown["failures"] and metric is not DSC:
         raise UsageError("--failures counts cases by their DSC: leave out --metric")
-    results = selection.results()
-    if shown["conventions"]:
+    if shown["regimes"]:
+        from ..comparisons.regimes import render_study
+
+        study = regime_study(selection, metric)
+        text, missing = render_study(study, form), study.missing
+    elif shown["conventions"]:
         from ..comparisons.conventions import build_conventions
         from ..comparisons.conventions_text import render_conventions
 
-        means = build_conventions(results, metric, validation)
+        means = build_conventions(selection.results(), metric, validation)
         text, missing = render_conventions(means, form), means.missing
     else:
         from ..tables.build import build_table
@@ -71,7 +77,7 @@ def table(
         from ..tables.matrix import render_matrix
         from ..tables.render import render
 
-        matrix = shown["matrix"]
+        matrix, results = shown["matrix"], selection.results()
         cells = build_table(results, metric, published=not shown["no_published"], validation=validation or matrix)
         cells = with_failures(cells, results) if shown["failures"] else cells
         text, missing = (render_matrix if matrix else render)(cells, form), cells.missing

@@ -14,19 +14,21 @@ import click
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
-from ..errors import INCOMPLETE
+from ..errors import INCOMPLETE, UsageError
 from ..launching.job_file import Job, JobFile, job_file
 from ..outcomes.external import scan_plan, with_external_rows
 from ..outcomes.planned_run import PlannedRun, match_plan
 from ..spec import PROTOCOLS
 from ..suites.sources import ALL, suite_across
-from ..suites.suite import Filters, Inventory, Planned, Row, check_column
+from ..suites.suite import Filters, Inventory, Plan, Planned, Row, check_column
 from ..suites.suite_file import load_suite
 from ..training.runtime import Runtime
 from . import options
 
 if TYPE_CHECKING:
+    from ..comparisons.regimes import RegimeStudy
     from ..outcomes.results import SuiteResults
+    from ..scoring.metrics import Metric
 
 
 def names(_context: object, _parameter: object, value: str | None) -> tuple[str, ...] | None:
@@ -84,11 +86,11 @@ class Selection:
         """Read the results folder again."""
         self.stored, self.problems = scan_plan(self.plan, self.results_root)
 
-    def results(self, rows: tuple[Row, ...] | None = None) -> "SuiteResults":
-        """Return the results of the selected part of the suite, or of some rows of it."""
+    def results(self, rows: tuple[Row, ...] | None = None, plan: Plan | None = None) -> "SuiteResults":
+        """Return the results of the selected part of the suite, of some rows of it, or of another plan."""
         from ..outcomes.results import SuiteResults  # imports numpy
 
-        plan = self.plan
+        plan = plan or self.plan
         if rows is not None:
             plan = replace(plan.suite, rows=rows).plan(Filters(), self.inventory)
         return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job)
@@ -146,6 +148,17 @@ class Selection:
             echo_lines(title, missing)
         if missing or self.problems:
             sys.exit(INCOMPLETE)
+
+
+def regime_study(selection: Selection, metric: "Metric") -> "RegimeStudy":
+    """Return the study of a selection's rows under every regime; the error for missing runs says what makes them."""
+    from ..comparisons.regimes import REGIMES, study_regimes  # imports numpy
+
+    try:
+        return study_regimes({r.name: selection.results(plan=r.plan(selection.plan)) for r in REGIMES}, metric)
+    except UsageError as error:
+        sweeps = "\n  ".join(f"bench sweep {selection.name} {regime.options}" for regime in REGIMES)
+        raise UsageError(f"{error}\nmissing runs are made by\n  {sweeps}") from None
 
 
 def echo_lines(title: str, lines: Collection[str]) -> None:

@@ -4,7 +4,7 @@ Descriptive, not a test: see :mod:`ssdg.benchmark.comparisons.ranking` on few se
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,7 +53,7 @@ def compare_blocks(results: SuiteResults, metric: Metric = DSC) -> Agreements | 
     rng, targets = np.random.default_rng(SEED), []
     for heading in overall_headings(results, metric):
         if all(results.is_complete(row, heading.column, metric) for row in rows):
-            means, drawn = _means(results, rows, heading, metric, rng)
+            means, drawn = row_means(results, rows, heading, metric, rng, rng)
             if means.size:
                 targets.append((heading, means, drawn))
     if not targets:
@@ -62,15 +62,30 @@ def compare_blocks(results: SuiteResults, metric: Metric = DSC) -> Agreements | 
     # (blocks, methods), and (draws, blocks, methods).
     means = np.mean(means_by_target, axis=0).reshape(len(blocks), -1)
     drawn = np.mean(drawn_by_target, axis=0).reshape(DRAWS, len(blocks), -1)
-    pairs = []
-    for (i, first), (j, second) in itertools.combinations(enumerate(blocks), 2):
-        low, high = np.quantile(kendall_tau(drawn[:, i], drawn[:, j]), [0.025, 0.975])
-        pairs.append(Agreement((first, second), float(kendall_tau(means[i], means[j])), float(low), float(high)))
+    pairs = agreements(tuple(blocks), means, drawn.swapaxes(0, 1))
     return Agreements(tuple(pairs), tuple(rows[: len(methods)]), headings)
 
 
-def _means(
-    results: SuiteResults, rows: Sequence[Row], heading: Heading, metric: Metric, rng: Generator
+def agreements(names: Sequence[str], means: Floats, drawn: Floats) -> Iterator[Agreement]:
+    """Yield how the orders in each pair of groups agree.
+
+    Args:
+        names: of the groups.
+        means: (groups, methods).
+        drawn: (groups, draws, methods).
+    """
+    for (i, first), (j, second) in itertools.combinations(enumerate(names), 2):
+        low, high = np.quantile(kendall_tau(drawn[i], drawn[j]), [0.025, 0.975])
+        yield Agreement((first, second), float(kendall_tau(means[i], means[j])), float(low), float(high))
+
+
+def row_means(
+    results: SuiteResults,
+    rows: Sequence[Row],
+    heading: Heading,
+    metric: Metric,
+    of_cases: Generator,
+    of_seeds: Generator,
 ) -> tuple[Floats, Floats]:
     """Return the means of rows on a target, (rows,), and of each draw, (draws, rows); empty without a shared case."""
     paired = pair_rows(results, rows, heading, metric)
@@ -79,9 +94,9 @@ def _means(
         return np.empty(0), np.empty(0)
     strata = None if paired.strata is None else list(itertools.compress(paired.strata, defined))
     scores = [of_row[:, defined] for of_row in paired.scores]
-    weights, full = case_weights(sum(defined), strata, DRAWS, rng)
+    weights, full = case_weights(sum(defined), strata, DRAWS, of_cases)
     means = np.array([float((of_row @ full).mean()) for of_row in scores])
-    shares = [times_drawn(len(of_row), DRAWS, rng) / len(of_row) for of_row in scores]
+    shares = [times_drawn(len(of_row), DRAWS, of_seeds) / len(of_row) for of_row in scores]
     drawn = [((share @ of_row) * weights).sum(axis=1) for share, of_row in zip(shares, scores, strict=True)]
     return means, np.stack(drawn, axis=-1)
 
@@ -91,7 +106,7 @@ def block_notes(results: SuiteResults, metric: Metric = DSC) -> list[str]:
     compared = compare_blocks(results, metric)
     if compared is None:
         return []
-    pairs = [f"{' and '.join(a.blocks)} {_text(a.tau)} [{_text(a.low)}, {_text(a.high)}]" for a in compared.pairs]
+    pairs = map(agreement_text, compared.pairs)
     seeds = ", and each row's seeds for itself" if len(results.suite.seeds) > 1 else "; the one seed is not resampled"
     return [
         f"order of {', '.join(row.label for row in compared.rows)} by mean {metric.short} over "
@@ -99,6 +114,11 @@ def block_notes(results: SuiteResults, metric: Metric = DSC) -> list[str]:
         f"in brackets 95 % of {DRAWS:,} draws of each target's cases, the same for all rows{seeds} "
         f"(generator seed {SEED})"
     ]
+
+
+def agreement_text(pair: Agreement) -> str:
+    """Return tau between two groups with its interval."""
+    return f"{' and '.join(pair.blocks)} {_text(pair.tau)} [{_text(pair.low)}, {_text(pair.high)}]"
 
 
 def _text(tau: float) -> str:

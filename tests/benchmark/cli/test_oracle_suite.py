@@ -178,7 +178,7 @@ def test_a_suite_from_the_sweep_to_the_table(bench, suite):
     table = bench("table", suite, "--selection", "oracle", "--final")
     assert table.exit_code == 0, table.output
     assert "| w/o SSDG † " in table.output
-    assert "an upper bound, not a method" in table.output
+    assert "an upper bound and not a method" in table.output
     ordinary = bench("table", suite, "--final")
     assert "†" not in ordinary.output
     alone = bench("status", suite, "--json", "--selection", "oracle", "--methods", "erm-oracle")

@@ -1,0 +1,226 @@
+"""Whether the order of methods depends on the protocol: a suite under several regimes, and tau between them.
+
+Descriptive, not a test: see :mod:`ssdg.benchmark.comparisons.ranking` on few seeds.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..digests import to_json
+from ..errors import UsageError
+from ..outcomes.headings import Heading, overall_headings
+from ..outcomes.results import SuiteResults
+from ..scoring.metrics import DSC, Metric
+from ..statistics import Floats
+from ..storage.run_folder import to_csv
+from ..suites.suite import Filters, Plan, Row
+from ..tables.blocks import DRAWS, SEED, Agreement, agreement_text, agreements, row_means
+from ..tables.latex import latex_lines
+from ..tables.printed import Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
+from ..tables.render import FONTS
+from .ranking import competition_ranks
+
+AUGMENTATION = "training.augmentation"
+
+
+@dataclass(frozen=True, slots=True)
+class Regime:
+    """A protocol, and settings on top of it for every row."""
+
+    name: str
+    protocol: str
+    overrides: Mapping[str, str] = field(default_factory=dict)
+
+    def plan(self, plan: Plan) -> Plan:
+        """Return a plan's suite under this regime; rows that set the shared augmentation themselves are left out."""
+        chosen = (row for row in plan.suite.rows if AUGMENTATION not in row.settings)
+        suite = replace(plan.suite, rows=tuple(row for row in chosen if row.contender and not row.external))
+        return suite.plan(Filters(protocol=self.protocol, overrides=self.overrides), plan.inventory)
+
+    @property
+    def options(self) -> str:
+        """What ``bench sweep`` takes to run it."""
+        return " ".join([f"--protocol {self.protocol}", *(f"--set {k}={v}" for k, v in self.overrides.items())])
+
+
+REGIMES = (
+    Regime("paper", "paper"),
+    Regime("clean", "clean"),
+    Regime("clean + nnU-Net DA5", "clean", {AUGMENTATION: "nnunet-da5"}),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RegimeStudy:
+    """Rows that every regime has complete on every target of a suite."""
+
+    name: str
+    title: str
+    regimes: tuple[str, ...]
+    rows: tuple[Row, ...]
+    headings: tuple[Heading, ...]
+    seeds: tuple[int, ...]
+    means: Floats  # (regimes, rows): over targets, in the metric's own unit (DSC 0..1)
+    ranks: NDArray[np.int64]  # (regimes, rows): 1 is best; equal means share the better rank
+    pairs: tuple[Agreement, ...]
+    missing: tuple[str, ...]  # rows left out, with the reason
+    metric: Metric
+
+
+def study_regimes(results: Mapping[str, SuiteResults], metric: Metric = DSC) -> RegimeStudy:
+    """Compare the orders of rows under several regimes, by their means over the suite's targets.
+
+    A draw takes the same cases of a target under every regime and for all rows, and each row's seeds for itself.
+
+    Args:
+        results: of one suite under each regime, by name.
+        metric: a better mean is a better rank.
+
+    Raises:
+        UsageError: fewer than two rows that every regime has complete on every target, or a metric that leaves
+            misses out.
+    """
+    if metric.skips_misses:
+        raise UsageError(f"{metric.short} leaves misses out, and an order by it would reward them: take dsc or nsd")
+    first = next(iter(results.values()))
+    headings = overall_headings(first, metric)
+    rows, missing, asked_for = [], [], {planned.row.id for planned in first.plan.runs}
+    for row in first.suite.rows:
+        if row.id not in asked_for:  # it works on none of the targets
+            continue
+        holes = [
+            f"{name} on {heading.text}"
+            for name, of_regime in results.items()
+            for heading in headings
+            if not of_regime.is_complete(row, heading.column, metric)
+        ]
+        rows += [] if holes else [row]
+        missing += (
+            [f"{row.label}: not complete under {'; '.join(holes[:3])}{', …' * (len(holes) > 3)}"] if holes else []
+        )
+    if len(rows) < 2:
+        raise UsageError("\n  ".join(["a study needs two rows that every regime has complete:", *missing]))
+    parts = [_means(number, of, rows, headings, metric) for number, of in enumerate(results.values())]
+    means, drawn = (np.stack(of_all) for of_all in zip(*parts, strict=True))
+    return RegimeStudy(
+        name=first.suite.name,
+        title=first.suite.title,
+        regimes=tuple(results),
+        rows=tuple(rows),
+        headings=tuple(headings),
+        seeds=first.suite.seeds,
+        means=means,
+        ranks=competition_ranks(means if metric.better == "higher" else -means),
+        pairs=tuple(agreements(tuple(results), means, drawn)),
+        missing=tuple(missing),
+        metric=metric,
+    )
+
+
+def _means(
+    regime: int, results: SuiteResults, rows: Sequence[Row], headings: Sequence[Heading], metric: Metric
+) -> tuple[Floats, Floats]:
+    """Return the mean over targets of each row, (rows,), and of each draw, (draws, rows)."""
+    means, drawn = [], []
+    for index, heading in enumerate(headings):
+        # The same cases of a target under every regime, and the same seeds of a regime's row on every target.
+        cases, seeds = np.random.default_rng([SEED, 0, index]), np.random.default_rng([SEED, 1, regime])
+        of_target, of_draws = row_means(results, rows, heading, metric, cases, seeds)
+        if not of_target.size:
+            raise UsageError(f"no case of {heading.text} has a {metric.short} of every row")
+        means.append(of_target)
+        drawn.append(of_draws)
+    return np.mean(means, axis=0), np.mean(drawn, axis=0)
+
+
+def render_study(study: RegimeStudy, form: str) -> str:
+    """Return a study as ``markdown``, ``latex``, ``csv`` or ``json``; UsageError for another format."""
+    return render_as({"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}, form, study)
+
+
+def sentences(study: RegimeStudy) -> list[str]:
+    """Return what a reader needs under a study."""
+    seeds = len(study.seeds)
+    drawn = ", and each row's seeds for itself" if seeds > 1 else "; the one seed is not resampled"
+    targets = ", ".join(heading.text for heading in study.headings)
+    pairs = "; ".join(agreement_text(pair) for pair in study.pairs)
+    return [
+        f"{study.metric.short} ({study.headings[0].unit}): mean over {targets}, n = {seeds} "
+        f"seed{'s' * (seeds > 1)}; in brackets the rank, 1 is best.",
+        f"Order of the rows, Kendall's tau between {pairs}; in brackets 95 % of {DRAWS:,} draws of each target's "
+        f"cases, the same for all rows and regimes{drawn} (generator seed {SEED}).",
+    ]
+
+
+def _printed(study: RegimeStudy) -> Printed[int]:
+    columns: list[PrintedColumn[int]] = [
+        PrintedColumn("Method", ("Method",), lambda position: study.rows[position].label, align="l")
+    ]
+    columns += [_column(study, regime) for regime in range(len(study.regimes))]
+    return Printed(columns, range(len(study.rows)))
+
+
+def _column(study: RegimeStudy, regime: int) -> PrintedColumn[int]:
+    name, means, ranks = study.regimes[regime], study.means[regime], study.ranks[regime]
+
+    def text(position: int) -> str:
+        return f"{study.metric.scale * means[position]:.2f} [{ranks[position]}]"
+
+    return PrintedColumn(name, (name,), text, bold=lambda position: bool(ranks[position] == 1))
+
+
+def _title(study: RegimeStudy) -> str:
+    return f"{study.title}: does the order depend on the protocol?"
+
+
+def _markdown(study: RegimeStudy) -> str:
+    lines = [
+        f"**{markdown(_title(study))}**",
+        "",
+        *markdown_lines(_printed(study)),
+        "",
+        *markdown_list(sentences(study)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex(study: RegimeStudy) -> str:
+    lines = [r"% Needs \usepackage{booktabs}; in a class of two columns, say table*."]
+    paragraphs = (sentences(study),)
+    lines += latex_lines(
+        _printed(study), _title(study), f"{study.name}-regimes", paragraphs, FONTS, gap=r"\par\smallskip"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _records(study: RegimeStudy) -> list[dict[str, Any]]:
+    return [
+        {
+            **{"row": row.id, "label": row.label, "regime": name},
+            "mean": round(float(study.metric.scale * study.means[regime, position]), 4),
+            "rank": int(study.ranks[regime, position]),
+        }
+        for position, row in enumerate(study.rows)
+        for regime, name in enumerate(study.regimes)
+    ]
+
+
+def _csv(study: RegimeStudy) -> str:
+    records = _records(study)
+    return to_csv(tuple(records[0]), records)
+
+
+def _json(study: RegimeStudy) -> str:
+    data = {
+        **{"suite": study.name, "metric": study.metric.name, "seeds": study.seeds},
+        "targets": [heading.text for heading in study.headings],
+        "rows": _records(study),
+        "agreement": [to_json(pair) for pair in study.pairs],
+        "missing": study.missing,
+    }
+    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
