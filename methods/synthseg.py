@@ -83,9 +83,8 @@ class SynthSeg(Method):
         image = batch.image
         region = batch.foreground | ~batch.foreground.flatten(1).any(dim=1).view(-1, *[1] * (image.ndim - 1))
         coin = torch.rand((len(image), *[1] * (image.ndim - 1)), generator=rng, device=image.device)
-        with torch.autocast(
-            image.device.type, enabled=False
-        ):  # an augmentation must not depend on the run's precision
+        # An augmentation must not depend on the run's precision.
+        with torch.autocast(image.device.type, enabled=False):
             synthetic = self.synthesise(image, batch.label, region, rng)
         return replace(batch, image=torch.where(region & (coin < self.config.probability), synthetic, image))
 
