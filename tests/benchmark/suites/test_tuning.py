@@ -53,7 +53,7 @@ def test_trials_are_the_same_each_time_and_have_the_same_rates_for_every_row():
     first, again = (trial_rows(ROW, 5, ranges(Config)) for _ in range(2))
     assert first == again
     assert trial_rows(ROW, 9, ranges(Config))[:5] == first
-    alone = trial_rows(other, 5, ranges(Config), [LEARNING_RATE])
+    alone = trial_rows(other, 5, ranges(load_method("erm").Config))
     assert [row.settings.get(LEARNING_RATE) for row in alone] == [row.settings.get(LEARNING_RATE) for row in first]
     assert "method.steps" not in alone[1].settings
 

@@ -10,7 +10,7 @@ from ssdg.benchmark.outcomes.planned_run import settings_fit
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec
 from ssdg.benchmark.training.build import build_method
 from ssdg.benchmark.training.contract_fixture import MethodUnderTest, context, modules_of, take_steps
-from ssdg.benchmark.training.method_config import resolve_config
+from ssdg.benchmark.training.method_config import preceded, resolve_config
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method
@@ -57,14 +57,34 @@ def test_what_changes_nothing_leaves_a_method_as_it_is():
     assert all(torch.equal(changed[name], plain[name]) for name in plain)
 
 
+class Halved(Method):
+    def augment(self, batch, rng):
+        return replace(batch, image=batch.image / 2)
+
+
+class Squared(Method):
+    def augment(self, batch, rng):
+        return replace(batch, image=batch.image.square())
+
+
 def test_an_augmentation_goes_before_the_methods_own_once():
-    method, batch = built("ras4dg", before="ras4dg"), MethodUnderTest(Method, 2).batch()
-    rng = context().rng
-    expected = method
-    for _ in range(2):
-        batch = load_method("ras4dg").augment(expected, batch, rng)
-    shown = method.augment(MethodUnderTest(Method, 2).batch(), context().rng)
-    assert torch.equal(shown.image, batch.image)
+    subject = MethodUnderTest(Method, 2)
+    network = subject.method().network
+    batch = subject.batch()
+    shown = preceded(Squared, Halved(network))(network).augment(batch, context().rng)
+    assert torch.equal(shown.image, (batch.image / 2).square())
+
+
+def test_what_goes_before_changes_no_initial_weight():
+    plain, preceded_by = built("freesdg").state_dict(), built("freesdg", before="ras4dg").state_dict()
+    assert plain.keys() == preceded_by.keys()
+    assert all(torch.equal(plain[name], preceded_by[name]) for name in plain)
+
+
+def test_the_version_of_what_goes_before_is_kept(monkeypatch):
+    monkeypatch.setattr(load_method("ras4dg"), "version", 7)
+    config, _ = resolve_config(load_method("randconv"), "randconv", {"before": "ras4dg"})
+    assert config["before.version"] == 7
 
 
 def test_what_goes_before_is_part_of_the_identity():
