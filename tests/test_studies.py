@@ -1,4 +1,4 @@
-"""The study of moderated run variances: its intervals are those of the package, and its table says what it claims."""
+"""The studies: their intervals and ranks are those of the package, and their tables say what they claim."""
 
 import importlib.util
 from pathlib import Path
@@ -8,16 +8,20 @@ import pytest
 
 from ssdg.benchmark.statistics import mean_difference
 
-FILE = Path(__file__).parents[1] / "studies" / "run_variances.py"
+FOLDER = Path(__file__).parents[1] / "studies"
+
+
+def script(name):
+    """Return a script as a module."""
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def study():
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("run_variances", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("run_variances")
 
 
 def test_todays_kind_is_the_interval_of_the_package(study):
@@ -67,3 +71,13 @@ def test_the_table_has_a_line_for_each_setting_and_shows_why_today_stays(study):
     assert tallies["today"].wide_error < 0.12 < tallies["moderated"].wide_error
     powers = [study.tally(equal, draws=300)[name].power for name in ("today", "moderated", "robust")]
     assert powers[0] < min(powers[1:])
+
+
+def test_mean_ranks_seldom_separate_equal_rows_and_always_those_far_apart():
+    ranks = script("mean_ranks")
+    setting = ranks.Setting(suites=4, targets=2, rows=3, seeds=5, widest=1)
+    error, _ = ranks.measure(setting, studies=60, draws=200)
+    assert error < 0.15
+    rng = np.random.default_rng(0)
+    found = [ranks.separated(ranks.simulated(setting, rng, better=30.0), rng, 200) for _ in range(5)]
+    assert all({(0, 1), (0, 2)} <= pairs for pairs in found)

@@ -6,13 +6,12 @@ all targets of a source, because one run is good or bad on all of them. Resampli
 variance by (n - 1) / n, and three runs say little of it: draws are spread accordingly, those of runs as Student's t.
 
 Two rows are separated where two equal ones in their place, both at the mean of their scores with the same spread,
-would seldom differ as much in mean rank. In 120 simulated studies each of five equal rows (2 suites with 2 targets, 4
-with 1; 3 and 5 seeds; one row ten times as wide) some pair was separated in 4 to 8 % after Holm's method. With few
+would seldom differ as much in mean rank. ``studies/mean_ranks.py`` simulates how often that is wrong. With few
 targets ranks hold little: two rows need about six targets that agree.
 """
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,27 +74,47 @@ def mean_ranks(of_suites: Sequence[SuiteResults], metric: Metric = DSC, draws: i
     shared, missing = _shared_rows(of_suites, metric)
     if len(shared) < 2:
         raise UsageError("\n  ".join(["a mean rank needs two rows that all suites have complete:", *missing]))
-    rng, sign = np.random.default_rng(SEED), 1.0 if metric.better == "higher" else -1.0
-    places, full, drawn, runs = [], [], [], []
+    sign, places, scored = 1.0 if metric.better == "higher" else -1.0, [], []
     for results, rows in zip(of_suites, zip(*shared.values(), strict=True), strict=True):
-        shares: dict[tuple[str, str], list[Floats]] = {}
         for heading in overall_headings(results, metric):
             scores, strata = _defined(results, rows, heading, metric)
-            place = heading.column.task, heading.column.source
-            if place not in shares:
-                shares[place] = [_shares(len(of_row), draws, rng) for of_row in scores]
-                runs.append(min(map(len, scores)))
-            means, of_draws = _means(scores, strata, shares[place], rng)
+            runs = results.suite.name, heading.column.task, heading.column.source
             places.append((results, heading))
-            full.append(sign * means)
-            drawn.append(sign * of_draws)
+            scored.append(PlaceScores([sign * of_row for of_row in scores], strata, runs))
+    full, drawn = drawn_means(scored, np.random.default_rng(SEED), draws)
     ranks = competition_ranks(full)
     mean = np.asarray(ranks.mean(axis=0))
     low, high = np.quantile(np.mean([competition_ranks(of) for of in drawn], axis=0), [0.025, 0.975], axis=0)
-    level: Level = "cases" if min(runs) == 1 else "runs and cases"
+    level: Level = (
+        "cases" if min(len(of_row) for place in scored for of_row in place.scores) == 1 else "runs and cases"
+    )
     first_rows = tuple(rows[0] for rows in shared.values())
-    pairs = tuple(_pairs(mean, full, drawn))
+    pairs = tuple(rank_pairs(mean, full, drawn))
     return MeanRanks(first_rows, tuple(places), ranks, mean, low, high, pairs, level, tuple(missing), draws)
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceScores:
+    """Scores on one target, the higher the better."""
+
+    scores: Sequence[Floats]  # of each row: (seeds, cases)
+    strata: Sequence[str] | None  # of the cases, where strata weigh; None: cases weigh
+    runs: Hashable  # equal on targets that the same runs were scored on
+
+
+def drawn_means(
+    places: Sequence[PlaceScores], rng: Generator, draws: int = DRAWS
+) -> tuple[list[Floats], list[Floats]]:
+    """Return the means of rows on each place, (rows,), and of each draw of seeds and cases, (draws, rows)."""
+    shares: dict[Hashable, list[Floats]] = {}
+    full, drawn = [], []
+    for place in places:
+        if place.runs not in shares:
+            shares[place.runs] = [_shares(len(of_row), draws, rng) for of_row in place.scores]
+        means, of_draws = _means(place.scores, place.strata, shares[place.runs], rng)
+        full.append(means)
+        drawn.append(of_draws)
+    return full, drawn
 
 
 def _shared_rows(of_suites: Sequence[SuiteResults], metric: Metric) -> tuple[dict[str, list[Row]], list[str]]:
@@ -163,7 +182,7 @@ def _means(
     return means, np.stack(drawn, axis=-1)
 
 
-def _pairs(mean: Floats, full: Sequence[Floats], drawn: Sequence[Floats]) -> Iterator[RankPair]:
+def rank_pairs(mean: Floats, full: Sequence[Floats], drawn: Sequence[Floats]) -> Iterator[RankPair]:
     """Yield every pair of rows; ``full`` and ``drawn`` are their means on each target, the higher the better."""
     pairs = [
         tuple(sorted(pair, key=lambda i: float(mean[i]))) for pair in itertools.combinations(range(len(mean)), 2)
