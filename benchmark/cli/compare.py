@@ -31,7 +31,7 @@ DESCRIPTIVE = (
 MEAN_RANKS = (
     "Of rows that saw the source alone and are complete in every suite; for other runs and cases of these targets, "
     "not for other targets. Draws take the same cases for all rows, and a row's seeds together on all targets of a "
-    "source"
+    "source. Where all rows are equal, some two are separated in 4 to 14 % of simulated studies, not in 5 %: a hint"
 )
 
 metric = options.metric(text="What to compare.", default=DSC.name)
