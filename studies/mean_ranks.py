@@ -36,9 +36,7 @@ class Setting(NamedTuple):
 
 SETTINGS = [
     Setting(suites, targets, rows, seeds, widest)
-    for (suites, targets), rows, seeds, widest in itertools.product(
-        ((2, 2), (4, 1), (4, 2)), (5, 8), (3, 5), (1, 10)
-    )
+    for (suites, targets), rows, seeds, widest in itertools.product(((2, 2), (4, 1), (4, 2)), (5, 8), (3, 5), (1, 10))
 ]
 
 
