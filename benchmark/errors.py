@@ -2,7 +2,7 @@
 
 import contextlib
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 FAILED, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
@@ -76,6 +76,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError) and any(word in str(error) for word in words)
     )
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Return the first names, and how many there are more."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:

@@ -11,7 +11,7 @@ Nothing here knows what is scored: differences are in the units of the scores, A
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, TypeAlias
 
@@ -200,6 +200,22 @@ def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> Floats:
 
 def _signs(differences: Floats) -> Floats:
     return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
+
+
+def resampled_means(
+    scores: Sequence[Floats], shares: Iterable[Floats], weights: Floats, full: Floats
+) -> tuple[Floats, Floats]:
+    """Return the mean of each method, (methods,), and of each draw of seeds and cases, (draws, methods).
+
+    Args:
+        scores: (seeds, cases) of each method.
+        shares: weight of each of its seeds in each draw, (draws, seeds).
+        weights: of each case in each draw, (draws, cases), and
+        full: in the mean, (cases,), from :func:`case_weights`.
+    """
+    means = np.array([float((of_method @ full).mean()) for of_method in scores])
+    drawn = [((share @ of_method) * weights).sum(axis=1) for share, of_method in zip(shares, scores, strict=True)]
+    return means, np.stack(drawn, axis=-1)
 
 
 def case_weights(cases: int, strata: Sequence[str] | None, draws: int, rng: Generator) -> tuple[Floats, Floats]:

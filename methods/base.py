@@ -221,6 +221,12 @@ def spread(image: Tensor, region: Tensor | None) -> tuple[Tensor, Tensor]:
     return mean, variance.sqrt()
 
 
+def whole_if_empty(foreground: Tensor) -> Tensor:
+    """Return the foreground (B, 1, *S), or the whole grid for an image without foreground."""
+    empty = ~foreground.flatten(1).any(dim=1)
+    return foreground | empty.view(-1, *[1] * (foreground.ndim - 1))
+
+
 def require(condition: bool, message: str) -> None:
     """Raise ValueError(message) unless a condition on hyper-parameters holds."""
     if not condition:

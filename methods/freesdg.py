@@ -12,9 +12,9 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from .base import Batch, Frame, require
+from .base import Batch, Frame, require, whole_if_empty
 from .parts.boxes import cut, random_box
-from .parts.coupling import CoupledDecoders, whole_if_empty
+from .parts.coupling import CoupledDecoders
 from .parts.highpass import high_pass, median, quantiles, scale_gaussian, stretch
 from .transforms.blur import Gaussian
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Frame, require
+from .base import Batch, Frame, require, whole_if_empty
 from .parts.boxes import random_box
-from .parts.coupling import CoupledDecoders, whole_if_empty
+from .parts.coupling import CoupledDecoders
 from .parts.highpass import butterworth, high_pass, median, quantiles, scale_gaussian
 from .parts.splines import bspline_field, rescale_per_sample
 

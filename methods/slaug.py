@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import EPSILON, Batch, Method, StepContext, Terms, moments, require, spread
+from .base import EPSILON, Batch, Method, StepContext, Terms, moments, require, spread, whole_if_empty
 from .losses import cross_entropy, one_hot, soft_dice
 from .parts.location_scale import curves, describe, draw, first_rows, parts, transform
 from .parts.splines import bspline_field, rescale_per_sample
@@ -135,8 +135,7 @@ class SLAug(Method):
         """Return the class (B, 1, *S) whose curve each voxel follows; -1 for none, outside a picture's foreground."""
         if self.config.outside == "official" or batch.image.ndim > 4:
             return batch.label
-        empty = ~batch.foreground.flatten(1).any(dim=1).view(-1, 1, 1, 1)
-        return batch.label.masked_fill(~(batch.foreground | empty), -1)
+        return batch.label.masked_fill(~whole_if_empty(batch.foreground), -1)
 
     def intensity_views(self, image: Tensor, region: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return the images (B, C, *S) in [0, 1] under one curve each, and under one curve a region (B, 1, *S).

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Method, require
+from .base import Batch, Method, require, whole_if_empty
 from .transforms.blur import blur, edge_normalised
 from .transforms.contrast import extremes, per_image
 from .transforms.intensity import lower_resolution
@@ -81,7 +81,7 @@ class SynthSeg(Method):
     def augment(self, batch: Batch, rng: torch.Generator) -> Batch:
         """Return the batch with synthetic images inside the foreground."""
         image = batch.image
-        region = batch.foreground | ~batch.foreground.flatten(1).any(dim=1).view(-1, *[1] * (image.ndim - 1))
+        region = whole_if_empty(batch.foreground)
         coin = torch.rand((len(image), *[1] * (image.ndim - 1)), generator=rng, device=image.device)
         # An augmentation must not depend on the run's precision.
         with torch.autocast(image.device.type, enabled=False):

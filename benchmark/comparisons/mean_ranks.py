@@ -18,11 +18,11 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import UsageError, listed
 from ..outcomes.headings import Heading, overall_headings, pair_rows
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Metric
-from ..statistics import EQUAL, Floats, Level, case_weights, holm, times_drawn
+from ..statistics import EQUAL, Floats, Level, case_weights, holm, resampled_means, times_drawn
 from ..suites.suite import Row
 from .ranking import DRAWS, SEED, competition_ranks
 
@@ -134,8 +134,7 @@ def _shared_rows(of_suites: Sequence[SuiteResults], metric: Metric) -> tuple[dic
         elif len({(row.method, str(sorted(row.settings.items()))) for row in there}) > 1:
             missing.append(f"{there[0].label}: not the same method and settings in all suites")
         elif holes:
-            more = f" and {len(holes) - LISTED} more" if len(holes) > LISTED else ""
-            missing.append(f"{there[0].label}: not complete on {', '.join(holes[:LISTED])}{more}")
+            missing.append(f"{there[0].label}: not complete on {listed(holes, LISTED)}")
         else:
             shared[name] = there
     return shared, missing
@@ -177,9 +176,7 @@ def _means(
     names = np.zeros(cases) if strata is None else np.unique(list(strata), return_inverse=True)[1]
     counts = np.array([(names == name).sum() for name in names])
     weights = full + (weights - full) * np.sqrt(counts / np.maximum(1, counts - 1))
-    means = np.array([float((of_row @ full).mean()) for of_row in scores])
-    drawn = [((share @ of_row) * weights).sum(axis=1) for share, of_row in zip(shares, scores, strict=True)]
-    return means, np.stack(drawn, axis=-1)
+    return resampled_means(scores, shares, weights, full)
 
 
 def rank_pairs(mean: Floats, full: Sequence[Floats], drawn: Sequence[Floats]) -> Iterator[RankPair]:

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..statistics import EQUAL, Floats, Level, case_weights, kendall_tau, times_drawn
+from ..statistics import EQUAL, Floats, Level, case_weights, kendall_tau, resampled_means, times_drawn
 
 DRAWS = 10_000
 SEED = 0  # of the bootstrap's own generator: a ranking printed twice is the same
@@ -53,9 +53,8 @@ def rank_stability(
     sign = 1.0 if better == "higher" else -1.0
     rng = np.random.default_rng(seed)
     weights, full = case_weights(scores[0].shape[1], kept, draws, rng)
-    means = np.array([float((of_method @ full).mean()) for of_method in scores])
     shares = (times_drawn(len(of_method), draws, rng) / len(of_method) for of_method in scores)
-    drawn = np.stack([((s @ x) * weights).sum(axis=1) for s, x in zip(shares, scores, strict=True)], axis=-1)
+    means, drawn = resampled_means(scores, shares, weights, full)
     ranks = competition_ranks(sign * drawn)
     tau = kendall_tau(drawn, means)
     low, high = np.quantile(tau, [0.025, 0.975])

@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from ssdg.datasets.base import Case, DataError, Domain, Layer
 
+from ..errors import listed
 from ..spec import PreprocessConfig
 from .decode import read_volume, require_finite
 from .images import NativeImage, on_grid
@@ -140,10 +141,9 @@ def mapped_values(
             return np.asarray(np.array([classes[value] for value in values], dtype=np.uint8)[position])
     values, counts, _ = tallies[0]
     bad = [(value, count) for value, count in zip(values, counts, strict=True) if value not in classes]
-    listed = ", ".join(f"{value:g} ({count} times)" for value, count in bad[:LISTED])
-    more = f" and {len(bad) - LISTED} more" if len(bad) > LISTED else ""
+    texts = listed([f"{value:g} ({count} times)" for value, count in bad], LISTED)
     mapped = ", ".join(map(str, sorted(classes)))
-    raise DataError(f"{path}: values not in the label map: {listed}{more}; known values: {mapped}. {remedy}")
+    raise DataError(f"{path}: values not in the label map: {texts}; known values: {mapped}. {remedy}")
 
 
 def _layer_mask(path: Path, layer: Layer, domain: Domain, image: NativeImage) -> NDArray[np.bool_]:

@@ -8,6 +8,8 @@ from unicodedata import normalize
 from ssdg.datasets.base import Case, DataError, Domain
 from ssdg.datasets.discovery import PICTURES, VOLUMES, is_junk, stem
 
+from ..errors import listed
+
 SUFFIXES = {2: PICTURES, 3: VOLUMES}
 
 LISTED = 12
@@ -35,21 +37,23 @@ def match_predictions(domain: Domain, folder: Path, ndim: int) -> tuple[dict[str
         cases = owners.get(_key(relative), ())
         if len(cases) > 1:
             raise DataError(
-                f"{path} may be of {_listed(cases)} of {domain.name}: name the files by the ids of the cases, as in "
-                f"{cases[0]}{path.name[len(stem(path)) :]}"
+                f"{path} may be of {listed(cases, LISTED)} of {domain.name}: name the files by the ids of the "
+                f"cases, as in {cases[0]}{path.name[len(stem(path)) :]}"
             )
         for case in cases:
             matched[case].append(path)
         extra += [] if cases else [str(relative)]
     for case, paths in matched.items():
         if len(paths) > 1:
-            raise DataError(f"case {case} has several files in {folder}: {_listed([path.name for path in paths])}")
+            raise DataError(
+                f"case {case} has several files in {folder}: {listed([path.name for path in paths], LISTED)}"
+            )
     if missing := [case.id for case in domain.cases if case.id not in matched]:
         names = ", ".join(dict.fromkeys(f"{name}.*" for name in (missing[0], stem(_case(domain, missing[0]).image))))
-        others = f"; {_listed(extra)} belong to no case" if extra else ""
+        others = f"; {listed(extra, LISTED)} belong to no case" if extra else ""
         raise DataError(
-            f"{folder} lacks {len(missing)} of the {len(domain.cases)} cases of {domain.name}: {_listed(missing)}; "
-            f"a file of the first is called {names}{others}"
+            f"{folder} lacks {len(missing)} of the {len(domain.cases)} cases of {domain.name}: "
+            f"{listed(missing, LISTED)}; a file of the first is called {names}{others}"
         )
     return {case: paths[0] for case, paths in matched.items()}, extra
 
@@ -73,8 +77,3 @@ def _key(path: Path) -> tuple[str, ...]:
 
 def _case(domain: Domain, name: str) -> Case:
     return next(case for case in domain.cases if case.id == name)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return f"{', '.join(names[:LISTED])}{more}"

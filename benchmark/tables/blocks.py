@@ -13,7 +13,7 @@ from numpy.random import Generator
 from ..outcomes.headings import Heading, overall_headings, pair_rows
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Metric
-from ..statistics import Floats, case_weights, kendall_tau, times_drawn
+from ..statistics import Floats, case_weights, kendall_tau, resampled_means, times_drawn
 from ..suites.suite import Row, blocks_of
 from .wording import MINUS
 
@@ -95,10 +95,8 @@ def row_means(
     strata = None if paired.strata is None else list(itertools.compress(paired.strata, defined))
     scores = [of_row[:, defined] for of_row in paired.scores]
     weights, full = case_weights(sum(defined), strata, DRAWS, of_cases)
-    means = np.array([float((of_row @ full).mean()) for of_row in scores])
     shares = [times_drawn(len(of_row), DRAWS, of_seeds) / len(of_row) for of_row in scores]
-    drawn = [((share @ of_row) * weights).sum(axis=1) for share, of_row in zip(shares, scores, strict=True)]
-    return means, np.stack(drawn, axis=-1)
+    return resampled_means(scores, shares, weights, full)
 
 
 def block_notes(results: SuiteResults, metric: Metric = DSC) -> list[str]:

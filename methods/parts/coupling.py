@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..base import Batch, Method, StepContext, Terms
+from ..base import Batch, Method, StepContext, Terms, whole_if_empty
 from ..losses import cross_entropy, soft_dice
 from ..networks.base import Level, SegmentationNetwork
 from .boxes import cut
@@ -110,9 +110,3 @@ class Coupling(nn.Module):
         """Return (B, joined, *S) from the reconstruction decoder's map and the segmentation decoder's own."""
         merged: Tensor = self.merge(self.attention(torch.cat([guide, own], dim=1)))
         return merged
-
-
-def whole_if_empty(foreground: Tensor) -> Tensor:
-    """Return the foreground (B, 1, *S), or the whole grid for an image without foreground."""
-    empty = ~foreground.flatten(1).any(dim=1)
-    return foreground | empty.view(-1, *[1] * (foreground.ndim - 1))

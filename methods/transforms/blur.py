@@ -99,13 +99,18 @@ def blur_by_shifts(image: Tensor, sigma: Tensor, widest: float) -> Tensor:
     # Kernels that differ between images would need grouped convolutions, 2 to 10 times as slow on CPUs (2D and 3D).
     for axis in range(2, image.ndim):
         side = image.shape[axis]
-        last_first = [radius if axis == other else 0 for other in range(image.ndim - 1, 1, -1) for _ in range(2)]
-        padded = F.pad(blurred, last_first, mode="replicate")
+        padded = extended(blurred, axis, radius)
         blurred = padded.narrow(axis, radius, side) * taps[0]
         for step in range(1, radius + 1):
             pair = padded.narrow(axis, radius - step, side) + padded.narrow(axis, radius + step, side)
             blurred.addcmul_(pair, taps[step])
     return blurred
+
+
+def extended(maps: Tensor, axis: int, reach: int) -> Tensor:
+    """Return maps (M, c, *S) with so many voxels more at both ends of one axis, copies of the outermost."""
+    last_first = [reach if axis == other else 0 for other in range(maps.ndim - 1, 1, -1) for _ in range(2)]
+    return F.pad(maps, last_first, mode="replicate")
 
 
 def sharpen(image: Tensor, strength: Tensor, first: Tensor, second: Tensor, widest: float) -> Tensor:

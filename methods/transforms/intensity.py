@@ -13,6 +13,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from ..base import whole_if_empty
 from .blur import along, blur, edge_normalised
 from .contrast import extremes, gamma_curve, per_image
 
@@ -69,7 +70,7 @@ def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.
     ndim = image.ndim - 2
     # Departure: statistics are the foreground's and nothing outside it changes, in every task. nnU-Net does so in
     # effect for skull-stripped images (its background is the foreground's mean, and masked), not for photographs.
-    region = foreground | ~foreground.flatten(1).any(dim=1).view(-1, *[1] * (ndim + 1))
+    region = whole_if_empty(foreground)
     gate, level = draw(intensity.noise, (batch, 1, 1), rng)
     image = apply(image, region, gate, level, partial(add_noise, rng=rng))
     maps = image.flatten(0, 1).unsqueeze(1)

@@ -9,8 +9,9 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
+from ..base import whole_if_empty
+from .blur import extended
 from .contrast import extremes, gamma_curve, per_image
 from .intensity import Chance, Change, add_noise, apply, blur_axes, change_gamma, draw, lower_resolution, moments
 
@@ -29,7 +30,7 @@ def perturb_strongly(image: Tensor, foreground: Tensor, rng: torch.Generator) ->
     """
     batch, channels = image.shape[:2]
     ndim = image.ndim - 2
-    region = foreground | ~foreground.flatten(1).any(dim=1).view(-1, *[1] * (ndim + 1))
+    region = whole_if_empty(foreground)
     maps = image.flatten(0, 1).unsqueeze(1)
     regions = region.expand_as(image).flatten(0, 1).unsqueeze(1)
     for chance, parameters, change in steps(ndim, rng):
@@ -87,8 +88,7 @@ def smooth(maps: Tensor, draws: Tensor, region: Tensor) -> Tensor:
 def median_along(maps: Tensor, width: Tensor, axis: int) -> Tensor:
     """Return the median of ``width`` (M,) neighbours along an axis of maps (M, 1, *S), borders replicated."""
     reach = MEDIAN_WIDTHS[-1] // 2
-    last_first = [reach if axis == other else 0 for other in range(maps.ndim - 1, 1, -1) for _ in range(2)]
-    side, padded = maps.shape[axis], F.pad(maps, last_first, mode="replicate")
+    side, padded = maps.shape[axis], extended(maps, axis, reach)
     neighbours = []
     for offset in range(-reach, reach + 1):
         values = padded.narrow(axis, reach + offset, side)
@@ -202,8 +202,7 @@ def sharpen_edges(maps: Tensor, draws: Tensor, region: Tensor) -> Tensor:
     """
     laplacian = torch.zeros_like(maps)
     for axis in range(2, maps.ndim):
-        last_first = [1 if axis == other else 0 for other in range(maps.ndim - 1, 1, -1) for _ in range(2)]
-        padded, side = F.pad(maps, last_first, mode="replicate"), maps.shape[axis]
+        side, padded = maps.shape[axis], extended(maps, axis, 1)
         laplacian += padded.narrow(axis, 0, side) + padded.narrow(axis, 2, side) - 2 * maps
     low, high = extremes(maps, region)
     return (maps - (0.1 + 0.9 * per_image(draws, maps)) * laplacian).clamp(low, high)
