@@ -14,7 +14,6 @@ from ssdg.methods import load_method
 from ..errors import FAILED, INCOMPLETE, UsageError, unknown
 from ..outcomes.planned_run import AGAIN
 from ..storage.files import write_output
-from ..storage.run_folder import VALIDATION
 from ..suites.suite import Filters, Row
 from ..suites.suite_file import list_suites, load_suite
 from .selection import Selection, names, part_options
@@ -104,18 +103,17 @@ def _plan_trials(selection: Selection, row: Row, rows: Sequence[Row]) -> None:
 
 def _print_trials(results: "SuiteResults", row: Row) -> dict[int, float]:
     """Print every trial; return the mean held-out DSC (0..1) over seeds and sources of those that finished."""
-    from ..outcomes.convergence import held_out_means
+    from ..outcomes.convergence import held_out_mean
 
-    columns = [c for c in results.columns(validation=True) if (c.target != VALIDATION) == row.per_target]
     scores: dict[int, float] = {}
     for index, trial in enumerate(results.suite.rows):
-        states = {run.state for run in results.planned_runs if run.row.id == trial.id} - {"DONE"}
+        runs = [run for run in results.planned_runs if run.row.id == trial.id]
+        states = {run.state for run in runs} - {"DONE"}
         own = {key: value for key, value in trial.settings.items() if row.settings.get(key) != value}
         settings = ", ".join(f"{key} = {value}" for key, value in own.items()) or "as in the suite"
         if states:
             click.echo(f"trial {index}  {', '.join(sorted(states)).lower():>11}  {settings}")
             continue
-        means = [value for column in columns for value in held_out_means(results, trial, column).values()]
-        scores[index] = mean(means)
+        scores[index] = mean(held_out_mean(results, run) for run in runs)
         click.echo(f"trial {index}  held out {100 * scores[index]:.2f}  {settings}")
     return scores

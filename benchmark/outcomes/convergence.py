@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Row, Suite
+from .planned_run import PlannedRun
 from .scores import evaluation_scores
 
 if TYPE_CHECKING:
@@ -62,11 +63,11 @@ def _by_baseline(results: "SuiteResults") -> tuple[dict[tuple[str, Column], bool
     baseline = next((row for row in rows if not row.settings or row.tuned is not None), None)
     if baseline is None:
         return {}, []
-    references = {column: held_out_means(results, baseline, column) for column in columns}
+    references = {column: _held_out(results, baseline, column) for column in columns}
     verdicts: dict[tuple[str, Column], bool] = {}
     failures = []
     for row, (column, reference) in itertools.product(suite.rows, references.items()):
-        scores = held_out_means(results, row, column)
+        scores = _held_out(results, row, column)
         if seeds := sorted(scores.keys() & reference.keys()):
             mean, of_baseline = (sum(of[seed] for seed in seeds) / len(seeds) for of in (scores, reference))
             verdicts[row.id, column] = mean >= LEAST * of_baseline - ROUNDING
@@ -84,23 +85,29 @@ def _is_judged(row: Row, column: Column) -> bool:
     return column.target != VALIDATION or not row.per_target
 
 
-def held_out_means(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
+def _held_out(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
     """Return each seed's DSC (0..1) on the held-out cases of a column's source; seeds without one are left out."""
     if row.folds is not None or not _is_judged(row, column):
         return {}
     average, place = results.scoring.average, (column.task, column.source)
     means: Iterable[tuple[int, float]]
     if row.per_target:
-        ndim = results.inventory.task(column.task).scored_ndim
-        evaluations = ((run.request.seed, run.evaluation(VALIDATION)) for run in results.counts.runs_of(row, column))
-        files = ((seed, results.counts.case_file(e)) for seed, e in evaluations if e is not None)
-        of_seeds = ((seed, evaluation_scores(file, results.scoring, ndim)) for seed, file in files)
-        means = ((seed, float(scores.means("average", average)[0])) for seed, scores in of_seeds)
+        means = ((run.request.seed, held_out_mean(results, run)) for run in results.counts.runs_of(row, column))
     else:
         source = next(c for c in results.columns(validation=True) if (c.task, c.source) == place)
         scores = results.row_scores(row, source)
         means = zip(scores.seeds, scores.means("average", average).tolist(), strict=True) if scores.seeds else ()
     return {seed: mean for seed, mean in means if not math.isnan(mean)}
+
+
+def held_out_mean(results: "SuiteResults", run: PlannedRun) -> float:
+    """Return a run's DSC (0..1) on the held-out cases of its source; NaN where it has none."""
+    evaluation = run.evaluation(VALIDATION)
+    if evaluation is None:
+        return math.nan
+    ndim = results.inventory.task(run.request.task).scored_ndim
+    scores = evaluation_scores(results.counts.case_file(evaluation), results.scoring, ndim)
+    return float(scores.means("average", results.scoring.average)[0])
 
 
 def _name(suite: Suite, row: Row, column: Column) -> str:

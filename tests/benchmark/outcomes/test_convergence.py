@@ -1,11 +1,14 @@
 """Rows are judged by their held-out source DSC, at least 95 % of the baseline's, and by their best epochs."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
 
 from ssdg.benchmark import open_results
+from ssdg.benchmark.outcomes.convergence import held_out_mean
+from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.report.export import export_suite, write_export
 from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.storage.results_reader import scan
@@ -288,3 +291,15 @@ def test_status_and_an_export_say_where_an_early_best_epoch_lies(tmp_path, bench
     write_export(export_suite(results)[0], tmp_path / "exported")
     assert open_results(tmp_path / "exported").convergence == results.convergence
     assert "best epoch 1 of 20" in results.convergence.text
+
+
+@pytest.mark.parametrize("row", [RAS4DG, CUTMIX])
+def test_held_out_cases_of_runs_that_score_no_target(tmp_path, row):
+    suite = replace(SUITE, rows=(row,))
+    plan = suite.plan(Filters(), INVENTORY)
+    plan = replace(plan, runs=tuple(replace(run, columns=()) for run in plan.runs))
+    fill(tmp_path, plan.runs[1:], lambda planned: (0.6 + planned.request.seed / 10,))
+    results = SuiteResults(plan, scan(tmp_path)[0])
+    first, *others = (held_out_mean(results, run) for run in results.planned_runs)
+    assert math.isnan(first)
+    assert others == pytest.approx([0.6 + run.request.seed / 10 for run in plan.runs[1:]])
