@@ -46,20 +46,6 @@ def lengths(x):
     return x.flatten(1).double().norm(dim=1)
 
 
-@pytest.fixture
-def convolutions(monkeypatch):
-    """Record (kernel, bias) of every layer of a random network: (B, C', C, *K) and (B, C')."""
-    seen = []
-    original = gin._convolve_each
-
-    def spy(x, kernel, bias):
-        seen.append((kernel, bias))
-        return original(x, kernel, bias)
-
-    monkeypatch.setattr(gin, "_convolve_each", spy)
-    return seen
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_views_keep_each_samples_norm_and_have_no_gradient(shape):
     method = make_method(len(shape) - 2, shape[1], ipa=False)

@@ -22,20 +22,6 @@ def lengths(x):
     return x.flatten(1).double().norm(dim=1)
 
 
-@pytest.fixture
-def convolutions(monkeypatch):
-    """Record (kernel, bias) of every layer of a random network: (B, C', C, *K) and (B, C')."""
-    seen = []
-    original = gin._convolve_each
-
-    def spy(x, kernel, bias):
-        seen.append((kernel, bias))
-        return original(x, kernel, bias)
-
-    monkeypatch.setattr(gin, "_convolve_each", spy)
-    return seen
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_sample_has_a_network_of_its_own(shape):
     image = normal((1, *shape[1:])).expand(shape)
