@@ -83,14 +83,58 @@ def rank(selections: Sequence[Selection], baseline: str | None, as_json: bool, m
     The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
 
     With several suites: the mean rank, over all their targets, of every row that all of them have, with an interval,
-    and which pairs of rows are separated.
+    and which pairs of rows are separated. With --baseline too: where a row of any of them is separated from that one,
+    p values adjusted for all suites together.
     """
+    suites = [selection.plan.suite.name for selection in selections]
+    if len(set(suites)) < len(suites):
+        raise UsageError(f"{', '.join(suites)}: name every suite once")
     if len(selections) == 1:
         _rank(selections[0], baseline, as_json, metric)
     elif baseline is not None:
-        raise UsageError("--baseline goes with one suite: over several, all pairs of rows are compared")
+        _separate_suites(selections, baseline, as_json, metric)
     else:
         _rank_suites(selections, as_json, metric)
+
+
+def _separate_suites(selections: Sequence[Selection], baseline: str, as_json: bool, metric: Metric) -> None:
+    from ..comparisons.contrasts import contrast_suites
+    from ..comparisons.render import comparison_lines, contrast_data, level_text
+    from ..tables.significance import ALPHA
+    from ..tables.wording import row_label
+
+    of_suites = [selection.results() for selection in selections]
+    families = contrast_suites(of_suites, baseline, metric)
+    pairs = [(of.suite.name, c) for of, family in zip(of_suites, families, strict=True) for c in family.contrasts]
+    separated = [(suite, contrast) for suite, contrast in pairs if contrast.adjusted <= ALPHA]
+    notes = [f"{results.suite.name}: {note}" for results in of_suites for note in results.notes(metric)]
+    missing = [
+        f"{line} ({of.suite.name})" for of, family in zip(of_suites, families, strict=True) for line in family.missing
+    ]
+    if as_json:
+        data = [
+            {"suite": suite, **contrast_data(c, metric.scale), "separated": c.adjusted <= ALPHA} for suite, c in pairs
+        ]
+        known = {"metric": metric.name, "baseline": baseline, "comparisons": data, "missing": missing, "notes": notes}
+        click.echo(json.dumps(known, indent=2, ensure_ascii=False))
+    else:
+        names = ", ".join(results.suite.name for results in of_suites)
+        count = f"{len(separated)} of {len(pairs)} differences are separated (Holm p at most {ALPHA:g})"
+        click.echo(f"{names}: every row minus {baseline}, {metric.short}: {count}")
+        if separated:
+            lines = [f"{row_label(c.row)} on {c.heading.text} ({suite})" for suite, c in separated]
+            _print_block(comparison_lines([c for _, c in separated], lines, metric.scale))
+        levels: dict[str, list[str]] = {}
+        for results, family in zip(of_suites, families, strict=True):
+            if family.contrasts:
+                text = level_text([contrast.comparison for contrast in family.contrasts])
+                levels.setdefault(text, []).append(results.suite.name)
+        spoken = [text if len(levels) == 1 else f"{', '.join(of)}: {text}" for text, of in levels.items()]
+        _print_block([f"* {note}." for note in [*spoken, FAMILY.format(count=len(pairs)), *notes]])
+    for line in missing:
+        click.echo(f"bench: left out: {line}", err=True)
+    for selection in selections:
+        selection.require_complete(missing)
 
 
 def _rank_suites(selections: Sequence[Selection], as_json: bool, metric: Metric) -> None:
@@ -99,8 +143,6 @@ def _rank_suites(selections: Sequence[Selection], as_json: bool, metric: Metric)
     from ..tables.significance import ALPHA
 
     names = [selection.plan.suite.name for selection in selections]
-    if len(set(names)) < len(names):
-        raise UsageError(f"{', '.join(names)}: name every suite once")
     of_suites = [selection.results() for selection in selections]
     ranks = mean_ranks(of_suites, metric)
     notes = [f"{results.suite.name}: {note}" for results in of_suites for note in results.notes(metric)]

@@ -1,6 +1,6 @@
 """``bench figure``: figures for papers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from ..scoring.metrics import DSC, Metric
 from ..settings import resolve_sections
 from ..spec import PROTOCOLS, PreprocessConfig
 from . import options
-from .selection import Selection, names, regime_study, suite_options
+from .selection import Selection, names, regime_study, suite_options, suites_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -180,6 +180,26 @@ def regimes(selection: Selection, metric: Metric, output: Path, width: float) ->
 
 
 @figure.command()
+@suites_options
+@output("robustness.pdf")
+@width
+def robustness(selections: Sequence[Selection], output: Path, width: float) -> None:
+    """Show the DSC on each target of suites against the DSC on the source's held-out cases.
+
+    A row above the line through all rows does better than its score on the source predicts; `bench table SUITE
+    --robustness` has the numbers.
+    """
+    from ..comparisons.robustness import measure_robustness
+    from ..figures.robustness import robustness_figure
+
+    measured = [of for selection in selections for of in measure_robustness(selection.results())]
+    _write(robustness_figure(measured, width), output)
+    click.echo(f"{sum(len(of.headings) for of in measured)} targets in {output}")
+    for selection in selections:
+        selection.require_complete()
+
+
+@figure.command()
 @suite_options
 @click.option("--case", "cases", multiple=True, help="Case to show of the targets that have it; repeatable.")
 @output("predictions.pdf")
@@ -194,6 +214,7 @@ def predictions(selection: Selection, cases: tuple[str, ...], output: Path, widt
     from ..figures.prediction_cases import choose_case, legend_of, make_strip, note_of, require_cases
     from ..figures.predictions import predictions_figure
 
+    selection.require_runs()
     results = selection.results()
     require_cases(results, cases)
     strips, notes, tasks = [], [], []

@@ -27,6 +27,9 @@ FORMATS = ("csv", "markdown", "latex", "json")
     "--matrix", is_flag=True, help="Source by target, with --sources all unless given; diagonal: validation cases."
 )
 @click.option("--regimes", is_flag=True, help="Whether the order of the rows depends on the protocol.")
+@click.option(
+    "--robustness", is_flag=True, help="Target DSC against what source DSC predicts, and what a point costs."
+)
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")
 @click.option("--final", is_flag=True, help="Refuse a table with holes (exit code 3 and a list of them).")
 def table(
@@ -54,17 +57,25 @@ def table(
       --failures                        how often and how badly it goes wrong
       --matrix                          every source against every target, after `bench sweep SUITE --sources all`
       --sources all                     the same as columns of one table
+      --robustness                      is a row better on targets than its source score predicts, and at which cost
       --regimes                         ranks under `paper`, `clean`, and `clean` with nnU-Net's stronger augmentation
       --metric hd95, nsd, cldice        after `bench rescore SUITE`
       --set evaluation.resample=nearest after `bench sweep SUITE` with the same --set, which predicts again
     """  # noqa: D301 - click wants a backspace character there
-    if shown["failures"] and metric is not DSC:
-        raise UsageError("--failures counts cases by their DSC: leave out --metric")
+    for view in ("failures", "robustness"):
+        if shown[view] and metric is not DSC:
+            raise UsageError(f"--{view} is of DSC: leave out --metric")
     if shown["regimes"]:
         from ..comparisons.regimes import render_study
 
         study = regime_study(selection, metric)
         text, missing = render_study(study, form), study.missing
+    elif shown["robustness"]:
+        from ..comparisons.robustness import measure_robustness, render_robustness
+
+        results = selection.results()
+        text = render_robustness(measure_robustness(results), form)
+        missing = tuple(results.holes(DSC))
     elif shown["conventions"]:
         from ..comparisons.conventions import build_conventions
         from ..comparisons.conventions_text import render_conventions
@@ -153,6 +164,7 @@ def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], vali
     """  # noqa: D301 - click wants a backspace character there
     from ..report.export import export_suite, write_export
 
+    selection.require_runs()
     files, missing = export_suite(selection.results(), metrics, validation)
     write_export(files, output)
     size = sum(len(text.encode()) for text in files.values())

@@ -4,7 +4,7 @@ import functools
 import gc
 import re
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,14 +19,16 @@ from ..launching.job_file import Job, JobFile, job_file
 from ..outcomes.external import scan_plan, with_external_rows
 from ..outcomes.planned_run import PlannedRun, match_plan
 from ..spec import PROTOCOLS
+from ..storage.results_reader import StoredRun
 from ..suites.sources import ALL, suite_across
 from ..suites.suite import Filters, Inventory, Plan, Planned, Row, check_column
-from ..suites.suite_file import load_suite
+from ..suites.suite_file import is_export, load_suite
 from ..training.runtime import Runtime
 from . import options
 
 if TYPE_CHECKING:
     from ..comparisons.regimes import RegimeStudy
+    from ..outcomes.opening import Export
     from ..outcomes.results import SuiteResults
     from ..scoring.metrics import Metric
 
@@ -56,7 +58,7 @@ def numbers(_context: object, _parameter: object, value: str | None) -> tuple[in
 
 
 class Selection:
-    """A suite, the selected part of it, and what is on disk."""
+    """A suite, the selected part of it, and what is on disk: the runs of a results folder, or an export alone."""
 
     def __init__(
         self,
@@ -71,20 +73,49 @@ class Selection:
         self.task_files = {task.name: file for task, file in own}
         self.inventory = Inventory(registry(), {**TASKS, **{task.name: task for task, _ in own}})
         self.name = suite  # as on the command line: of a file, its path
+        self.plugins, self._results_root = plugins, results_root
+        self._export = self._open_export(sources) if is_export(suite) else None
+        if self._export is not None:
+            self.suite, self.inventory, self.problems = self._export.suite, self._export.inventory, list[str]()
+            self.plan = self.suite.plan(filters, self.inventory)
+            return
         own_columns = load_suite(suite)
         for column in own_columns.columns:
             check_column(column, self.inventory.task(column.task))
         across = suite_across(own_columns, sources, self.inventory)
         self.suite = with_external_rows(across, results_root)
-        self.plugins, self.results_root = plugins, results_root
         self.plan = self.suite.plan(filters, self.inventory)
         self.rescan()
         for problem in self.problems:
             click.echo(f"bench: {problem}", err=True)
 
+    def _open_export(self, sources: tuple[str, ...] | None) -> "Export":
+        from ..outcomes.opening import Export  # imports numpy
+
+        return Export(Path(self.name), sources)
+
+    def require_runs(self) -> None:
+        """Raise UsageError for an export, which has scores and no runs."""
+        if self._export is not None:
+            raise UsageError(
+                f"{self.name} is an export, which has scores and no runs: name its suite, {self.suite.name!r}"
+            )
+
+    @property
+    def results_root(self) -> Path:
+        """Folder of runs and prepared data."""
+        self.require_runs()
+        return self._results_root
+
+    @property
+    def stored(self) -> Sequence[StoredRun]:
+        """Runs of the results folder."""
+        self.require_runs()
+        return self._stored
+
     def rescan(self) -> None:
         """Read the results folder again."""
-        self.stored, self.problems = scan_plan(self.plan, self.results_root)
+        self._stored, self.problems = scan_plan(self.plan, self.results_root)
 
     def results(self, rows: tuple[Row, ...] | None = None, plan: Plan | None = None) -> "SuiteResults":
         """Return the results of the selected part of the suite, of some rows of it, or of another plan."""
@@ -93,6 +124,8 @@ class Selection:
         plan = plan or self.plan
         if rows is not None:
             plan = replace(plan.suite, rows=rows).plan(Filters(), self.inventory)
+        if self._export is not None:
+            return self._export.results(plan)
         return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job)
 
     def planned_runs(self, runtime: Runtime | None = None, external: bool = False) -> list[PlannedRun]:
@@ -154,6 +187,7 @@ def regime_study(selection: Selection, metric: "Metric") -> "RegimeStudy":
     """Return the study of a selection's rows under every regime; the error for missing runs says what makes them."""
     from ..comparisons.regimes import REGIMES, study_regimes  # imports numpy
 
+    selection.require_runs()
     try:
         return study_regimes({r.name: selection.results(plan=r.plan(selection.plan)) for r in REGIMES}, metric)
     except UsageError as error:

@@ -52,6 +52,7 @@ def tune(
     """
     from ..suites.tuning import TUNED, ranges, trial_rows, tuned_row  # imports torch
 
+    selection.require_runs()
     suite = selection.plan.suite
     row = next((row for row in suite.rows if row.id == row_id), None)
     if row is None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UsageError, unknown
-from ..outcomes.headings import Heading, pair_rows
+from ..outcomes.headings import Heading, overall_headings, pair_rows
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import contenders
 from ..scoring.metrics import DSC, Metric
@@ -94,6 +94,30 @@ def contrast_rows(
 
     Cells without all their seeds are left out and named.
     """
+    compared, missing = _contrasts(results, rows, other, headings, metric)
+    return Family(_adjusted(compared), tuple(missing))
+
+
+def contrast_suites(of_suites: Sequence[SuiteResults], baseline: str | None, metric: Metric = DSC) -> list[Family]:
+    """Return every row minus the baseline of its suite, on all targets of each suite.
+
+    p values are adjusted for all comparisons together: one family over the suites.
+
+    Raises:
+        UsageError: a suite has no such row, or several.
+    """
+    parts = []
+    for results in of_suites:
+        other, headings = find_baseline(results.suite, baseline), overall_headings(results, metric)
+        parts.append(_contrasts(results, results.suite.rows, other, headings, metric))
+    adjusted = iter(_adjusted([contrast for compared, _ in parts for contrast in compared]))
+    return [Family(tuple(itertools.islice(adjusted, len(of))), tuple(missing)) for of, missing in parts]
+
+
+def _contrasts(
+    results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Metric
+) -> tuple[list[Contrast], list[str]]:
+    """Return the comparisons that can be made, not adjusted yet, and a line for each that cannot."""
     rows = [row for row in rows if row.id != other.id]
     compared, columns = [], dict.fromkeys(heading.column for heading in headings)
     missing = list(results.holes(metric, columns, [*rows, other]))
@@ -102,13 +126,17 @@ def contrast_rows(
             continue
         comparison = _compare(results, row, other, heading, metric)
         if comparison.cases:
-            compared.append((row, heading, comparison))
+            compared.append(Contrast(row, other, heading, comparison, comparison.p))
         else:
             place = _place(heading)
             missing.append(f"{row.label} and {other.label} on {place}: no case has a score of every seed of both")
-    adjusted = holm([comparison.p for _, _, comparison in compared])
-    contrasts = [Contrast(row, other, h, c, p) for (row, h, c), p in zip(compared, adjusted, strict=True)]
-    return Family(tuple(contrasts), tuple(missing))
+    return compared, missing
+
+
+def _adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """Return comparisons with p adjusted by Holm's method for their number."""
+    adjusted = holm([contrast.comparison.p for contrast in contrasts])
+    return tuple(replace(contrast, adjusted=p) for contrast, p in zip(contrasts, adjusted, strict=True))
 
 
 def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[Ranking]:

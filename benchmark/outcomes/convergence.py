@@ -63,11 +63,11 @@ def _by_baseline(results: "SuiteResults") -> tuple[dict[tuple[str, Column], bool
     baseline = next((row for row in rows if not row.settings or row.tuned is not None), None)
     if baseline is None:
         return {}, []
-    references = {column: _held_out(results, baseline, column) for column in columns}
+    references = {column: held_out_scores(results, baseline, column) for column in columns}
     verdicts: dict[tuple[str, Column], bool] = {}
     failures = []
     for row, (column, reference) in itertools.product(suite.rows, references.items()):
-        scores = _held_out(results, row, column)
+        scores = held_out_scores(results, row, column)
         if seeds := sorted(scores.keys() & reference.keys()):
             mean, of_baseline = (sum(of[seed] for seed in seeds) / len(seeds) for of in (scores, reference))
             verdicts[row.id, column] = mean >= LEAST * of_baseline - ROUNDING
@@ -85,7 +85,7 @@ def _is_judged(row: Row, column: Column) -> bool:
     return column.target != VALIDATION or not row.per_target
 
 
-def _held_out(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
+def held_out_scores(results: "SuiteResults", row: Row, column: Column) -> dict[int, float]:
     """Return each seed's DSC (0..1) on the held-out cases of a column's source; seeds without one are left out."""
     if row.folds is not None or not _is_judged(row, column):
         return {}

@@ -6,6 +6,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast
@@ -25,14 +26,14 @@ from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.sources import suite_across
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
-from ..suites.suite_file import flatten, load_suite, renamed
+from ..suites.suite_file import PROVENANCE, flatten, is_export, load_suite, renamed
 from .counts import EvaluationFiles
 from .external import scan_plan, with_external_rows
 from .frames import fold_text
 from .results import SuiteResults
 
-PROVENANCE = "provenance.json"
-"""Makes a folder an export."""
+CONVENTIONS = frozenset({"evaluation.region", "evaluation.average", "evaluation.empty"})
+"""Settings that need nothing but counts."""
 
 DOMAIN = ("task", "source", "target", "scored", "manifest")
 """What provenance says of a domain besides the counts of its cases."""
@@ -53,25 +54,27 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     """Return the results of a suite as data frames: ``.scores``, ``.table``, ``.runs`` and ``.history``.
 
     Args:
-        suite: name of a suite, path of its TOML file, or the folder that `bench export` wrote (which has everything
-            but histories, and is not filtered).
+        suite: name of a suite, path of its TOML file, or the folder that `bench export` wrote, which has everything
+            but histories.
         results_root: folder with the suite's runs; not needed for an export.
         methods: rows, or methods for all their rows; None: all.
         targets: ids; None: all.
         sources: ids, or ``["all"]``: each against every other domain of its task; None: the suite's own columns.
         seeds: None: all.
         protocol: instead of the suite's own.
-        overrides: settings on top of the suite's, as ``--set`` takes them: ``{"evaluation.region": "image"}``.
+        overrides: settings on top of the suite's, as ``--set`` takes them: ``{"evaluation.region": "image"}``; an
+            export takes no others than evaluation.region, .average and .empty, and neither protocol nor sources.
         tasks: TOML files of tasks of your own that the suite names.
 
     Raises:
         UsageError: no such suite or name, runs on different data, or a damaged results file.
     """
-    if (Path(suite) / PROVENANCE).is_file():
-        return open_export(Path(suite))
     listed = {"methods": methods, "targets": targets, "seeds": seeds}
     chosen: dict[str, Any] = {name: tuple(values) for name, values in listed.items() if values is not None}
     choice = Filters(protocol=protocol, overrides=overrides or {}, **chosen)
+    if is_export(suite):
+        export = Export(Path(suite), sources)
+        return export.results(export.suite.plan(choice, export.inventory))
     own = [task_from_toml(Path(file)) for file in tasks]
     inventory, root = Inventory(registry(), {**TASKS, **{task.name: task for task in own}}), Path(results_root)
     across = suite_across(load_suite(str(suite)), sources, inventory)
@@ -79,23 +82,62 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     return SuiteResults(plan, *scan_plan(plan, root), root)
 
 
-def open_export(folder: Path) -> SuiteResults:
-    """Return the results in a folder that `bench export` wrote; see :func:`open_results`.
+class Export:
+    """What `bench export` wrote: a suite, and the counts and the record of each of its runs.
 
     Raises:
-        UsageError: a file is missing or damaged; names the folder.
+        UsageError: a file is missing or damaged, or ``sources`` are asked for; names the folder.
     """
-    try:
-        provenance = json.loads((folder / PROVENANCE).read_bytes())
-        plan = _plan(provenance)
-        records = list(_table(folder, "runs.csv", provenance))
-        files = _ExportedFiles(_table(folder, "cases.csv", provenance))
-        runs = list(_runs(plan, provenance, records, files))
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise UsageError(
-            f"{folder} is not a whole export ({type(error).__name__}: {error}): export it again"
-        ) from None
-    return SuiteResults(plan, runs, files=files)
+
+    def __init__(self, folder: Path, sources: Sequence[str] | None = None) -> None:
+        self.folder = folder
+        with self._whole():
+            self._provenance = json.loads((folder / PROVENANCE).read_bytes())
+            self.suite, self.inventory = _suite(self._provenance)
+            self._records = list(_table(folder, "runs.csv", self._provenance))
+            self._files = _ExportedFiles(_table(folder, "cases.csv", self._provenance))
+        if sources is not None:
+            raise UsageError(f"{folder} is an export, whose columns are as they are: leave out --sources")
+
+    def results(self, plan: Plan) -> SuiteResults:
+        """Return the results of the suite, or of a part of it, under any convention that needs counts alone.
+
+        Raises:
+            UsageError: the plan asks for runs that the export is not of, or a file is damaged.
+        """
+        before = {row.id: _settings(self.suite, row) for row in self.suite.rows}
+        asked = {row.id: _settings(plan.suite, row) for row in plan.suite.rows}
+        if any(_changed(before.get(name, {}), settings) - CONVENTIONS for name, settings in asked.items()):
+            conventions = ", ".join(sorted(CONVENTIONS))
+            raise UsageError(
+                f"{self.folder} is an export: rows, targets and seeds can be chosen, and of settings {conventions}; "
+                f"for anything else name the suite, {self.suite.name!r}, and have its runs"
+            )
+        with self._whole():
+            runs = list(_runs(plan, self._provenance, self._records, self._files))
+        return SuiteResults(plan, runs, files=self._files)
+
+    @contextmanager
+    def _whole(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise UsageError(
+                f"{self.folder} is not a whole export ({type(error).__name__}: {error}): export it again"
+            ) from None
+
+
+def _settings(suite: Suite, row: Row) -> dict[str, Any]:
+    sections, of_method = suite.resolved(row)
+    return {
+        "protocol": suite.protocol,
+        **flatten(to_json(sections), PROVENANCE),
+        **flatten({"method": of_method}, ""),
+    }
+
+
+def _changed(settings: Mapping[str, Any], others: Mapping[str, Any]) -> set[str]:
+    return {name for name in settings.keys() | others.keys() if settings.get(name) != others.get(name)}
 
 
 def _table(folder: Path, name: str, provenance: Mapping[str, Any]) -> "csv.DictReader[str]":
@@ -151,7 +193,7 @@ def _key(row: Mapping[str, str]) -> Path:
     return Path(*(row[name] or "-" for name in ("task", "row", "train_id", "seed", "source", "fold", "target")))
 
 
-def _plan(provenance: Mapping[str, Any]) -> Plan:
+def _suite(provenance: Mapping[str, Any]) -> tuple[Suite, Inventory]:
     described = provenance["suite"]
     columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
     rows = tuple(_made(Row, renamed(row, "setting", "access")) for row in provenance["rows"])
@@ -168,7 +210,7 @@ def _plan(provenance: Mapping[str, Any]) -> Plan:
         c["task"]: Task(c["task"], c["ndim"], 1, ("background",), (), {}, {}, sliced=c.get("sliced", False))
         for c in described["columns"]
     }
-    return suite.plan(Filters(), Inventory({**methods, **registry()}, {**tasks, **TASKS}))
+    return suite, Inventory({**methods, **registry()}, {**tasks, **TASKS})
 
 
 def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
@@ -180,12 +222,16 @@ def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
 def _runs(
     plan: Plan, provenance: Mapping[str, Any], records: Sequence[Mapping[str, str]], files: _ExportedFiles
 ) -> Iterator[StoredRun]:
-    by_key = {(r["row"], r["seed"], r["source"], r["targets"], r["fold"]): r for r in records}
+    by_key = {
+        (r["row"], r["seed"], r["source"], target, r["fold"]): r
+        for r in records
+        for target in r["targets"].split(";")
+    }
     configs = {row["id"]: row["ran_as"] for row in provenance["rows"]}
     data = {_domain(d["task"], d["source"], d["target"]): d for d in provenance["data"] if d}
     for planned in plan.runs:
         request, targets = planned.request, [column.target for column in planned.columns]
-        key = (planned.row.id, str(request.seed), request.source, ";".join(targets), fold_text(request))
+        key = (planned.row.id, str(request.seed), request.source, targets[0], fold_text(request))
         record = by_key.get(key)
         if record is None or not record["train_id"]:
             continue

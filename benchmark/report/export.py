@@ -15,11 +15,11 @@ from pathlib import Path
 from ..digests import to_json
 from ..errors import UsageError
 from ..outcomes.frames import RUN_COLUMNS, run_key, run_record, scored_evaluations
-from ..outcomes.opening import PROVENANCE
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, to_csv
+from ..suites.suite_file import PROVENANCE
 from ..tables.build import build_table
 from ..tables.render import render
 from .page import render_page

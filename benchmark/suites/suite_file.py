@@ -18,6 +18,14 @@ from ..spec import PROTOCOLS
 from .paper import load_published
 from .suite import Access, Column, Row, Suite, blocks_of, selected_on_target
 
+PROVENANCE = "provenance.json"
+"""Makes a folder an export of `bench export`."""
+
+
+def is_export(suite: str | Path) -> bool:
+    """Return whether a suite is named by the folder of an export."""
+    return (Path(suite) / PROVENANCE).is_file()
+
 
 def list_suites() -> list[str]:
     """Return the names of the suites that come with the package."""
@@ -35,7 +43,8 @@ def load_suite(name: str) -> Suite:
         path = Path(name)
         return parse_suite(read_text(path, "the suite", UsageError), path.stem, str(path))
     if name not in list_suites():
-        raise UsageError(f"{unknown('suite', name, list_suites())}; or give the path of a .toml file")
+        paths = "or give the path of a .toml file, or of a folder that `bench export` wrote"
+        raise UsageError(f"{unknown('suite', name, list_suites())}; {paths}")
     return parse_suite(_packaged(name), name, f"suite {name}")
 
 

@@ -123,6 +123,56 @@ def test_committed_exports_give_the_numbers_of_their_tables(provenance):
         assert (round(cell["mean"], 4), cell["n"]) == (float(line["ours_mean"]), int(line["n"]))
 
 
+BACKBONES, WINDOWS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "fundus-windows"))
+
+
+def test_a_part_of_an_export_can_be_opened_under_another_convention():
+    whole, part = open_results(BACKBONES), open_results(BACKBONES, methods=["erm"], targets=["chase"], seeds=[1])
+    expected = whole.scores().query("method == 'erm' and target == 'chase' and seed == 1").reset_index(drop=True)
+    pd.testing.assert_frame_equal(part.scores(), expected)
+    image = open_results(BACKBONES, overrides={"evaluation.region": "image"})
+    assert (image.table()["mean"] < whole.table()["mean"]).all()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"protocol": "paper"},
+        {"overrides": {"training.epochs": 3}},
+        {"overrides": {"evaluation.resample": "nearest"}},
+        {"methods": ["randconv"], "overrides": {"method.kl_weight": 1}},
+        {"sources": ["all"]},
+    ],
+)
+def test_runs_that_an_export_is_not_of_are_refused(choice):
+    with pytest.raises(UsageError, match="is an export"):
+        open_results(BACKBONES, **choice)
+
+
+@pytest.mark.parametrize("verb", ["status", "sweep", "rescore", "retry", "cancel", "tune", "score", "predictions"])
+def test_commands_that_need_runs_refuse_an_export(bench, tmp_path, verb):
+    words = {
+        "tune": ("tune", WINDOWS, "--row", "erm", "--trials", "2", "--output", tmp_path / "tuned.toml"),
+        "score": ("score", WINDOWS, "--row", "x", "--seed", "0", "--target", "lesav", "--predictions", tmp_path),
+        "predictions": ("figure", "predictions", WINDOWS, "--output", tmp_path / "figure.png"),
+    }
+    refused = bench(*map(str, words.get(verb, (verb, WINDOWS))))
+    assert refused.exit_code == 2
+    assert "is an export, which has scores and no runs: name its suite, 'fundus-windows" in refused.output
+    assert list(tmp_path.glob("*.*")) == []
+
+
+@pytest.mark.parametrize(
+    "words", [("table",), ("table", "--conventions"), ("table", "--robustness"), ("rank",), ("compare",)]
+)
+def test_commands_that_read_take_an_export_and_need_no_results_folder(bench, words):
+    verb, *options = words
+    given = ("ras4dg", "erm", "--suite", WINDOWS) if verb == "compare" else (WINDOWS,)
+    result = bench(verb, *given, *options, "--results-root", "nowhere")
+    assert result.exit_code == 0, result.output
+    assert "RAS4DG" in result.output
+
+
 def count_opens(name, arguments, cwd):
     """Return how often a command opens each file of a name in evaluations, in a process of its own."""
     code = (

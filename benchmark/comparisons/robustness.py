@@ -1,0 +1,248 @@
+"""Effective robustness: what a row has on targets beyond what its score on its own source predicts, and its price.
+
+Over many networks, accuracy on a shifted domain follows accuracy on the source on a line (Miller et al., ICML 2021,
+arXiv 2107.04649); what a method has above that line is its effective robustness (Taori et al., NeurIPS 2020, arXiv
+2007.00644). Here the line is least squares over a suite's own rows: descriptive, not a test.
+"""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import UsageError
+from ..outcomes.convergence import held_out_scores
+from ..outcomes.frames import run_record
+from ..outcomes.headings import Heading, overall_headings
+from ..outcomes.results import SuiteResults
+from ..statistics import Floats
+from ..storage.run_folder import to_csv
+from ..suites.suite import Row
+from ..tables.latex import latex_lines
+from ..tables.printed import Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
+from ..tables.render import FONTS
+from ..tables.wording import DASH, MINUS, signed
+
+LEAST = 3
+"""Rows that a line is drawn through, at least."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Target DSC expected of a source DSC, both in percent."""
+
+    slope: float
+    intercept: float
+
+    def at(self, source: Floats) -> Floats:
+        """Return the expected target DSC."""
+        return self.intercept + self.slope * source
+
+
+@dataclass(frozen=True, slots=True)
+class RobustRow:
+    """A row that saw one source alone; DSC in percent, of each seed."""
+
+    row: Row
+    source: Floats  # (seeds,): on the source's held-out cases
+    targets: Floats  # (targets, seeds)
+    minutes: float | None  # of its fastest training: the one that other work on the machine slowed least
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """The rows of a suite from one source, and a line for each of its targets."""
+
+    name: str
+    title: str
+    headings: tuple[Heading, ...]
+    rows: tuple[RobustRow, ...]  # as in the suite; the baseline is the first without SSDG
+    lines: tuple[Line | None, ...]  # of each target; None: fewer than three rows, or equal source scores
+    baseline: RobustRow | None
+
+    def above(self, row: RobustRow) -> Floats | None:
+        """Return points above the line by seed, mean of the targets; None without a line."""
+        lines = [line for line in self.lines if line is not None]
+        if len(lines) < len(self.lines):
+            return None
+        expected = [line.at(row.source) for line in lines]
+        return np.asarray(np.mean(row.targets - np.array(expected), axis=0))
+
+    def gain(self, row: RobustRow) -> float:
+        """Return points over the baseline, mean of the targets and seeds; NaN without a baseline."""
+        return math.nan if self.baseline is None else float(row.targets.mean() - self.baseline.targets.mean())
+
+
+def measure_robustness(results: SuiteResults) -> list[Robustness]:
+    """Return the rows of each source of a suite that saw it alone and are complete on all its targets.
+
+    Raises:
+        UsageError: no such row has held-out scores.
+    """
+    headings: dict[tuple[str, str], list[Heading]] = {}
+    for heading in overall_headings(results):
+        headings.setdefault((heading.column.task, heading.column.source), []).append(heading)
+    measured = [_of_source(results, of_source) for of_source in headings.values()]
+    if not any(of.rows for of in measured):
+        raise UsageError(f"no row of {results.suite.name} has all targets and its source's held-out cases scored")
+    return [of for of in measured if of.rows]
+
+
+def _of_source(results: SuiteResults, headings: Sequence[Heading]) -> Robustness:
+    rows = list(_rows(results, headings))
+    plain = (of for of in rows if of.row.access == "source-only" and not of.row.settings)
+    lines = tuple(_line([of.source for of in rows], [of.targets[i] for of in rows]) for i in range(len(headings)))
+    suite = results.suite
+    return Robustness(suite.name, suite.title, tuple(headings), tuple(rows), lines, next(plain, None))
+
+
+def _rows(results: SuiteResults, headings: Sequence[Heading]) -> Iterator[RobustRow]:
+    column = headings[0].column
+    minutes = _training_minutes(results, column.task, column.source)
+    for row in results.suite.rows:
+        held_out = held_out_scores(results, row, column) if row.contender and row.folds is None else {}
+        complete = all(results.is_complete(row, heading.column) for heading in headings)
+        if not complete or held_out.keys() != set(results.suite.seeds):
+            continue
+        scored = [results.row_scores(row, heading.column) for heading in headings]
+        of_targets = [
+            of.means(heading.stratum, heading.average)[[of.seeds.index(seed) for seed in results.suite.seeds]]
+            for of, heading in zip(scored, headings, strict=True)
+        ]
+        source = np.array([held_out[seed] for seed in results.suite.seeds])
+        yield RobustRow(row, 100 * source, 100 * np.array(of_targets), minutes.get(row.id))
+
+
+def _line(sources: Sequence[Floats], targets: Sequence[Floats]) -> Line | None:
+    x, y = (np.array([of_row.mean() for of_row in of_rows]) for of_rows in (sources, targets))
+    if len(x) < LEAST or np.ptp(x) == 0:
+        return None
+    slope, intercept = np.polyfit(x, y, 1)
+    return Line(float(slope), float(intercept))
+
+
+def _training_minutes(results: SuiteResults, task: str, source: str) -> dict[str, float]:
+    minutes: dict[str, float] = {}
+    for run in results.planned_runs:
+        if (run.request.task, run.request.source) == (task, source):
+            seconds = run_record(run)["training_seconds"]
+            if seconds != "":
+                minutes[run.row.id] = min(minutes.get(run.row.id, math.inf), float(seconds) / 60)
+    return minutes
+
+
+def render_robustness(measured: Sequence[Robustness], form: str) -> str:
+    """Return the tables as ``markdown``, ``latex``, ``csv`` or ``json``; UsageError for another format."""
+    return render_as({"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}, form, measured)
+
+
+def sentences(of: Robustness) -> list[str]:
+    """Return what a reader needs under a table."""
+    targets = ", ".join(heading.text for heading in of.headings)
+    fits = [
+        f"{heading.text} {line.intercept:.1f} + {line.slope:.2f} \N{MULTIPLICATION SIGN} held out".replace("-", MINUS)
+        for heading, line in zip(of.headings, of.lines, strict=True)
+        if line is not None
+    ]
+    line = f"least squares over these rows ({'; '.join(fits)})" if fits else f"needs {LEAST} rows"
+    seeds = len(of.rows[0].source)
+    return [
+        f"DSC (%), mean of n = {seeds} seed{'s' * (seeds > 1)}; targets: mean of {targets}.",
+        "Above the line: target DSC minus the one that the row's held-out source DSC predicts, mean ± SD over seeds; "
+        f"the line is {line}. Descriptive: it moves with the rows that are there.",
+        "Minutes: of a row's fastest training, on the machine that runs.csv names, where other work may have run. "
+        "A point costs: minutes more than the baseline's for each point of target DSC gained over it, where both are "
+        "more.",
+    ]
+
+
+def _title(of: Robustness) -> str:
+    return f"{of.title}: target accuracy against source accuracy, and its price"
+
+
+def _printed(of: Robustness) -> Printed[RobustRow]:
+    def above(row: RobustRow) -> str:
+        values = of.above(row)
+        if values is None:
+            return DASH
+        return signed(float(values.mean())) + (
+            f" ± {statistics.stdev(values.tolist()):.2f}" if len(values) > 1 else ""
+        )
+
+    def gain(row: RobustRow) -> str:
+        return DASH if of.baseline is None or row is of.baseline else signed(of.gain(row))
+
+    def price(row: RobustRow) -> str:
+        more = _extra_minutes(of, row)
+        return f"{more / of.gain(row):.1f} min" if more is not None and more > 0 and of.gain(row) > 0 else DASH
+
+    def column(name: str, text: Callable[[RobustRow], str]) -> PrintedColumn[RobustRow]:
+        return PrintedColumn(name, (name,), text)
+
+    baseline = of.baseline.row.label if of.baseline is not None else "the baseline"
+    return Printed(
+        [
+            PrintedColumn("Method", ("Method",), lambda row: row.row.label, align="l"),
+            column("held out", lambda row: f"{row.source.mean():.2f}"),
+            column("targets", lambda row: f"{row.targets.mean():.2f}"),
+            column("above the line", above),
+            column(f"over {baseline}", gain),
+            column("minutes", lambda row: DASH if row.minutes is None else f"{row.minutes:.1f}"),
+            column("a point costs", price),
+        ],
+        of.rows,
+    )
+
+
+def _extra_minutes(of: Robustness, row: RobustRow) -> float | None:
+    if of.baseline is None or of.baseline.minutes is None or row.minutes is None:
+        return None
+    return row.minutes - of.baseline.minutes
+
+
+def _markdown(measured: Sequence[Robustness]) -> str:
+    parts = []
+    for of in measured:
+        lines = [f"**{markdown(_title(of))}**", "", *markdown_lines(_printed(of)), "", *markdown_list(sentences(of))]
+        parts.append("\n".join(lines) + "\n")
+    return "\n".join(parts)
+
+
+def _latex(measured: Sequence[Robustness]) -> str:
+    lines = [r"% Needs \usepackage{booktabs}; in a class of two columns, say table*."]
+    for number, of in enumerate(measured):
+        label = f"{of.name}-robustness" + (f"-{number + 1}" if number else "")
+        lines += latex_lines(_printed(of), _title(of), label, (sentences(of),), FONTS, gap=r"\par\smallskip")
+    return "\n".join(lines) + "\n"
+
+
+def _records(measured: Sequence[Robustness]) -> list[dict[str, object]]:
+    records: list[dict[str, object]] = []
+    for of in measured:
+        for row in of.rows:
+            above = of.above(row)
+            records.append(
+                {
+                    **{"suite": of.name, "source": of.headings[0].column.source, "row": row.row.id},
+                    **{
+                        "held_out": round(float(row.source.mean()), 4),
+                        "targets": round(float(row.targets.mean()), 4),
+                    },
+                    "above_line": None if above is None else round(float(above.mean()), 4),
+                    "over_baseline": None if of.baseline is None else round(of.gain(row), 4),
+                    "minutes": None if row.minutes is None else round(row.minutes, 2),
+                }
+            )
+    return records
+
+
+def _csv(measured: Sequence[Robustness]) -> str:
+    records = [{name: "" if value is None else value for name, value in r.items()} for r in _records(measured)]
+    return to_csv(tuple(records[0]), records)
+
+
+def _json(measured: Sequence[Robustness]) -> str:
+    return json.dumps(_records(measured), indent=2, ensure_ascii=False) + "\n"

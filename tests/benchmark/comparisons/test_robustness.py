@@ -1,0 +1,115 @@
+"""Effective robustness from hand-made results: the line, what lies above it, and what a point costs."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ssdg.benchmark.comparisons.robustness import measure_robustness, render_robustness
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.figures.robustness import robustness_figure
+from ssdg.benchmark.figures.style import save_figure
+from ssdg.benchmark.outcomes.results import SuiteResults
+from ssdg.benchmark.storage.files import write_json
+from ssdg.benchmark.storage.results_reader import scan
+from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.suites.suite import Filters, Row, Suite
+from ssdg.benchmark.tables.wording import DASH
+
+from ..stored import INVENTORY, IOSTAR, LESAV, cases, write_run
+
+ROWS = (
+    Row(id="erm", method="erm", label="w/o SSDG", access="source-only"),
+    Row(id="feddg", method="feddg", label="FedDG"),
+    Row(id="ras4dg", method="ras4dg", label="RAS4DG"),
+    Row(id="cutmix", method="cutmix", label="CutMix", access="uda"),
+)
+SUITE = Suite(name="mine", title="Mine", columns=(LESAV, IOSTAR), rows=ROWS, seeds=(0, 1))
+SOURCE = {"erm": 0.8, "feddg": 0.6, "ras4dg": 0.7, "cutmix": 0.8}
+TARGETS = {
+    "lesav": {"erm": 0.7, "feddg": 0.5, "ras4dg": 0.75, "cutmix": 0.9},
+    "iostar": {"erm": 0.5, "feddg": 0.3, "ras4dg": 0.55, "cutmix": 0.9},
+}
+SECONDS = {"erm": 60, "feddg": 240, "ras4dg": 90, "cutmix": 60}
+
+
+def measured(root, suite=SUITE, seconds=SECONDS, unscored=()):
+    """Write every run, seed 1 a point better everywhere and twice as slow, and return what is measured of them."""
+    plan = suite.plan(Filters(), INVENTORY)
+    for planned in plan.runs:
+        seed, row = planned.request.seed, planned.row.id
+        domains = {column.target: cases(TARGETS[column.target][row] + 0.01 * seed) for column in planned.columns}
+        if row not in unscored:
+            domains[VALIDATION] = cases(SOURCE[row] + 0.01 * seed)
+        folder = write_run(root, planned.request, domains)
+        if seconds is not None:
+            write_json(folder / "DONE", {"seconds": seconds[row] * (1 + seed)})
+            (folder / "history.csv").write_text(f"epoch,step,dice,seconds\n0,1,0.5,{seconds[row] * (1 + seed)}\n")
+    return measure_robustness(SuiteResults(plan, scan(root)[0]))
+
+
+def test_rows_are_measured_against_the_line_of_all_and_adapted_rows_are_not(tmp_path):
+    [of] = measured(tmp_path)
+    assert [row.row.id for row in of.rows] == ["erm", "feddg", "ras4dg"]
+    assert of.baseline.row.id == "erm"
+    for position, target in enumerate(("lesav", "iostar")):
+        x, y = ([100 * values[row.row.id] + 0.5 for row in of.rows] for values in (SOURCE, TARGETS[target]))
+        slope, intercept = np.polyfit(x, y, 1)
+        assert (of.lines[position].slope, of.lines[position].intercept) == pytest.approx((slope, intercept))
+    # Slope 1 on both: two rows lie on one line, the third 15 points above it, a third of which it moves the line.
+    above = {row.row.id: of.above(row) for row in of.rows}
+    assert above["ras4dg"].tolist() == pytest.approx([10, 10])
+    assert above["erm"].tolist() == pytest.approx([-5, -5])
+    assert of.gain(of.rows[2]) == pytest.approx(5)
+
+
+def test_minutes_are_of_the_fastest_run_and_a_point_has_a_price_where_there_is_a_gain(tmp_path):
+    of_suite = measured(tmp_path)
+    assert [row.minutes for row in of_suite[0].rows] == [1, 4, 1.5]
+    table = [line.split("|")[1:-1] for line in render_robustness(of_suite, "markdown").splitlines() if "|" in line]
+    prices = {line[0].strip(): line[-1].strip() for line in table[2:]}
+    assert prices == {"w/o SSDG": DASH, "FedDG": DASH, "RAS4DG": "0.1 min"}
+    assert table[-1][3].strip() == "+10.00 ± 0.00"
+
+
+def test_two_rows_have_no_line(tmp_path):
+    [of] = measured(tmp_path, replace(SUITE, rows=ROWS[:2]), seconds=None)
+    assert of.lines == (None, None)
+    assert of.above(of.rows[0]) is None
+    assert "needs 3 rows" in render_robustness([of], "markdown")
+    assert of.rows[0].minutes is None
+
+
+def test_a_row_without_held_out_scores_is_left_out_and_none_at_all_is_an_error(tmp_path):
+    [of] = measured(tmp_path / "some", unscored=("feddg",))
+    assert [row.row.id for row in of.rows] == ["erm", "ras4dg"]
+    with pytest.raises(UsageError, match="no row of mine has all targets"):
+        measured(tmp_path / "none", unscored=SOURCE)
+
+
+def test_every_format_has_the_same_numbers(tmp_path):
+    of_suite = measured(tmp_path)
+    [record] = [line for line in json.loads(render_robustness(of_suite, "json")) if line["row"] == "ras4dg"]
+    expected = {"held_out": 70.5, "targets": 65.5, "above_line": 10, "over_baseline": 5, "minutes": 1.5}
+    assert {name: record[name] for name in expected} == expected
+    lines = list(csv.DictReader(io.StringIO(render_robustness(of_suite, "csv"))))
+    assert [float(line["above_line"]) for line in lines] == pytest.approx([-5, -5, 10])
+    assert r"+10.00 $\pm$ 0.00" in render_robustness(of_suite, "latex")
+
+
+def test_the_figure_has_a_panel_a_target_and_names_rows_that_are_far_left(tmp_path):
+    of_suite = measured(tmp_path)
+    slow = replace(of_suite[0].rows[1], source=np.array([20.0, 21.0]))
+    far = replace(of_suite[0], name="far", rows=(*of_suite[0].rows[::2], slow))
+    figure = robustness_figure([*of_suite, far], 7.2)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[:4] == ["LES-AV\n(mine)", "IOSTAR\n(mine)", "LES-AV\n(far)", "IOSTAR\n(far)"]
+    assert [len(axes.texts) for axes in figure.axes[:4]] == [0, 0, 1, 1]
+    assert figure.axes[2].texts[0].get_text() == "further left: FedDG (20, 50)"
+    assert len(figure.axes[0].containers) == 3
+    for name in ("one", "two"):
+        save_figure(robustness_figure(of_suite, 3.5), tmp_path / f"{name}.png")
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
