@@ -128,6 +128,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
+def defined_in_all(rows: Sequence[Floats], strata: Sequence[str] | None) -> tuple[list[Floats], list[str] | None]:
+    """Return the scores (seeds, cases) of each row, and strata, of the cases that are NaN in no seed of any row."""
+    defined = np.asarray(~np.isnan(np.concatenate(rows)).any(axis=0))
+    kept = None if strata is None else list(itertools.compress(strata, defined))
+    return [of_row[:, defined] for of_row in rows], kept
+
+
 _Scores: TypeAlias = NDArray[np.float64]
 
 
@@ -142,9 +149,8 @@ def _paired(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None) -> tuple[_
     if a.shape[1] != b.shape[1] or (strata is not None and len(strata) != a.shape[1]):
         counts = [a.shape[1], b.shape[1], *([len(strata)] if strata is not None else [])]
         raise ValueError(f"both methods and the strata need the same cases, not {' and '.join(map(str, counts))}")
-    defined = ~(np.isnan(a).any(axis=0) | np.isnan(b).any(axis=0))
-    kept = itertools.compress([""] * defined.size if strata is None else strata, defined)
-    return a[:, defined], b[:, defined], list(kept)
+    (a, b), kept = defined_in_all((a, b), [""] * a.shape[1] if strata is None else strata)
+    return a, b, kept or []
 
 
 def _differences(a: _Scores, b: _Scores) -> _Scores:

@@ -22,7 +22,7 @@ from ..errors import UsageError, listed
 from ..outcomes.headings import Heading, overall_headings, pair_rows
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Metric
-from ..statistics import EQUAL, Floats, Level, case_weights, holm, resampled_means, times_drawn
+from ..statistics import EQUAL, Floats, Level, case_weights, defined_in_all, holm, resampled_means, times_drawn
 from ..suites.suite import Row
 from .ranking import DRAWS, SEED, competition_ranks
 
@@ -152,11 +152,10 @@ def _defined(
 ) -> tuple[list[Floats], list[str] | None]:
     """Return the scores (seeds, cases) of each row on the cases that all have a score of, and strata that weigh."""
     paired = pair_rows(results, rows, heading, metric)
-    defined = np.asarray(~np.isnan(np.concatenate(paired.scores)).any(axis=0))
-    if not defined.any():
+    scores, strata = defined_in_all(paired.scores, paired.strata)
+    if not scores[0].size:
         raise UsageError(f"{heading.text} ({results.suite.name}): no case has a score of every seed of every row")
-    strata = None if paired.strata is None else list(itertools.compress(paired.strata, defined))
-    return [of_row[:, defined] for of_row in paired.scores], strata
+    return scores, strata
 
 
 def _shares(seeds: int, draws: int, rng: Generator) -> Floats:

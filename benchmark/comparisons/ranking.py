@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..statistics import EQUAL, Floats, Level, case_weights, kendall_tau, resampled_means, times_drawn
+from ..statistics import EQUAL, Floats, Level, case_weights, defined_in_all, kendall_tau, resampled_means, times_drawn
 
 DRAWS = 10_000
 SEED = 0  # of the bootstrap's own generator: a ranking printed twice is the same
@@ -83,8 +83,7 @@ def _defined(methods: Sequence[ArrayLike], strata: Sequence[str] | None) -> tupl
     scores = [np.asarray(method, dtype=np.float64) for method in methods]
     if not scores or len({array.shape[-1] for array in scores}) != 1 or {array.ndim for array in scores} != {2}:
         raise ValueError("a ranking needs scores (seeds, cases) of methods on the same cases")
-    defined = np.asarray(~np.isnan(np.concatenate(scores)).any(axis=0))
-    if not defined.any():
+    scores, kept = defined_in_all(scores, strata)
+    if not scores[0].size:
         raise ValueError("no case is defined for every seed of all methods")
-    kept = None if strata is None else [stratum for stratum, inside in zip(strata, defined, strict=True) if inside]
-    return [array[:, defined] for array in scores], kept
+    return scores, kept

@@ -13,7 +13,7 @@ from numpy.random import Generator
 from ..outcomes.headings import Heading, overall_headings, pair_rows
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Metric
-from ..statistics import Floats, case_weights, kendall_tau, resampled_means, times_drawn
+from ..statistics import Floats, case_weights, defined_in_all, kendall_tau, resampled_means, times_drawn
 from ..suites.suite import Row, blocks_of
 from .wording import MINUS
 
@@ -89,12 +89,10 @@ def row_means(
 ) -> tuple[Floats, Floats]:
     """Return the means of rows on a target, (rows,), and of each draw, (draws, rows); empty without a shared case."""
     paired = pair_rows(results, rows, heading, metric)
-    defined = [not column.any() for column in np.isnan(np.concatenate(paired.scores)).T]
-    if not any(defined):
+    scores, strata = defined_in_all(paired.scores, paired.strata)
+    if not scores[0].size:
         return np.empty(0), np.empty(0)
-    strata = None if paired.strata is None else list(itertools.compress(paired.strata, defined))
-    scores = [of_row[:, defined] for of_row in paired.scores]
-    weights, full = case_weights(sum(defined), strata, DRAWS, of_cases)
+    weights, full = case_weights(scores[0].shape[1], strata, DRAWS, of_cases)
     shares = [times_drawn(len(of_row), DRAWS, of_seeds) / len(of_row) for of_row in scores]
     return resampled_means(scores, shares, weights, full)
 
