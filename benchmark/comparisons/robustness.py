@@ -41,6 +41,13 @@ class Line:
         """Return the expected target DSC."""
         return self.intercept + self.slope * source
 
+    @property
+    def text(self) -> str:
+        """The line as a formula, its slope first: "0.95 × held out − 0.6"."""
+        sign = "+" if self.intercept >= 0 else MINUS
+        slope = f"{self.slope:.2f}".replace("-", MINUS)
+        return f"{slope} \N{MULTIPLICATION SIGN} held out {sign} {abs(self.intercept):.1f}"
+
 
 @dataclass(frozen=True, slots=True)
 class RobustRow:
@@ -143,7 +150,7 @@ def sentences(of: Robustness) -> list[str]:
     """Return what a reader needs under a table."""
     targets = ", ".join(heading.text for heading in of.headings)
     fits = [
-        f"{heading.text} {line.intercept:.1f} + {line.slope:.2f} \N{MULTIPLICATION SIGN} held out".replace("-", MINUS)
+        f"{heading.text} {line.text}"
         for heading, line in zip(of.headings, of.lines, strict=True)
         if line is not None
     ]

@@ -17,7 +17,7 @@ from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.suite import Filters, Row, Suite
-from ssdg.benchmark.tables.wording import DASH
+from ssdg.benchmark.tables.wording import DASH, MINUS
 
 from ..stored import INVENTORY, IOSTAR, LESAV, cases, write_run
 
@@ -64,6 +64,8 @@ def test_rows_are_measured_against_the_line_of_all_and_adapted_rows_are_not(tmp_
     assert above["ras4dg"].tolist() == pytest.approx([10, 10])
     assert above["erm"].tolist() == pytest.approx([-5, -5])
     assert of.gain(of.rows[2]) == pytest.approx(5)
+    assert of.lines[1].text == f"1.00 \N{MULTIPLICATION SIGN} held out {MINUS} 25.0"
+    assert f"LES-AV {of.lines[0].text}; IOSTAR {of.lines[1].text})" in render_robustness([of], "markdown")
 
 
 def test_minutes_are_of_the_fastest_run_and_a_point_has_a_price_where_there_is_a_gain(tmp_path):
