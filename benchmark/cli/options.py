@@ -16,6 +16,7 @@ from ssdg.methods.networks import network_entry
 from ..errors import UsageError, unknown
 from ..scoring.metrics import METRICS, find_metric
 from ..settings import parse_assignments
+from ..spec import PROTOCOLS
 
 if TYPE_CHECKING:
     from ssdg.methods.base import Method
@@ -79,6 +80,16 @@ plugins = click.option(
     is_eager=True,  # registered before the other options are read
     help="Python file that defines methods of your own.",
 )
+device = click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."
+)
+protocol = click.option(
+    "--protocol",
+    type=click.Choice(list(PROTOCOLS)),
+    default="clean",
+    show_default=True,
+    help="Defaults of all settings: clean for claims, paper as published.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 baseline = click.option(
     "--baseline", help="Row that every other one is compared with.  [default: the source-only row]"
@@ -92,7 +103,7 @@ settings = click.option(
     multiple=True,
     callback=lambda _context, _parameter, texts: _assigned(texts),
     metavar="SECTION.KEY=VALUE",
-    help="Change a setting: training.*, optimizer.*, network.*, preprocess.*, method.*, evaluation.*.",
+    help="Change a setting of training, optimizer, network, preprocess, method or evaluation; repeatable.",
 )
 
 
