@@ -96,7 +96,7 @@ def _suites() -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.argument("method", metavar="METHOD|TASK")
+@click.argument("method", metavar="METHOD|TASK", shell_complete=options.completing(lambda: [*registry(), *TASKS]))
 @options.plugins
 @options.as_json
 def info(method: str, as_json: bool, **_: Any) -> None:
@@ -161,7 +161,7 @@ def _describe_task(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("method", metavar="METHOD|MODULE:CLASS")
+@click.argument("method", metavar="METHOD|MODULE:CLASS", shell_complete=options.complete_method)
 @click.option("--network", default=DEFAULT, show_default=True, help="Network to test on (`bench list networks`).")
 @options.plugins
 @options.as_json

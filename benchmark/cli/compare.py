@@ -39,7 +39,12 @@ metric = options.metric(text="Metric to compare.", default=DSC.name)
 
 @click.command()
 @part_options
-@click.option("--suite", required=True, help="Suite of the rows (`bench list suites`), or its TOML file.")
+@click.option(
+    "--suite",
+    required=True,
+    shell_complete=options.complete_suite,
+    help="Suite of the rows (`bench list suites`), or its TOML file.",
+)
 @metric
 @options.as_json
 @click.argument("one", metavar="ROW")

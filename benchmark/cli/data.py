@@ -31,7 +31,7 @@ def data() -> None:
 
 
 @data.command()
-@click.argument("names", nargs=-1, metavar="[DOMAIN]...")
+@click.argument("names", nargs=-1, metavar="[DOMAIN]...", shell_complete=options.complete_domain)
 @click.option("--task", help="Only this task: its id, or the TOML file of your own.")
 @click.option("--quick", is_flag=True, help="Count and hash, and decode no file.")
 @click.option("--pictures", type=options.FOLDER, help="Folder for PNGs of three cases a domain, label over image.")
@@ -152,7 +152,7 @@ def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
 
 
 @data.command()
-@click.argument("names", nargs=-1, required=True, metavar="DOMAIN...")
+@click.argument("names", nargs=-1, required=True, metavar="DOMAIN...", shell_complete=options.complete_domain)
 @click.option("--task", help="Task of the domains: its id, where several have them, or the TOML file of your own.")
 @options.protocol
 @options.settings

@@ -19,7 +19,7 @@ FACTS = ("domain", "role", "modality", "cases", *ORIGIN)
 
 
 @click.command()
-@click.argument("names", nargs=-1, metavar="[DOMAIN|TASK]...")
+@click.argument("names", nargs=-1, metavar="[DOMAIN|TASK]...", shell_complete=options.complete_domain)
 @options.data_root
 @options.as_json
 def download(names: tuple[str, ...], data_root: Path, as_json: bool) -> None:

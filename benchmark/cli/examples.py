@@ -84,7 +84,8 @@ EXAMPLES = {
         bench data verify drive lesav
     """,
     "data new": r"""
-        bench data new chase --images "CHASEDB1/*.jpg" --labels "CHASEDB1/*_1stHO.png"
+        bench data new chase --images "CHASEDB1/*.jpg" \
+            --labels "CHASEDB1/*_1stHO.png"
         bench data new site-a --images "site-a/*.jpg" --labels "site-a/*_seg.png" \
             --target site-b "site-b/*.jpg" "site-b/*_seg.png"
     """,

@@ -63,14 +63,22 @@ def figure() -> None:
 
 
 @figure.command()
-@click.option("--image", multiple=True, required=True, type=options.FILE, help="Image; a second one is the partner.")
 @click.option(
-    "--label", multiple=True, type=options.FILE, help="Its label: SLAug and SRC change each class by itself."
+    "--image",
+    multiple=True,
+    required=True,
+    type=options.FILE,
+    help="Image to change; a second one is its partner in the batch.",
 )
-@click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
-@click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
 @click.option(
-    "--draws", type=click.IntRange(1, 8), default=3, show_default=True, help="Columns: random draws a method."
+    "--label", multiple=True, type=options.FILE, help="Label of the image: SLAug and SRC change each class by itself."
+)
+@click.option("--task", help="Task id or TOML file.  [default: fundus for pictures, fetal-atlases for volumes]")
+@click.option(
+    "--methods", callback=names, help="Only these methods; comma-separated.  [default: all that work on the image]"
+)
+@click.option(
+    "--draws", type=click.IntRange(1, 8), default=3, show_default=True, help="Random draws for each method."
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws.")
 @output("augmentations.png")
@@ -79,8 +87,8 @@ def figure() -> None:
 def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path, **values: Any) -> None:
     """Show what each method does to one image.
 
-    Drawn is what the network sees; of a volume, the middle slice. The image is read as one of the task's first
-    source: its window is that of a CT.
+    Drawn is what the network sees; of a volume, the middle slice. The image is read as
+    those of the task's first source are, for a CT with its window.
     """
     from ..figures.augmentations import augmentation_figure, examples, load_batch
 
@@ -102,7 +110,11 @@ def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path
 
 @figure.command()
 @click.option("--task", required=True, help="Task id or TOML file.")
-@click.option("--domains", callback=names, help="Comma-separated; default: the source and all targets on disk.")
+@click.option(
+    "--domains",
+    callback=names,
+    help="Only these domains; comma-separated.  [default: the source and all targets on disk]",
+)
 @click.option("--labels", callback=names, help="What to call the domains, comma-separated, in their order.")
 @click.option("--low", type=float, help="End of the low band: distance from the zero frequency, 1 is the farthest.")
 @click.option("--high", type=float, help="Begin of the high band.")
@@ -171,7 +183,7 @@ def _prepared(task: Task, values: dict[str, Any]) -> "list[PreparedDomain]":
 
 @figure.command()
 @suite_options
-@options.metric(text="By whose mean rows are ranked.", default=DSC.name)
+@options.metric(text="Metric by whose mean rows are ranked.", default=DSC.name)
 @output("regimes.pdf")
 @width
 def regimes(selection: Selection, metric: Metric, output: Path, width: float) -> None:

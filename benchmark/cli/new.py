@@ -19,7 +19,7 @@ from ..storage.files import write_output
 from ..suites.suite_file import list_suites
 from . import options
 
-LONGEST = 40
+LONGEST = 30
 """Characters of a name, with which no line of the files is too long."""
 
 FORMATS = {

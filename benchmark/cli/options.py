@@ -2,11 +2,12 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DomainLoader, Task
@@ -17,6 +18,7 @@ from ..errors import UsageError, unknown
 from ..scoring.metrics import METRICS, find_metric
 from ..settings import parse_assignments
 from ..spec import PROTOCOLS
+from ..suites.suite_file import list_suites
 
 if TYPE_CHECKING:
     from ssdg.methods.base import Method
@@ -52,6 +54,21 @@ class NumberRange(click.FloatRange):
         return number
 
 
+def completing(names: Callable[[], Iterable[str]]) -> Any:
+    """Return what a shell completes a value with: names that begin like it, or files where none does."""
+
+    def complete(_context: object, _parameter: object, text: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in names() if name.startswith(text)] or [
+            CompletionItem(text, type="file")
+        ]
+
+    return complete
+
+
+complete_suite = completing(list_suites)
+complete_method = completing(registry)
+complete_task = completing(lambda: TASKS)
+complete_domain = completing(lambda: domain_loaders(*TASKS.values()))
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 

@@ -18,7 +18,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True, help="Format of the table."
 )
-@options.metric(text="What to print; published numbers stand beside dsc only.", default=DSC.name)
+@options.metric(text="Metric to print; published numbers stand beside dsc only.", default=DSC.name)
 @click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
 @options.no_published
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases.")
@@ -26,7 +26,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
     "--failures", is_flag=True, help="Also the share of cases with a DSC below .50, and the worst 5 % of cases."
 )
 @click.option(
-    "--matrix", is_flag=True, help="Source by target, with --sources all unless given; diagonal: validation cases."
+    "--matrix", is_flag=True, help="Source x target, with --sources all unless given; diagonal: validation cases."
 )
 @click.option("--regimes", is_flag=True, help="Whether the order of the rows depends on the protocol.")
 @click.option("--conventions", is_flag=True, help="How means and ranks change with region, empty rule and average.")

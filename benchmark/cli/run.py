@@ -26,10 +26,20 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 
 @click.command()
 @click.argument("job", required=False, type=options.FILE)
-@click.option("--method", help="Method id (`bench list methods`), or module:Class.")
-@click.option("--target", "targets", multiple=True, help="Target to score (`bench list targets`); may be repeated.")
+@click.option(
+    "--method", shell_complete=options.complete_method, help="Method id (`bench list methods`), or module:Class."
+)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    shell_complete=options.complete_domain,
+    help="Target to score (`bench list targets`); may be repeated.",
+)
 @click.option("--source", help="Source domain to train on; the target's task has a default.")
-@click.option("--task", help="Task id (`bench list tasks`), or the TOML file of your own.")
+@click.option(
+    "--task", shell_complete=options.complete_task, help="Task id (`bench list tasks`), or the TOML file of your own."
+)
 @click.option(
     "--seed",
     type=click.IntRange(0),

@@ -227,13 +227,18 @@ _methods = click.option(
     "--methods", callback=names, help="Only these rows, or all rows of these methods; comma-separated."
 )
 
-scoring_options = _selecting(click.argument("suite"), _protocol, *_SHARED_OPTIONS)
+scoring_options = _selecting(
+    click.argument("suite", shell_complete=options.complete_suite), _protocol, *_SHARED_OPTIONS
+)
 """Adds SUITE and the options that say how it is scored."""
 
 suites_options = _selecting(
-    click.argument("suites", metavar="SUITE...", nargs=-1, required=True), _methods, *_PART_OPTIONS, several=True
+    click.argument("suites", metavar="SUITE...", nargs=-1, required=True, shell_complete=options.complete_suite),
+    _methods,
+    *_PART_OPTIONS,
+    several=True,
 )
 """Adds SUITE... and the options that select a part of each."""
 
-suite_options = _selecting(click.argument("suite"), _methods, *_PART_OPTIONS)
+suite_options = _selecting(click.argument("suite", shell_complete=options.complete_suite), _methods, *_PART_OPTIONS)
 """Adds SUITE and the options that select a part of it."""

@@ -16,6 +16,7 @@ from ..outcomes.planned_run import AGAIN
 from ..storage.files import write_output
 from ..suites.suite import Filters, Row
 from ..suites.suite_file import list_suites, load_suite
+from . import options
 from .selection import Selection, names, part_options
 from .sweep import launch_options, launch_runs
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("suite")
+@click.argument("suite", shell_complete=options.complete_suite)
 @click.option("--row", "row_id", required=True, help="Row of the suite.")
 @click.option(
     "--trials", type=click.IntRange(2), required=True, help="Runs for each seed; the first is the row as it is."
