@@ -68,6 +68,7 @@ def method(name: str, output: Path) -> None:
     _write("method", file, text, name=name, cls=cls)
     plugin = shlex.quote(str(file))
     click.echo(f"  bench check {name} --plugin {plugin}")
+    click.echo("  bench data phantom")
     click.echo(f"  bench run --method {name} --plugin {plugin} --target phantom2d-b")
 
 
@@ -85,7 +86,7 @@ def suite(name: str, extends: str, output: Path) -> None:
     _require_name("suite", name, list_suites())
     file = output / f"{name}.toml"
     _write("suite", file, _filled("suite.toml", name=name, extends=extends), name=name)
-    for verb in ("sweep", "table"):
+    for verb in ("sweep --dry-run", "sweep", "table"):
         click.echo(f"  bench {verb} {shlex.quote(str(file))}")
 
 

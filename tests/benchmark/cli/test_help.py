@@ -1,5 +1,6 @@
 """``--help``: groups, summaries of 80 columns, a text for every option, examples that can be typed; completion."""
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 
 from ssdg.benchmark.cli import GROUPS, main
 from ssdg.benchmark.cli.examples import EXAMPLES
+from ssdg.benchmark.errors import FAILED, INCOMPLETE, INTERRUPTED, USAGE
 from ssdg.benchmark.suites.suite_file import list_suites, load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
@@ -28,6 +30,7 @@ def commands(group=main, words=()):
 COMMANDS = dict(commands())
 
 
+@functools.cache
 def help_of(words):
     result = CliRunner().invoke(main, [*words.split(), "--help"], prog_name="bench", terminal_width=80)
     assert result.exit_code == 0, result.output
@@ -68,21 +71,23 @@ def test_every_command_has_examples():
     assert set(EXAMPLES) == set(COMMANDS)
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """What the examples name, in the current folder."""
-    monkeypatch.chdir(tmp_path)
-    for run in ("phantom2d", "fundus"):
-        (tmp_path / "results" / "runs" / run / "erm" / "s0-1f2e3d").mkdir(parents=True)
-        (tmp_path / "results" / "runs" / run / "erm" / "s0-1f2e3d" / "spec.json").touch()
-    (tmp_path / "out" / "lesav").mkdir(parents=True)
-    (tmp_path / "eye.png").touch()
-    assert CliRunner().invoke(main, ["new", "method", "my_method"]).exit_code == 0
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with the files that examples name."""
+    root = tmp_path_factory.mktemp("examples")
+    for task in ("phantom2d", "fundus"):
+        run = root / "results" / "runs" / task / "erm" / "s0-1f2e3d"
+        run.mkdir(parents=True)
+        (run / "spec.json").touch()
+    (root / "out" / "lesav").mkdir(parents=True)
+    (root / "eye.png").touch()
+    assert CliRunner().invoke(main, ["new", "method", "my_method", "--output", str(root)]).exit_code == 0
+    return root
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("words", EXAMPLES)
-def test_every_example_can_be_typed(words):
+def test_every_example_can_be_typed(words, folder, monkeypatch):
+    monkeypatch.chdir(folder)
     lines = EXAMPLES[words].replace("\\\n", " ").strip().splitlines()
     assert lines
     for line in lines:
@@ -120,6 +125,11 @@ def wrong_names(values):
     }
     named = [(key, name) for key, names in given.items() for name in names if isinstance(name, str)]
     return [name for key, name in named if name not in valid[key] and not name.endswith(".toml")]
+
+
+def test_the_page_has_every_exit_code():
+    codes = re.findall(r"^\| (\d+) \|", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    assert list(map(int, codes)) == [0, FAILED, USAGE, INCOMPLETE, INTERRUPTED]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -108,7 +108,7 @@ def test_a_task_reads_a_drawn_case_as_written_and_with_every_key_it_shows(tmp_pa
         run_tests(folder / "test_my_task.py", tmp_path / "third")
 
 
-def test_the_files_are_formatted_and_run_by_pytest_with_the_longest_name(tmp_path):
+def test_the_files_are_formatted_with_the_longest_name_too(tmp_path):
     name = "a" * LONGEST
     for kind, own in (("method", name), ("suite", f"{name[1:]}s"), ("task", f"{name[1:]}t")):
         folder, _ = written(tmp_path, kind, own)
