@@ -1,8 +1,9 @@
-"""A working method to copy: random gamma curves.
+"""A working method to start from, as ``bench new method NAME`` writes it: random gamma curves.
 
-Rename the class, change the mathematics, keep the shape.
+Change the mathematics, keep the shape. Try it::
 
-Try it: ``bench check template.py:Template``, then ``bench run --plugin template.py --method template --target ...``.
+    bench check template.py:Template
+    bench run --plugin template.py --method template --target phantom2d-b
 
 Steps to override, in the order of most methods' needs:
 
@@ -37,6 +38,8 @@ class TemplateConfig:
 class Template(Method):
     """Raise each training image to a random power: log γ ~ U(-strength, strength)."""
 
+    id = "template"  # of --method
+    label = "Template"  # in tables
     Config = TemplateConfig
 
     def augment(self, batch: Batch, rng: torch.Generator) -> Batch:

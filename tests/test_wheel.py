@@ -33,6 +33,7 @@ def test_contents(wheel):
         "ssdg/datasets/splits/drive.txt",
         "ssdg/benchmark/training/contract.py",
         "ssdg/benchmark/report/templates/report.html",
+        "ssdg/benchmark/cli/templates/test_task.py.txt",
         "ssdg/methods/py.typed",
         "ssdg/methods/parts/spectrum.py",
         "ssdg/methods/transforms/blur.py",

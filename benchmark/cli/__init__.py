@@ -1,5 +1,6 @@
 """The command line. Verbs import what they need when they are called, so that readers start without torch."""
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -13,8 +14,9 @@ from ssdg.methods import MethodError
 
 from ..errors import INTERRUPTED, BenchError, StorageError, memory_advice
 from ..storage.files import storage_error
-from . import about, compare, data, figure, page, rescore, score, status, sweep, tune
+from . import about, compare, data, download, figure, new, page, rescore, score, status, sweep, tune
 from . import run as runs
+from .examples import add_examples
 
 FORMER = {"--held-out": "--validation"}
 """Words of version 0.1 that have another name now; they go with version 0.3."""
@@ -22,6 +24,17 @@ FORMER = {"--held-out": "--validation"}
 
 class Bench(click.Group):
     """The group of all verbs: known errors become one line and an exit code, unknown verbs get the nearest one."""
+
+    def format_commands(self, _: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands under the headings of ``GROUPS``."""
+        width = max(map(len, self.commands))
+        for heading, commands in GROUPS.items():
+            rows = [
+                (str(command.name).ljust(width), command.get_short_help_str(formatter.width - 6 - width))
+                for command in commands
+            ]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a verb; Ctrl-C, where the verb does not answer it itself, becomes one line and its exit code."""
@@ -58,15 +71,20 @@ def _end(error: BenchError | DataError | MethodError) -> NoReturn:
 def main() -> None:
     """Compare single-source domain generalisation methods for medical image segmentation.
 
-    Train once on the source, score every target, print the table: `bench run`, `bench sweep`, `bench table`.
+    Train once on the source, score every target, print the table. `bench COMMAND --help` has options and examples.
     """
 
 
-for commands in (
-    (runs.run, runs.predict, sweep.sweep, sweep.retry, sweep.cancel, status.status, status.logs),
-    (tune.tune, score.score, rescore.rescore),
-    (page.table, page.report, page.export, compare.compare, compare.rank, figure.figure),
-    (about.list_, about.info, about.check, about.doctor, data.data),
-):
-    for command in commands:
-        main.add_command(command)
+GROUPS: dict[str, tuple[click.Command, ...]] = {
+    "Run and score": (runs.run, sweep.sweep, tune.tune, runs.predict, score.score, rescore.rescore),
+    "Look at results": (page.table, page.report, compare.compare, compare.rank, figure.figure, page.export),
+    "Data": (data.data,),
+    "Methods, tasks and suites": (about.list_, about.info, new.new, about.check),
+    "Follow runs, here or on a cluster": (status.status, status.logs, sweep.retry, sweep.cancel, about.doctor),
+}
+"""Heading of ``bench --help`` -> its commands; every command is in one."""
+
+data.data.add_command(download.download)
+for command in itertools.chain.from_iterable(GROUPS.values()):
+    main.add_command(command)
+add_examples(main)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ssdg.datasets import TASKS
-from ssdg.datasets.base import DataError
+from ssdg.datasets.base import DataError, Task
 from ssdg.methods import describe, registry
 from ssdg.methods.networks import DEFAULT, network_registry
 
@@ -96,11 +96,14 @@ def _suites() -> list[dict[str, Any]]:
 
 
 @click.command()
-@click.argument("method", metavar="METHOD|TASK")
+@click.argument("method", metavar="METHOD|TASK", shell_complete=options.completing(lambda: [*registry(), *TASKS]))
 @options.plugins
 @options.as_json
 def info(method: str, as_json: bool, **_: Any) -> None:
-    """Describe a method (settings, defaults, sources), or a task (files, terms, what papers do)."""
+    """Describe a method (its settings) or a task (its data).
+
+    Of a method: each setting, its default and where that comes from. Of a task: files, terms, and what papers do.
+    """
     if method in TASKS or options.task_file(method):
         _describe_task(method, as_json)
         return
@@ -126,21 +129,25 @@ def info(method: str, as_json: bool, **_: Any) -> None:
         click.echo("  no settings")
 
 
+def domain_facts(task: Task, name: str) -> dict[str, Any]:
+    """Return what a task's file says of a domain: role, modality, where it is published, and its patterns."""
+    loader = task.domain(name)
+    facts, roles = loader.domain, {"source": task.sources, "target": task.targets}
+    return {
+        "domain": name,
+        "role": " and ".join(role for role, names in roles.items() if name in names),
+        "modality": facts.modality,
+        "cases": facts.published,
+        "published at": facts.source,
+        "terms": facts.licence,
+        "cite": facts.citation,
+        **loader.patterns,
+    }
+
+
 def _describe_task(name: str, as_json: bool) -> None:
     task, file = options.find_task(name), options.task_file(name) or TASKS.path(name)
-    domains: list[dict[str, Any]] = []
-    for domain, loader in options.domain_loaders(task).items():
-        facts = loader.domain
-        role = " and ".join(
-            role for role, names in (("source", task.sources), ("target", task.targets)) if domain in names
-        )
-        origin = {
-            "cases": facts.published,
-            "published at": facts.source,
-            "terms": facts.licence,
-            "cite": facts.citation,
-        }
-        domains.append({"domain": domain, "role": role, "modality": facts.modality, **origin, **loader.patterns})
+    domains = [domain_facts(task, name) for name in options.domain_loaders(task)]
     if as_json:
         click.echo(json.dumps({"task": task.name, "file": str(file), "domains": domains}, indent=2))
         return
@@ -154,12 +161,16 @@ def _describe_task(name: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("method", metavar="MODULE:CLASS")
-@click.option("--network", default=DEFAULT, show_default=True, help="Network it runs on: see `bench list networks`.")
+@click.argument("method", metavar="METHOD|MODULE:CLASS", shell_complete=options.complete_method)
+@click.option("--network", default=DEFAULT, show_default=True, help="Network to test on (`bench list networks`).")
 @options.plugins
 @options.as_json
 def check(method: str, network: str, as_json: bool, **_: Any) -> None:
-    """Run the contract suite on a method, registered or your own, in 2D and 3D."""
+    """Test a method against the contract, in 2D and 3D.
+
+    Tiny drawn batches on the CPU: finite losses and gradients, the same bits from the same seed, state that a
+    checkpoint holds, windows, what it sees of labels. Exit code 1 if a check fails.
+    """
     from ..training.contract import check_method
 
     results = check_method(options.method_class(method), network=network)
@@ -178,7 +189,7 @@ def check(method: str, network: str, as_json: bool, **_: Any) -> None:
 @options.results_root
 @options.as_json
 def doctor(data_root: Path, results_root: Path, as_json: bool) -> None:
-    """Tell what this machine has: versions, device, threads, data found, writable folders, Slurm."""
+    """Show versions, device, data found, folders and Slurm."""
     versions = ", ".join(f"{name} {value}" for name, value in environment.package_versions().items())
     findings: list[Finding] = [
         ("versions", "not installed" not in versions, versions),

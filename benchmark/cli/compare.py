@@ -34,20 +34,26 @@ MEAN_RANKS = (
     "source. Where all rows are equal, some two are separated in 4 to 14 % of simulated studies, not in 5 %: a hint"
 )
 
-metric = options.metric(text="What to compare.", default=DSC.name)
+metric = options.metric(text="Metric to compare.", default=DSC.name)
 
 
 @click.command()
 @part_options
-@click.option("--suite", required=True, help="That the rows are of; see `bench list suites`.")
+@click.option(
+    "--suite",
+    required=True,
+    shell_complete=options.complete_suite,
+    help="Suite of the rows (`bench list suites`), or its TOML file.",
+)
 @metric
 @options.as_json
-@click.argument("one", metavar="METHOD")
-@click.argument("other", metavar="METHOD")
+@click.argument("one", metavar="ROW")
+@click.argument("other", metavar="ROW")
 def compare(selection: Selection, one: str, other: str, as_json: bool, metric: Metric) -> None:
-    """Compare two rows of a suite: the first minus the second, on each target and group of cases.
+    """Compare two rows of a suite: the first minus the second.
 
-    A row is named by its id, or by its method where one row alone has that. Differences are paired by case.
+    Compared are each target and group of cases. A row is named by its id, or by its method where one row alone has
+    that. Differences are paired by case.
     """
     from ..comparisons.contrasts import contrast_rows, find_row, pairing_notes
     from ..comparisons.render import comparison_lines, scope_text
@@ -78,9 +84,10 @@ def compare(selection: Selection, one: str, other: str, as_json: bool, metric: M
 @metric
 @options.as_json
 def rank(selections: Sequence[Selection], baseline: str | None, as_json: bool, metric: Metric) -> None:
-    """Compare every row of a suite with its baseline, and show how firm the order of the rows is.
+    """Compare every row with the baseline, and rank the rows.
 
-    The rows' differences to the baseline on all targets are one family, for which p values are adjusted.
+    Printed too is how firm the order of the rows is. The rows' differences to the baseline on all targets are one
+    family, for which p values are adjusted.
 
     With several suites: the mean rank, over all their targets, of every row that all of them have, with an interval,
     and which pairs of rows are separated. With --baseline too: where a row of any of them is separated from that one,

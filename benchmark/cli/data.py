@@ -19,7 +19,7 @@ from ssdg.datasets.manifest import Manifest, read_manifest
 
 from ..errors import USAGE, UsageError, unknown
 from ..settings import resolve_sections
-from ..spec import PROTOCOLS, PreprocessConfig
+from ..spec import PreprocessConfig
 from ..storage.run_folder import VALIDATION
 from . import options
 from .selection import echo_lines
@@ -27,15 +27,15 @@ from .selection import echo_lines
 
 @click.group()
 def data() -> None:
-    """Describe, verify and prepare data sets, and write the phantom."""
+    """Data sets: new, download, verify, prepare, phantom."""
 
 
 @data.command()
-@click.argument("names", nargs=-1, metavar="[DOMAIN]...")
-@click.option("--task", help="Task id, or a TOML file that describes your own data.")
-@click.option("--quick", is_flag=True, help="Only count and hash: no file is decoded.")
+@click.argument("names", nargs=-1, metavar="[DOMAIN]...", shell_complete=options.complete_domain)
+@click.option("--task", help="Only this task: its id, or the TOML file of your own.")
+@click.option("--quick", is_flag=True, help="Count and hash, and decode no file.")
 @click.option("--pictures", type=options.FOLDER, help="Folder for PNGs of three cases a domain, label over image.")
-@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@options.protocol
 @options.settings
 @options.data_root
 @options.results_root
@@ -43,9 +43,10 @@ def data() -> None:
 def verify(
     names: tuple[str, ...], task: str | None, quick: bool, pictures: Path | None, as_json: bool, **values: Any
 ) -> None:
-    """Count, hash and prepare every case of some domains, writing no cache; without names, of all that are on disk.
+    """Count, hash and read every case of domains.
 
-    Ends with 2 if a domain is broken, or if one that is named, or is of a task FILE, is not on disk.
+    Every case is prepared as for training, and nothing is kept. Without names: all domains that are on disk. Ends
+    with exit code 2 if a domain is broken, or if one that is named, or is of a task FILE, is not on disk.
     """
     if quick and pictures is not None:
         raise UsageError("--quick decodes nothing, so that there is nothing for --pictures: leave one of them out")
@@ -151,14 +152,17 @@ def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
 
 
 @data.command()
-@click.argument("names", nargs=-1, required=True, metavar="DOMAIN...")
-@click.option("--task", help="Task id or TOML file, where a domain is in several or your own.")
-@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@click.argument("names", nargs=-1, required=True, metavar="DOMAIN...", shell_complete=options.complete_domain)
+@click.option("--task", help="Task of the domains: its id, where several have them, or the TOML file of your own.")
+@options.protocol
 @options.settings
 @options.data_root
 @options.results_root
 def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: dict[str, str], **roots: Path) -> None:
-    """Preprocess domains into the cache, ahead of a sweep; `bench run` prepares what is missing by itself."""
+    """Preprocess domains into the cache, ahead of a sweep.
+
+    `bench run` and `bench sweep` prepare what is missing by themselves.
+    """
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
     from ..progress import observer
@@ -176,19 +180,34 @@ def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: di
 
 @data.command()
 @click.argument("name", metavar="NAME")
-@click.option("--images", required=True, metavar="PATTERN", help='Below the data root, in quotes: "site/*/*.png".')
-@click.option("--labels", multiple=True, required=True, metavar="PATTERN", help="Several: one for each class.")
-@click.option("--foregrounds", metavar="PATTERN", help="Fields of view or brain masks.")
-@click.option("--target", "targets", nargs=3, multiple=True, metavar="NAME IMAGES LABELS", help="A target domain.")
+@click.option(
+    "--images", required=True, metavar="PATTERN", help='Images below the data root, in quotes: "site/*/*.png".'
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    required=True,
+    metavar="PATTERN",
+    help="Their labels; repeatable: one file for each class.",
+)
+@click.option("--foregrounds", metavar="PATTERN", help="Their fields of view or brain masks.")
+@click.option(
+    "--target",
+    "targets",
+    nargs=3,
+    multiple=True,
+    metavar="NAME IMAGES LABELS",
+    help="A domain to score on; repeatable.",
+)
 @click.option("--output", type=options.OutputFile(), help="File to write.  [default: NAME.toml]")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @options.data_root
 def new(name: str, output: Path | None, force: bool, data_root: Path, **values: Any) -> None:
-    """Write a first task file for data of your own: pairs files by their names, looks into them, asks the rest.
+    """Propose a task file from images and labels on disk.
 
-    \b
-    bench data new chase --images "CHASEDB1/*.jpg" --labels "CHASEDB1/*_1stHO.png"
-    """  # noqa: D301 - click wants a backspace character there
+    Pairs files by their names, decodes a sample, and asks in comments (# ?) what the files do not tell. NAME becomes
+    the task and its source. Without files to look at, `bench new task` writes a file to fill in by hand.
+    """
     from ssdg.datasets.grammar import task_from_toml
 
     from ..data.draft import SAMPLED, draft_domain, draft_task
@@ -228,11 +247,19 @@ def new(name: str, output: Path | None, force: bool, data_root: Path, **values: 
 
 
 @data.command()
-@click.option("--ndim", "ndims", multiple=True, type=click.Choice(["2", "3"]), default=("2",), show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--ndim",
+    "ndims",
+    multiple=True,
+    type=click.Choice(["2", "3"]),
+    default=("2",),
+    show_default=True,
+    help="2D or 3D; repeatable.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of shapes and noise.")
 @options.data_root
 def phantom(ndims: tuple[str, ...], seed: int, data_root: Path) -> None:
-    """Write the phantom task as real PNG (2D) or NIfTI (3D) files under the data root."""
+    """Write drawn data sets as PNG (2D) or NIfTI (3D) files."""
     from ssdg.datasets.phantom import write_phantom
 
     for ndim in ndims:

@@ -12,7 +12,7 @@ from ssdg.methods import registry
 from ..errors import UsageError, unknown
 from ..scoring.metrics import DSC, Metric
 from ..settings import resolve_sections
-from ..spec import PROTOCOLS, PreprocessConfig
+from ..spec import PreprocessConfig
 from . import options
 from .selection import Selection, names, regime_study, suite_options, suites_options
 
@@ -26,7 +26,7 @@ width = click.option(
     type=options.NumberRange(2, 20),
     default=7.2,
     show_default=True,
-    help="Inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",
+    help="Width in inches, at which the letters have 6 to 7 points: 3.5 is one column of a page, 7.2 is two.",
 )
 
 
@@ -40,7 +40,8 @@ def output(default: str) -> Callable[..., Any]:
         return path
 
     file = options.OutputFile()
-    return click.option("--output", type=file, default=Path(default), show_default=True, callback=check)
+    text = "File to write: PDF or PNG by its suffix."
+    return click.option("--output", type=file, default=Path(default), show_default=True, callback=check, help=text)
 
 
 def _write(drawn: "Figure", output: Path) -> None:
@@ -55,25 +56,39 @@ def _write(drawn: "Figure", output: Path) -> None:
 
 @click.group()
 def figure() -> None:
-    """Draw figures, as PDF or PNG by the suffix of --output."""
+    """Figures: augmentations, predictions, regimes, spectra.
+
+    The suffix of --output chooses the format: PDF or PNG.
+    """
 
 
 @figure.command()
-@click.option("--image", multiple=True, required=True, type=options.FILE, help="Image; a second one is the partner.")
 @click.option(
-    "--label", multiple=True, type=options.FILE, help="Its label: SLAug and SRC change each class by itself."
+    "--image",
+    multiple=True,
+    required=True,
+    type=options.FILE,
+    help="Image to change; a second one is its partner in the batch.",
 )
-@click.option("--task", help="Task id or TOML file; default: fundus for pictures, fetal-atlases for volumes.")
-@click.option("--methods", callback=names, help="Comma-separated; default: all that work on the image.")
-@click.option("--draws", type=click.IntRange(1, 8), default=3, show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    "--label", multiple=True, type=options.FILE, help="Label of the image: SLAug and SRC change each class by itself."
+)
+@click.option("--task", help="Task id or TOML file.  [default: fundus for pictures, fetal-atlases for volumes]")
+@click.option(
+    "--methods", callback=names, help="Only these methods; comma-separated.  [default: all that work on the image]"
+)
+@click.option(
+    "--draws", type=click.IntRange(1, 8), default=3, show_default=True, help="Random draws for each method."
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws.")
 @output("augmentations.png")
 @width
 @options.plugins
 def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path, **values: Any) -> None:
-    """Show what each method does to one image (volumes: the middle slice) before the network sees it.
+    """Show what each method does to one image.
 
-    The image is read as one of the task's first source: its window is that of a CT.
+    Drawn is what the network sees; of a volume, the middle slice. The image is read as
+    those of the task's first source are, for a CT with its window.
     """
     from ..figures.augmentations import augmentation_figure, examples, load_batch
 
@@ -95,22 +110,27 @@ def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path
 
 @figure.command()
 @click.option("--task", required=True, help="Task id or TOML file.")
-@click.option("--domains", callback=names, help="Comma-separated; default: the source and all targets on disk.")
+@click.option(
+    "--domains",
+    callback=names,
+    help="Only these domains; comma-separated.  [default: the source and all targets on disk]",
+)
 @click.option("--labels", callback=names, help="What to call the domains, comma-separated, in their order.")
 @click.option("--low", type=float, help="End of the low band: distance from the zero frequency, 1 is the farthest.")
 @click.option("--high", type=float, help="Begin of the high band.")
 @click.option("--csv", "table", type=options.OutputFile(), help="Also write every number, one line a case and band.")
 @output("spectra.pdf")
-@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@options.protocol
 @width
 @options.settings
 @options.data_root
 @options.results_root
 def spectra(task: str, table: Path | None, output: Path, **values: Any) -> None:
-    """Show how domains differ in the amplitudes of low and of high spatial frequencies (the paper's Fig. 1b/c).
+    """Show how domains differ in spatial frequencies.
 
-    Amplitudes are those of the prepared images, in [0, 1] on the network's grid. The limits of the bands are a choice
-    of this benchmark; the paper does not state its own.
+    Drawn are the amplitudes of a low and of a high band (RAS4DG, Fig. 1b/c). Amplitudes are those of the prepared
+    images, in [0, 1] on the network's grid. The limits of the bands are a choice of this benchmark; the paper does
+    not state its own.
     """
     from numpy import median
 
@@ -163,13 +183,14 @@ def _prepared(task: Task, values: dict[str, Any]) -> "list[PreparedDomain]":
 
 @figure.command()
 @suite_options
-@options.metric(text="By whose mean rows are ranked.", default=DSC.name)
+@options.metric(text="Metric by whose mean rows are ranked.", default=DSC.name)
 @output("regimes.pdf")
 @width
 def regimes(selection: Selection, metric: Metric, output: Path, width: float) -> None:
-    """Show the order of a suite's rows under `paper`, `clean`, and `clean` with nnU-Net's stronger augmentation.
+    """Show the order of a suite's rows under each protocol.
 
-    `bench table SUITE --regimes` has the numbers.
+    The protocols are `paper`, `clean`, and `clean` with nnU-Net's stronger augmentation. `bench table SUITE
+    --regimes` has the numbers.
     """
     from ..figures.regimes import regimes_figure
 
@@ -206,10 +227,10 @@ def robustness(selections: Sequence[Selection], output: Path, width: float) -> N
 @width
 @options.data_root
 def predictions(selection: Selection, cases: tuple[str, ...], output: Path, width: float, data_root: Path) -> None:
-    """Show every row's prediction beside the label, on one case a target (the paper's Fig. 4).
+    """Show every row's prediction beside the label.
 
-    Unless --case names it, the case is the one whose DSC by the source-only row is the median. Stored predictions are
-    drawn: nothing is trained or predicted.
+    One case of each target is drawn (as in RAS4DG, Fig. 4). Unless --case names it, the case is the one whose DSC
+    by the source-only row is the median. Stored predictions are drawn: nothing is trained or predicted.
     """
     from ..figures.prediction_cases import choose_case, legend_of, make_strip, note_of, require_cases
     from ..figures.predictions import predictions_figure

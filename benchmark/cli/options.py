@@ -2,11 +2,12 @@
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DomainLoader, Task
@@ -16,6 +17,8 @@ from ssdg.methods.networks import network_entry
 from ..errors import UsageError, unknown
 from ..scoring.metrics import METRICS, find_metric
 from ..settings import parse_assignments
+from ..spec import PROTOCOLS
+from ..suites.suite_file import list_suites
 
 if TYPE_CHECKING:
     from ssdg.methods.base import Method
@@ -51,6 +54,21 @@ class NumberRange(click.FloatRange):
         return number
 
 
+def completing(names: Callable[[], Iterable[str]]) -> Any:
+    """Return what a shell completes a value with: names that begin like it, or files where none does."""
+
+    def complete(_context: object, _parameter: object, text: str) -> list[CompletionItem]:
+        return [CompletionItem(name) for name in names() if name.startswith(text)] or [
+            CompletionItem(text, type="file")
+        ]
+
+    return complete
+
+
+complete_suite = completing(list_suites)
+complete_method = completing(registry)
+complete_task = completing(lambda: TASKS)
+complete_domain = completing(lambda: domain_loaders(*TASKS.values()))
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -79,6 +97,16 @@ plugins = click.option(
     is_eager=True,  # registered before the other options are read
     help="Python file that defines methods of your own.",
 )
+device = click.option(
+    "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."
+)
+protocol = click.option(
+    "--protocol",
+    type=click.Choice(list(PROTOCOLS)),
+    default="clean",
+    show_default=True,
+    help="Defaults of all settings: clean for claims, paper as published.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 baseline = click.option(
     "--baseline", help="Row that every other one is compared with.  [default: the source-only row]"
@@ -92,7 +120,7 @@ settings = click.option(
     multiple=True,
     callback=lambda _context, _parameter, texts: _assigned(texts),
     metavar="SECTION.KEY=VALUE",
-    help="Change a setting: training.*, optimizer.*, network.*, preprocess.*, method.*, evaluation.*.",
+    help="Change a setting of training, optimizer, network, preprocess, method or evaluation; repeatable.",
 )
 
 

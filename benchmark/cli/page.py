@@ -15,8 +15,10 @@ FORMATS = ("csv", "markdown", "latex", "json")
 
 @click.command()
 @suite_options
-@click.option("--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True)
-@options.metric(text="What to print; published numbers stand beside dsc only.", default=DSC.name)
+@click.option(
+    "--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True, help="Format of the table."
+)
+@options.metric(text="Metric to print; published numbers stand beside dsc only.", default=DSC.name)
 @click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
 @options.no_published
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases.")
@@ -24,7 +26,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
     "--failures", is_flag=True, help="Also the share of cases with a DSC below .50, and the worst 5 % of cases."
 )
 @click.option(
-    "--matrix", is_flag=True, help="Source by target, with --sources all unless given; diagonal: validation cases."
+    "--matrix", is_flag=True, help="Source x target, with --sources all unless given; diagonal: validation cases."
 )
 @click.option("--regimes", is_flag=True, help="Whether the order of the rows depends on the protocol.")
 @click.option(
@@ -41,26 +43,30 @@ def table(
     final: bool,
     **shown: bool,
 ) -> None:
-    """Print a suite's table: mean ± sample SD over seeds, beside the published numbers.
+    """Print a suite's table: mean ± sample SD over seeds.
 
-    Every switch of the protocol is in the caption. Cells that are not there say why.
+    Published numbers stand beside, where the suite has them. Every switch of the protocol is in the caption. Empty
+    cells say why.
 
     \b
     Other conventions, from what is stored and without training again:
-      --set evaluation.region=image     the whole image, not only the field of view (2D)
-      --set evaluation.empty=one        what a class scores that a case lacks: one, skip, zero-fp
-      --set evaluation.average=strata   which average stands in front
-      --conventions                     all of these beside each other
+      --set evaluation.region=image     2D: also outside the field of view
+      --set evaluation.empty=one        absent class: one, skip or zero-fp
+      --set evaluation.average=strata   which average comes first
+      --conventions                     all of these side by side
 
     \b
     Other views:
-      --failures                        how often and how badly it goes wrong
-      --matrix                          every source against every target, after `bench sweep SUITE --sources all`
+      --failures                        how often and how badly rows fail
+      --matrix                          every source x every target
       --sources all                     the same as columns of one table
-      --robustness                      is a row better on targets than its source score predicts, and at which cost
-      --regimes                         ranks under `paper`, `clean`, and `clean` with nnU-Net's stronger augmentation
+      --robustness                      better on targets than its source predicts?
+      --regimes                         ranks under three protocols
       --metric hd95, nsd, cldice        after `bench rescore SUITE`
-      --set evaluation.resample=nearest after `bench sweep SUITE` with the same --set, which predicts again
+      --set evaluation.resample=nearest after the same `bench sweep SUITE --set`
+
+    --matrix and --sources all need `bench sweep SUITE --sources all` before. --set evaluation.resample predicts
+    again, from the stored weights.
     """  # noqa: D301 - click wants a backspace character there
     for view in ("failures", "robustness"):
         if shown[view] and metric is not DSC:
@@ -122,9 +128,10 @@ def report(
     no_images: bool,
     no_published: bool,
 ) -> None:
-    """Write a suite's report: tables, differences, cases, classes, learning, cost, provenance, and what is missing.
+    """Write a suite's report as one HTML page.
 
-    The data sets are read for pictures of the worst cases alone; where they are not there, the page says so.
+    It has tables, differences, cases, classes, learning curves, cost, provenance, and what is missing. The data
+    sets are read for pictures of the worst cases alone; where they are not there, the page says so.
     """
     from ..report.page import render_page
 
@@ -145,19 +152,21 @@ def report(
     "--output",
     type=options.FOLDER,
     required=True,
-    help="Folder; files of an earlier export are replaced, all others are left alone.",
+    help="Folder to write to; files of an earlier export are replaced, all others are left alone.",
 )
 @options.metric("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases, in the tables.")
 def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], validation: bool) -> None:
-    """Write what is worth keeping of a suite's results, to be committed and to compute its tables from again.
+    """Write a suite's results as files to commit.
+
+    Its tables can be computed from them again, without any run.
 
     \b
-    cases.csv        counts and scores of every row, seed, target, case and class
-    runs.csv         every run: its state, time, device, versions and commit
+    cases.csv        counts and scores by row, seed, target, case and class
+    runs.csv         state, time, device, versions and commit of every run
     table.csv, table.md, table.tex
     report.html      the page of `bench report --no-images`
-    provenance.json  the suite with every setting, data, commits, versions, and the digests of these files
+    provenance.json  settings, data, commits, versions; digests of these files
 
     Equal results give equal bytes. No file shows a case, or says on which machine it was made. What is missing is
     listed, and the exit code is then 3.

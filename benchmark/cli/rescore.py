@@ -40,18 +40,17 @@ def _listed(ndim: int) -> str:
     metavar="NAMES",
     help=f"Comma-separated; by default {_listed(2)} in 2D, {_listed(3)} in 3D, and those of installed packages.",
 )
-@click.option(
-    "--jobs", type=click.IntRange(1), help="Processes at a time; the default is one a core that this one may use."
-)
+@click.option("--jobs", type=click.IntRange(1), help="Processes at a time.  [default: one for each core]")
 @click.option("--again", is_flag=True, help="Also what has values: to audit the counts once more.")
 def rescore(
     selection: Selection, data_root: Path, metrics: tuple[str, ...] | None, jobs: int | None, again: bool
 ) -> None:
-    """Compute distances and clDice from a suite's stored predictions, for `bench table SUITE --metric hd95`.
+    """Compute distances and clDice from stored predictions.
 
-    Nothing is trained or predicted. Values go into metrics/NAME-vVERSION.csv beside cases.csv; what has values is
-    left, and what was interrupted goes on. It is an audit too: tp, fp and fn are counted again, and a disagreement
-    with cases.csv is named, as is a prediction that cannot be read; the others are computed, and the exit code is 1.
+    Tables show them: `bench table SUITE --metric hd95`. Nothing is trained or predicted. Values go into
+    metrics/NAME-vVERSION.csv beside cases.csv; what has values is left, and what was interrupted goes on. It is an
+    audit too: tp, fp and fn are counted again, and a disagreement with cases.csv is named, as is a prediction that
+    cannot be read; the others are computed, and the exit code is 1.
 
     Other conventions need no rescoring: see `bench table --help`.
     """

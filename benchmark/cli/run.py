@@ -15,7 +15,7 @@ from ..launching.job_file import Job, read_job
 from ..launching.registry import current_job
 from ..launching.worker import end_with_launcher, stop_on_request
 from ..settings import resolve_sections
-from ..spec import PROTOCOLS, RunRequest
+from ..spec import RunRequest
 from ..training.runtime import Runtime
 from . import options
 
@@ -26,20 +26,34 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 
 @click.command()
 @click.argument("job", required=False, type=options.FILE)
-@click.option("--method", help="Method id (`bench list methods`), or module:Class.")
-@click.option("--target", "targets", multiple=True, help="Target domain to score; may be given several times.")
-@click.option("--source", help="Source domain to train on; the target's task has a default.")
-@click.option("--task", help="Task id, or a TOML file that describes your own data.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of initial weights, order and augmentation."
+    "--method", shell_complete=options.complete_method, help="Method id (`bench list methods`), or module:Class."
 )
-@click.option("--protocol", type=click.Choice(list(PROTOCOLS)), default="clean", show_default=True)
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    shell_complete=options.complete_domain,
+    help="Target to score (`bench list targets`); may be repeated.",
+)
+@click.option("--source", help="Source domain to train on; the target's task has a default.")
+@click.option(
+    "--task", shell_complete=options.complete_task, help="Task id (`bench list tasks`), or the TOML file of your own."
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of initial weights, order and augmentation.",
+)
+@options.protocol
 @click.option(
     "--selection",
     type=click.Choice(["oracle"]),
     help="Choose the checkpoint on the labels of the --target: an upper bound, marked †.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1.")
+@options.device
 @click.option("--threads", type=click.IntRange(1), help="CPU threads; a resumed CPU run keeps its first number.")
 @click.option("--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing.")
 @click.option("--explain", is_flag=True, help="Only measure and print what one step sees and costs; train nothing.")
@@ -51,14 +65,11 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 @options.data_root
 @options.results_root
 def run(job: Path | None, **values: Any) -> None:
-    """Train a method once and score its targets; resumes what was interrupted and skips what is done.
+    """Train a method once and score its targets.
 
-    JOB is a job file or a run's spec.json, to repeat exactly that run.
-
-    \b
-    bench run --method ras4dg --target lesav
-    bench run --method ras4dg --target fidon --source gholipour --set preprocess.shape=48,48,48
-    """  # noqa: D301 - click wants a backspace character there
+    The same command again resumes what was interrupted and skips what is done. Instead of --method, JOB repeats
+    exactly one run: its spec.json, or a job file.
+    """
     wait = float("inf") if values["wait"] else 0.0
     runtime = Runtime(wait=wait, job_id=current_job(), **{name: values[name] for name in RUNTIME})
     if job is None:
@@ -154,16 +165,17 @@ def explain_job(job: Job) -> None:
     "--input", "images", required=True, type=click.Path(path_type=Path, exists=True), help="Image or folder."
 )
 @click.option("--output", required=True, type=options.FOLDER, help="Folder to write to.")
-@click.option("--device", default="auto", show_default=True)
+@options.device
 @click.option("--task", help="The TOML file of the run's task, if it is your own.")
 @click.option(
     "--like", metavar="DOMAIN", help="Read the images as those of this domain of the task.  [default: the source]"
 )
 @options.plugins
 def predict(run: Path, images: Path, output: Path, device: str, task: str | None, like: str | None, **_: Any) -> None:
-    """Segment your own images with a finished run; written in each image's own grid, as PNG or NIfTI.
+    """Segment your own images with a finished run.
 
-    RUN is the run's folder. Pixel values are class indices in the task's order.
+    RUN is the run's folder. Each label map is written on its image's own grid, as PNG or NIfTI. Pixel values are
+    class indices in the task's order.
     """
     from .. import progress
     from ..storage.results_reader import read_run

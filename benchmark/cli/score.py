@@ -23,11 +23,13 @@ ACCESSES = [access for access in get_args(Access) if access != "intra"]
 @click.command()
 @scoring_options
 @options.data_root
-@click.option("--row", "name", required=True, metavar="ID", help="Of the row: letters, digits and . + - _")
+@click.option("--row", "name", required=True, metavar="ID", help="Name of the row: letters, digits and . + - _")
 @click.option("--label", help="Name in tables.  [default: the row's id]")
 @click.option("--access", type=click.Choice(ACCESSES), help="What its training saw, by your word.  [default: ssdg]")
 @click.option("--note", help="Printed under tables, after the words that mark an external row.")
-@click.option("--seed", type=click.IntRange(0), required=True, help="Of the training run that made the predictions.")
+@click.option(
+    "--seed", type=click.IntRange(0), required=True, help="Seed of the training run that made the predictions."
+)
 @click.option("--target", required=True, help="Domain of the images.")
 @click.option("--source", help="Domain it was trained on.  [default: that of the suite's column of the target]")
 @click.option(
@@ -46,11 +48,12 @@ ACCESSES = [access for access in get_args(Access) if access != "intra"]
 def score(
     selection: Selection, data_root: Path, strict: bool, predictions: Path, replace: bool, **values: Any
 ) -> None:
-    """Score label files that any program made, on the grid of the images, as a row of a suite.
+    """Score label files of any program, as a row of a suite.
 
-    Every labelled case of the target needs its file, called by the case's id, or like its image or its label. Counts
-    are taken by the code that scores runs and kept with the files' SHA-256 and a copy of the predictions, so that
-    `bench rescore` works too. The row is in every table, ranking, report and export of the suite, marked as external.
+    The files are on the grid of the images. Every labelled case of the target needs its file, called by the case's
+    id, or like its image or its label. Counts are taken by the code that scores runs and kept with the files'
+    SHA-256 and a copy of the predictions, so that `bench rescore` works too. The row is in every table, ranking,
+    report and export of the suite, marked as external.
 
     The same files again change nothing; others for the same row, seed and target are refused without --replace.
     """

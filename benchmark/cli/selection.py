@@ -228,41 +228,51 @@ def _selecting(*decorators: Callable[..., Any], several: bool = False) -> Callab
     return decorate
 
 
-_protocol = click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's own.")
+_protocol = click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's protocol.")
 _SHARED_OPTIONS = (
-    click.option("--task", "tasks", multiple=True, help="TOML file of a task of your own that the suite names."),
+    click.option(
+        "--task", "tasks", multiple=True, help="TOML file of a task of your own that the suite names; repeatable."
+    ),
     options.settings,
     options.plugins,
     options.results_root,
 )
 _PART_OPTIONS = (
-    click.option("--targets", callback=names, help="Comma-separated."),
+    click.option("--targets", callback=names, help="Only these targets; comma-separated."),
     click.option(
         "--sources",
         callback=names,
-        help="Comma-separated, or all: each against every other domain of its task, instead of the suite's columns.",
+        help="Instead of the suite's columns: these sources (comma-separated, or all), each against every other "
+        "domain of its task.",
     ),
-    click.option("--seeds", callback=numbers, help="Such as 0-2 or 0,4."),
+    click.option("--seeds", callback=numbers, help="Instead of the suite's seeds, such as 0-2 or 0,4."),
     _protocol,
     click.option(
         "--selection",
         type=click.Choice(["oracle"]),
-        help="Also, for each row that saw the source alone, one whose checkpoint is chosen on the target (†).",
+        help="Add, for each row that saw the source alone, one whose checkpoint is chosen on target labels (†).",
     ),
     *_SHARED_OPTIONS,
 )
 part_options = _selecting(*_PART_OPTIONS)
 """Adds the options that select a part of a suite, but for its rows."""
 
-_methods = click.option("--methods", callback=names, help="Rows, or methods for all their rows; comma-separated.")
+_methods = click.option(
+    "--methods", callback=names, help="Only these rows, or all rows of these methods; comma-separated."
+)
 
-scoring_options = _selecting(click.argument("suite"), _protocol, *_SHARED_OPTIONS)
+scoring_options = _selecting(
+    click.argument("suite", shell_complete=options.complete_suite), _protocol, *_SHARED_OPTIONS
+)
 """Adds SUITE and the options that say how it is scored."""
 
 suites_options = _selecting(
-    click.argument("suites", metavar="SUITE...", nargs=-1, required=True), _methods, *_PART_OPTIONS, several=True
+    click.argument("suites", metavar="SUITE...", nargs=-1, required=True, shell_complete=options.complete_suite),
+    _methods,
+    *_PART_OPTIONS,
+    several=True,
 )
 """Adds SUITE... and the options that select a part of each."""
 
-suite_options = _selecting(click.argument("suite"), _methods, *_PART_OPTIONS)
+suite_options = _selecting(click.argument("suite", shell_complete=options.complete_suite), _methods, *_PART_OPTIONS)
 """Adds SUITE and the options that select a part of it."""

@@ -125,7 +125,7 @@ def _run_statuses(selection: Selection) -> tuple[list[_RunStatus], list[str]]:
 @click.command()
 @suite_options
 @options.as_json
-@click.option("--watch", is_flag=True, help="Look again every few seconds, until Ctrl-C or all is done.")
+@click.option("--watch", is_flag=True, help="Print again every few seconds, until all is done or Ctrl-C.")
 def status(selection: Selection, as_json: bool, watch: bool) -> None:
     """Show the state of every run of a suite, and why runs failed."""
     if watch:
@@ -168,7 +168,7 @@ def _text(runs: Sequence[_RunStatus], remarks: Sequence[str]) -> str:
 
 @click.command()
 @options.results_root
-@click.option("--lines", type=click.IntRange(1), help="Only so many, from the end.")
+@click.option("--lines", type=click.IntRange(1), help="Only the last lines, this many.")
 @click.argument("run")
 def logs(run: str, lines: int | None, results_root: Path) -> None:
     """Print what a run printed when it was last started.

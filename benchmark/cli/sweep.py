@@ -54,22 +54,22 @@ launch_options = options.combined(
         default=LOCAL,
         show_default=True,
         callback=lambda _context, _parameter, name: None if name == LOCAL else find_scheduler(name),
-        help="Where.",
+        help="Where the runs are executed.",
     ),
     click.option(
-        "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Local: runs at the same time."
+        "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at the same time, on this machine."
     ),
-    click.option("--device", default="auto", show_default=True),
+    options.device,
     click.option("--strict", is_flag=True, help="Refuse incomplete data sets."),
     click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
     options.checkpoint_interval,
     options.data_root,
-    click.option("--wait", is_flag=True, help="With Slurm: stay until nothing of it is in the queue."),
+    click.option("--wait", is_flag=True, help="With Slurm: return when none of the runs is in the queue any more."),
     click.option(
         "--cluster",
         "profile",
         type=options.FILE,
-        help="TOML file with the Slurm options below; what is given here comes on top of it.",
+        help="TOML file with the Slurm options below; an option given here overrides it.",
     ),
     *map(_cluster_option, OPTIONS),
 )
@@ -79,7 +79,7 @@ launch_options = options.combined(
 @suite_options
 @launch_options
 def sweep(selection: Selection, **launch: Any) -> None:
-    """Train and score everything a suite asks for that is not done yet.
+    """Train and score what a suite asks for and is not done yet.
 
     The same command again continues where it stopped: it starts, or submits, only what is missing. Failed runs are
     left alone; see `bench retry`.
@@ -87,9 +87,12 @@ def sweep(selection: Selection, **launch: Any) -> None:
     _sweep(selection, AGAIN, launch)
 
 
+STATES = "Only runs in these states: failed, diverged, stale; comma-separated."
+
+
 @click.command()
 @suite_options
-@click.option("--state", "states", callback=names, default="failed,diverged", show_default=True)
+@click.option("--state", "states", callback=names, default="failed,diverged", show_default=True, help=STATES)
 @launch_options
 def retry(selection: Selection, states: tuple[str, ...], **launch: Any) -> None:
     """Try failed and diverged runs of a suite again."""
@@ -103,7 +106,10 @@ def retry(selection: Selection, states: tuple[str, ...], **launch: Any) -> None:
 @click.command()
 @suite_options
 def cancel(selection: Selection) -> None:
-    """Stop a suite's runs, wherever they wait or run; each saves a checkpoint, and `bench sweep` continues it."""
+    """Stop a suite's runs; `bench sweep` continues them later.
+
+    Runs are stopped wherever they wait or run, here or on a cluster; each saves a checkpoint.
+    """
     pending = (run.job for run in selection.planned_runs() if run.state != "DONE")
     for line in cancel_jobs([file for file in pending if file.path.exists()], selection.jobs_folder):
         click.echo(line)

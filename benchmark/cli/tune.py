@@ -16,6 +16,7 @@ from ..outcomes.planned_run import AGAIN
 from ..storage.files import write_output
 from ..suites.suite import Filters, Row
 from ..suites.suite_file import list_suites, load_suite
+from . import options
 from .selection import Selection, names, part_options
 from .sweep import launch_options, launch_runs
 
@@ -24,14 +25,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("suite")
+@click.argument("suite", shell_complete=options.complete_suite)
 @click.option("--row", "row_id", required=True, help="Row of the suite.")
-@click.option("--trials", type=click.IntRange(2), required=True, help="Runs a seed; the first is the row as it is.")
+@click.option(
+    "--trials", type=click.IntRange(2), required=True, help="Runs for each seed; the first is the row as it is."
+)
 @click.option("--fields", callback=names, help="Only these settings, such as optimizer.lr,method.alpha.")
 @click.option(
     "--output",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Suite file to which the row that wins is added.",
+    help="Suite file to which the best row is added.",
 )
 @part_options
 @launch_options
@@ -43,12 +46,12 @@ def tune(
     output: Path | None,
     **launch: Any,
 ) -> None:
-    """Try random settings of a row, and choose by held-out source cases alone.
+    """Try random settings of a row; held-out source cases decide.
 
-    Drawn are the learning rate, by the same values for every row, and the settings of the method that declare a
-    range. Each trial is a run with the suite's first seed (or --seeds), scored on its source's held-out cases and on
-    no target. The same command again continues, and shows the trials. Give every row of a table, the baseline
-    included, the same number of trials.
+    Targets are never read. Drawn are the learning rate, by the same values for every row, and the settings of the
+    method that declare a range. Each trial is a run with the suite's first seed (or --seeds), scored on its
+    source's held-out cases and on no target. The same command again continues, and shows the trials. Give every row
+    of a table, the baseline included, the same number of trials.
     """
     from ..suites.tuning import TUNED, ranges, trial_rows, tuned_row  # imports torch
 
