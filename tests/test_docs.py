@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 
 from ssdg.benchmark.cli import main
 from ssdg.benchmark.suites.suite_file import list_suites
@@ -173,6 +174,18 @@ def test_the_readmes_method_is_the_pages():
     readme, page = ((path).read_text() for path in (ROOT / "README.md", DOCS / "add-a-method.md"))
     [code] = [code for code in blocks(readme, "python") if "my_method.py" in code]
     assert code in blocks(page, "python")
+
+
+def test_the_network_of_the_page_runs():
+    [code] = [code for code in blocks((DOCS / "add-a-network.md").read_text(), "python") if "class Plain" in code]
+    names = {"__name__": "acme_networks"}
+    exec(code, names)
+    network = names["Plain"](3, 1, 2, 4)
+    outputs = network(torch.zeros(1, 1, 16, 24, 16))
+    assert outputs.logits.shape == (1, 2, 16, 24, 16)
+    assert outputs.bottleneck.shape == (1, network.widths[-1], 4, 6, 4)
+    maps = network.new_decoder(3)(*network.encode(torch.zeros(1, 1, 16, 24, 16)))
+    assert [map.shape[1] for map in maps] == [level.output for level in network.levels]
 
 
 def test_every_page_is_in_the_navigation():

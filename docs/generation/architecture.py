@@ -6,6 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT, LEFT, SIDE = 780, 40, 190, 12
+BELOW = {
+    "methods": "One file a method; networks, parts, transforms",
+    "datasets": "Tasks, their files, splits and hashes; no torch",
+}
 LONGEST = 80
 """Characters of a summary that have room beside a package's name."""
 
@@ -29,10 +33,9 @@ def architecture_svg() -> str:
     shapes = [_row(index * HEIGHT, name, text) for index, (name, text) in enumerate(rows)]
     arrow = "M{x} {y} v24 m-5 -8 l5 8 l5 -8"
     half = (WIDTH - SIDE) // 2
-    for x, name in ((0, "methods"), (half + SIDE, "datasets")):
-        text = _first_line(ROOT / name / "__init__.py")
+    for x, name in zip((0, half + SIDE), BELOW, strict=True):
         shapes.append(f'<path class="arrow" d="{arrow.format(x=x + half // 2, y=pile + 2)}"/>')
-        shapes.append(_box(x, pile + 30, half, 64, f"{name}/", text.split(":")[0]))
+        shapes.append(_box(x, pile + 30, half, 64, f"{name}/", BELOW[name]))
     view = f'viewBox="0 0 {WIDTH} {pile + 98}"'
     label = "Packages: each imports from those below it, and never from those above"
     # Raw HTML in Markdown ends at an empty line: there is none.

@@ -86,6 +86,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Take the roles of Sphinx out of docstrings that mkdocstrings shows."""
+    return re.sub(r":[a-z]+:(?=<code>)", "", html)
+
+
 def on_post_build(config: MkDocsConfig) -> None:
     """Refuse a site whose pages load something from another host."""
     for page in Path(config.site_dir).rglob("*.html"):
