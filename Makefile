@@ -29,6 +29,7 @@ demo: setup
 # The site, in build/site: a page for every method, task and command is made from the code. Warnings are errors.
 docs: setup
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,docs]'
+	MYPYPATH=docs/generation:.typing $(BIN)/mypy docs/generation/*.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: setup
