@@ -6,7 +6,7 @@ BENCH := $(BIN)/bench
 # torch is installed by its exact version: a range would take the newest CUDA build, several GB.
 TORCH := torch==2.13.0
 
-.PHONY: setup demo test test-slurm lint format speed clean
+.PHONY: setup demo docs test test-slurm lint format speed clean
 
 setup: $(VENV)/.installed
 
@@ -25,6 +25,12 @@ demo: setup
 	$(BENCH) table demo --format latex --output results/demo/table.tex
 	$(BENCH) table demo --format markdown --output results/demo/table.md
 	cat results/demo/table.md
+
+# The site, in build/site: a page for every method, task and command is made from the code. Warnings are errors.
+docs: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,docs]'
+	MYPYPATH=docs/generation:.typing $(BIN)/mypy docs/generation/*.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 test: setup
 	$(BIN)/pytest --numprocesses 2 --dist loadfile
