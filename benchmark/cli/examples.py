@@ -41,6 +41,7 @@ EXAMPLES = {
         bench table demo
         bench table fundus-quick --format latex --output table.tex
         bench table fundus-quick --metric hd95 --methods erm,ras4dg
+        bench table results/reproduced/backbones --robustness
     """,
     "report": """
         bench report demo
@@ -58,6 +59,7 @@ EXAMPLES = {
         bench rank demo
         bench rank fundus-quick --baseline randconv
         bench rank fundus-quick disc-quick
+        bench rank fundus-quick disc-quick --baseline erm
     """,
     "figure": """
         bench figure augmentations --image eye.png
@@ -73,6 +75,9 @@ EXAMPLES = {
     """,
     "figure regimes": """
         bench figure regimes demo --output regimes.png
+    """,
+    "figure robustness": """
+        bench figure robustness fundus-quick atlases-quick --output robustness.png
     """,
     "figure spectra": """
         bench figure spectra --task phantom2d

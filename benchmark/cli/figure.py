@@ -56,7 +56,7 @@ def _write(drawn: "Figure", output: Path) -> None:
 
 @click.group()
 def figure() -> None:
-    """Figures: augmentations, predictions, regimes, spectra.
+    """Figures: augmentations, predictions, regimes, robustness, spectra.
 
     The suffix of --output chooses the format: PDF or PNG.
     """
@@ -205,10 +205,11 @@ def regimes(selection: Selection, metric: Metric, output: Path, width: float) ->
 @output("robustness.pdf")
 @width
 def robustness(selections: Sequence[Selection], output: Path, width: float) -> None:
-    """Show the DSC on each target of suites against the DSC on the source's held-out cases.
+    """Show target DSC against source DSC, row by row.
 
-    A row above the line through all rows does better than its score on the source predicts; `bench table SUITE
-    --robustness` has the numbers.
+    A panel for each target of the suites; the source's DSC is that of its held-out cases. A row above the line
+    through all rows does better than its score on the source predicts; `bench table SUITE --robustness` has the
+    numbers.
     """
     from ..comparisons.robustness import measure_robustness
     from ..figures.robustness import robustness_figure

@@ -60,7 +60,7 @@ def table(
       --failures                        how often and how badly rows fail
       --matrix                          every source x every target
       --sources all                     the same as columns of one table
-      --robustness                      better on targets than its source predicts?
+      --robustness                      target against source DSC, and the price
       --regimes                         ranks under three protocols
       --metric hd95, nsd, cldice        after `bench rescore SUITE`
       --set evaluation.resample=nearest after the same `bench sweep SUITE --set`

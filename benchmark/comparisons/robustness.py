@@ -150,9 +150,7 @@ def sentences(of: Robustness) -> list[str]:
     """Return what a reader needs under a table."""
     targets = ", ".join(heading.text for heading in of.headings)
     fits = [
-        f"{heading.text} {line.text}"
-        for heading, line in zip(of.headings, of.lines, strict=True)
-        if line is not None
+        f"{heading.text} {line.text}" for heading, line in zip(of.headings, of.lines, strict=True) if line is not None
     ]
     line = f"least squares over these rows ({'; '.join(fits)})" if fits else f"needs {LEAST} rows"
     seeds = len(of.rows[0].source)

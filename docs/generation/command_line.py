@@ -10,7 +10,7 @@ def command_line_page() -> str:
     """Return the Markdown of the reference."""
     return paragraphs(
         "# Commands",
-        "`bench COMMAND --help` prints the same. [Getting started](getting-started.md) has the exit codes.",
+        "`bench COMMAND --help` prints the same. [Command line](command-line.md) has completion and exit codes.",
         *_command("bench", main, None, 2),
     )
 

@@ -12,11 +12,16 @@ from click.testing import CliRunner
 from ssdg.benchmark.cli import GROUPS, main
 from ssdg.benchmark.cli.examples import EXAMPLES
 from ssdg.benchmark.errors import FAILED, INCOMPLETE, INTERRUPTED, USAGE
-from ssdg.benchmark.suites.suite_file import list_suites, load_suite
+from ssdg.benchmark.suites.suite_file import is_export, list_suites, load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
 DOCS = Path(__file__).parents[3] / "docs" / "command-line.md"
+EXPORTS = {
+    str(folder.relative_to(DOCS.parents[1]))
+    for folder in (DOCS.parents[1] / "results" / "reproduced").iterdir()
+    if is_export(folder)
+}
 DOMAINS = {name for task in TASKS.values() for name in (*task.sources, *task.targets)}
 
 
@@ -110,7 +115,7 @@ def wrong_names(values):
     rows = {name for suite in loaded for row in suite.rows for name in (row.id, row.method)} or set(registry())
     targets = {column.target for suite in loaded for column in suite.columns} or DOMAINS
     valid = {
-        **{key: set(list_suites()) for key in ("suite", "suites", "extends")},
+        **{key: {*list_suites(), *EXPORTS} for key in ("suite", "suites", "extends")},
         **dict.fromkeys(("methods", "row_id", "one", "other", "baseline"), rows),
         **dict.fromkeys(("targets", "target"), targets),
         **dict.fromkeys(("source", "sources", "domains"), DOMAINS),
