@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 RUN_COLUMNS = (
     *("row", "method", "version", "seed", "task", "source", "targets", "fold", "train_id", "state"),
-    *("epochs", "best_epoch", "steps", "training_seconds", "device", "threads", *VERSIONS.values()),
+    *("epochs", "best_epoch", "steps", "training_seconds", "fastest_epoch", "device", "threads", *VERSIONS.values()),
     *("commit", "started", "finished"),
 )
 
@@ -56,7 +56,8 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
     """Return a planned run as a row of ``runs.csv``; what is not recorded is empty.
 
     ``best_epoch`` counts from 1 and is the epoch whose weights are scored; ``training_seconds`` are those of the
-    epochs, without preparing data and scoring.
+    epochs, without preparing data and scoring, and ``fastest_epoch`` those of the fastest: a clock on a machine that
+    other work shares says least of the run itself on average.
     """
     planned = {**run_key(run), "state": run.state}
     recorded = {} if run.stored is None else run.stored.recorded
@@ -153,7 +154,7 @@ def runs_frame(results: "SuiteResults") -> "pd.DataFrame":
         settings = ", ".join(f"{name}={value}" for name, value in changed.items())
         lines.append({**run_record(run), "settings": settings})
     frame = pd.DataFrame(lines, columns=[*RUN_COLUMNS, "settings"])
-    numbers = ("epochs", "best_epoch", "steps", "training_seconds")
+    numbers = ("epochs", "best_epoch", "steps", "training_seconds", "fastest_epoch")
     return frame.assign(**{name: pd.to_numeric(frame[name]) for name in numbers})
 
 

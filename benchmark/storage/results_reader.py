@@ -73,10 +73,16 @@ class StoredRun:
     @property
     def training_seconds(self) -> float | None:
         """Time of all epochs, without preparing data and scoring; None if not recorded or damaged."""
+        seconds = self.epoch_seconds
+        return sum(seconds) if seconds else None
+
+    @property
+    def epoch_seconds(self) -> list[float]:
+        """Time of each epoch; empty if not recorded or damaged."""
         try:
-            return sum(float(row.get("seconds") or 0) for row in self.history) if self.history else None
+            return [float(row.get("seconds") or 0) for row in self.history]
         except (ValueError, TypeError):
-            return None
+            return []
 
     @property
     def selected_epoch(self) -> int | None:
@@ -87,14 +93,15 @@ class StoredRun:
     @property
     def recorded(self) -> dict[str, Any]:
         """Records of its training by column of ``runs.csv``; None if missing."""
-        versions, seconds = self.environment.get("versions") or {}, self.training_seconds
+        versions, seconds = self.environment.get("versions") or {}, self.epoch_seconds
         return {
             "version": self.spec.method_version,
             "train_id": self.train_id,
             "epochs": len(self.history) or None,
             "best_epoch": self.selected_epoch,
             "steps": self.history[-1].get("step") if self.history else None,
-            "training_seconds": None if seconds is None else round(seconds, 1),
+            "training_seconds": round(sum(seconds), 1) if seconds else None,
+            "fastest_epoch": round(min(seconds), 2) if seconds else None,
             **{name: self.environment.get(name) for name in ("device", "threads", "commit", "started")},
             **{column: versions.get(name) for name, column in VERSIONS.items()},
             "finished": self.marker.get("finished"),

@@ -98,7 +98,7 @@ class Filters:
     """The part of a suite that is meant (``sweep``, ``status`` and ``table`` take the same flags); None: all."""
 
     protocol: str | None = None
-    methods: tuple[str, ...] | None = None  # row ids, or method ids for all their rows
+    methods: tuple[str, ...] | None = None  # ids of rows, or of methods for all their rows where no row is so named
     targets: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)  # --set, on top of the suite's and the rows' settings
@@ -156,14 +156,14 @@ class Suite:
         )
 
     def _chosen_rows(self, choice: Filters) -> tuple[Row, ...]:
-        """Return the rows named by id or method; a marked one comes with its row, or alone by its own id."""
+        """Return the rows named by id, or by a method that is no row's id; a marked one comes with its row, or alone."""
         marked = choice.selection is not None
         rows = tuple(_with_oracles(self.rows)) if marked else self.rows
         if choice.methods is None:
             return rows
         _check_names("row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)])
-        named = set(choice.methods)
-        ids = {row.id for row in rows if {row.id, row.method} & named}
+        ids = {row.id for row in rows} & set(choice.methods)
+        ids |= {row.id for row in rows if row.method in set(choice.methods) - ids}
         if marked:
             ids |= {name + ORACLE for name in ids}
         rows = tuple(row for row in rows if row.id in ids)

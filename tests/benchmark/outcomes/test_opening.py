@@ -123,12 +123,12 @@ def test_committed_exports_give_the_numbers_of_their_tables(provenance):
         assert (round(cell["mean"], 4), cell["n"]) == (float(line["ours_mean"]), int(line["n"]))
 
 
-BACKBONES, WINDOWS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "fundus-windows"))
+BACKBONES, WINDOWS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "cardiac-windows"))
 
 
 def test_a_part_of_an_export_can_be_opened_under_another_convention():
     whole, part = open_results(BACKBONES), open_results(BACKBONES, methods=["erm"], targets=["chase"], seeds=[1])
-    expected = whole.scores().query("method == 'erm' and target == 'chase' and seed == 1").reset_index(drop=True)
+    expected = whole.scores().query("row == 'erm' and target == 'chase' and seed == 1").reset_index(drop=True)
     pd.testing.assert_frame_equal(part.scores(), expected)
     image = open_results(BACKBONES, overrides={"evaluation.region": "image"})
     assert (image.table()["mean"] < whole.table()["mean"]).all()
@@ -153,12 +153,23 @@ def test_runs_that_an_export_is_not_of_are_refused(choice):
 def test_commands_that_need_runs_refuse_an_export(bench, tmp_path, verb):
     words = {
         "tune": ("tune", WINDOWS, "--row", "erm", "--trials", "2", "--output", tmp_path / "tuned.toml"),
-        "score": ("score", WINDOWS, "--row", "x", "--seed", "0", "--target", "lesav", "--predictions", tmp_path),
+        "score": (
+            "score",
+            WINDOWS,
+            "--row",
+            "x",
+            "--seed",
+            "0",
+            "--target",
+            "mscmr-lge-slices",
+            "--predictions",
+            tmp_path,
+        ),
         "predictions": ("figure", "predictions", WINDOWS, "--output", tmp_path / "figure.png"),
     }
     refused = bench(*map(str, words.get(verb, (verb, WINDOWS))))
     assert refused.exit_code == 2
-    assert "is an export, which has scores and no runs: name its suite, 'fundus-windows" in refused.output
+    assert "is an export, which has scores and no runs: name its suite, 'cardiac-windows" in refused.output
     assert list(tmp_path.glob("*.*")) == []
 
 

@@ -199,10 +199,14 @@ def test_methods_that_make_images_from_labels_are_not_applicable_to_photographs(
 
 def test_a_choice_narrows_rows_columns_and_seeds():
     planned = plan(load_suite("table1"), methods=("erm",), targets=("lesav",), seeds=(7,))
-    assert {p.row.id for p in planned} == {"intra", "erm"}  # both rows of the method
+    assert {p.row.id for p in planned} == {"erm"}  # the row of that id, and not the other one of the method
     assert {p.request.seed for p in planned} == {7}
     assert {c.target for p in planned for c in p.columns} == {"lesav"}
     assert {p.row.id for p in plan(load_suite("table1"), methods=("intra",))} == {"intra"}
+    renamed = tuple(replace(row, id=f"{row.method}-{n}") for n, row in enumerate(load_suite("table1").rows))
+    of_method = plan(replace(load_suite("table1"), rows=renamed, published=None), methods=("erm",))
+    assert {p.row.method for p in of_method} == {"erm"}
+    assert len({p.row.id for p in of_method}) == 2  # no row has that id
 
 
 @pytest.mark.parametrize(
