@@ -16,10 +16,12 @@ from ..launching.registry import current_job
 from ..launching.worker import end_with_launcher, stop_on_request
 from ..settings import resolve_sections
 from ..spec import PROTOCOLS, RunRequest
+from ..storage.results_reader import numeric_history
+from ..tracking.observers import Observers, check_observers
 from ..training.runtime import Runtime
 from . import options
 
-RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log")
+RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log", "observers")
 REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 """Options that would contradict a job file."""
 
@@ -46,6 +48,7 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 @click.option("--wait", is_flag=True, help="Wait if another process works on the same run.")
 @click.option("--log", type=click.Path(path_type=Path), hidden=True, help="Where a launcher sends what this prints.")
 @options.checkpoint_interval
+@options.observe
 @options.settings
 @options.plugins
 @options.data_root
@@ -62,6 +65,7 @@ def run(job: Path | None, **values: Any) -> None:
     wait = float("inf") if values["wait"] else 0.0
     runtime = Runtime(wait=wait, job_id=current_job(), **{name: values[name] for name in RUNTIME})
     if job is None:
+        check_observers(runtime.observers)
         do = explain_job if values["explain"] else execute
         do(_job_from_options(runtime, values))
         return
@@ -76,7 +80,9 @@ def run(job: Path | None, **values: Any) -> None:
     # A spec.json names neither targets nor a task's own file: --target and --task do.
     targets = stored.targets or values["targets"] or ((stored.request.target,) if stored.request.target else ())
     task_file = stored.task_file or options.task_file(values["task"])
-    here = replace(stored.runtime, log=runtime.log, job_id=runtime.job_id)
+    # A name that is wrong here ends the observation, not the job.
+    observers = tuple(dict.fromkeys((*stored.runtime.observers, *runtime.observers)))
+    here = replace(stored.runtime, log=runtime.log, job_id=runtime.job_id, observers=observers)
     given = replace(stored, targets=targets, runtime=here, task_file=task_file)
     if values["explain"]:
         explain_job(given)
@@ -126,12 +132,16 @@ def _task_of(job: Job) -> Task:
 def execute(job: Job, file: Path | None = None) -> None:
     """Do a job, perhaps of a file that `bench cancel` marks; Ctrl-C stops after the step and saves a checkpoint."""
     from .. import progress
-    from ..tables.run_summary import describe
+    from ..tables.run_summary import describe, mean_scores
     from ..training.run import run_one
 
     task = _task_of(job)
-    with progress.observer(job.name) as observer:
-        folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
+    stop, names = stop_on_request(file), job.runtime.observers
+    with progress.observer(job.name) as observer, Observers(names, job.name, observer.log) as observers:
+        folder = run_one(job.request, task, job.targets, job.runtime, observer, stop, observers)
+        if names:
+            observers.history(numeric_history(folder))
+            observers.scores(mean_scores(folder, job.request, task.scored_ndim))
     for line in describe(folder, task.scored_ndim):
         click.echo(line)
 

@@ -139,6 +139,15 @@ def read_history(run: Path) -> list[dict[str, str]]:
         return []
 
 
+def numeric_history(run: Path) -> list[dict[str, float | int]]:
+    """Return the rows of a run's ``history.csv`` as numbers; values that a row lacks are left out."""
+    whole = ("epoch", "step")
+    return [
+        {name: int(text) if name in whole else float(text) for name, text in row.items() if text}
+        for row in read_history(run)
+    ]
+
+
 def _inside(folders: Iterable[Path], problems: list[str]) -> Iterator[Path]:
     """Yield the content of folders, in order; add a message for each that cannot be listed."""
     for folder in folders:
