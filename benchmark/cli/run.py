@@ -169,11 +169,19 @@ def explain_job(job: Job) -> None:
 @click.option(
     "--like", metavar="DOMAIN", help="Read the images as those of this domain of the task.  [default: the source]"
 )
+@click.option(
+    "--probabilities",
+    is_flag=True,
+    help="Also write softmax probabilities, float32, to OUTPUT/probabilities: 3D NIfTI with the classes as fourth "
+    "axis, 2D NPZ (classes, rows, columns).",
+)
 @options.plugins
-def predict(run: Path, images: Path, output: Path, device: str, task: str | None, like: str | None, **_: Any) -> None:
+def predict(run: Path, images: Path, output: Path, task: str | None, like: str | None, **values: Any) -> None:
     """Segment your own images with a finished run; written in each image's own grid, as PNG or NIfTI.
 
-    RUN is the run's folder. Pixel values are class indices in the task's order.
+    RUN is the run's folder. Pixel values are class indices in the task's order. Probabilities are resampled linearly
+    to that grid and add up to 1; where the run's evaluation.resample is "probabilities" (the clean protocol), the
+    label map is their argmax, with "nearest" the two differ at borders.
     """
     from .. import progress
     from ..storage.results_reader import read_run
@@ -184,5 +192,6 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
     if like is not None and like not in options.domain_loaders(its_task):
         raise unknown(f"domain of task {its_task.name!r}", like, options.domain_loaders(its_task))
     with progress.observer("predict") as observer:
-        written = predict_images(stored, its_task, images, output, device, observer, like)
+        options_of_files = {"domain": like, "probabilities": values["probabilities"]}
+        written = predict_images(stored, its_task, images, output, values["device"], observer, **options_of_files)
     click.echo(f"{len(written)} predictions in {output}")
