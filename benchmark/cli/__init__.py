@@ -13,7 +13,7 @@ from ssdg.methods import MethodError
 
 from ..errors import INTERRUPTED, BenchError, StorageError, memory_advice
 from ..storage.files import storage_error
-from . import about, compare, data, figure, page, rescore, score, status, sweep, tune
+from . import about, compare, data, ensemble, figure, page, rescore, score, status, sweep, tune
 from . import run as runs
 
 FORMER = {"--held-out": "--validation"}
@@ -64,7 +64,7 @@ def main() -> None:
 
 for commands in (
     (runs.run, runs.predict, sweep.sweep, sweep.retry, sweep.cancel, status.status, status.logs),
-    (tune.tune, score.score, rescore.rescore),
+    (tune.tune, score.score, ensemble.ensemble, rescore.rescore),
     (page.table, page.report, page.export, compare.compare, compare.rank, figure.figure),
     (about.list_, about.info, about.check, about.doctor, data.data),
 ):

@@ -65,6 +65,8 @@ def find_row(suite: Suite, name: str) -> Row:
     if len(rows) > 1:
         ids = ", ".join(row.id for row in rows)
         raise UsageError(f"several rows of suite {suite.name!r} run {name!r}; name one of them: {ids}")
+    if rows[0].ensemble:
+        raise UsageError(f"row {name!r} is an ensemble: one prediction, with no runs that vary: it is not compared")
     return rows[0]
 
 
@@ -94,7 +96,7 @@ def contrast_rows(
 
     Cells without all their seeds are left out and named.
     """
-    rows = [row for row in rows if row.id != other.id]
+    rows = [row for row in rows if row.id != other.id and not row.ensemble]
     compared, columns = [], dict.fromkeys(heading.column for heading in headings)
     missing = list(results.holes(metric, columns, [*rows, other]))
     for heading, row in itertools.product(headings, rows):

@@ -171,9 +171,13 @@ def _read(path: Path, names: Collection[str], parsed: _Parsed) -> StoredRun:
     spec, train_id = _read_spec(path, parsed)
     # The other way round, a run that finishes in between would be DONE and lack its evaluations.
     state = _state(path, names)
-    folder = path / "evaluations"
-    evaluations = [_read_evaluation(folder / name) for name in sorted(_names(folder))]
-    return StoredRun(path, spec, state, tuple(filter(None, evaluations)), train_id)
+    return StoredRun(path, spec, state, read_evaluations(path), train_id)
+
+
+def read_evaluations(run: Path) -> tuple[StoredEvaluation, ...]:
+    """Return the evaluations in a run's folder; UsageError for a damaged one."""
+    folder = run / "evaluations"
+    return tuple(filter(None, (_read_evaluation(folder / name) for name in sorted(_names(folder)))))
 
 
 def _read_spec(run: Path, parsed: _Parsed) -> tuple[RunSpec, str]:

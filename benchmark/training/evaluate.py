@@ -1,7 +1,7 @@
 """Scoring a trained method on a domain: predictions on the native grid, and counts per case and class."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,14 +16,15 @@ from ssdg.methods.base import Method
 
 from .. import environment
 from ..data.geometry import Geometry, labels_to_native, probabilities_to_native, probability_to_native
+from ..data.grids import counted_degrees
 from ..data.images import file_ndim, read_image, write_prediction
 from ..data.loader import pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import EvaluationSet
-from ..digests import to_json
+from ..digests import digest, to_json
 from ..errors import UsageError
 from ..scoring.case_counts import count_case
-from ..spec import EvaluationSpec, RunSpec, task_digest
+from ..spec import EvaluationSpec, RunRequest, RunSpec, task_digest
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method
@@ -55,6 +56,12 @@ class Predictor:
         method.load_state_dict(load_final(run / "checkpoints", device))
         inference = Inference.of(spec.request, spec.request.overlap)
         return cls((method,), device, inference, spec.request.evaluation.resample)
+
+    @classmethod
+    def of_ensemble(cls, members: "Sequence[Predictor]") -> "Predictor":
+        """Return the predictor that averages the probabilities of others, which return to the native grid alike."""
+        methods = tuple(method for member in members for method in member.methods)
+        return replace(members[0], methods=methods)
 
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (case id, uint8 class indices on the case's native grid) for some cases of a prepared domain."""
@@ -106,6 +113,21 @@ class Predictor:
 def _stacked(planes: Sequence[NDArray[Any]], domain: PreparedDomain) -> NDArray[Any]:
     """Return the one image of a case, or its slices as a volume."""
     return planes[0] if domain.slice_axis is None else np.stack(planes, axis=domain.slice_axis)
+
+
+def evaluation_spec(request: RunRequest, train_id: str, domain: str, scored: EvaluationSet) -> EvaluationSpec:
+    """Return the identity of an evaluation of trained weights, or of an ensemble, as a request asks for it."""
+    return EvaluationSpec(
+        train_id=train_id,
+        domain=domain,
+        manifest=scored.located.manifest.digest,
+        cases=digest(scored.ids),
+        selection=request.training.selection,
+        preprocess=request.preprocess,
+        resample=request.evaluation.resample,
+        overlap=request.overlap,
+        degrees=counted_degrees(scored.located.domain, request.preprocess),
+    )
 
 
 def evaluate(

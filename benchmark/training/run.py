@@ -10,10 +10,9 @@ from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 
 from .. import environment
-from ..data.grids import counted_degrees
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
-from ..digests import JSON, digest, to_json
+from ..digests import JSON, to_json
 from ..errors import Diverged, Interrupted, memory_advice
 from ..progress import Row, RunObserver
 from ..settings import grid_shape
@@ -25,7 +24,7 @@ from ..tracking.observers import ObservedRun, Observers
 from .allocator import keep_freed_memory
 from .build import build_method, device_name, find_device, resolve, use_threads
 from .checkpoint import Checkpoints
-from .evaluate import Predictor, evaluate
+from .evaluate import Predictor, evaluate, evaluation_spec
 from .inference import autocast
 from .runtime import Runtime
 from .streams import training_data
@@ -144,17 +143,7 @@ class _RunInProgress:
     def unscored(self) -> dict[str, EvaluationSpec]:
         request = self.spec.request
         evaluations = {
-            name: EvaluationSpec(
-                train_id=self.spec.train_id,
-                domain=name,
-                manifest=scored.located.manifest.digest,
-                cases=digest(scored.ids),
-                selection=request.training.selection,
-                preprocess=request.preprocess,
-                resample=request.evaluation.resample,
-                overlap=request.overlap,
-                degrees=counted_degrees(scored.located.domain, request.preprocess),
-            )
+            name: evaluation_spec(request, self.spec.train_id, name, scored)
             for name, scored in self.run_data.scored.items()
         }
         return {n: e for n, e in evaluations.items() if not (evaluation_path(self.store.path, e) / "DONE").exists()}
