@@ -1,6 +1,8 @@
 """Observers of one's own: what they are sent, and that nothing they do reaches the run."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +21,8 @@ ERM = ("run", "--method", "erm", "--target", "phantom2d-b", *TINY, "--set", "tra
 
 PLUGIN = """
 import json
+import re
+from pathlib import Path
 from ssdg.benchmark.tracking.observers import Observer
 
 class Recorder(Observer):
@@ -207,3 +211,14 @@ def test_a_plugin_cannot_take_a_built_in_name(bench, plugin, tmp_path):
     path.write_text(PLUGIN.format(stop=0, broken="epoch").replace("Recorder", "TensorBoard"))
     refused = bench(*ERM, "--plugin", str(path))
     assert (refused.exit_code, "the name 'tensorboard' is taken" in refused.output) == (2, True)
+
+
+def test_the_observer_of_the_documentation_works(bench, tmp_path):
+    text = (Path(__file__).resolve().parents[3] / "docs" / "tracking.md").read_text()
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    result = bench(*ERM, "--plugin", str(plugin), "--observe", "printer")
+    assert result.exit_code == 0, result.output
+    assert "erm s0 2\nerm s0: " in result.output
+    assert "erm s0 {'held-out': 0." in result.output
+    assert "no longer observed" not in result.output
