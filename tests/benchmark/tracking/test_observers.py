@@ -219,6 +219,7 @@ def test_the_observer_of_the_documentation_works(bench, tmp_path):
     plugin.write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
     result = bench(*ERM, "--plugin", str(plugin), "--observe", "printer")
     assert result.exit_code == 0, result.output
-    assert "erm s0 2\nerm s0: " in result.output
+    assert "erm s0 2\n" in result.output
+    assert "erm s0 3\n" in result.output
     assert "erm s0 {'held-out': 0." in result.output
     assert "no longer observed" not in result.output
