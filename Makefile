@@ -6,7 +6,7 @@ BENCH := $(BIN)/bench
 # torch is installed by its exact version: a range would take the newest CUDA build, several GB.
 TORCH := torch==2.13.0
 
-.PHONY: setup demo docs test test-slurm lint format speed clean
+.PHONY: setup demo docs test test-slurm test-tracking lint format speed clean
 
 setup: $(VENV)/.installed
 
@@ -38,6 +38,12 @@ test: setup
 # On a real cluster of one node, which needs root and Debian's slurm-wlm and munge; skipped with a reason elsewhere.
 test-slurm: setup
 	$(BIN)/pytest tests/slurm -m slurm --durations=0
+
+# With the real packages; apart from `make test`, because MONAI imports both where they are installed, which takes
+# seconds in every process. `make clean setup` removes them again.
+test-tracking: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,tracking]'
+	$(BIN)/pytest tests/benchmark/tracking
 
 lint: setup
 	$(BIN)/ruff check .

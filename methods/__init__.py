@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 if TYPE_CHECKING:
     from .base import Method
 
-__all__ = ["METHODS", "NEEDS", "MethodEntry", "MethodError", "describe", "load_method", "register_plugin", "registry"]
+__all__ = ["METHODS", "NEEDS", "MethodEntry", "MethodError", "describe", "import_file", "load_method"]
+__all__ += ["register_plugin", "registry"]
 
 
 class MethodError(Exception):
@@ -122,8 +123,8 @@ def load_method(name: str) -> "type[Method]":
     raise MethodError(f"unknown method {name!r}: {hint}known are {', '.join(names)}, or module:Class")
 
 
-def register_plugin(path: Path) -> list[str]:
-    """Register the methods of a Python file and return their ids.
+def register_plugin(path: Path, optional: bool = False) -> list[str]:
+    """Register the methods of a Python file and return their ids; ``optional``: it may define none.
 
     Every subclass of ``Method`` written in the file counts, under its ``id`` attribute if it has one, else its class
     name in lower case; ``label`` likewise, else the class name. Entries hold the absolute path, so that a worker
@@ -132,11 +133,11 @@ def register_plugin(path: Path) -> list[str]:
     Raises:
         MethodError: the file is missing or fails, defines no method, or an id is taken.
     """
-    module = _import_file(path)
+    module = import_file(path)
     base = importlib.import_module(f"{__name__}.base").Method
     classes = [item for item in vars(module).values() if isinstance(item, type) and issubclass(item, base)]
     defined = [cls for cls in classes if cls.__module__ == module.__name__]
-    if not defined:
+    if not defined and not optional:
         raise MethodError(f"plugin {path} defines no method: a class derived from ssdg.methods.base.Method")
     entries = {}
     for cls in defined:
@@ -191,7 +192,7 @@ def _installed() -> tuple[Mapping[str, MethodEntry], Mapping[str, str]]:
 
 def _load(module: str, cls: str) -> "type[Method]":
     try:
-        loaded = _import_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
+        loaded = import_file(Path(module)) if module.endswith(".py") else importlib.import_module(module)
     except MethodError:
         raise
     except (Exception, SystemExit) as error:  # a third party's module may fail in any way
@@ -205,7 +206,7 @@ def _load(module: str, cls: str) -> "type[Method]":
     return item
 
 
-def _import_file(path: Path) -> Any:
+def import_file(path: Path) -> Any:
     """Import a Python file once per path, under a module name that pickles by reference."""
     path = path.resolve()
     name = f"ssdg_plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"

@@ -60,7 +60,7 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     grid_dsc(method.eval(), held_out, request.training.batch_size, Inference.of(request))
     peaks["the held-out score"] = peak_memory()
     scored = list(run_data.scored.values())[-1]
-    predictor = Predictor(method, device, Inference.of(request, request.overlap), request.evaluation.resample)
+    predictor = Predictor((method,), device, Inference.of(request, request.overlap), request.evaluation.resample)
     for _ in predictor.native_labels(prepared[scored.located.domain.name], scored.ids[:2]):
         pass
     peaks[f"scoring on {scored.located.domain.name}"] = peak_memory()

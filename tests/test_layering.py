@@ -14,6 +14,7 @@ ORDER = (
     "",  # the modules of benchmark/ itself
     *(
         "storage",
+        "tracking",
         "data",
         "scoring",
         "training",

@@ -219,12 +219,14 @@ def test_slices_are_scored_as_volumes_and_regions_as_classes(sliced, tmp_path):
             )
     run = str(sliced.run_path("erm", "sliced"))
     images = str(sliced.data / "there" / "t0_image.nii.gz")
-    predicted = sliced(
-        "predict", run, "--input", images, "--output", str(tmp_path / "mine"), "--task", file, "--like", "there"
-    )
+    place = ("--input", images, "--output", str(tmp_path / "mine"), "--task", file, "--like", "there")
+    predicted = sliced("predict", run, *place, "--probabilities")
     assert predicted.exit_code == 0, predicted.output
     mine = nib.load(tmp_path / "mine" / "t0_image.nii.gz").dataobj
     assert np.array_equal(mine, nib.load(scored.path / "predictions" / "t0.nii.gz").dataobj)
+    maps = np.asarray(nib.load(tmp_path / "mine" / "probabilities" / "t0_image.nii.gz").dataobj)
+    assert np.array_equal(maps.argmax(axis=-1), mine)
+    assert np.allclose(maps.sum(axis=-1), 1, atol=1e-5)
 
 
 def test_cutting_a_target_by_its_label_is_a_switch_that_says_so(sliced, tmp_path):

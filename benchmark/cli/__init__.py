@@ -14,7 +14,7 @@ from ssdg.methods import MethodError
 
 from ..errors import INTERRUPTED, BenchError, StorageError, memory_advice
 from ..storage.files import storage_error
-from . import about, compare, data, download, figure, new, page, rescore, score, status, sweep, tune
+from . import about, compare, data, download, ensemble, figure, new, page, rescore, score, status, sweep, tune
 from . import run as runs
 from .examples import add_examples
 
@@ -76,7 +76,15 @@ def main() -> None:
 
 
 GROUPS: dict[str, tuple[click.Command, ...]] = {
-    "Run and score": (runs.run, sweep.sweep, tune.tune, runs.predict, score.score, rescore.rescore),
+    "Run and score": (
+        runs.run,
+        sweep.sweep,
+        tune.tune,
+        runs.predict,
+        score.score,
+        rescore.rescore,
+        ensemble.ensemble,
+    ),
     "Look at results": (page.table, page.report, compare.compare, compare.rank, figure.figure, page.export),
     "Data": (data.data,),
     "Methods, tasks and suites": (about.list_, about.info, new.new, about.check),

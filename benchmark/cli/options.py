@@ -11,7 +11,7 @@ from click.shell_completion import CompletionItem
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DomainLoader, Task
-from ssdg.methods import load_method, register_plugin, registry
+from ssdg.methods import import_file, load_method, register_plugin, registry
 from ssdg.methods.networks import network_entry
 
 from ..errors import UsageError, unknown
@@ -19,6 +19,7 @@ from ..scoring.metrics import METRICS, find_metric
 from ..settings import parse_assignments
 from ..spec import PROTOCOLS
 from ..suites.suite_file import list_suites
+from ..tracking.observers import register_observers
 
 if TYPE_CHECKING:
     from ssdg.methods.base import Method
@@ -88,6 +89,15 @@ checkpoint_interval = click.option(
     show_default=True,
     help="Seconds between two checkpoints: what a killed run loses at most.",
 )
+observe = click.option(
+    "--observe",
+    "observers",
+    multiple=True,
+    envvar="BENCH_OBSERVE",
+    show_envvar=True,
+    metavar="NAME",
+    help="Send history and scores to tensorboard, mlflow or an observer of your own; repeatable.",
+)
 plugins = click.option(
     "--plugin",
     "plugins",
@@ -95,7 +105,7 @@ plugins = click.option(
     type=FILE,
     callback=lambda _context, _parameter, files: register(files),
     is_eager=True,  # registered before the other options are read
-    help="Python file that defines methods of your own.",
+    help="Python file that defines methods, or observers, of your own.",
 )
 device = click.option(
     "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."
@@ -155,9 +165,10 @@ def method_class(name: str) -> "type[Method]":
 
 
 def register(files: tuple[Path, ...]) -> tuple[Path, ...]:
-    """Register the methods that plugin files define."""
+    """Register the methods and observers that plugin files define."""
     for file in files:
-        register_plugin(file.resolve())
+        observers = register_observers(import_file(file))
+        register_plugin(file.resolve(), optional=bool(observers))
     return files
 
 

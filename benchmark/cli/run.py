@@ -16,10 +16,12 @@ from ..launching.registry import current_job
 from ..launching.worker import end_with_launcher, stop_on_request
 from ..settings import resolve_sections
 from ..spec import RunRequest
+from ..storage.results_reader import numeric_history
+from ..tracking.observers import Observers, check_observers
 from ..training.runtime import Runtime
 from . import options
 
-RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log")
+RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log", "observers")
 REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 """Options that would contradict a job file."""
 
@@ -60,6 +62,7 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 @click.option("--wait", is_flag=True, help="Wait if another process works on the same run.")
 @click.option("--log", type=click.Path(path_type=Path), hidden=True, help="Where a launcher sends what this prints.")
 @options.checkpoint_interval
+@options.observe
 @options.settings
 @options.plugins
 @options.data_root
@@ -73,6 +76,7 @@ def run(job: Path | None, **values: Any) -> None:
     wait = float("inf") if values["wait"] else 0.0
     runtime = Runtime(wait=wait, job_id=current_job(), **{name: values[name] for name in RUNTIME})
     if job is None:
+        check_observers(runtime.observers)
         do = explain_job if values["explain"] else execute
         do(_job_from_options(runtime, values))
         return
@@ -87,7 +91,9 @@ def run(job: Path | None, **values: Any) -> None:
     # A spec.json names neither targets nor a task's own file: --target and --task do.
     targets = stored.targets or values["targets"] or ((stored.request.target,) if stored.request.target else ())
     task_file = stored.task_file or options.task_file(values["task"])
-    here = replace(stored.runtime, log=runtime.log, job_id=runtime.job_id)
+    # A name that is wrong here ends the observation, not the job.
+    observers = tuple(dict.fromkeys((*stored.runtime.observers, *runtime.observers)))
+    here = replace(stored.runtime, log=runtime.log, job_id=runtime.job_id, observers=observers)
     given = replace(stored, targets=targets, runtime=here, task_file=task_file)
     if values["explain"]:
         explain_job(given)
@@ -137,12 +143,16 @@ def _task_of(job: Job) -> Task:
 def execute(job: Job, file: Path | None = None) -> None:
     """Do a job, perhaps of a file that `bench cancel` marks; Ctrl-C stops after the step and saves a checkpoint."""
     from .. import progress
-    from ..tables.run_summary import describe
+    from ..tables.run_summary import describe, mean_scores
     from ..training.run import run_one
 
     task = _task_of(job)
-    with progress.observer(job.name) as observer:
-        folder = run_one(job.request, task, job.targets, job.runtime, observer, stop_on_request(file))
+    stop, names = stop_on_request(file), job.runtime.observers
+    with progress.observer(job.name) as observer, Observers(names, job.name, observer.log) as observers:
+        folder = run_one(job.request, task, job.targets, job.runtime, observer, stop, observers)
+        if names:
+            observers.history(numeric_history(folder))
+            observers.scores(mean_scores(folder, job.request, task.scored_ndim))
     for line in describe(folder, task.scored_ndim):
         click.echo(line)
 
@@ -170,12 +180,21 @@ def explain_job(job: Job) -> None:
 @click.option(
     "--like", metavar="DOMAIN", help="Read the images as those of this domain of the task.  [default: the source]"
 )
+@click.option(
+    "--probabilities",
+    is_flag=True,
+    help="Also write softmax probabilities, float32, to OUTPUT/probabilities: 3D NIfTI with the classes as fourth "
+    "axis, 2D NPZ (classes, rows, columns).",
+)
 @options.plugins
-def predict(run: Path, images: Path, output: Path, device: str, task: str | None, like: str | None, **_: Any) -> None:
+def predict(run: Path, images: Path, output: Path, task: str | None, like: str | None, **values: Any) -> None:
     """Segment your own images with a finished run.
 
     RUN is the run's folder. Each label map is written on its image's own grid, as PNG or NIfTI. Pixel values are
     class indices in the task's order.
+
+    Probabilities are resampled linearly to that grid and add up to 1; where the run's evaluation.resample is
+    "probabilities" (the clean protocol), the label map is their argmax, with "nearest" the two differ at borders.
     """
     from .. import progress
     from ..storage.results_reader import read_run
@@ -186,5 +205,6 @@ def predict(run: Path, images: Path, output: Path, device: str, task: str | None
     if like is not None and like not in options.domain_loaders(its_task):
         raise unknown(f"domain of task {its_task.name!r}", like, options.domain_loaders(its_task))
     with progress.observer("predict") as observer:
-        written = predict_images(stored, its_task, images, output, device, observer, like)
+        options_of_files = {"domain": like, "probabilities": values["probabilities"]}
+        written = predict_images(stored, its_task, images, output, values["device"], observer, **options_of_files)
     click.echo(f"{len(written)} predictions in {output}")

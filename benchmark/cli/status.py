@@ -61,7 +61,9 @@ class _RunStatus:
     def line(self) -> str:
         notes = [self.progress] if self.progress else []
         if self.run.row.external:
-            notes.append("external" if self.run.state == "DONE" else "external: `bench score` adds what is missing")
+            verb = "ensemble" if self.run.row.ensemble else "score"
+            missing = "" if self.run.state == "DONE" else f": `bench {verb}` adds what is missing"
+            notes.append(f"{self.run.row.method}{missing}")
         job = f"{self.ticket.scheduler} {self.ticket.job_id}" if self.ticket is not None else ""
         if self.queued is not None:
             notes.append(f"{job} {self.queued.described}")

@@ -26,6 +26,7 @@ from ..spec import RunRequest
 from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Inventory
+from ..tracking.observers import check_observers
 from ..training.runtime import Runtime
 from . import options
 from .selection import Selection, names, suite_options
@@ -63,6 +64,7 @@ launch_options = options.combined(
     click.option("--strict", is_flag=True, help="Refuse incomplete data sets."),
     click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
     options.checkpoint_interval,
+    options.observe,
     options.data_root,
     click.option("--wait", is_flag=True, help="With Slurm: return when none of the runs is in the queue any more."),
     click.option(
@@ -140,6 +142,7 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
         wait=0.0 if scheduler else float("inf"),
         threads=cluster.cpus if scheduler else None,
         max_attempts=MAX_ATTEMPTS,
+        observers=check_observers(launch["observers"]),
         **{name: launch[name] for name in ("data_root", "device", "strict", "checkpoint_interval")},
     )
     planned = selection.planned_runs(runtime)

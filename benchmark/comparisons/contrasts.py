@@ -65,6 +65,8 @@ def find_row(suite: Suite, name: str) -> Row:
     if len(rows) > 1:
         ids = ", ".join(row.id for row in rows)
         raise UsageError(f"several rows of suite {suite.name!r} run {name!r}; name one of them: {ids}")
+    if rows[0].ensemble:
+        raise UsageError(f"row {name!r} is an ensemble: one prediction, with no runs that vary: it is not compared")
     return rows[0]
 
 
@@ -118,7 +120,7 @@ def _contrasts(
     results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Metric
 ) -> tuple[list[Contrast], list[str]]:
     """Return the comparisons that can be made, not adjusted yet, and a line for each that cannot."""
-    rows = [row for row in rows if row.id != other.id]
+    rows = [row for row in rows if row.id != other.id and not row.ensemble]
     compared, columns = [], dict.fromkeys(heading.column for heading in headings)
     missing = list(results.holes(metric, columns, [*rows, other]))
     for heading, row in itertools.product(headings, rows):

@@ -125,7 +125,7 @@ def _cell(results: SuiteResults, row: Row, column: Column, metric: Metric, conve
     try:
         return results.cell(row, column, "average", average, metric, (region, empty))
     except UsageError:  # a convention may leave no class in any case, or none in a stratum
-        return Cell("undefined", expected_seeds=len(results.suite.seeds), reason="not defined", metric=metric)
+        return Cell("undefined", expected_seeds=len(results.suite.seeds_of(row)), reason="not defined", metric=metric)
 
 
 def _ranked(

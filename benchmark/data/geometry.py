@@ -112,13 +112,10 @@ def probabilities_to_native(probabilities: "Tensor", geometry: Geometry) -> NDAr
     """Return the likeliest class on the native grid from probabilities (K, *shape), resampled linearly; else 0."""
     # One class at a time, so that memory is three boxes for any number of classes.
     import torch
-    from torch.nn import functional as F
 
-    native, box = geometry.inside
-    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(geometry.shape)]
     best = index = None
     for k, probability in enumerate(probabilities):
-        grid = F.interpolate(probability[None, None], size=geometry.extent, mode=mode, align_corners=False)[0, 0][box]
+        grid = _inside_image(probability, geometry)
         if best is None or index is None:
             best, index = grid, torch.zeros_like(grid, dtype=torch.uint8)
             continue
@@ -128,8 +125,24 @@ def probabilities_to_native(probabilities: "Tensor", geometry: Geometry) -> NDAr
         del grid, larger  # before the next class is resampled
     assert index is not None, "no class"
     out = np.zeros(geometry.native_shape, dtype=np.uint8)
-    out[native] = index.cpu().numpy()
+    out[geometry.inside[0]] = index.cpu().numpy()
     return out
+
+
+def probability_to_native(probability: "Tensor", geometry: Geometry, outside: float) -> NDArray[np.float32]:
+    """Return a map (*shape) on the native grid, resampled linearly; ``outside``: its value outside the box."""
+    out = np.full(geometry.native_shape, outside, dtype=np.float32)
+    out[geometry.inside[0]] = _inside_image(probability, geometry).cpu().numpy()
+    return out
+
+
+def _inside_image(probability: "Tensor", geometry: Geometry) -> "Tensor":
+    """Return a map (*shape) resampled linearly to the part of the box within the image."""
+    from torch.nn import functional as F
+
+    mode = {1: "linear", 2: "bilinear", 3: "trilinear"}[len(geometry.shape)]
+    grid = F.interpolate(probability[None, None], size=geometry.extent, mode=mode, align_corners=False)
+    return grid[0, 0][geometry.inside[1]]
 
 
 @lru_cache(maxsize=16)  # 32 MB each between 4,000 and 2,000 pixels

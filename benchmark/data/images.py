@@ -5,6 +5,7 @@ repaired silently.
 """
 
 import gzip
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,9 @@ def write_prediction(
         with atomic_file(out_path, guard) as stream:
             Image.fromarray(labels).save(stream, format="PNG")
         return
-    content = _nifti_like(labels, case.image, domain).to_bytes()
+    like = _loaded(case.image)
+    turn = turn_to_domain(like.affine, domain)
+    content = _nifti_like(np.ascontiguousarray(turned_back(labels, turn)), like, case.image).to_bytes()
     with atomic_file(out_path, guard) as stream:
         if out_path.suffix == ".gz":
             # No name and no time in the header: equal predictions are equal files.
@@ -96,6 +99,29 @@ def write_prediction(
                 packed.write(content)
         else:
             stream.write(content)
+
+
+def write_probabilities(
+    maps: Iterable[NDArray[np.float32]], classes: int, case: Case, domain: Domain, out_path: Path
+) -> None:
+    """Write one map (*S) a class atomically, float32: 2D as ``probabilities`` (K, H, W) of an NPZ, 3D as NIfTI.
+
+    A NIfTI (``.nii.gz``) has the classes as its fourth axis, the others and its geometry from the image on disk. The
+    maps are taken one after the other: memory is that of one class.
+    """
+    if out_path.suffix == ".npz":
+        with atomic_file(out_path) as stream:
+            np.savez_compressed(stream, probabilities=np.stack(list(maps)))
+        return
+    like = _loaded(case.image)
+    turn = turn_to_domain(like.affine, domain)
+    shape = (*like.shape[:3], classes)
+    image = _nifti_like(np.broadcast_to(np.float32(0), shape), like, case.image)
+    # Level 1: higher ones take several times as long, and the digits of a probability hardly compress.
+    with atomic_file(out_path) as stream, gzip.GzipFile("", "wb", compresslevel=1, fileobj=stream, mtime=0) as packed:
+        image.header.write_to(packed)
+        for probability in maps:  # NIfTI is in Fortran order: class after class
+            packed.write(turned_back(probability, turn).tobytes(order="F"))
 
 
 def read_prediction(path: Path, domain: Domain) -> NativeImage:
@@ -199,14 +225,16 @@ def _corner_shift(affine: NDArray[np.float64], other: NDArray[np.float64], shape
     return float(np.abs(np.linalg.solve(other, affine @ corners) - corners).max())
 
 
-def _nifti_like(labels: NDArray[np.uint8], like_path: Path, domain: Domain) -> Any:
-    """Return labels with the domain's axes as a uint8 NIfTI image in another's order, affine, codes and units."""
-    with reading(like_path, VOLUME):
-        like = nib.load(like_path, mmap=False)
-    labels = np.ascontiguousarray(turned_back(labels, turn_to_domain(like.affine, domain)))
-    if tuple(like.shape[:3]) != labels.shape:
-        raise ValueError(f"a prediction of shape {labels.shape} is not on the grid of {like_path}, {like.shape[:3]}")
-    image = nib.Nifti1Image(labels, like.affine)
+def _loaded(path: Path) -> Any:
+    with reading(path, VOLUME):
+        return nib.load(path, mmap=False)
+
+
+def _nifti_like(array: NDArray[Any], like: Any, like_path: Path) -> Any:
+    """Return an array in the order on disk as a NIfTI image with another's affine, codes and units."""
+    if tuple(like.shape[:3]) != array.shape[:3]:
+        raise ValueError(f"a prediction of shape {array.shape} is not on the grid of {like_path}, {like.shape[:3]}")
+    image = nib.Nifti1Image(array, like.affine)
     if isinstance(like.header, nib.Nifti1Header):  # NIfTI-2 headers are of this type too
         image.set_qform(like.get_qform(), int(like.header["qform_code"]))
         image.set_sform(like.get_sform(), int(like.header["sform_code"]))

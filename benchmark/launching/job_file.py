@@ -78,6 +78,7 @@ def read_job(path: Path, runtime: Mapping[str, Any]) -> Job:
     fields = {**runtime, **stored}
     for name in ("data_root", "results_root", "log"):
         fields[name] = Path(fields[name]) if fields.get(name) else None
+    fields["observers"] = tuple(fields.get("observers", ()))
     task_file = data.get("task_file")
     return Job(
         request=request,

@@ -11,16 +11,17 @@ from ..storage.external import external_id, row_folder, scored_folder, stored_ro
 from ..storage.files import read_object
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
 from ..suites.suite import EXTERNAL, Access, Column, Plan, Planned, Row, Suite
+from .ensembles import ensemble_rows, ensemble_runs
 
 UNSEEN = "external: predictions of another program, whose training was not seen by this harness"
 """Note under a table, at the mark of every external row."""
 
 
 def with_external_rows(suite: Suite, results_root: Path) -> Suite:
-    """Return a suite with the external rows that were scored in one of its columns, after its own rows.
+    """Return a suite with the external rows and ensembles that were scored in one of its columns, after its own rows.
 
     Raises:
-        UsageError: an external row and a row of the suite have one id, or a damaged ``row.json``.
+        UsageError: one of them and a row of the suite have one id, or a damaged ``row.json``.
     """
     rows = [_marked(row) for row in suite.rows]
     own = {row.id: row for row in rows}
@@ -35,6 +36,7 @@ def with_external_rows(suite: Suite, results_root: Path) -> Suite:
                 f"row {row.id!r} of suite {suite.name!r} has the id of an external row: rename one of them, or move "
                 f"{folder} away"
             )
+    rows += ensemble_rows(replace(suite, rows=tuple(rows)), results_root)
     return replace(suite, rows=tuple(rows)) if rows != list(suite.rows) else suite
 
 
@@ -46,7 +48,7 @@ def external_row(id: str, label: str, access: str, note: str) -> Row:
 
 
 def _marked(row: Row) -> Row:
-    if not row.external or row.note.startswith(UNSEEN):
+    if row.method != EXTERNAL or row.note.startswith(UNSEEN):
         return row
     return replace(row, note=f"{UNSEEN}; {row.note}" if row.note else UNSEEN)
 
@@ -58,10 +60,11 @@ def _is_scored(folder: Path, columns: Iterable[Column]) -> bool:
 
 
 def scan_plan(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list[str]]:
-    """Return every readable run of a results folder and what is scored of a plan's external rows, and problems."""
+    """Return every readable run of a results folder, a plan's external rows and ensembles as runs, and problems."""
     stored, problems = scan(results_root)
     external, further = external_runs(plan, results_root)
-    return [*stored, *external], [*problems, *further]
+    ensembles, others = ensemble_runs(plan, stored, results_root)
+    return [*stored, *external, *ensembles], [*problems, *further, *others]
 
 
 def external_runs(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list[str]]:
@@ -69,7 +72,7 @@ def external_runs(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list
     runs: list[StoredRun] = []
     problems: list[str] = []
     for planned in plan.runs:
-        if not planned.row.external:
+        if planned.row.method != EXTERNAL:
             continue
         folder = row_folder(results_root, plan.suite.name, planned.row.id)
         evaluations = []

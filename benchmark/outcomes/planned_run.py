@@ -20,7 +20,7 @@ from ..settings import convert
 from ..spec import IDENTIFYING, RunRequest, RunSpec
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import EXTERNAL, Column, Planned
+from ..suites.suite import ENSEMBLE, EXTERNAL, Column, Planned
 
 _key = attrgetter(
     *(f.name for f in dataclasses.fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings"))
@@ -256,7 +256,7 @@ def _answer(runs: Sequence[StoredRun], version: int) -> StoredRun | None:
 def _require_same_data(runs: Iterable[StoredRun | None]) -> None:
     first: dict[tuple[Any, ...], StoredRun] = {}
     for run in runs:
-        if run is None or not _has_results(run) or run.spec.request.method == EXTERNAL:
+        if run is None or not _has_results(run) or run.spec.request.method in (EXTERNAL, ENSEMBLE):
             continue
         request = run.spec.request
         reference = first.setdefault((request.task, request.source, request.fold), run)

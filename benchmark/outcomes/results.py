@@ -107,12 +107,12 @@ class SuiteResults:
     ) -> Cell:
         """Return the mean over seeds of a row on a target's stratum, with SD, n, misses and why it is empty."""
         scores = self.row_scores(row, column, metric, scoring)
-        return make_cell(scores, len(self.suite.seeds), stratum, average, metric)
+        return make_cell(scores, len(self.suite.seeds_of(row)), stratum, average, metric)
 
     def is_complete(self, row: Row, column: Column, metric: Metric = DSC) -> bool:
         """Tell whether a row has all the suite's seeds on a target."""
         scores = self.row_scores(row, column, metric)
-        return scores.availability == "planned" and len(scores.seeds) == len(self.suite.seeds)
+        return scores.availability == "planned" and len(scores.seeds) == len(self.suite.seeds_of(row))
 
     @cached_property
     def convergence(self) -> Convergence:
@@ -151,9 +151,9 @@ class SuiteResults:
         self, metric: Metric = DSC, columns: Iterable[Column] | None = None, rows: Iterable[Row] | None = None
     ) -> Iterator[str]:
         """Yield a line for each row and target that lacks seeds, or a method."""
-        expected = len(self.suite.seeds)
         columns = self.suite.columns if columns is None else tuple(columns)
         for row in self.suite.rows if rows is None else rows:
+            expected = len(self.suite.seeds_of(row))
             for column in columns:
                 scores = self.row_scores(row, column, metric)
                 if scores.availability == "unavailable":
@@ -197,7 +197,7 @@ class SuiteResults:
         scored = {n: seed for n, seed in seeds.items() if masks is None or n in masks}
         lacking = tuple(n for n in seeds if n not in scored)
         evaluations = tuple(evaluation for seed in seeds.values() for evaluation in seed.evaluations)
-        reasons = self.counts.missing(row, column) if len(seeds) < len(self.suite.seeds) else set()
+        reasons = self.counts.missing(row, column) if len(seeds) < len(self.suite.seeds_of(row)) else set()
         reason = hole_reason({*reasons, *([NOT_RESCORED] if lacking else [])})
         if not scored:
             return RowScores(evaluations=evaluations, reason=reason, not_rescored=lacking)

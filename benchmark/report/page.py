@@ -140,8 +140,9 @@ def _summary(
     results: SuiteResults, table: Table, baseline: Row | None, left_out: str, missing: Sequence[str]
 ) -> list[str]:
     rows, targets, seeds = (len(part) for part in (results.suite.rows, results.suite.columns, results.suite.seeds))
-    scores = [scores for column in results.suite.columns for scores in results.of_column(column)]
-    complete = [len(row.seeds) == seeds for row in scores if row.availability == "planned"]
+    places = [(row, column) for row in results.suite.rows for column in results.suite.columns]
+    planned = [place for place in places if results.row_scores(*place).availability == "planned"]
+    complete = [results.is_complete(*place) for place in planned]
     sentences = [
         f"{_count(rows, 'row')} on {_count(targets, 'target')} with {_count(seeds, 'seed')}: "
         f"{sum(complete)} of {_count(len(complete), 'cell')} {'is' if len(complete) == 1 else 'are'} complete.",

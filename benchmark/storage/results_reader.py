@@ -146,6 +146,15 @@ def read_history(run: Path) -> list[dict[str, str]]:
         return []
 
 
+def numeric_history(run: Path) -> list[dict[str, float | int]]:
+    """Return the rows of a run's ``history.csv`` as numbers; values that a row lacks are left out."""
+    whole = ("epoch", "step")
+    return [
+        {name: int(text) if name in whole else float(text) for name, text in row.items() if text}
+        for row in read_history(run)
+    ]
+
+
 def _inside(folders: Iterable[Path], problems: list[str]) -> Iterator[Path]:
     """Yield the content of folders, in order; add a message for each that cannot be listed."""
     for folder in folders:
@@ -169,9 +178,13 @@ def _read(path: Path, names: Collection[str], parsed: _Parsed) -> StoredRun:
     spec, train_id = _read_spec(path, parsed)
     # The other way round, a run that finishes in between would be DONE and lack its evaluations.
     state = _state(path, names)
-    folder = path / "evaluations"
-    evaluations = [_read_evaluation(folder / name) for name in sorted(_names(folder))]
-    return StoredRun(path, spec, state, tuple(filter(None, evaluations)), train_id)
+    return StoredRun(path, spec, state, read_evaluations(path), train_id)
+
+
+def read_evaluations(run: Path) -> tuple[StoredEvaluation, ...]:
+    """Return the evaluations in a run's folder; UsageError for a damaged one."""
+    folder = run / "evaluations"
+    return tuple(filter(None, (_read_evaluation(folder / name) for name in sorted(_names(folder)))))
 
 
 def _read_spec(run: Path, parsed: _Parsed) -> tuple[RunSpec, str]:

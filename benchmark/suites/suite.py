@@ -19,8 +19,8 @@ from .paper import load_published
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
 """What training may see: the source, the source as the lower bound, unlabelled target images too, target labels."""
 
-EXTERNAL = "external"
-"""Method of rows whose predictions another program made: nothing of them is trained here; see `bench score`."""
+EXTERNAL, ENSEMBLE = "external", "ensemble"
+"""Methods of rows that are not trained: another program's predictions, and the mean of another row's seeds."""
 
 ORACLE = "-oracle"
 """Added to the id of a row, for the same with its checkpoint chosen on the target."""
@@ -59,8 +59,8 @@ class Row:
 
     @property
     def contender(self) -> bool:
-        """Whether nothing of a target entered its weights: such rows are compared, and the best of them is bold."""
-        return self.access in ("ssdg", "source-only") and self.selection is None
+        """Whether it is compared and may be bold: nothing of a target entered its weights, and it is no ensemble."""
+        return self.access in ("ssdg", "source-only") and self.selection is None and not self.ensemble
 
     @property
     def remark(self) -> str:
@@ -70,13 +70,26 @@ class Row:
 
     @property
     def external(self) -> bool:
-        """Whether another program made its predictions."""
-        return self.method == EXTERNAL
+        """Whether no run of its own makes its predictions: another program does, or the runs of another row."""
+        return self.method in (EXTERNAL, ENSEMBLE)
+
+    @property
+    def ensemble(self) -> bool:
+        """Whether it averages the predictions of another row's seeds."""
+        return self.method == ENSEMBLE
 
     @property
     def per_target(self) -> bool:
         """Whether it trains for each target anew."""
         return self.access in ("uda", "intra") or self.selection is not None
+
+    def is_under(self, _protocol: str) -> bool:
+        """Return whether it belongs in tables of a protocol."""
+        return True
+
+    def with_settings(self, settings: Mapping[str, Any]) -> "Row":
+        """Return the row with some settings changed, where they change what it does."""
+        return self if self.external else replace(self, settings={**self.settings, **settings})
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +150,8 @@ class Suite:
             UsageError: a name that is not in the suite, a method's setting for rows of several methods, or oracle
                 selection where no row can have it.
         """
-        rows, columns = self._chosen_rows(choice), self.columns
+        protocol, columns = choice.protocol or self.protocol, self.columns
+        rows = [row for row in self._chosen_rows(choice) if row.is_under(protocol)]
         if choice.targets is not None:
             _check_names("target of the suite", choice.targets, [c.target for c in columns])
             columns = tuple(column for column in columns if column.target in choice.targets)
@@ -145,18 +159,17 @@ class Suite:
         if shared.keys() < choice.overrides.keys() and len({row.method for row in rows if not row.external}) > 1:
             raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
         own = [{k: v for k, v in choice.overrides.items() if k not in shared or k in row.settings} for row in rows]
-        own = [{} if row.external else of for row, of in zip(rows, own, strict=True)]
         return replace(
             self,
-            rows=tuple(replace(row, settings={**row.settings, **of}) for row, of in zip(rows, own, strict=True)),
+            rows=tuple(row.with_settings(of) for row, of in zip(rows, own, strict=True)),
             columns=columns,
             settings={**self.settings, **shared},
-            protocol=choice.protocol or self.protocol,
+            protocol=protocol,
             seeds=self.seeds if choice.seeds is None else choice.seeds,
         )
 
     def _chosen_rows(self, choice: Filters) -> tuple[Row, ...]:
-        """Return the rows named by id, or by a method that is no row's id; a marked one comes with its row, or alone."""
+        """Return the rows named by id, or by a method that is no row's id; a marked one comes with its row."""
         marked = choice.selection is not None
         rows = tuple(_with_oracles(self.rows)) if marked else self.rows
         if choice.methods is None:
@@ -170,6 +183,10 @@ class Suite:
         if marked and not any(row.selection == "oracle" for row in rows):
             raise UsageError(NO_ORACLE)
         return rows
+
+    def seeds_of(self, row: Row) -> tuple[int, ...]:
+        """Return the seeds that a row has a score of; of an ensemble there is one."""
+        return (0,) if row.ensemble else self.seeds
 
     def sections(self) -> dict[str, Any]:
         """Return the config sections that all rows share: the protocol's, with the suite's settings on top."""
@@ -217,7 +234,7 @@ class Suite:
             fields = {"method": row.method, "method_settings": settings, "protocol": suite.protocol, **sections}
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
-                requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds)
+                requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds_of(row))
                 runs += [Planned(row, tuple(group), request, task_digest(task)) for request in requests]
         return Plan(suite, inventory, tuple(runs))
 
@@ -265,23 +282,6 @@ def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
             raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")
         settings = {key: value for key, value in row.settings.items() if key != "training.selection"}
         yield selected_on_target(replace(row, id=name, settings=settings))
-
-
-def blocks_of(rows: Iterable[Row]) -> dict[str, dict[str, Row]]:
-    """Return block -> method with its own settings -> row, of the rows that are compared.
-
-    Raises:
-        UsageError: a block has a method twice.
-    """
-    blocks: dict[str, dict[str, Row]] = {}
-    for row in rows:
-        if row.block and row.contender:
-            own = [f"{key}={value}" for key, value in sorted(row.settings.items()) if key.startswith("method.")]
-            method = " ".join([row.method, *own])
-            other = blocks.setdefault(row.block, {}).setdefault(method, row)
-            if other is not row:
-                raise UsageError(f"rows {other.id!r} and {row.id!r} of block {row.block!r} are the same method")
-    return blocks
 
 
 def check_column(column: Column, task: Task) -> None:

@@ -15,8 +15,9 @@ from ssdg.datasets.text_files import read_text
 from ..errors import UsageError, unknown
 from ..settings import build
 from ..spec import PROTOCOLS
+from .blocks import blocks_of
 from .paper import load_published
-from .suite import Access, Column, Row, Suite, blocks_of, selected_on_target
+from .suite import Access, Column, Row, Suite, selected_on_target
 
 PROVENANCE = "provenance.json"
 """Makes a folder an export of `bench export`."""
@@ -179,6 +180,8 @@ def _check_blocks(suite: Suite, where: str) -> None:
 
 
 def _check_row(row: Row) -> None:
+    if row.ensemble:
+        raise UsageError("an ensemble is made of a row that is there: bench ensemble SUITE --row ID adds it")
     if row.access == "intra" and (row.folds is None or row.folds < 2):
         raise UsageError("an intra-domain row needs folds = 2 or more")
     if row.access == "intra" and row.selection is not None:

@@ -14,7 +14,8 @@ from ..outcomes.headings import Heading, overall_headings, pair_rows
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Metric
 from ..statistics import Floats, case_weights, defined_in_all, kendall_tau, resampled_means, times_drawn
-from ..suites.suite import Row, blocks_of
+from ..suites.blocks import blocks_of
+from ..suites.suite import Row
 from .wording import MINUS
 
 DRAWS = 2_000

@@ -1,9 +1,11 @@
 """One run's scores in a few lines, as `bench run` prints them."""
 
+import math
 from pathlib import Path
 
 from ..outcomes.scores import evaluation_scores
 from ..scoring.case_file import read_cases
+from ..spec import RunRequest
 from ..storage.results_reader import read_run
 from ..storage.run_folder import VALIDATION
 
@@ -32,3 +34,14 @@ def describe(folder: Path, ndim: int) -> list[str]:
             f"{f' ({strata})' if strata else ''}, {counts['scored']}{total}{why}"
         )
     return [f"results in {folder}", *lines]
+
+
+def mean_scores(folder: Path, request: RunRequest, ndim: int) -> dict[str, float]:
+    """Return the mean DSC (0..1) of each domain that a run is scored on as a request asks; ``ndim`` as above."""
+    means = {}
+    for evaluation in read_run(folder).evaluations:
+        asked_for = (request.training.selection, request.evaluation.resample, request.overlap)
+        if evaluation.done and (evaluation.selection, evaluation.resample, evaluation.overlap) == asked_for:
+            scores = evaluation_scores(read_cases(evaluation), request.evaluation, ndim)
+            means[evaluation.domain] = float(scores.means()[0])
+    return {domain: mean for domain, mean in means.items() if not math.isnan(mean)}

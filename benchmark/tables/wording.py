@@ -25,8 +25,8 @@ def row_label(row: Row) -> str:
 
 
 def setting_text(row: Row) -> str:
-    """Return what a row's training saw, and whether it was seen by this harness."""
-    return SETTINGS[row.access] + (", external" if row.external else "")
+    """Return what a row's training saw, and whether no run of its own is behind it."""
+    return SETTINGS[row.access] + (f", {row.method}" if row.external else "")
 
 
 def ours_text(cell: Cell, mark: str = "") -> str:

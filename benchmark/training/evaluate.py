@@ -1,27 +1,30 @@
 """Scoring a trained method on a domain: predictions on the native grid, and counts per case and class."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Method
 
 from .. import environment
-from ..data.geometry import Geometry, labels_to_native, probabilities_to_native
+from ..data.geometry import Geometry, labels_to_native, probabilities_to_native, probability_to_native
+from ..data.grids import counted_degrees
 from ..data.images import file_ndim, read_image, write_prediction
-from ..data.loader import Pool, pool
+from ..data.loader import pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import EvaluationSet
-from ..digests import to_json
+from ..digests import digest, to_json
 from ..errors import UsageError
 from ..scoring.case_counts import count_case
-from ..spec import EvaluationSpec, RunSpec, task_digest
+from ..spec import EvaluationSpec, RunRequest, RunSpec, task_digest
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method
@@ -31,9 +34,9 @@ from .inference import Inference
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A trained method and how its output returns to the native grid."""
+    """Trained methods, whose softmax probabilities are averaged, and how their output returns to the native grid."""
 
-    method: Method
+    methods: tuple[Method, ...]
     device: torch.device
     inference: Inference
     resample: str  # as in EvaluationConfig
@@ -52,24 +55,79 @@ class Predictor:
         method = build_method(load_method(spec.request.method), spec, task, device, trained=True)
         method.load_state_dict(load_final(run / "checkpoints", device))
         inference = Inference.of(spec.request, spec.request.overlap)
-        return cls(method, device, inference, spec.request.evaluation.resample)
+        return cls((method,), device, inference, spec.request.evaluation.resample)
 
-    @torch.no_grad()
+    @classmethod
+    def of_ensemble(cls, members: "Sequence[Predictor]") -> "Predictor":
+        """Return the predictor that averages the probabilities of others, which return to the native grid alike."""
+        methods = tuple(method for member in members for method in member.methods)
+        return replace(members[0], methods=methods)
+
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (case id, uint8 class indices on the case's native grid) for some cases of a prepared domain."""
-        self.method.eval()
-        geometries = dict(zip(domain.ids, domain.geometries, strict=True))
         for name in ids:
-            images = pool(domain, [name], self.device, labelled=False)
-            planes = [self._native_plane(images, index, geometries[name]) for index in range(len(images))]
-            yield name, planes[0] if domain.slice_axis is None else np.stack(planes, axis=domain.slice_axis)
+            yield name, _stacked([self._labels(*image) for image in self._grid(domain, name)], domain)
 
-    def _native_plane(self, images: Pool, index: int, geometry: Geometry) -> np.ndarray:
-        position = torch.tensor([index], device=self.device)
-        logits = self.inference.logits(self.method, images.images(position), images.foreground[position])[0].float()
+    def native_probabilities(
+        self, domain: PreparedDomain, name: str
+    ) -> tuple[NDArray[np.uint8], Iterator[NDArray[np.float32]]]:
+        """Return a case's class indices and, one class after the other, its probabilities, on the native grid (*S).
+
+        They add up to 1 and are resampled linearly; outside the prepared box the background has 1. Where labels
+        return by ``resample`` "probabilities", they are the argmax of these.
+        """
+        images = list(self._grid(domain, name))
+        labels = _stacked([self._labels(*image) for image in images], domain)
+        classes = range(len(images[0][0]))
+        return labels, (
+            _stacked([probability_to_native(p[k], geometry, float(k == 0)) for p, _, geometry in images], domain)
+            for k in classes
+        )
+
+    def _grid(self, domain: PreparedDomain, name: str) -> Iterator[tuple[Tensor, Tensor, Geometry]]:
+        """Yield probabilities and what the argmax is taken of, (K, *shape), of each image of a case."""
+        for method in self.methods:
+            method.eval()
+        geometry = domain.geometries[domain.ids.index(name)]
+        images = pool(domain, [name], self.device, labelled=False)
+        for index in range(len(images)):
+            position = torch.tensor([index], device=self.device)
+            image, foreground = images.images(position), images.foreground[position]
+            logits = self.inference.logits(self.methods[0], image, foreground)[0].float()
+            mean = logits.softmax(dim=0)
+            # Softmax may round two logits to one probability.
+            scores = logits if len(self.methods) == 1 and self.resample == "nearest" else mean
+            del logits
+            for method in self.methods[1:]:
+                mean += self.inference.logits(method, image, foreground)[0].float().softmax(dim=0)
+            if len(self.methods) > 1:
+                mean /= len(self.methods)
+            yield mean, scores, geometry
+
+    def _labels(self, probabilities: Tensor, scores: Tensor, geometry: Geometry) -> NDArray[np.uint8]:
         if self.resample == "nearest":
-            return labels_to_native(logits.argmax(dim=0).to(torch.uint8).cpu().numpy(), geometry)
-        return probabilities_to_native(logits.softmax(dim=0), geometry)
+            return labels_to_native(scores.argmax(dim=0).to(torch.uint8).cpu().numpy(), geometry)
+        return probabilities_to_native(probabilities, geometry)
+
+
+def _stacked(planes: Sequence[NDArray[Any]], domain: PreparedDomain) -> NDArray[Any]:
+    """Return the one image of a case, or its slices as a volume."""
+    return planes[0] if domain.slice_axis is None else np.stack(planes, axis=domain.slice_axis)
+
+
+def evaluation_spec(request: RunRequest, train_id: str, domain: str, scored: EvaluationSet) -> EvaluationSpec:
+    """Return the identity of an evaluation of trained weights, or of an ensemble, as a request asks for it."""
+    return EvaluationSpec(
+        train_id=train_id,
+        domain=domain,
+        manifest=scored.located.manifest.digest,
+        cases=digest(scored.ids),
+        selection=request.training.selection,
+        preprocess=request.preprocess,
+        resample=request.evaluation.resample,
+        overlap=request.overlap,
+        degrees=counted_degrees(scored.located.domain, request.preprocess),
+    )
 
 
 def evaluate(

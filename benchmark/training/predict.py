@@ -3,12 +3,10 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from ssdg.datasets.base import Case, DataError, Domain, Task
 from ssdg.datasets.discovery import PICTURES, VOLUMES, is_junk, stem
 
-from ..data.images import file_ndim, write_prediction
+from ..data.images import file_ndim, write_prediction, write_probabilities
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import prepare_case
 from ..errors import UsageError
@@ -21,7 +19,11 @@ from .evaluate import Predictor
 SUFFIXES = {2: PICTURES, 3: VOLUMES}
 
 
-def predict_images(
+PROBABILITIES = "probabilities"
+"""Folder of the probabilities, apart from the label maps, whose folder other programs read whole."""
+
+
+def predict_images(  # noqa: PLR0913 - the last two are keyword arguments
     run: StoredRun,
     task: Task,
     images: Path,
@@ -29,13 +31,15 @@ def predict_images(
     device_name: str,
     observer: RunObserver,
     domain: str | None = None,
+    probabilities: bool = False,
 ) -> list[Path]:
-    """Segment an image or a folder of images with a finished run; return the files written.
+    """Segment an image or a folder of images with a finished run; return the label maps written.
 
     Files are read by the rules of a ``domain`` (intensities, orientation, slices); None: of the run's source.
 
     Labels and masks are not read: the foreground is the whole picture in 2D, the non-zero voxels in 3D. Predictions
-    are PNG (2D) or NIfTI (3D) files of class indices, each named like its image.
+    are PNG (2D) or NIfTI (3D) files of class indices, each named like its image. ``probabilities``: also those of
+    each class, in a folder of that name, as :func:`write_probabilities` says.
 
     Raises:
         UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.
@@ -63,11 +67,17 @@ def predict_images(
     for file, path in zip(files, outputs, strict=True):
         case = Case(id=stem(file), image=file)
         try:
-            labels = _segment(predictor, task, case, rules, config)
+            alone = _prepared(task, case, rules, config)
         except DataError as error:
             hint = f"; it was read as an image of {rules.name}, --like reads it as one of another domain"
             of_rules = any(rule in str(error) for rule in ("intensity", "foregrounds"))
             raise DataError(f"{error}{hint if of_rules else ''}") from None
+        if probabilities:
+            labels, maps = predictor.native_probabilities(alone, case.id)
+            name = f"{case.id}{'.npz' if ndim == 2 else '.nii.gz'}"
+            write_probabilities(maps, len(task.classes), case, rules, output / PROBABILITIES / name)
+        else:
+            [(_, labels)] = predictor.native_labels(alone, [case.id])
         write_prediction(labels, case, rules, path)
         observer.scored()
     return outputs
@@ -90,12 +100,12 @@ def find_images(place: Path, ndim: int) -> list[Path]:
     return files
 
 
-def _segment(predictor: Predictor, task: Task, case: Case, domain: Domain, config: PreprocessConfig) -> np.ndarray:
+def _prepared(task: Task, case: Case, domain: Domain, config: PreprocessConfig) -> PreparedDomain:
     prepared = prepare_case(case, domain, task, config, with_label=False)
     # One case is one image, or all slices of one volume.
     arrays = (prepared.image, prepared.foreground)
     image, foreground = arrays if prepared.slices else (array[None] for array in arrays)
-    alone = PreparedDomain(
+    return PreparedDomain(
         name=domain.name,
         ids=(case.id,),
         strata=(case.stratum,),
@@ -107,5 +117,3 @@ def _segment(predictor: Predictor, task: Task, case: Case, domain: Domain, confi
         depths=(prepared.slices,) if prepared.slices else (),
         slice_axis=domain.slices.axis if domain.slices else None,
     )
-    [(_, labels)] = predictor.native_labels(alone, [case.id])
-    return labels

@@ -10,21 +10,21 @@ from ssdg.datasets.base import Task
 from ssdg.methods import load_method
 
 from .. import environment
-from ..data.grids import counted_degrees
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
-from ..digests import digest
+from ..digests import JSON, to_json
 from ..errors import Diverged, Interrupted, memory_advice
-from ..progress import RunObserver
+from ..progress import Row, RunObserver
 from ..settings import grid_shape
-from ..spec import EvaluationSpec, RunRequest, RunSpec
+from ..spec import SECTIONS, EvaluationSpec, RunRequest, RunSpec
 from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
 from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path
+from ..tracking.observers import ObservedRun, Observers
 from .allocator import keep_freed_memory
 from .build import build_method, device_name, find_device, resolve, use_threads
 from .checkpoint import Checkpoints
-from .evaluate import Predictor, evaluate
+from .evaluate import Predictor, evaluate, evaluation_spec
 from .inference import autocast
 from .runtime import Runtime
 from .streams import training_data
@@ -38,11 +38,13 @@ def run_one(
     runtime: Runtime,
     observer: RunObserver,
     should_stop: Callable[[], bool] = lambda: False,
+    observers: Observers | None = None,
 ) -> Path:
     """Train a run if needed, score it on its validation cases and the targets, and return its folder.
 
     What is done already stays, what was interrupted is continued. ``should_stop`` is called after each step, after
     each case that is prepared or scored, and while waiting. The target of an intra-domain request is its own.
+    ``observers`` get the run and its epochs.
 
     Raises:
         UsageError, DataError, StorageError, LeaseHeld, NoProgress: see their messages.
@@ -63,11 +65,15 @@ def run_one(
     run_data = find_run_data(request, task, targets, data_source, observer.log)
     spec = resolve(request, task, load_method(request.method), run_data)
     folder = run_path(runtime.results_root, spec)
+    observers = observers or Observers((), "", observer.log)
+    observers.open(ObservedRun(spec.train_id, request.task, folder, runtime.tracking, _flat_settings(spec)))
     with Lease(folder, wait=runtime.wait, look=check_cancelled) as lease:
         store = RunFolder(folder, lease.check)
         store.begin(spec)
         attempts = Attempts(folder, lease.check, runtime.max_attempts)
-        run = _RunInProgress(spec, task, run_data, store, attempts, runtime, device, observer, check_cancelled)
+        run = _RunInProgress(
+            spec, task, run_data, store, attempts, runtime, device, observer, check_cancelled, observers
+        )
         unscored = run.unscored()
         if store.trained and not unscored:
             observer.log(f"already done: {folder}")
@@ -89,6 +95,15 @@ def run_one(
             store.mark("FAILED", failure(error))
             raise
     return folder
+
+
+def _flat_settings(spec: RunSpec) -> dict[str, JSON]:
+    request = spec.request
+    own = {
+        name: to_json(getattr(request, name)) for name in ("task", "source", "target", "method", "seed", "protocol")
+    }
+    sections = {name: to_json(getattr(request, name)) for name in SECTIONS} | {"method": to_json(spec.method_config)}
+    return own | {f"{name}.{key}": value for name, values in sections.items() for key, value in values.items()}
 
 
 def _smaller(request: RunRequest, task: Task) -> str:
@@ -115,6 +130,7 @@ class _RunInProgress:
     device: torch.device
     observer: RunObserver
     check_cancelled: Callable[[], None]  # raises Interrupted
+    observers: Observers
 
     def preparing(self, domain: str, done: int, total: int) -> None:
         self.observer.preparing(domain, done, total)
@@ -127,20 +143,14 @@ class _RunInProgress:
     def unscored(self) -> dict[str, EvaluationSpec]:
         request = self.spec.request
         evaluations = {
-            name: EvaluationSpec(
-                train_id=self.spec.train_id,
-                domain=name,
-                manifest=scored.located.manifest.digest,
-                cases=digest(scored.ids),
-                selection=request.training.selection,
-                preprocess=request.preprocess,
-                resample=request.evaluation.resample,
-                overlap=request.overlap,
-                degrees=counted_degrees(scored.located.domain, request.preprocess),
-            )
+            name: evaluation_spec(request, self.spec.train_id, name, scored)
             for name, scored in self.run_data.scored.items()
         }
         return {n: e for n, e in evaluations.items() if not (evaluation_path(self.store.path, e) / "DONE").exists()}
+
+    def save_history(self, history: list[Row]) -> None:
+        self.store.write_history(history)
+        self.observers.history(history)
 
     def train(self, prepared: Mapping[str, PreparedDomain], should_stop: Callable[[], bool]) -> None:
         request, device = self.spec.request, self.device
@@ -156,7 +166,7 @@ class _RunInProgress:
             guard=self.store.guard,
             warn=self.observer.log,
             progressed=self.attempts.progressed,
-            save_history=self.store.write_history,
+            save_history=self.save_history,
         )
         progress = fit(method, batches, validation, request, checkpoints, self.observer, should_stop)
         checkpoints.finish(method.state_dict())

@@ -18,8 +18,14 @@ class Runtime:
     max_attempts: int | None = None  # starts in a row without a checkpoint before it is FAILED; None: unlimited
     log: Path | None = None  # the file that takes its output; None: the terminal
     job_id: str | None = None  # the scheduler's id of the allocation it runs in
+    observers: tuple[str, ...] = ()  # names of trackers that follow it
 
     @property
     def prepared(self) -> Path:
         """The cache of preprocessed data."""
         return self.results_root / "prepared"
+
+    @property
+    def tracking(self) -> Path:
+        """Folder of the trackers that keep local files."""
+        return self.results_root / "tracking"

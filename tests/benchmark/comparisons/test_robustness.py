@@ -36,7 +36,7 @@ SECONDS = {"erm": 60, "feddg": 240, "ras4dg": 90, "cutmix": 60}
 
 
 def measured(root, suite=SUITE, seconds=SECONDS, unscored=()):
-    """Write every run, seed 1 a point better everywhere, its second epoch slow, and return what is measured of them."""
+    """Write every run, seed 1 a point better everywhere, its second epoch slow, and return what is measured."""
     plan = suite.plan(Filters(), INVENTORY)
     for planned in plan.runs:
         seed, row = planned.request.seed, planned.row.id

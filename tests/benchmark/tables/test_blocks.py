@@ -9,7 +9,8 @@ from scipy.stats import kendalltau
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.scoring.metrics import DSC
 from ssdg.benchmark.statistics import kendall_tau
-from ssdg.benchmark.suites.suite import Filters, Row, Suite, blocks_of
+from ssdg.benchmark.suites.blocks import blocks_of
+from ssdg.benchmark.suites.suite import Filters, Row, Suite
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
 from ssdg.benchmark.tables.blocks import block_notes, compare_blocks
 from ssdg.benchmark.tables.build import build_table

@@ -1,0 +1,135 @@
+"""``bench ensemble``: the mean of the probabilities of a row's seeds, as a row of its own."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import INCOMPLETE, Interrupted, UsageError, unknown
+from ..launching.worker import stop_on_request
+from ..outcomes.ensembles import Members, members_of
+from ..storage.ensembles import ROW_FILE, StoredEnsemble, ensembles_folder, stored_ensembles
+from ..storage.files import write_json
+from ..suites.ensemble_row import EnsembleRow, make_ensemble_row
+from . import options
+from .selection import Selection, echo_lines, part_options
+
+if TYPE_CHECKING:
+    from ..data.run_data import DataSource
+    from ..progress import RunObserver
+
+
+@click.command()
+@click.argument("suite")
+@click.option("--row", "row_id", required=True, metavar="ID", help="Row of the suite whose seeds are averaged.")
+@part_options
+@options.data_root
+@click.option("--device", default="auto", show_default=True)
+@click.option("--strict", is_flag=True, help="Refuse an incomplete data set.")
+def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
+    """Average the softmax probabilities of a row's seeds on each target, and score them as a run is scored.
+
+    The seeds have to be trained: the final weights of each predict again, nothing is trained. The row ID-ensemble (of
+    some --seeds alone: ID-ensemble-0+1) is in every table, report and export of the suite, marked as an ensemble. It
+    computes as often as it has seeds: it is never bold, and neither compared nor ranked.
+
+    The same command again does what is missing; where a seed was trained anew, or the way of predicting is another,
+    that is all of it.
+
+    \b
+    bench ensemble fundus-quick --row ras4dg
+    bench table fundus-quick
+    """  # noqa: D301 - click wants a backspace character there
+    from ..data.run_data import DataSource
+    from ..progress import observer
+
+    row = _ensemble_row(selection, row_id)
+    stored = [run.stored for run in selection.planned_runs() if run.stored is not None]
+    groups = list(members_of(selection.plan, row, stored))
+    if missing := [
+        f"{run.name}: {run.state}{f', {run.error}' if run.error else ''}"
+        for members in groups
+        for run in members.runs.values()
+        if not run.trained
+    ]:
+        echo_lines("members are missing: `bench sweep` trains them, or choose others by --seeds", missing)
+        sys.exit(INCOMPLETE)
+    data_source = DataSource(values["data_root"], selection.results_root / "prepared", values["strict"])
+    stop = stop_on_request(None)
+
+    def check_cancelled() -> None:
+        if stop():
+            raise Interrupted("stopped before it was done; the same command continues it")
+
+    with observer(row.id) as watcher:
+        for members in groups:
+            _score(selection, row, members, data_source, values["device"], watcher, check_cancelled)
+
+
+def _ensemble_row(selection: Selection, row_id: str) -> EnsembleRow:
+    """Return the row of the ensemble that is asked for; UsageError for a row that cannot have one."""
+    suite = selection.plan.suite
+    base = next((row for row in suite.rows if row.id == row_id), None)
+    if base is None:
+        raise unknown(f"row of suite {suite.name!r}", row_id, [row.id for row in suite.rows if not row.external])
+    if base.external or base.folds is not None or base.selection is not None:
+        what = "is not trained here" if base.external else "trains or selects on the target's labels"
+        raise UsageError(f"row {row_id!r} {what}: it has no ensemble")
+    if row_id in selection.unavailable():
+        raise UsageError(f"row {row_id!r}: method {base.method!r} is not in this version")
+    whole = suite.seeds == selection.suite.seeds
+    name = f"{row_id}-ensemble" + ("" if whole else f"-{'+'.join(map(str, suite.seeds))}")
+    if any(row.id == name and not row.ensemble for row in selection.suite.rows):
+        raise UsageError(f"suite {suite.name!r} has another row {name!r}: rename it")
+    return make_ensemble_row(name, base, suite.seeds, (suite.protocol,))
+
+
+def _score(
+    selection: Selection,
+    row: EnsembleRow,
+    members: Members,
+    data_source: "DataSource",
+    device: str,
+    watcher: "RunObserver",
+    check_cancelled: Callable[[], None],
+) -> None:
+    """Make what is missing of an ensemble in some columns, and print its scores."""
+    from ..outcomes.scores import evaluation_scores
+    from ..scoring.case_file import read_cases
+    from ..storage.results_reader import StoredEvaluation
+    from ..training.ensemble import score_ensemble
+
+    suite = selection.plan.suite
+    task = selection.inventory.task(members.columns[0].task)
+    folder = ensembles_folder(selection.results_root, suite.name) / row.id
+    first = next(iter(members.runs.values()))
+    scored = score_ensemble(
+        members=[run.stored for run in members.runs.values() if run.stored is not None],
+        request=first.request,
+        task=task,
+        targets=[column.target for column in members.columns],
+        folder=folder,
+        data_source=data_source,
+        device=device,
+        observer=watcher,
+        check_cancelled=check_cancelled,
+    )
+    _write_row(selection.results_root, suite.name, row)
+    for target, (path, is_new) in scored.items():
+        file = read_cases(StoredEvaluation(path, target, "", "", done=True, data={}))
+        scores = evaluation_scores(file, suite.sections()["evaluation"], task.scored_ndim)
+        state = "" if is_new else ", as before: the same members"
+        mean = 100 * float(scores.means()[0])
+        click.echo(f"{row.label}, {target}: DSC {mean:.2f}, {len(scores.cases)} cases{state}; in {path}")
+
+
+def _write_row(results_root: Path, suite: str, row: EnsembleRow) -> None:
+    folder = ensembles_folder(results_root, suite) / row.id
+    made = StoredEnsemble(folder=folder, id=row.id, base=row.base.id, members=row.members, protocols=row.protocols)
+    for earlier in stored_ensembles(results_root, suite):
+        if earlier.id == made.id and (earlier.base, earlier.members) == (made.base, made.members):
+            made = replace(made, protocols=tuple(sorted({*earlier.protocols, *made.protocols})))
+    write_json(folder / ROW_FILE, made.to_json())
