@@ -77,13 +77,8 @@ def main() -> None:
 
 GROUPS: dict[str, tuple[click.Command, ...]] = {
     "Run and score": (
-        runs.run,
-        sweep.sweep,
-        tune.tune,
-        runs.predict,
-        score.score,
-        rescore.rescore,
-        ensemble.ensemble,
+        *(runs.run, sweep.sweep, tune.tune, runs.predict),
+        *(score.score, ensemble.ensemble, rescore.rescore),
     ),
     "Look at results": (page.table, page.report, compare.compare, compare.rank, figure.figure, page.export),
     "Data": (data.data,),

@@ -27,22 +27,18 @@ if TYPE_CHECKING:
 @click.option("--row", "row_id", required=True, metavar="ID", help="Row of the suite whose seeds are averaged.")
 @part_options
 @options.data_root
-@click.option("--device", default="auto", show_default=True)
+@options.device
 @click.option("--strict", is_flag=True, help="Refuse an incomplete data set.")
 def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
-    """Average the softmax probabilities of a row's seeds on each target, and score them as a run is scored.
+    """Add the mean of a row's seeds as a row of its own.
 
-    The seeds have to be trained: the final weights of each predict again, nothing is trained. The row ID-ensemble (of
+    The softmax probabilities of the seeds are averaged on each target, and scored as a run is scored. The seeds have to be trained: the final weights of each predict again, nothing is trained. The row ID-ensemble (of
     some --seeds alone: ID-ensemble-0+1) is in every table, report and export of the suite, marked as an ensemble. It
     computes as often as it has seeds: it is never bold, and neither compared nor ranked.
 
     The same command again does what is missing; where a seed was trained anew, or the way of predicting is another,
     that is all of it.
-
-    \b
-    bench ensemble fundus-quick --row ras4dg
-    bench table fundus-quick
-    """  # noqa: D301 - click wants a backspace character there
+    """
     from ..data.run_data import DataSource
     from ..progress import observer
 

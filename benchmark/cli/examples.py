@@ -19,6 +19,7 @@ EXAMPLES = {
     """,
     "predict": """
         bench predict results/runs/fundus/erm/s0-* --input eye.png --output out
+        bench predict results/runs/fundus/erm/s0-* --input eyes --output out --probabilities
     """,
     "sweep": r"""
         bench sweep demo --jobs 2
@@ -32,6 +33,10 @@ EXAMPLES = {
     "score": r"""
         bench score fundus-quick --row nnunet --seed 0 --target lesav \
             --predictions out/lesav --label-map 255=vessel
+    """,
+    "ensemble": """
+        bench ensemble demo --row ras4dg
+        bench ensemble fundus-quick --row ras4dg --seeds 0-2 --targets lesav
     """,
     "rescore": """
         bench rescore demo --jobs 2
