@@ -22,7 +22,8 @@ RUN if [ -n "${VERSION}" ]; then export SETUPTOOLS_SCM_PRETEND_VERSION_FOR_SSDG_
 
 # Any user may run it (docker run --user): nothing is written inside but in /tmp.
 RUN useradd --create-home --uid 1000 bench
-ENV PATH=/opt/bench/bin:${PATH} BENCH_DATA=/data MPLCONFIGDIR=/tmp/matplotlib
+# MONAI asks for the user's name, which an id without an entry in /etc/passwd has not.
+ENV PATH=/opt/bench/bin:${PATH} BENCH_DATA=/data MPLCONFIGDIR=/tmp/matplotlib USER=bench
 USER bench
 WORKDIR /work
 ENTRYPOINT ["bench"]
