@@ -6,7 +6,7 @@ BENCH := $(BIN)/bench
 # torch is installed by its exact version: a range would take the newest CUDA build, several GB.
 TORCH := torch==2.13.0
 
-.PHONY: setup demo docs test test-slurm test-tracking lint format speed clean
+.PHONY: setup demo docs test test-slurm test-tracking lint format speed coverage release clean
 
 setup: $(VENV)/.installed
 
@@ -58,6 +58,22 @@ format: setup
 speed: setup
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,speed]'
 	$(BIN)/python -P speed/suite.py $(if $(OFFICIAL),--official $(OFFICIAL))
+
+# Lines that tests run, in the processes of pytest: those of `bench` in processes of its own, as in sweeps, are not counted.
+coverage: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,release]'
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --cov=ssdg --cov-report=term:skip-covered
+
+# Builds what an upload would hold, and checks it: its description, its contents, the wheel in an environment of its own.
+release: setup
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev,release]'
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	$(BIN)/twine check --strict dist/*
+	BENCH_DIST=dist $(BIN)/pytest tests/test_wheel.py
+	@echo "Checked, and uploaded nowhere: $$(ls dist | tr '\n' ' ')"
+	@echo "A release is built from its tag: date its section of CHANGELOG.md, git tag v0.X.0, git push --tags,"
+	@echo "make release again, then $(BIN)/twine upload dist/*"
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,11 @@
-"""The built wheel, in an environment that has only it: what a user gets from a package index."""
+"""The built distributions; the wheel in an environment that has only it: what a user gets from a package index."""
 
 import os
+import re
 import subprocess
 import sys
+import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
@@ -10,18 +13,58 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+PACKAGED = ("benchmark", "methods", "datasets")
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def distributions(tmp_path_factory):
+    """The folder with the wheel and the source distribution: that of `make release`, or one built here."""
+    if built := os.environ.get("BENCH_DIST"):
+        return ROOT / built
     folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder), str(ROOT)],
-        check=True,
-        capture_output=True,
-    )
-    [path] = folder.glob("*.whl")
+    # Without --wheel, the wheel is built from the source distribution.
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(distributions):
+    [path] = distributions.glob("*.whl")
     return path
+
+
+def packages(root):
+    """Every folder with an ``__init__`` below the packaged ones, as a dotted name."""
+    folders = (path.parent.relative_to(root) for name in PACKAGED for path in (root / name).rglob("__init__.py"))
+    return {".".join(["ssdg", *folder.parts]) for folder in folders}
+
+
+def test_every_folder_with_an_init_is_packaged():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert set(listed) == packages(ROOT)
+    assert len(listed) == len(set(listed))
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel):
+    files = (path for name in PACKAGED for path in (ROOT / name).rglob("*") if path.is_file())
+    expected = {f"ssdg/{path.relative_to(ROOT)}" for path in files if "__pycache__" not in path.parts}
+    assert {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("ssdg/")} == expected
+
+
+def test_the_source_distribution_builds_and_tests_the_package_and_holds_no_results(distributions):
+    [path] = distributions.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    for expected in ("LICENSE", "CITATION.cff", "Makefile", "constraints.txt", "tests/test_wheel.py", "docs/data.md"):
+        assert expected in names
+    assert {"benchmark/cli/__init__.py", "datasets/splits/drive.txt", "containers/bench.def"} <= names
+    top = {name.partition("/")[0] for name in names}
+    assert not top & {"results", "data", "shared", ".git", ".ci", ".github", ".venv", "build", "dist"}
+    suffixes = (".nii", ".nii.gz", ".npy", ".npz", ".pt", ".pyc", ".mha", ".h5")
+    assert not [name for name in names if name.endswith(suffixes)]
+    assert path.stat().st_size < 4e6
 
 
 def test_contents(wheel):
@@ -49,20 +92,16 @@ def test_an_installed_wheel_lists_tables_and_checks(wheel, tmp_path):
     venv.create(environment, with_pip=False)
     python = environment / "bin" / "python"
     # The wheel alone is installed; its dependencies are those of the running environment.
+    install = ["install", "--quiet", "--no-deps", "--no-index", "--no-warn-script-location", str(wheel)]
+    subprocess.run([sys.executable, "-m", "pip", "--python", str(python), *install], check=True, capture_output=True)
+    # A folder added by a .pth has none of its own read: an editable install there does not answer for the wheel.
     site = next(environment.glob("lib/python*/site-packages"))
-    zipfile.ZipFile(wheel).extractall(site)
-    own = [p for p in sys.path if p.endswith("site-packages")]
+    own = [path for path in sys.path if path.endswith("site-packages")]
     (site / "dependencies.pth").write_text("\n".join(own) + "\n")
-    # An editable install of the running environment must not answer for the wheel.
-    code = (
-        "import sys\n"
-        "sys.meta_path = [f for f in sys.meta_path if '__editable__' not in getattr(f, '__module__', '')]\n"
-        "import ssdg.benchmark.cli as c; print(c.__file__); c.main()"
-    )
 
-    def bench(*arguments):
+    def execute(program, *arguments):
         return subprocess.run(
-            [str(python), "-P", "-c", code, *arguments],
+            [str(environment / "bin" / program), *arguments],
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -70,12 +109,16 @@ def test_an_installed_wheel_lists_tables_and_checks(wheel, tmp_path):
             env={k: v for k, v in os.environ.items() if not k.startswith("PYTHON")},
         )
 
-    listed = bench("list", "methods")
+    imported = execute("python", "-P", "-c", "import ssdg.benchmark.cli as cli; print(cli.__file__)")
+    assert imported.stdout.startswith(str(site)), "the installed files must be the ones that run"
+    version = execute("bench", "--version")
+    assert version.stdout == f"bench, version {wheel.name.split('-')[1]}\n", version.stderr
+    assert re.search(r"version \d+\.\d+\.\d+(\.dev\d+)?$", version.stdout)
+    listed = execute("bench", "list", "methods")
     assert listed.returncode == 0, listed.stderr
-    assert str(site) in listed.stdout, "the installed files must be the ones that run"
     assert "ras4dg" in listed.stdout
-    table = bench("table", "table1", "--format", "csv")
+    table = execute("bench", "table", "table1", "--format", "csv")
     assert table.returncode == 0, table.stderr
     assert "72.88" in table.stdout
-    checked = bench("check", "erm")
+    checked = execute("bench", "check", "erm")
     assert checked.returncode == 0, checked.stdout + checked.stderr

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
     """Add the mean of a row's seeds as a row of its own.
 
-    The softmax probabilities of the seeds are averaged on each target, and scored as a run is scored. The seeds have to be trained: the final weights of each predict again, nothing is trained. The row ID-ensemble (of
-    some --seeds alone: ID-ensemble-0+1) is in every table, report and export of the suite, marked as an ensemble. It
-    computes as often as it has seeds: it is never bold, and neither compared nor ranked.
+    The softmax probabilities of the seeds are averaged on each target, and scored as a run is scored. The seeds have
+    to be trained: the final weights of each predict again, nothing is trained. The row ID-ensemble (of some --seeds
+    alone: ID-ensemble-0+1) is in every table, report and export of the suite, marked as an ensemble. It computes as
+    often as it has seeds: it is never bold, and neither compared nor ranked.
 
     The same command again does what is missing; where a seed was trained anew, or the way of predicting is another,
     that is all of it.

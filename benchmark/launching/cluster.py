@@ -61,6 +61,7 @@ class Cluster:
         default=120, metadata={"help": "Seconds before the end at which a run is told to save."}
     )
     setup: tuple[str, ...] = field(default=(), metadata={"help": "Shell line before the run; may be repeated."})
+    python: str | None = None  # command in place of this Python, such as `apptainer exec bench.sif python`
     sbatch: Mapping[str, Any] = field(default_factory=dict)  # further options, passed on as they are
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ import functools
 import os
 import random
 import signal
+import sys
 import time
 
 import pytest
@@ -72,8 +73,13 @@ def test_24_runs_are_each_trained_once_and_fill_the_table(make, cluster, costs):
     costs(sweep)
 
 
-def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cluster, undisturbed, costs):
-    sweep = make("slow", seeds=3, epochs=EPOCHS)
+def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cluster, undisturbed, costs, tmp_path):
+    # Started by a command of the profile's, as in a container.
+    starter = tmp_path / "starter"
+    starter.write_text(f'#!/bin/sh\necho "$SLURM_JOB_ID" >> {tmp_path}/started\nexec "$@"\n')
+    starter.chmod(0o755)
+    (tmp_path / "profile.toml").write_text(f'python = "{starter} {sys.executable}"\n')
+    sweep = make("slow", seeds=3, epochs=EPOCHS, launch=("--cluster", str(tmp_path / "profile.toml")))
     sweep("sweep")
     cluster.wait_for("three runs that train", lambda: len(sweep.training()) == 3)
     cluster.run("sbatch", "--partition=high", f"--cpus-per-task={cluster.cpus}", "--wrap=sleep 3", cwd=sweep.folder)
@@ -81,6 +87,7 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
     cluster.wait_until_empty()
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}
+    assert len((tmp_path / "started").read_text().splitlines()) == 6
     costs(sweep)
     assert_bitwise(sweep.weights(), undisturbed())
 

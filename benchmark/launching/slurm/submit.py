@@ -56,7 +56,9 @@ def submit(
 
 def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | None, dependency: str | None) -> Any:
     """Return submitit's executor for allocations of a cluster."""
-    executor = submitit.AutoExecutor(folder=folder.resolve(), cluster="slurm", slurm_max_num_timeout=UNLIMITED)
+    executor = submitit.AutoExecutor(
+        folder=folder.resolve(), cluster="slurm", slurm_max_num_timeout=UNLIMITED, slurm_python=cluster.python
+    )
     options = {f"slurm_{name}": getattr(cluster, name) for name in PASSED_ON} | {
         "slurm_array_parallelism": parallel,
         "slurm_dependency": dependency,

@@ -1,10 +1,12 @@
 """Resources of allocations, and how a sweep's jobs become arrays of Slurm."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import submitit
 
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.launching.cluster import Cluster, read_cluster
@@ -102,6 +104,16 @@ def test_a_profile_of_a_windows_editor(tmp_path, encoding):
 @pytest.mark.parametrize(("time", "delay"), [(1, 15), (4, 60), (10, 120), (600, 120)])
 def test_runs_are_told_of_the_end_in_good_time_but_not_at_the_start(time, delay):
     assert Cluster(time=time).delay == delay
+
+
+@pytest.mark.parametrize(
+    ("python", "started"),
+    [(None, sys.executable), ("apptainer exec bench.sif python", "apptainer exec bench.sif python")],
+)
+def test_an_allocation_starts_this_python_or_the_profiles(tmp_path, monkeypatch, python, started):
+    monkeypatch.setattr(submitit.SlurmExecutor, "affinity", lambda *_: 1)
+    executor = slurm.make_executor("suite", Cluster(python=python), tmp_path, None, None)
+    assert executor._executor._submitit_command_str.startswith(f"{started} -u -m submitit")
 
 
 @pytest.fixture
