@@ -17,9 +17,10 @@ EXAMPLES = {
         bench run --method ras4dg --target lesav --explain
         bench run results/runs/phantom2d/erm/s0-*/spec.json --target phantom2d-c
     """,
-    "predict": """
+    "predict": r"""
         bench predict results/runs/fundus/erm/s0-* --input eye.png --output out
-        bench predict results/runs/fundus/erm/s0-* --input eyes --output out --probabilities
+        bench predict results/runs/fundus/erm/s0-* --input eye.png --output out \
+            --probabilities
     """,
     "sweep": r"""
         bench sweep demo --jobs 2
