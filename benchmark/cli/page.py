@@ -165,7 +165,7 @@ def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], vali
     cases.csv        counts and scores by row, seed, target, case and class
     runs.csv         state, time, device, versions and commit of every run
     table.csv, table.md, table.tex
-    report.html      the page of `bench report --no-images`
+    history.csv      every run's epochs
     provenance.json  settings, data, commits, versions; digests of these files
 
     Equal results give equal bytes. No file shows a case, or says on which machine it was made. What is missing is

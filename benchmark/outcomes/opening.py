@@ -22,14 +22,14 @@ from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
 from ..scoring.metrics import REGIONS, Metric
 from ..spec import SECTIONS, RunSpec
-from ..storage.results_reader import StoredEvaluation, StoredRun
+from ..storage.results_reader import VERSIONS, StoredEvaluation, StoredRun
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.sources import suite_across
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import PROVENANCE, flatten, is_export, load_suite, renamed
 from .counts import EvaluationFiles
 from .external import scan_plan, with_external_rows
-from .frames import fold_text
+from .frames import RUN_KEY, fold_text
 from .results import SuiteResults
 
 CONVENTIONS = frozenset({"evaluation.region", "evaluation.average", "evaluation.empty"})
@@ -54,8 +54,7 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     """Return the results of a suite as data frames: ``.scores``, ``.table``, ``.runs`` and ``.history``.
 
     Args:
-        suite: name of a suite, path of its TOML file, or the folder that `bench export` wrote, which has everything
-            but histories.
+        suite: name of a suite, path of its TOML file, or the folder that `bench export` wrote.
         results_root: folder with the suite's runs; not needed for an export.
         methods: rows, or methods for all their rows; None: all.
         targets: ids; None: all.
@@ -95,6 +94,10 @@ class Export:
             self._provenance = json.loads((folder / PROVENANCE).read_bytes())
             self.suite, self.inventory = _suite(self._provenance)
             self._records = list(_table(folder, "runs.csv", self._provenance))
+            self._histories: defaultdict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
+            if "history.csv" in self._provenance["files"]:  # not in exports of before version 0.1.0
+                for line in _table(folder, "history.csv", self._provenance):
+                    self._histories[_run_key(line)].append(line)
             self._files = _ExportedFiles(_table(folder, "cases.csv", self._provenance))
         if sources is not None:
             raise UsageError(f"{folder} is an export, whose columns are as they are: leave out --sources")
@@ -114,7 +117,7 @@ class Export:
                 f"for anything else name the suite, {self.suite.name!r}, and have its runs"
             )
         with self._whole():
-            runs = list(_runs(plan, self._provenance, self._records, self._files))
+            runs = list(_runs(plan, self._provenance, self._records, self._histories, self._files))
         return SuiteResults(plan, runs, files=self._files)
 
     @contextmanager
@@ -150,9 +153,24 @@ def _table(folder: Path, name: str, provenance: Mapping[str, Any]) -> "csv.DictR
 
 @dataclass(frozen=True)
 class _ExportedRun(StoredRun):
-    """A run of which an export keeps the record and the counts alone."""
+    """A run of which an export keeps the record, the history and the counts alone."""
 
     record: Mapping[str, str]
+    epochs: list[dict[str, str]]
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        return self.epochs
+
+    @property
+    def environment(self) -> dict[str, Any]:
+        names = ("device", "threads", "commit", "started")
+        versions = {name: self.record[column] for name, column in VERSIONS.items() if self.record.get(column)}
+        return {**{name: self.record.get(name) for name in names}, "versions": versions}
+
+    @property
+    def marker(self) -> dict[str, Any]:
+        return {"finished": self.record.get("finished")}
 
     @property
     def selected_epoch(self) -> int | None:
@@ -193,6 +211,10 @@ def _key(row: Mapping[str, str]) -> Path:
     return Path(*(row[name] or "-" for name in ("task", "row", "train_id", "seed", "source", "fold", "target")))
 
 
+def _run_key(record: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(record[name] for name in RUN_KEY)
+
+
 def _suite(provenance: Mapping[str, Any]) -> tuple[Suite, Inventory]:
     described = provenance["suite"]
     columns = tuple(_made(Column, renamed(column, "groups", "strata")) for column in described["columns"])
@@ -220,7 +242,11 @@ def _made(kind: type[Any], values: Mapping[str, Any]) -> Any:
 
 
 def _runs(
-    plan: Plan, provenance: Mapping[str, Any], records: Sequence[Mapping[str, str]], files: _ExportedFiles
+    plan: Plan,
+    provenance: Mapping[str, Any],
+    records: Sequence[Mapping[str, str]],
+    histories: Mapping[tuple[str, ...], list[dict[str, str]]],
+    files: _ExportedFiles,
 ) -> Iterator[StoredRun]:
     by_key = {
         (r["row"], r["seed"], r["source"], target, r["fold"]): r
@@ -253,4 +279,5 @@ def _runs(
                 fields = (request.training.selection, request.evaluation.resample, True, described, request.overlap)
                 evaluations.append(StoredEvaluation(path, domain, *fields))
         train_id, state = record["train_id"], cast("State", record["state"])
-        yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record)
+        epochs = [{n: v for n, v in line.items() if n not in RUN_KEY} for line in histories.get(_run_key(record), [])]
+        yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record, epochs)

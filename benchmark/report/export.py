@@ -1,6 +1,7 @@
-"""What is committed of a suite's results: every score, every run, the tables, one page, and where they come from.
+"""What is committed of a suite's results: every score, run and epoch, the tables, and where they come from.
 
-Equal results give equal bytes. Nothing shows a case, and nothing says on whose machine the files were made.
+`bench report` makes the page of an export. Equal results give equal bytes. Nothing shows a case, and nothing says on
+whose machine the files were made.
 """
 
 import csv
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from ..digests import to_json
 from ..errors import UsageError
-from ..outcomes.frames import RUN_COLUMNS, run_key, run_record, scored_evaluations
+from ..outcomes.frames import RUN_COLUMNS, RUN_KEY, run_key, run_record, scored_evaluations
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
 from ..storage.files import read_json, write_text
@@ -22,11 +23,10 @@ from ..storage.run_folder import CASE_COLUMNS, to_csv
 from ..suites.suite_file import PROVENANCE
 from ..tables.build import build_table
 from ..tables.render import render
-from .page import render_page
 from .provenance import provenance
 
 # Names that an export gives, but for its provenance.
-WRITTEN = re.compile(r"(cases\.csv|runs\.csv|report\.html|table(-[a-z0-9-]+)?\.(csv|md|tex))")
+WRITTEN = re.compile(r"(cases\.csv|runs\.csv|history\.csv|report\.html|table(-[a-z0-9-]+)?\.(csv|md|tex))")
 FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}  # of tables, by what file names end in
 KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")  # of ``cases.csv``: a run and a target
 
@@ -48,12 +48,12 @@ def export_suite(
     files = {
         "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
+        "history.csv": history_csv(results),
         **{
             f"table{'' if metric is DSC else f'-{metric.name}'}.{ending}": render(table, form)
             for metric, table in tables.items()
             for ending, form in FORMATS.items()
         },
-        "report.html": render_page(results, public=True),
     }
     holes = dict.fromkeys(tables[DSC].missing)
     for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
@@ -65,6 +65,15 @@ def export_suite(
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
     return {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, list(holes)
+
+
+def history_csv(results: SuiteResults) -> str:
+    """Return a line for each run and epoch: what tells a run from the others, then its history as it is stored."""
+    runs = [(run_key(run), run.stored.history) for run in results.planned_runs if run.stored is not None]
+    columns = dict.fromkeys([*RUN_KEY, *(name for _, rows in runs for row in rows for name in row if name)])
+    return to_csv(
+        tuple(columns), [{**dict.fromkeys(columns, ""), **key, **row} for key, rows in runs for row in rows]
+    )
 
 
 def cases_csv(results: SuiteResults) -> str:

@@ -42,12 +42,11 @@ def render_page(
     published: bool = True,
     data_root: Path | None = None,
     baseline: str | None = None,
-    public: bool = False,
 ) -> str:
     """Return a suite's report as HTML; equal results give equal bytes.
 
     Pictures of cases come from ``data_root``, where it is given; the baseline is a row or method, None: the suite's
-    source-only row. A ``public`` page has no hosts, their systems, and messages of errors.
+    source-only row.
 
     Raises:
         UsageError: a name that is not in the suite, runs on different data, or a damaged results file.
@@ -68,7 +67,7 @@ def render_page(
 
         worst = worst_of_targets(table, results, base, data_root)
     learned = run_facts.learned_rows(results.planned_runs)
-    costs, missing = run_facts.training_costs(learned), missing_parts(results, table, public)
+    costs, missing = run_facts.training_costs(learned), missing_parts(results, table)
     sections = {
         "differences": differences,
         "ranks": rank_tables(results),
@@ -94,8 +93,8 @@ def render_page(
         shared_settings=run_facts.shared_settings(suite.sections()),
         row_settings=run_facts.row_settings(results.planned_runs),
         version=environment.version(),
-        commit="" if public else environment.commit(),
-        **run_facts.list_runs(results.planned_runs, results.root, public),
+        commit=environment.commit(),
+        **run_facts.list_runs(results.planned_runs, results.root),
         **sections,
     )
 

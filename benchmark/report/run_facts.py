@@ -88,8 +88,8 @@ def curve(run: StoredRun) -> Curve | None:
         return None
 
 
-def list_runs(planned: Sequence[PlannedRun], results_root: Path, public: bool) -> dict[str, Any]:
-    """Return runs, with folders relative to a root, and environments, without hosts where ``public``, as rows."""
+def list_runs(planned: Sequence[PlannedRun], results_root: Path) -> dict[str, Any]:
+    """Return runs, with folders relative to a root, and environments, as rows."""
     numbers: dict[tuple[tuple[str, str], ...], int] = {}
     counts: Counter[int] = Counter()
     runs: list[tuple[str, ...]] = []
@@ -99,7 +99,7 @@ def list_runs(planned: Sequence[PlannedRun], results_root: Path, public: bool) -
             continue
         path, record, number = run.stored.path, run.stored.environment, 0
         if record:
-            number = numbers.setdefault(_environment(record, public), len(numbers) + 1)
+            number = numbers.setdefault(_environment(record), len(numbers) + 1)
             counts[number] += 1
         folder = path.relative_to(results_root) if path.is_relative_to(results_root) else path
         facts = (folder, number or "", record.get("commit") or "", run.stored.marker.get("finished") or "")
@@ -107,9 +107,11 @@ def list_runs(planned: Sequence[PlannedRun], results_root: Path, public: bool) -
     return {"runs": runs, "environments": [(number, counts[number], facts) for facts, number in numbers.items()]}
 
 
-def _environment(record: Mapping[str, Any], public: bool) -> tuple[tuple[str, str], ...]:
-    names = ("device", "threads", *(() if public else ("host", "platform")))
-    facts = {**{name: record.get(name) for name in names}, **(record.get("versions") or {})}
+def _environment(record: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    facts = {
+        **{name: record.get(name) for name in ("device", "threads", "host", "platform")},
+        **(record.get("versions") or {}),
+    }
     return tuple((name, str(value)) for name, value in facts.items() if value not in (None, ""))
 
 

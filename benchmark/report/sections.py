@@ -164,11 +164,9 @@ def overall(row: TableRow, column: Column) -> Entry:
     return next((entry for entry in entries if entry.heading.stratum in ("all", "average")), entries[-1])
 
 
-def missing_parts(results: SuiteResults, table: Table, public: bool) -> list[tuple[str, list[str]]]:
+def missing_parts(results: SuiteResults, table: Table) -> list[tuple[str, list[str]]]:
     """Return cells, runs, cases and folders that are missing: a title and its lines."""
     failed = [run for run in results.planned_runs if run.state in ("FAILED", "DIVERGED")]
-    kept = "its message is kept with the run" if public else ""  # messages may hold paths
-    folders = f"{len(results.problems)} folder{'' if len(results.problems) == 1 else 's'} of the results"
     incomplete = {
         column: f"{column.label}: {counts['scored']} of {counts['published']} cases{_absent(counts)}"
         for column in results.suite.columns
@@ -178,11 +176,9 @@ def missing_parts(results: SuiteResults, table: Table, public: bool) -> list[tup
     }
     parts = {
         "Cells without all their seeds": table.missing,
-        "Runs that failed": [
-            f"{run.name} ({run.state}): {kept or run.error or 'no message was left'}" for run in failed
-        ],
+        "Runs that failed": [f"{run.name} ({run.state}): {run.error or 'no message was left'}" for run in failed],
         "Data sets of which not every published case was scored": incomplete.values(),
-        "Folders that cannot be read": [folders] if public and results.problems else results.problems,
+        "Folders that cannot be read": results.problems,
     }
     return [(title, list(lines)) for title, lines in parts.items() if lines]
 

@@ -168,6 +168,7 @@ def test_status_sweep_rescore_and_export_know_it(bench, suite, ensemble, tmp_pat
     assert again["n"].to_dict() == frame["n"].to_dict()
     runs = list(csv.DictReader(io.StringIO((folder / "runs.csv").read_text())))
     assert [run["method"] for run in runs if run["row"] == "erm-ensemble"] == ["ensemble"]
+    assert bench("report", str(folder), "--output", str(folder / "report.html")).exit_code == 0
     page = (folder / "report.html").read_text()
     assert "one prediction a case" in page
     assert "6 of 6 cells are complete" in page

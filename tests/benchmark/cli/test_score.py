@@ -197,6 +197,7 @@ def test_an_export_and_the_python_api_have_it(filled, suite, tmp_path):
     assert again["mean"].dropna().to_dict() == pytest.approx(frame["mean"].dropna().to_dict(), abs=1e-4)
     runs = list(csv.DictReader(io.StringIO((folder / "runs.csv").read_text())))
     assert [run["method"] for run in runs if run["row"] == "nnunet"] == ["external"]
+    assert filled("report", str(folder), "--output", str(folder / "report.html")).exit_code == 0
     assert "training was not seen by this harness" in (folder / "report.html").read_text()
 
 

@@ -93,12 +93,14 @@ def test_nothing_there_is_an_empty_frame_with_its_columns(suite, tmp_path):
 
 
 def test_an_export_opens_without_its_runs(results, tmp_path):
+    [run] = (tmp_path / "results" / "runs" / "fundus" / "erm").glob("s0-*")
+    (run / "history.csv").write_text("epoch,step,dice,held_out_dsc,seconds\n0,3,0.5,,1\n1,6,0.25,0.75,1\n")
     write_export(export_suite(results)[0], tmp_path / "exported")
     exported = open_results(tmp_path / "exported")
     pd.testing.assert_frame_equal(exported.scores(), results.scores())
     pd.testing.assert_frame_equal(exported.table(), results.table())
     pd.testing.assert_frame_equal(exported.runs()[["row", "seed"]], results.runs()[["row", "seed"]])
-    assert exported.history().empty
+    pd.testing.assert_frame_equal(exported.history(), results.history())
     (tmp_path / "exported" / "cases.csv").write_text("")
     with pytest.raises(UsageError, match=r"exported is not a whole export .*: export it again"):
         open_results(tmp_path / "exported").scores()
