@@ -1,8 +1,8 @@
-"""Fill the outputs of commands into the pages of `results/`: every number of a page is what a command prints.
+"""Fill the outputs of commands into README and the pages of `results/`: numbers there are what a command prints.
 
 A page says ``<!-- bench … -->`` where an output belongs, and ``<!-- end -->`` behind it. Between the two this writes
-the command, for readers, and what it prints: tables as Markdown, all else as text. Commands run in the root of the
-repository and read committed exports alone.
+the command, for readers, and what it prints: tables as Markdown, all else as text. ``<!-- bench … | rows -->`` is the
+table alone. Commands run in the root of the repository and read committed exports.
 
     python studies/results_pages.py            # writes the pages
     python studies/results_pages.py --check    # says which are not up to date
@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from ssdg.benchmark.cli import main as bench
 
 ROOT = Path(__file__).parents[1]
+ROWS = "| rows"
 PLACE = re.compile(r"<!-- (bench [^>]+?) -->\n(.*?)<!-- end -->", re.DOTALL)
 WIDTH = 110  # characters of a line of a command
 
@@ -29,16 +30,18 @@ def filled(page: str) -> str:
 
 
 def block(command: str) -> str:
-    """Return a command and its output as Markdown.
+    """Return a command and its output as Markdown, or the rows of the table that it prints.
 
     Raises:
         RuntimeError: the command fails.
     """
-    result = CliRunner().invoke(bench, shlex.split(command)[1:])
+    result = CliRunner().invoke(bench, shlex.split(command.removesuffix(ROWS))[1:])
     # 3: complete but for what the output names.
     if result.exit_code not in (0, 3):
         raise RuntimeError(f"{command}: exit code {result.exit_code}\n{result.output}")
     output = result.stdout.strip("\n")
+    if command.endswith(ROWS):
+        return "\n".join(["", *(line for line in output.splitlines() if line.startswith("|")), "\n"])
     shown = output if output.startswith("**") else f"```text\n{output}\n```"
     return f"```bash\n{_broken(command)}\n```\n\n{shown}\n\n"
 
@@ -55,7 +58,8 @@ def _broken(command: str) -> str:
 
 def pages() -> list[Path]:
     """Return the pages with a command's output."""
-    return [path for path in sorted((ROOT / "results").rglob("README.md")) if PLACE.search(path.read_text())]
+    paths = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
+    return [path for path in paths if PLACE.search(path.read_text(encoding="utf-8"))]
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pages of `results/`: every output on them is what its command prints today, from committed exports."""
+"""README and the pages of `results/`: every output is what its command prints today, from exports."""
 
 import re
 from pathlib import Path
@@ -43,6 +43,11 @@ def test_the_figure_is_what_its_command_draws(tmp_path):
     assert new.size == old.size
     # Another build of the font renderer moves single pixels.
     assert np.abs(np.asarray(new, float) - np.asarray(old, float)).mean() < 1
+
+
+def test_the_first_table_of_the_readme_has_at_most_eight_rows():
+    [output] = [output for page, _, output in PLACES if page == ROOT / "README.md"]
+    assert 4 <= output.count("\n|") <= 10, "eight rows under the heading"
 
 
 def test_an_output_that_is_not_up_to_date_is_replaced_and_a_failing_command_is_an_error():
