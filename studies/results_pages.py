@@ -1,4 +1,4 @@
-"""Fill the outputs of commands into README and the pages of `results/`: numbers there are what a command prints.
+"""Fill the outputs of commands into README and the pages of results: numbers there are what a command prints.
 
 A page says ``<!-- bench … -->`` where an output belongs, and ``<!-- end -->`` behind it. Between the two this writes
 the command, for readers, and what it prints: tables as Markdown, all else as text. ``<!-- bench … | rows -->`` is the
@@ -58,7 +58,7 @@ def _broken(command: str) -> str:
 
 def pages() -> list[Path]:
     """Return the pages with a command's output."""
-    paths = [ROOT / "README.md", *sorted((ROOT / "results").rglob("README.md"))]
+    paths = [ROOT / "README.md", ROOT / "docs" / "results.md", *sorted((ROOT / "results").rglob("README.md"))]
     return [path for path in paths if PLACE.search(path.read_text(encoding="utf-8"))]
 
 

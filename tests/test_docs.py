@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from ssdg.benchmark.cli import main
-from ssdg.benchmark.suites.suite_file import list_suites
+from ssdg.benchmark.suites.suite_file import is_export, list_suites
 from ssdg.datasets import TASKS
 from ssdg.methods import METHODS
 
@@ -66,6 +66,8 @@ def require_taken(words):
 
 def require_known(parameter, value):
     names = {"suite": {*list_suites()}, "method": {*METHODS, "dimming", "my-method"}}[parameter.name]
+    if parameter.name == "suite" and is_export(ROOT / value):
+        return
     if not (value.endswith(".toml") or re.fullmatch(r"[A-Z0-9|:]+", value) or value in names or value in TASKS):
         raise click.BadParameter(f"no {parameter.name} {value!r}")
 
