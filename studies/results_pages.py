@@ -39,7 +39,9 @@ def block(command: str) -> str:
     # 3: complete but for what the output names.
     if result.exit_code not in (0, 3):
         raise RuntimeError(f"{command}: exit code {result.exit_code}\n{result.output}")
-    output = result.stdout.strip("\n")
+    # The version that prints is not that of the results, which their provenance has.
+    kept = [line for line in result.stdout.splitlines() if not line.startswith("* ssdg-bench ")]
+    output = "\n".join(kept).strip("\n")
     if command.endswith(ROWS):
         return "\n".join(["", *(line for line in output.splitlines() if line.startswith("|")), "\n"])
     shown = output if output.startswith("**") else f"```text\n{output}\n```"

@@ -181,6 +181,11 @@ def explain_job(job: Job) -> None:
     "--like", metavar="DOMAIN", help="Read the images as those of this domain of the task.  [default: the source]"
 )
 @click.option(
+    "--foregrounds",
+    type=click.Path(path_type=Path, exists=True),
+    help="Masks of the field of view or the brain, named as their images: file or folder.",
+)
+@click.option(
     "--probabilities",
     is_flag=True,
     help="Also write softmax probabilities, float32, to OUTPUT/probabilities: 3D NIfTI with the classes as fourth "
@@ -193,6 +198,9 @@ def predict(run: Path, images: Path, output: Path, task: str | None, like: str |
     RUN is the run's folder. Each label map is written on its image's own grid, as PNG or NIfTI. Pixel values are
     class indices in the task's order.
 
+    Where the run was trained with masks (fundus photographs), give those of your images by --foregrounds: without
+    them images are normalised over the whole picture, and predictions differ from those of the run's targets.
+
     Probabilities are resampled linearly to that grid and add up to 1; where the run's evaluation.resample is
     "probabilities" (the clean protocol), the label map is their argmax, with "nearest" the two differ at borders.
     """
@@ -204,7 +212,19 @@ def predict(run: Path, images: Path, output: Path, task: str | None, like: str |
     its_task = options.find_task(task or stored.spec.request.task)
     if like is not None and like not in options.domain_loaders(its_task):
         raise unknown(f"domain of task {its_task.name!r}", like, options.domain_loaders(its_task))
+    source = stored.spec.request.source
+    masked = its_task.ndim == 2 and "foregrounds" in its_task.domain(like or source).patterns
+    if masked and values["foregrounds"] is None:
+        click.echo(
+            f"bench: images of {like or source} have masks of the foreground, and these have none: they are "
+            "normalised over the whole picture, and predicted otherwise than with --foregrounds",
+            err=True,
+        )
     with progress.observer("predict") as observer:
-        options_of_files = {"domain": like, "probabilities": values["probabilities"]}
+        options_of_files = {
+            "domain": like,
+            "probabilities": values["probabilities"],
+            "foregrounds": values["foregrounds"],
+        }
         written = predict_images(stored, its_task, images, output, values["device"], observer, **options_of_files)
     click.echo(f"{len(written)} predictions in {output}")

@@ -181,6 +181,8 @@ def _announce(
     for run in planned:
         if run.state != "DONE" and run.state not in states:
             click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")
+    if any(run.state not in ("DONE", *states) for run in planned):
+        click.echo(f"They are left alone. Once the cause is gone: `bench retry {selection.name}`, same options")
 
 
 _kind = attrgetter(

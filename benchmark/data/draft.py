@@ -270,7 +270,7 @@ def _questions(draft: Draft) -> list[str]:
     repeated = Counter(head[0] for head in heads if head).most_common(1)
     if repeated and repeated[0][1] > 1:
         lines.append(
-            f"# ? {repeated[0][1]} cases begin with {repeated[0][0]}: if that is a patient, write {{group}} for it, "
-            '{case} for the rest in every pattern, and id = "{group}{case}"'
+            f"# ? {repeated[0][1]} cases begin with {repeated[0][0]}: if that is a patient, write a restricted "
+            '{group:[0-9][0-9]} or the like for it, {case} for the rest in every pattern, and id = "{group}{case}"'
         )
     return lines

@@ -102,7 +102,7 @@ class Inventory:
     def task(self, name: str) -> Task:
         """Return a task by name."""
         if name not in self.tasks:
-            raise unknown("task", name, self.tasks)
+            raise UsageError(f"{unknown('task', name, self.tasks)}; one of your own needs --task FILE")
         return self.tasks[name]
 
 
@@ -207,7 +207,8 @@ class Suite:
         entry = inventory.methods.get(row.method)
         if entry is None:
             if self.published is None or row.id.removesuffix(ORACLE) not in load_published(self.published).rows:
-                raise unknown(f"method (row {row.id!r} of suite {self.name!r})", row.method, inventory.methods)
+                error = unknown(f"method (row {row.id!r} of suite {self.name!r})", row.method, inventory.methods)
+                raise UsageError(f"{error}; one of your own needs --plugin FILE")
             return "unavailable"
         task = inventory.task(column.task)
         return "planned" if entry.works_on(task.ndim, task.photographs) else "not-applicable"

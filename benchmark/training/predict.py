@@ -23,7 +23,7 @@ PROBABILITIES = "probabilities"
 """Folder of the probabilities, apart from the label maps, whose folder other programs read whole."""
 
 
-def predict_images(  # noqa: PLR0913 - the last two are keyword arguments
+def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
     run: StoredRun,
     task: Task,
     images: Path,
@@ -32,17 +32,20 @@ def predict_images(  # noqa: PLR0913 - the last two are keyword arguments
     observer: RunObserver,
     domain: str | None = None,
     probabilities: bool = False,
+    foregrounds: Path | None = None,
 ) -> list[Path]:
     """Segment an image or a folder of images with a finished run; return the label maps written.
 
     Files are read by the rules of a ``domain`` (intensities, orientation, slices); None: of the run's source.
 
-    Labels and masks are not read: the foreground is the whole picture in 2D, the non-zero voxels in 3D. Predictions
+    Labels are not read. The mask of each image is that of its name in the folder ``foregrounds`` (or the file, of one
+    image); None: the foreground is the whole picture in 2D, the non-zero voxels in 3D. Predictions
     are PNG (2D) or NIfTI (3D) files of class indices, each named like its image. ``probabilities``: also those of
     each class, in a folder of that name, as :func:`write_probabilities` says.
 
     Raises:
-        UsageError: the run has no final weights, there is no image, or a prediction would overwrite one.
+        UsageError: the run has no final weights, there is no image, an image has no mask or several, or a prediction
+            would overwrite one.
         DataError: an image that cannot be used; the ones before it are written.
     """
     source = domain or run.spec.request.source
@@ -60,12 +63,13 @@ def predict_images(  # noqa: PLR0913 - the last two are keyword arguments
     for path in outputs:
         if path.resolve() in inputs:
             raise UsageError(f"the prediction {path} would overwrite an image: give another --output folder")
+    masks = [None if foregrounds is None else _mask_of(file, foregrounds, ndim) for file in files]
     predictor = Predictor.of_run(run.path, run.spec, task, find_device(device_name))
     # The oracle brain mask needs labels; images of one's own have none.
     config = replace(run.spec.request.preprocess, brain_mask="nonzero")
     observer.scoring(str(images), len(files))
-    for file, path in zip(files, outputs, strict=True):
-        case = Case(id=stem(file), image=file)
+    for file, mask, path in zip(files, masks, outputs, strict=True):
+        case = Case(id=stem(file), image=file, foreground=mask)
         try:
             alone = _prepared(task, case, rules, config)
         except DataError as error:
@@ -81,6 +85,18 @@ def predict_images(  # noqa: PLR0913 - the last two are keyword arguments
         write_prediction(labels, case, rules, path)
         observer.scored()
     return outputs
+
+
+def _mask_of(image: Path, place: Path, ndim: int) -> Path:
+    """Return the mask of an image: the file itself, or the one of the image's name in a folder."""
+    if place.is_file():
+        return place
+    masks = [path for path in find_images(place, ndim) if stem(path) == stem(image)]
+    if len(masks) != 1:
+        raise UsageError(
+            f"{place} has no mask that is called {stem(image)}, as {image} is: name masks as their images"
+        )
+    return masks[0]
 
 
 def find_images(place: Path, ndim: int) -> list[Path]:

@@ -38,6 +38,25 @@ def test_pictures_have_an_npz_with_the_classes_first(bench, tmp_path, resample):
     assert agreeing == 1 if resample == "probabilities" else agreeing > 0.8
 
 
+def test_with_masks_of_the_field_of_view_predictions_are_those_of_the_run(bench, tmp_path):
+    bench("run", "--method", "erm", "--target", "phantom2d-b", *TINY)
+    data = bench.data / "phantom2d" / "b"
+    run = ("predict", str(bench.run_path()), "--input", str(data / "image"))
+    masked = bench(*run, "--output", str(tmp_path / "masked"), "--foregrounds", str(data / "mask"))
+    assert (masked.exit_code, "--foregrounds" in masked.output) == (0, False), masked.output
+    [scored] = bench.run_path().glob("evaluations/phantom2d-b-*/predictions")
+    written = sorted((tmp_path / "masked").iterdir())
+    assert [path.name for path in written] == sorted(path.name for path in scored.iterdir())
+    assert all(np.array_equal(*map(np.asarray, map(Image.open, (p, scored / p.name)))) for p in written)
+    plain = bench(*run, "--output", str(tmp_path / "plain"))
+    assert "normalised over the whole picture" in plain.output
+    one = bench(
+        *run, "--output", str(tmp_path / "none"), "--foregrounds", str(bench.data / "phantom2d" / "a" / "mask")
+    )
+    assert one.exit_code == 2
+    assert "has no mask that is called b-00" in one.output
+
+
 def test_volumes_have_a_nifti_with_the_classes_last(bench, tmp_path):
     bench("run", "--method", "erm", "--target", "phantom3d-b", *TINY_3D, "--set=training.epochs=1")
     stored = nib.load(min((bench.data / "phantom3d" / "b" / "image").iterdir()))

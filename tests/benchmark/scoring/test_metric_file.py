@@ -182,7 +182,7 @@ def test_a_new_metric_leaves_the_values_of_others_as_they_are(evaluation, instal
 
 
 def test_the_example_of_the_docs_is_this_one_and_computes(install):
-    page = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text()
+    page = (Path(__file__).parents[3] / "docs" / "add-a-metric.md").read_text()
     assert EXAMPLE in page
     install("acme_metrics", EXAMPLE, {"assd": "ASSD"})
     label = np.pad(np.ones((3, 3), dtype=bool), 2)

@@ -110,7 +110,7 @@ def test_the_flag_adds_a_marked_row_after_each_that_saw_the_source_alone():
         (("erm-oracle",), ["erm-oracle"]),
         (("ras4dg-oracle", "erm-oracle"), ["erm-oracle", "ras4dg-oracle"]),
         (("ras4dg", "erm-oracle"), ["erm-oracle", "ras4dg", "ras4dg-oracle"]),
-        (("erm",), ["intra", "erm", "erm-oracle"]),
+        (("erm",), ["erm", "erm-oracle"]),
         (("full",), ["full", "full-oracle"]),
     ],
 )
