@@ -212,11 +212,12 @@ def predict(run: Path, images: Path, output: Path, task: str | None, like: str |
     its_task = options.find_task(task or stored.spec.request.task)
     if like is not None and like not in options.domain_loaders(its_task):
         raise unknown(f"domain of task {its_task.name!r}", like, options.domain_loaders(its_task))
-    source = stored.spec.request.source
-    masked = its_task.ndim == 2 and "foregrounds" in its_task.domain(like or source).patterns
+    read_as = like or stored.spec.request.source
+    loader = options.domain_loaders(its_task).get(read_as)  # none: predict_images says what is wrong with the task
+    masked = its_task.ndim == 2 and loader is not None and "foregrounds" in loader.patterns
     if masked and values["foregrounds"] is None:
         click.echo(
-            f"bench: images of {like or source} have masks of the foreground, and these have none: they are "
+            f"bench: images of {read_as} have masks of the foreground, and these have none: they are "
             "normalised over the whole picture, and predicted otherwise than with --foregrounds",
             err=True,
         )
