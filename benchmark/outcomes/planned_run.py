@@ -75,8 +75,14 @@ class PlannedRun(Planned):
     @property
     def reason(self) -> str:
         """Why there is no evaluation, where there is none."""
-        unseen = self.stored is None and not self.row.external
-        return NOT_RUN if unseen else REASONS["DONE" if self.stored is None else self.stored.state]
+        if self.stored is None and not self.row.external:
+            return REASONS["FAILED"] if self.job_failed else NOT_RUN
+        return REASONS["DONE" if self.stored is None else self.stored.state]
+
+    @property
+    def job_failed(self) -> bool:
+        """Whether its job failed outside of a run, which could have said so."""
+        return self.job_of is not None and self.job.failure.exists()
 
     def contributes(self, column: Column) -> bool:
         """Tell whether it scores a column of a table, which may be one of validation cases."""
@@ -111,8 +117,7 @@ class PlannedRun(Planned):
         if self.evaluation(domain) is not None:
             return "DONE"
         state: State = "QUEUED" if self.stored is None or self.stored.state == "DONE" else self.stored.state
-        lost = state in ("QUEUED", "STALE") and self.job_of is not None and self.job.failure.exists()
-        return "FAILED" if lost else state
+        return "FAILED" if state in ("QUEUED", "STALE") and self.job_failed else state
 
     @cached_property
     def state(self) -> State:

@@ -293,3 +293,14 @@ def test_slurm_that_is_not_there_is_told_in_one_line(bench, suite, monkeypatch, 
     result = bench("sweep", suite(), "--launcher", "slurm")
     assert result.exit_code == 2
     assert "sbatch and squeue are not on the path" in result.output
+
+
+def test_a_run_that_failed_before_it_began_is_called_failed_in_tables_too(bench, suite, tmp_path):
+    name, options = suite("erm"), ("--methods", "other", "--seeds", "0")
+    failed = Bench(tmp_path, bench.results)("sweep", name, *options)
+    assert failed.exit_code == 1, failed.output
+    table = bench("table", name, *options)
+    assert "| failed" in table.output
+    again = bench("sweep", name, *options)
+    assert "0 to do" in again.output
+    assert f"They are left alone. Once the cause is gone: `bench retry {name}`" in again.output
