@@ -67,13 +67,14 @@ def pages() -> list[Path]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
     old = []
     for page in pages():
         text = page.read_text(encoding="utf-8")
         if (new := filled(text)) != text:
             old.append(page)
-            if not parser.parse_args().check:
+            if not check:
                 page.write_text(new, encoding="utf-8")
     names = ", ".join(str(page.relative_to(ROOT)) for page in old) or "none"
-    print(f"not up to date: {names}" if parser.parse_args().check else f"written: {names}")
-    sys.exit(bool(old) and parser.parse_args().check)
+    print(f"not up to date: {names}" if check else f"written: {names}")
+    sys.exit(bool(old) and check)

@@ -75,7 +75,7 @@ def compare(selection: Selection, one: str, other: str, as_json: bool, metric: M
         if names:
             _print_block(comparison_lines(family.contrasts, names, metric.scale))
         _print_notes(family, notes)
-    _end(selection, family)
+    _end([selection], family.missing)
 
 
 @click.command()
@@ -111,16 +111,16 @@ def _separate_suites(selections: Sequence[Selection], baseline: str, as_json: bo
     from ..tables.wording import row_label
 
     of_suites = [selection.results() for selection in selections]
-    families = contrast_suites(of_suites, baseline, metric)
-    pairs = [(of.suite.name, c) for of, family in zip(of_suites, families, strict=True) for c in family.contrasts]
-    separated = [(suite, contrast) for suite, contrast in pairs if contrast.adjusted <= ALPHA]
-    notes = [f"{results.suite.name}: {note}" for results in of_suites for note in results.notes(metric)]
-    missing = [
-        f"{line} ({of.suite.name})" for of, family in zip(of_suites, families, strict=True) for line in family.missing
-    ]
+    pairs, missing = contrast_suites(of_suites, baseline, metric)
+    separated = [(results, contrast) for results, contrast in pairs if contrast.adjusted <= ALPHA]
+    notes = _notes_of(of_suites, metric)
     if as_json:
         data = [
-            {"suite": suite, **contrast_data(c, metric.scale), "separated": c.adjusted <= ALPHA} for suite, c in pairs
+            {
+                **{"suite": results.suite.name, **contrast_data(contrast, metric.scale)},
+                "separated": contrast.adjusted <= ALPHA,
+            }
+            for results, contrast in pairs
         ]
         known = {"metric": metric.name, "baseline": baseline, "comparisons": data, "missing": missing, "notes": notes}
         click.echo(json.dumps(known, indent=2, ensure_ascii=False))
@@ -129,19 +129,15 @@ def _separate_suites(selections: Sequence[Selection], baseline: str, as_json: bo
         count = f"{len(separated)} of {len(pairs)} differences are separated (Holm p at most {ALPHA:g})"
         click.echo(f"{names}: every row minus {baseline}, {metric.short}: {count}")
         if separated:
-            lines = [f"{row_label(c.row)} on {c.heading.text} ({suite})" for suite, c in separated]
-            _print_block(comparison_lines([c for _, c in separated], lines, metric.scale))
+            lines = [f"{row_label(c.row)} on {c.heading.text} ({results.suite.name})" for results, c in separated]
+            _print_block(comparison_lines([contrast for _, contrast in separated], lines, metric.scale))
         levels: dict[str, list[str]] = {}
-        for results, family in zip(of_suites, families, strict=True):
-            if family.contrasts:
-                text = level_text([contrast.comparison for contrast in family.contrasts])
-                levels.setdefault(text, []).append(results.suite.name)
+        for results, group in itertools.groupby(pairs, key=lambda pair: pair[0]):
+            text = level_text([contrast.comparison for _, contrast in group])
+            levels.setdefault(text, []).append(results.suite.name)
         spoken = [text if len(levels) == 1 else f"{', '.join(of)}: {text}" for text, of in levels.items()]
         _print_block([f"* {note}." for note in [*spoken, FAMILY.format(count=len(pairs)), *notes]])
-    for line in missing:
-        click.echo(f"bench: left out: {line}", err=True)
-    for selection in selections:
-        selection.require_complete(missing)
+    _end(selections, missing)
 
 
 def _rank_suites(selections: Sequence[Selection], as_json: bool, metric: Metric) -> None:
@@ -152,7 +148,7 @@ def _rank_suites(selections: Sequence[Selection], as_json: bool, metric: Metric)
     names = [selection.plan.suite.name for selection in selections]
     of_suites = [selection.results() for selection in selections]
     ranks = mean_ranks(of_suites, metric)
-    notes = [f"{results.suite.name}: {note}" for results in of_suites for note in results.notes(metric)]
+    notes = _notes_of(of_suites, metric)
     if as_json:
         data = {"suites": names, "metric": metric.name, **mean_rank_data(ranks, ALPHA)}
         click.echo(json.dumps({**data, "missing": ranks.missing, "notes": notes}, indent=2, ensure_ascii=False))
@@ -162,10 +158,11 @@ def _rank_suites(selections: Sequence[Selection], as_json: bool, metric: Metric)
         _print_block(mean_rank_lines(ranks))
         _print_block(separated_lines(ranks, ALPHA))
         _print_block([f"* {note}." for note in [MEAN_RANKS, *notes]])
-    for line in ranks.missing:
-        click.echo(f"bench: left out: {line}", err=True)
-    for selection in selections:
-        selection.require_complete(ranks.missing)
+    _end(selections, ranks.missing)
+
+
+def _notes_of(of_suites: "Sequence[SuiteResults]", metric: Metric) -> list[str]:
+    return [f"{results.suite.name}: {note}" for results in of_suites for note in results.notes(metric)]
 
 
 def _rank(selection: Selection, baseline: str | None, as_json: bool, metric: Metric) -> None:
@@ -196,7 +193,7 @@ def _rank(selection: Selection, baseline: str | None, as_json: bool, metric: Met
             _print_block([f"{ranking.heading.text}: ranks", *lines])
         if rankings:
             _print_block([f"* {DESCRIPTIVE}."])
-    _end(selection, family)
+    _end([selection], family.missing)
 
 
 def _print_json(results: "SuiteResults", metric: Metric, family: "Family", notes: Sequence[str], **more: Any) -> None:
@@ -240,7 +237,8 @@ def _print_block(lines: Sequence[str]) -> None:
     click.echo("\n".join(["", *lines]))
 
 
-def _end(selection: Selection, family: "Family") -> None:
-    for line in family.missing:
+def _end(selections: Sequence[Selection], missing: Sequence[str]) -> None:
+    for line in missing:
         click.echo(f"bench: left out: {line}", err=True)
-    selection.require_complete(family.missing)
+    for selection in selections:
+        selection.require_complete(missing)

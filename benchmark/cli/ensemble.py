@@ -11,7 +11,8 @@ import click
 from ..errors import INCOMPLETE, Interrupted, UsageError, unknown
 from ..launching.worker import stop_on_request
 from ..outcomes.ensembles import Members, members_of
-from ..storage.ensembles import ROW_FILE, StoredEnsemble, ensembles_folder, stored_ensembles
+from ..storage.ensembles import StoredEnsemble, ensemble_folder, stored_ensembles
+from ..storage.external import ROW_FILE
 from ..storage.files import write_json
 from ..suites.ensemble_row import EnsembleRow, make_ensemble_row
 from . import options
@@ -94,14 +95,12 @@ def _score(
     check_cancelled: Callable[[], None],
 ) -> None:
     """Make what is missing of an ensemble in some columns, and print its scores."""
-    from ..outcomes.scores import evaluation_scores
-    from ..scoring.case_file import read_cases
-    from ..storage.results_reader import StoredEvaluation
+    from ..tables.run_summary import score_text
     from ..training.ensemble import score_ensemble
 
     suite = selection.plan.suite
     task = selection.inventory.task(members.columns[0].task)
-    folder = ensembles_folder(selection.results_root, suite.name) / row.id
+    folder = ensemble_folder(selection.results_root, suite.name, row.id)
     first = next(iter(members.runs.values()))
     scored = score_ensemble(
         members=[run.stored for run in members.runs.values() if run.stored is not None],
@@ -116,15 +115,13 @@ def _score(
     )
     _write_row(selection.results_root, suite.name, row)
     for target, (path, is_new) in scored.items():
-        file = read_cases(StoredEvaluation(path, target, "", "", done=True, data={}))
-        scores = evaluation_scores(file, suite.sections()["evaluation"], task.scored_ndim)
+        text = score_text(path, suite.sections()["evaluation"], task.scored_ndim)
         state = "" if is_new else ", as before: the same members"
-        mean = 100 * float(scores.means()[0])
-        click.echo(f"{row.label}, {target}: DSC {mean:.2f}, {len(scores.cases)} cases{state}; in {path}")
+        click.echo(f"{row.label}, {target}: {text}{state}; in {path}")
 
 
 def _write_row(results_root: Path, suite: str, row: EnsembleRow) -> None:
-    folder = ensembles_folder(results_root, suite) / row.id
+    folder = ensemble_folder(results_root, suite, row.id)
     made = StoredEnsemble(folder=folder, id=row.id, base=row.base.id, members=row.members, protocols=row.protocols)
     for earlier in stored_ensembles(results_root, suite):
         if earlier.id == made.id and (earlier.base, earlier.members) == (made.base, made.members):

@@ -222,10 +222,8 @@ def predict(run: Path, images: Path, output: Path, task: str | None, like: str |
             err=True,
         )
     with progress.observer("predict") as observer:
-        options_of_files = {
-            "domain": like,
-            "probabilities": values["probabilities"],
-            "foregrounds": values["foregrounds"],
-        }
-        written = predict_images(stored, its_task, images, output, values["device"], observer, **options_of_files)
+        options_of_files = {name: values[name] for name in ("probabilities", "foregrounds")}
+        written = predict_images(
+            stored, its_task, images, output, values["device"], observer, like, **options_of_files
+        )
     click.echo(f"{len(written)} predictions in {output}")

@@ -12,7 +12,6 @@ from ssdg.datasets.base import Task
 from ..errors import UsageError, unknown
 from ..storage.external import ROW_FILE, external_id, row_folder, scored_folder, stored_rows
 from ..storage.files import write_json
-from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Access, Row, Suite
 from . import options
 from .selection import Selection, scoring_options
@@ -143,13 +142,10 @@ def _by_name(task: Task) -> dict[str, int]:
 
 
 def _summary(selection: Selection, row: Row, seed: int, task: Task, target: str, output: Path, scored: bool) -> str:
-    from ..outcomes.scores import evaluation_scores
-    from ..scoring.case_file import read_cases
+    from ..tables.run_summary import score_text
 
     suite = selection.plan.suite
-    evaluation = StoredEvaluation(output, target, "", "", done=True, data={})
-    scores = evaluation_scores(read_cases(evaluation), suite.sections()["evaluation"], task.scored_ndim)
+    text = score_text(output, suite.sections()["evaluation"], task.scored_ndim)
     shown = "" if seed in suite.seeds else f"; seed {seed} is not one of the suite's: tables show it with --seeds"
     state = "" if scored else ", as before: the same files"
-    mean = 100 * float(scores.means()[0])
-    return f"{row.label} s{seed} {target}: DSC {mean:.2f}, {len(scores.cases)} cases{state}; in {output}{shown}"
+    return f"{row.label} s{seed} {target}: {text}{state}; in {output}{shown}"

@@ -100,20 +100,24 @@ def contrast_rows(
     return Family(_adjusted(compared), tuple(missing))
 
 
-def contrast_suites(of_suites: Sequence[SuiteResults], baseline: str | None, metric: Metric = DSC) -> list[Family]:
-    """Return every row minus the baseline of its suite, on all targets of each suite.
+def contrast_suites(
+    of_suites: Sequence[SuiteResults], baseline: str | None, metric: Metric = DSC
+) -> tuple[list[tuple[SuiteResults, Contrast]], list[str]]:
+    """Return every row minus the baseline of its suite, on all targets of each suite, and those that cannot be made.
 
     p values are adjusted for all comparisons together: one family over the suites.
 
     Raises:
         UsageError: a suite has no such row, or several.
     """
-    parts = []
+    owners, compared, missing = list[SuiteResults](), list[Contrast](), list[str]()
     for results in of_suites:
         other, headings = find_baseline(results.suite, baseline), overall_headings(results, metric)
-        parts.append(_contrasts(results, results.suite.rows, other, headings, metric))
-    adjusted = iter(_adjusted([contrast for compared, _ in parts for contrast in compared]))
-    return [Family(tuple(itertools.islice(adjusted, len(of))), tuple(missing)) for of, missing in parts]
+        contrasts, lacking = _contrasts(results, results.suite.rows, other, headings, metric)
+        owners += [results] * len(contrasts)
+        compared += contrasts
+        missing += [f"{line} ({results.suite.name})" for line in lacking]
+    return list(zip(owners, _adjusted(compared), strict=True)), missing
 
 
 def _contrasts(

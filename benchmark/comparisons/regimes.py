@@ -20,8 +20,8 @@ from ..statistics import Floats
 from ..storage.run_folder import to_csv
 from ..suites.suite import Filters, Plan, Row
 from ..tables.blocks import DRAWS, SEED, Agreement, agreement_text, agreements, row_means
-from ..tables.latex import latex_lines
-from ..tables.printed import Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
+from ..tables.latex import latex_lines, needs
+from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
 from ..tables.render import FONTS
 from .ranking import competition_ranks
 
@@ -179,18 +179,11 @@ def _title(study: RegimeStudy) -> str:
 
 
 def _markdown(study: RegimeStudy) -> str:
-    lines = [
-        f"**{markdown(_title(study))}**",
-        "",
-        *markdown_lines(_printed(study)),
-        "",
-        *markdown_list(sentences(study)),
-    ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(markdown_titled(_title(study), _printed(study), sentences(study))) + "\n"
 
 
 def _latex(study: RegimeStudy) -> str:
-    lines = [r"% Needs \usepackage{booktabs}; in a class of two columns, say table*."]
+    lines = [needs()]
     paragraphs = (sentences(study),)
     lines += latex_lines(
         _printed(study), _title(study), f"{study.name}-regimes", paragraphs, FONTS, gap=r"\par\smallskip"

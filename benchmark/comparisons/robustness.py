@@ -21,8 +21,8 @@ from ..outcomes.results import SuiteResults
 from ..statistics import Floats
 from ..storage.run_folder import to_csv
 from ..suites.suite import Row
-from ..tables.latex import latex_lines
-from ..tables.printed import Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
+from ..tables.latex import latex_lines, needs
+from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
 from ..tables.render import FONTS
 from ..tables.wording import DASH, MINUS, signed
 
@@ -212,15 +212,12 @@ def _extra_minutes(of: Robustness, row: RobustRow) -> float | None:
 
 
 def _markdown(measured: Sequence[Robustness]) -> str:
-    parts = []
-    for of in measured:
-        lines = [f"**{markdown(_title(of))}**", "", *markdown_lines(_printed(of)), "", *markdown_list(sentences(of))]
-        parts.append("\n".join(lines) + "\n")
-    return "\n".join(parts)
+    tables = ("\n".join(markdown_titled(_title(of), _printed(of), sentences(of))) + "\n" for of in measured)
+    return "\n".join(tables)
 
 
 def _latex(measured: Sequence[Robustness]) -> str:
-    lines = [r"% Needs \usepackage{booktabs}; in a class of two columns, say table*."]
+    lines = [needs()]
     for number, of in enumerate(measured):
         label = f"{of.name}-robustness" + (f"-{number + 1}" if number else "")
         lines += latex_lines(_printed(of), _title(of), label, (sentences(of),), FONTS, gap=r"\par\smallskip")
@@ -234,11 +231,11 @@ def _records(measured: Sequence[Robustness]) -> list[dict[str, object]]:
             above = of.above(row)
             records.append(
                 {
-                    **{"suite": of.name, "source": of.headings[0].column.source, "row": row.row.id},
-                    **{
-                        "held_out": round(float(row.source.mean()), 4),
-                        "targets": round(float(row.targets.mean()), 4),
-                    },
+                    "suite": of.name,
+                    "source": of.headings[0].column.source,
+                    "row": row.row.id,
+                    "held_out": round(float(row.source.mean()), 4),
+                    "targets": round(float(row.targets.mean()), 4),
                     "above_line": None if above is None else round(float(above.mean()), 4),
                     "over_baseline": None if of.baseline is None else round(of.gain(row), 4),
                     "minutes": None if row.minutes is None else round(row.minutes, 2),

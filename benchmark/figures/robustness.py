@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from ..comparisons.robustness import Robustness, RobustRow
 from .style import SERIES, SMALL, style
@@ -49,9 +50,7 @@ def robustness_figure(measured: Sequence[Robustness], width: float) -> Figure:
             panel.set_title(heading.text + (f"\n({of.name})" if of_a_title[heading.text] > 1 else ""))
             panel.set_xlabel(f"DSC on {heading.column.source}, held out (%)", size=SMALL)
             panel.set_ylabel("DSC on the target (%)", size=SMALL)
-        handles = [
-            axes.flat[0].plot([], [], marker, color=colour, markersize=3.5)[0] for marker, colour in looks.values()
-        ]
+        handles = [Line2D([], [], linestyle="", marker=m, color=c, markersize=3.5) for m, c in looks.values()]
         figure.legend(handles, list(looks), loc="outside lower center", ncols=names_across)
     return figure
 

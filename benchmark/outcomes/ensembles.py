@@ -7,7 +7,7 @@ from pathlib import Path
 from ..digests import JSON
 from ..errors import UsageError
 from ..spec import RunSpec
-from ..storage.ensembles import ensemble_id, ensembles_folder, stored_ensembles
+from ..storage.ensembles import ensemble_folder, ensemble_id, stored_ensembles
 from ..storage.results_reader import StoredRun, read_evaluations
 from ..storage.run_folder import folder_name
 from ..suites.ensemble_row import EnsembleRow, make_ensemble_row
@@ -70,7 +70,7 @@ def ensemble_runs(plan: Plan, stored: Sequence[StoredRun], results_root: Path) -
     runs: list[StoredRun] = []
     problems: list[str] = []
     for row in (row for row in plan.suite.rows if isinstance(row, EnsembleRow)):
-        folder = ensembles_folder(results_root, plan.suite.name) / row.id
+        folder = ensemble_folder(results_root, plan.suite.name, row.id)
         try:
             evaluations = read_evaluations(folder)
             groups = {members.columns: members for members in members_of(plan, row, stored)}

@@ -97,7 +97,8 @@ class Export:
             self._histories: defaultdict[tuple[str, ...], list[dict[str, str]]] = defaultdict(list)
             if "history.csv" in self._provenance["files"]:  # not in exports of before version 0.1.0
                 for line in _table(folder, "history.csv", self._provenance):
-                    self._histories[_run_key(line)].append(line)
+                    epoch = {name: value for name, value in line.items() if name not in RUN_KEY}
+                    self._histories[_run_key(line)].append(epoch)
             self._files = _ExportedFiles(_table(folder, "cases.csv", self._provenance))
         if sources is not None:
             raise UsageError(f"{folder} is an export, whose columns are as they are: leave out --sources")
@@ -279,5 +280,5 @@ def _runs(
                 fields = (request.training.selection, request.evaluation.resample, True, described, request.overlap)
                 evaluations.append(StoredEvaluation(path, domain, *fields))
         train_id, state = record["train_id"], cast("State", record["state"])
-        epochs = [{n: v for n, v in line.items() if n not in RUN_KEY} for line in histories.get(_run_key(record), [])]
+        epochs = histories.get(_run_key(record), [])
         yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record, epochs)

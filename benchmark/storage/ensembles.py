@@ -10,11 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..digests import digest
-from ..errors import UsageError
-from .files import read_object
+from .external import described_rows
 from .run_folder import folder_name
-
-ROW_FILE = "row.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +29,12 @@ class StoredEnsemble:
         return {"id": self.id, "base": self.base, "members": self.members, "protocols": self.protocols}
 
 
-def ensembles_folder(results_root: Path, suite: str) -> Path:
-    """Return the folder of a suite's ensembles."""
+def ensemble_folder(results_root: Path, suite: str, row: str) -> Path:
+    """Return the folder of an ensemble."""
+    return _ensembles(results_root, suite) / row
+
+
+def _ensembles(results_root: Path, suite: str) -> Path:
     return results_root / "ensembles" / folder_name(suite)
 
 
@@ -44,15 +45,10 @@ def ensemble_id(members: Iterable[str]) -> str:
 
 def stored_ensembles(results_root: Path, suite: str) -> list[StoredEnsemble]:
     """Return the ensembles of a suite, by id; UsageError for a damaged ``row.json``."""
-    ensembles = []
-    for path in sorted(ensembles_folder(results_root, suite).glob(f"*/{ROW_FILE}")):
-        try:
-            data: Mapping[str, Any] = read_object(path)
-            members, protocols = tuple(map(int, data["members"])), tuple(map(str, data["protocols"]))
-            names = {name: str(data[name]) for name in ("id", "base")}
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(
-                f"{path} is damaged ({type(error).__name__}: {error}): remove it and make the ensemble again"
-            ) from None
-        ensembles.append(StoredEnsemble(folder=path.parent, members=members, protocols=protocols, **names))
-    return ensembles
+    rows = described_rows(_ensembles(results_root, suite), _read, "make the ensemble again")
+    return [StoredEnsemble(folder=folder, **facts) for folder, facts in rows]
+
+
+def _read(data: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = {"members": tuple(map(int, data["members"])), "protocols": tuple(map(str, data["protocols"]))}
+    return {**{name: str(data[name]) for name in ("id", "base")}, **numbers}

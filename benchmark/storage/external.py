@@ -5,13 +5,16 @@ of an evaluation: ``evaluation.json``, ``cases.csv``, ``predictions/``, ``DONE``
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ..digests import digest
 from ..errors import UsageError
 from .files import read_object
 from .run_folder import folder_name
+
+R = TypeVar("R")
 
 ROW_FILE = "row.json"
 
@@ -44,11 +47,23 @@ def stored_rows(results_root: Path, suite: str) -> Iterator[tuple[Path, dict[str
     Raises:
         UsageError: a damaged ``row.json``.
     """
-    for path in sorted(rows_folder(results_root, suite).glob(f"*/{ROW_FILE}")):
+    names = ("id", "label", "access", "note")
+    yield from described_rows(
+        rows_folder(results_root, suite), lambda data: {n: str(data[n]) for n in names}, "score one target again"
+    )
+
+
+def described_rows(folder: Path, read: Callable[[Mapping[str, Any]], R], way_out: str) -> Iterator[tuple[Path, R]]:
+    """Yield the folder of each row below a folder, and what is read of its ``row.json``, by id.
+
+    Raises:
+        UsageError: a damaged file, with the way out.
+    """
+    for path in sorted(folder.glob(f"*/{ROW_FILE}")):
         try:
-            facts = {name: str(read_object(path)[name]) for name in ("id", "label", "access", "note")}
-        except (OSError, ValueError, KeyError) as error:
+            facts = read(read_object(path))
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{path} is damaged ({type(error).__name__}: {error}): remove it and score one target again"
+                f"{path} is damaged ({type(error).__name__}: {error}): remove it and {way_out}"
             ) from None
         yield path.parent, facts

@@ -14,6 +14,11 @@ TIED = r"\rlap{$^{\approx}$}"  # takes no room, so that the numbers of a column 
 WIDEST = 14  # letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words
 
 
+def needs(packages: str = "booktabs") -> str:
+    """Return the comment above a table that says what it needs."""
+    return rf"% Needs \usepackage{{{packages}}}; in a class of two columns, say table*."
+
+
 def latex_lines(
     printed: Printed[Any],
     caption: str,

@@ -8,7 +8,7 @@ from ..errors import UsageError
 from ..storage.run_folder import VALIDATION
 from ..suites.sources import ends
 from .build import Table, TableRow
-from .latex import latex_lines
+from .latex import latex_lines, needs
 from .printed import Printed, PrintedColumn, markdown, markdown_folded, markdown_lines, markdown_list
 from .render import FONTS, printed_table, render, table_title
 from .wording import DASH
@@ -46,7 +46,7 @@ def render_matrix(table: Table, form: str) -> str:
             lines += ["", *markdown_lines(printed)]
         lines += ["", *markdown_list(lead), "", *markdown_folded("Protocol", table.protocol)]
         return "\n".join(lines) + "\n"
-    lines = [r"% Needs \usepackage{booktabs}; in a class of two columns, say table*."]
+    lines = [needs()]
     for number, printed in enumerate(parts):
         label = f"{table.suite.name}-matrix" + (f"-{number + 1}" if number else "")
         paragraphs = (lead, table.protocol)

@@ -61,6 +61,11 @@ def markdown_list(sentences: Iterable[str]) -> list[str]:
     return [f"* {markdown(sentence)}" for sentence in sentences]
 
 
+def markdown_titled(title: str, printed: Printed[Any], sentences: Iterable[str]) -> list[str]:
+    """Return the lines of a table under its title, and of a list of sentences under it."""
+    return [f"**{markdown(title)}**", "", *markdown_lines(printed), "", *markdown_list(sentences)]
+
+
 def markdown_folded(title: str, sentences: Iterable[str]) -> list[str]:
     """Return a list that GitHub shows when its title is clicked on."""
     # GitHub reads Markdown inside HTML only after an empty line.

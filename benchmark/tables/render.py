@@ -13,15 +13,13 @@ from ..suites.paper import PublishedScore
 from ..suites.suite import Row
 from .build import Entry, Table, TableRow
 from .failures import NAMES, failure_columns, failure_fields
-from .latex import latex_lines
+from .latex import latex_lines, needs
 from .printed import (
     CHECK,
     Printed,
     PrintedColumn,
-    markdown,
     markdown_folded,
-    markdown_lines,
-    markdown_list,
+    markdown_titled,
     render_as,
 )
 from .wording import UNCONVERGED, ours_text, published_text, row_label, setting_text, signed
@@ -86,15 +84,14 @@ def render_json(table: Table) -> str:
 
 def render_markdown(table: Table) -> str:
     """Return a GitHub table with its title and caption, the protocol folded."""
-    lines = [f"**{markdown(table_title(table))}**", "", *markdown_lines(printed_table(table)), ""]
-    lines += [*markdown_list(table.lead), "", *markdown_folded("Protocol", table.protocol)]
-    return "\n".join(lines) + "\n"
+    lines = markdown_titled(table_title(table), printed_table(table), table.lead)
+    return "\n".join([*lines, "", *markdown_folded("Protocol", table.protocol)]) + "\n"
 
 
 def render_latex(table: Table) -> str:
     """Return a ``table`` environment, made for a line of 6.5 in, which Table 1 fills."""
     packages = "booktabs,amssymb" if table.suite.components else "booktabs"
-    lines = [rf"% Needs \usepackage{{{packages}}}; in a class of two columns, say table*."]
+    lines = [needs(packages)]
     if len(table.headings) * (1 + table.has_failures * len(NAMES)) > MOST:
         lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
     label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"

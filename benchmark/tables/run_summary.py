@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ..outcomes.scores import evaluation_scores
 from ..scoring.case_file import read_cases
-from ..spec import RunRequest
-from ..storage.results_reader import read_run
+from ..spec import EvaluationConfig, RunRequest
+from ..storage.results_reader import StoredEvaluation, read_run
 from ..storage.run_folder import VALIDATION
 
 
@@ -34,6 +34,12 @@ def describe(folder: Path, ndim: int) -> list[str]:
             f"{f' ({strata})' if strata else ''}, {counts['scored']}{total}{why}"
         )
     return [f"results in {folder}", *lines]
+
+
+def score_text(evaluation: Path, config: EvaluationConfig, ndim: int) -> str:
+    """Return what the evaluation in a folder scored, in words: "DSC 71.53, 22 cases"; ``ndim`` as above."""
+    scores = evaluation_scores(read_cases(StoredEvaluation(evaluation, "", "", "", done=True, data={})), config, ndim)
+    return f"DSC {100 * float(scores.means()[0]):.2f}, {len(scores.cases)} cases"
 
 
 def mean_scores(folder: Path, request: RunRequest, ndim: int) -> dict[str, float]:

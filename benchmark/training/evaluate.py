@@ -66,7 +66,7 @@ class Predictor:
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (case id, uint8 class indices on the case's native grid) for some cases of a prepared domain."""
         for name in ids:
-            yield name, _stacked([self._labels(*image) for image in self._grid(domain, name)], domain)
+            yield name, _stacked([self._labels(*image) for image in self._outputs(domain, name)], domain)
 
     def native_probabilities(
         self, domain: PreparedDomain, name: str
@@ -76,38 +76,41 @@ class Predictor:
         They add up to 1 and are resampled linearly; outside the prepared box the background has 1. Where labels
         return by ``resample`` "probabilities", they are the argmax of these.
         """
-        images = list(self._grid(domain, name))
-        labels = _stacked([self._labels(*image) for image in images], domain)
+        outputs = list(self._outputs(domain, name))
+        labels = _stacked([self._labels(*image) for image in outputs], domain)
+        images = [(self._probabilities(output), geometry) for output, geometry in outputs]
         classes = range(len(images[0][0]))
         return labels, (
-            _stacked([probability_to_native(p[k], geometry, float(k == 0)) for p, _, geometry in images], domain)
+            _stacked([probability_to_native(p[k], geometry, float(k == 0)) for p, geometry in images], domain)
             for k in classes
         )
 
-    def _grid(self, domain: PreparedDomain, name: str) -> Iterator[tuple[Tensor, Tensor, Geometry]]:
-        """Yield probabilities and what the argmax is taken of, (K, *shape), of each image of a case."""
+    def _outputs(self, domain: PreparedDomain, name: str) -> Iterator[tuple[Tensor, Geometry]]:
+        """Yield the logits of one method, or the mean probabilities of several, (K, *shape), of a case's images."""
         for method in self.methods:
             method.eval()
         geometry = domain.geometries[domain.ids.index(name)]
         images = pool(domain, [name], self.device, labelled=False)
+        first, *others = self.methods
         for index in range(len(images)):
             position = torch.tensor([index], device=self.device)
             image, foreground = images.images(position), images.foreground[position]
-            logits = self.inference.logits(self.methods[0], image, foreground)[0].float()
-            mean = logits.softmax(dim=0)
-            # Softmax may round two logits to one probability.
-            scores = logits if len(self.methods) == 1 and self.resample == "nearest" else mean
-            del logits
-            for method in self.methods[1:]:
-                mean += self.inference.logits(method, image, foreground)[0].float().softmax(dim=0)
-            if len(self.methods) > 1:
-                mean /= len(self.methods)
-            yield mean, scores, geometry
+            output = self.inference.logits(first, image, foreground)[0].float()
+            if others:
+                output = output.softmax(dim=0)
+                for method in others:
+                    output += self.inference.logits(method, image, foreground)[0].float().softmax(dim=0)
+                output /= len(self.methods)
+            yield output, geometry
 
-    def _labels(self, probabilities: Tensor, scores: Tensor, geometry: Geometry) -> NDArray[np.uint8]:
+    def _probabilities(self, output: Tensor) -> Tensor:
+        return output if len(self.methods) > 1 else output.softmax(dim=0)
+
+    def _labels(self, output: Tensor, geometry: Geometry) -> NDArray[np.uint8]:
         if self.resample == "nearest":
-            return labels_to_native(scores.argmax(dim=0).to(torch.uint8).cpu().numpy(), geometry)
-        return probabilities_to_native(probabilities, geometry)
+            # Of one method's logits, which softmax may round to one probability.
+            return labels_to_native(output.argmax(dim=0).to(torch.uint8).cpu().numpy(), geometry)
+        return probabilities_to_native(self._probabilities(output), geometry)
 
 
 def _stacked(planes: Sequence[NDArray[Any]], domain: PreparedDomain) -> NDArray[Any]:

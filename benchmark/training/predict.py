@@ -44,8 +44,8 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
     each class, in a folder of that name, as :func:`write_probabilities` says.
 
     Raises:
-        UsageError: the run has no final weights, there is no image, an image has no mask or several, or a prediction
-            would overwrite one.
+        UsageError: the run has no final weights, there is no image, an image has no mask, or a prediction would
+            overwrite one.
         DataError: an image that cannot be used; the ones before it are written.
     """
     source = domain or run.spec.request.source
@@ -63,7 +63,7 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
     for path in outputs:
         if path.resolve() in inputs:
             raise UsageError(f"the prediction {path} would overwrite an image: give another --output folder")
-    masks = [None if foregrounds is None else _mask_of(file, foregrounds, ndim) for file in files]
+    masks = [None] * len(files) if foregrounds is None else _masks_of(files, foregrounds, ndim)
     predictor = Predictor.of_run(run.path, run.spec, task, find_device(device_name))
     # The oracle brain mask needs labels; images of one's own have none.
     config = replace(run.spec.request.preprocess, brain_mask="nonzero")
@@ -87,16 +87,17 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
     return outputs
 
 
-def _mask_of(image: Path, place: Path, ndim: int) -> Path:
-    """Return the mask of an image: the file itself, or the one of the image's name in a folder."""
+def _masks_of(images: list[Path], place: Path, ndim: int) -> list[Path]:
+    """Return the mask of each image: the file itself, or the one of the image's name in a folder."""
     if place.is_file():
-        return place
-    masks = [path for path in find_images(place, ndim) if stem(path) == stem(image)]
-    if len(masks) != 1:
-        raise UsageError(
-            f"{place} has no mask that is called {stem(image)}, as {image} is: name masks as their images"
-        )
-    return masks[0]
+        return [place] * len(images)
+    masks = {stem(path): path for path in find_images(place, ndim)}
+    for image in images:
+        if stem(image) not in masks:
+            raise UsageError(
+                f"{place} has no mask that is called {stem(image)}, as {image} is: name masks as their images"
+            )
+    return [masks[stem(image)] for image in images]
 
 
 def find_images(place: Path, ndim: int) -> list[Path]:
