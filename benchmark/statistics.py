@@ -11,9 +11,9 @@ Nothing here knows what is scored: differences are in the units of the scores, A
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, fields
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.random import Generator
@@ -97,22 +97,55 @@ def mean_difference(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = N
     Raises:
         ValueError: arrays that are not (seeds, cases), no seed, different cases, or an infinite score.
     """
-    a, b, strata = _paired(a, b, strata)
-    seeds = (len(a), len(b))
-    level: Level = "runs and cases" if min(seeds) > 1 else "cases"
-    differences = _differences(a, b)
-    groups = [np.array([stratum == group for stratum in strata]) for group in sorted(set(strata))]
-    weights = np.zeros(differences.size)
-    for group in groups:
-        weights[group] = 1 / (len(groups) * group.sum())
-    difference = float(weights @ differences) if groups else float("nan")
-    if not groups or any(group.sum() == 1 for group in groups):
-        return Interval(difference, -np.inf, np.inf, 1.0, 0.0, level, differences.size, seeds)
-    parts = [(_spread(differences[group]) / len(groups) ** 2, int(group.sum()) - 1) for group in groups]
+    return mean_difference_over([PairedScores(a, b, strata)])
+
+
+class PairedScores(NamedTuple):
+    """Scores of two methods on one target, as :func:`mean_difference` takes them."""
+
+    a: ArrayLike
+    b: ArrayLike
+    strata: Sequence[str] | None = None
+    runs: Hashable = None  # equal on targets that the same runs were scored on
+
+
+def mean_difference_over(targets: Sequence[PairedScores]) -> Interval:
+    """Return the crossed interval of the mean over targets, which weigh the same, of a difference of means.
+
+    As :func:`mean_difference`, which is that of one target: cases of different targets vary independently, and a
+    run is as good or bad as its mean over the targets that it was scored on.
+
+    Raises:
+        ValueError: see :func:`mean_difference`.
+    """
+    share, difference, cases, known = 1 / len(targets), 0.0, 0, True
+    parts: list[tuple[float, int]] = []
+    run_means: dict[tuple[int, Hashable], _Scores] = {}
+    seeds = []
+    for target in targets:
+        a, b, strata = _paired(*target[:3])
+        differences = _differences(a, b)
+        groups = [np.array([stratum == group for stratum in strata]) for group in sorted(set(strata))]
+        weights = np.zeros(differences.size)
+        for group in groups:
+            weights[group] = share / (len(groups) * group.sum())
+        difference += float(weights @ differences) if groups else float("nan")
+        cases += differences.size
+        seeds.append((len(a), len(b)))
+        known = known and bool(groups) and all(group.sum() > 1 for group in groups)
+        if known:
+            of_groups = [(_spread(differences[group]), int(group.sum()) - 1) for group in groups]
+            parts += [(spread * (share / len(groups)) ** 2, freedom) for spread, freedom in of_groups]
+            for side, scores in enumerate((a, b)):
+                run_means[side, target.runs] = run_means.get((side, target.runs), 0.0) + scores @ weights
+    fewest = min(of[0] for of in seeds), min(of[1] for of in seeds)
+    level: Level = "runs and cases" if min(fewest) > 1 else "cases"
+    if not known:
+        return Interval(difference, -np.inf, np.inf, 1.0, 0.0, level, cases, fewest)
     if level == "runs and cases":
-        parts += [(_spread(scores @ weights), len(scores) - 1) for scores in (a, b)]
+        parts += [(_spread(means), len(means) - 1) for means in run_means.values()]
     low, high, p, df = _student(difference, parts)
-    return Interval(difference, low, high, p, df, level, differences.size, seeds)
+    return Interval(difference, low, high, p, df, level, cases, fewest)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

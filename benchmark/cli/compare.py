@@ -30,8 +30,8 @@ DESCRIPTIVE = (
 
 MEAN_RANKS = (
     "Of rows that saw the source alone and are complete in every suite; for other runs and cases of these targets, "
-    "not for other targets. Draws take the same cases for all rows, and a row's seeds together on all targets of a "
-    "source. Where all rows are equal, some two are separated in 4 to 14 % of simulated studies, not in 5 %: a hint"
+    "not for other targets. Ranks describe: {draws:,} draws of {level}, the same cases for all rows, a row's seeds "
+    "together on all targets of a source (generator seed {seed}). What separates rows is their mean over the targets"
 )
 
 metric = options.metric(text="Metric to compare.", default=DSC.name)
@@ -143,21 +143,20 @@ def _separate_suites(selections: Sequence[Selection], baseline: str, as_json: bo
 def _rank_suites(selections: Sequence[Selection], as_json: bool, metric: Metric) -> None:
     from ..comparisons.mean_ranks import mean_ranks
     from ..comparisons.render import mean_rank_data, mean_rank_lines, separated_lines
-    from ..tables.significance import ALPHA
 
     names = [selection.plan.suite.name for selection in selections]
     of_suites = [selection.results() for selection in selections]
     ranks = mean_ranks(of_suites, metric)
     notes = _notes_of(of_suites, metric)
     if as_json:
-        data = {"suites": names, "metric": metric.name, **mean_rank_data(ranks, ALPHA)}
+        data = {"suites": names, "metric": metric.name, **mean_rank_data(ranks, metric)}
         click.echo(json.dumps({**data, "missing": ranks.missing, "notes": notes}, indent=2, ensure_ascii=False))
     else:
-        places = len(ranks.places)
-        click.echo(f"{', '.join(names)}: mean rank by {metric.short} over {places} targets, 1 is best")
+        click.echo(f"{', '.join(names)}: mean rank by {metric.short} over {len(ranks.targets)} targets, 1 is best")
         _print_block(mean_rank_lines(ranks))
-        _print_block(separated_lines(ranks, ALPHA))
-        _print_block([f"* {note}." for note in [MEAN_RANKS, *notes]])
+        _print_block(separated_lines(ranks, metric))
+        scope = MEAN_RANKS.format(draws=ranks.draws, level=ranks.level, seed=ranks.seed)
+        _print_block([f"* {note}." for note in [scope, *notes]])
     _end(selections, ranks.missing)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from ..outcomes.headings import Heading
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import Metric
-from ..statistics import CONFIDENCE, Comparison
+from ..statistics import CONFIDENCE, Comparison, Interval
 from ..tables.caption import UNITS
+from ..tables.significance import ALPHA, LEAST_SEEDS
 from ..tables.wording import MINUS, row_label, signed
 from .contrasts import Contrast, Ranking
 from .mean_ranks import MeanRanks
@@ -27,11 +28,12 @@ def comparison_lines(contrasts: Sequence[Contrast], names: Sequence[str], scale:
     lines = [[*head, "win/tie/loss", low + high.rjust(WIDTH - len(low))]]
     for name, contrast in zip(names, contrasts, strict=True):
         c = contrast.comparison
-        interval = f"[{signed(scale * c.low)}, {signed(scale * c.high)}]"
         p_texts = map(p_text, (c.p, contrast.adjusted, c.wilcoxon_p))
         wins = f"{c.wins}/{c.ties}/{c.losses}"
         drawing = _drawn(c, left, right)
-        lines.append([name, str(c.cases), signed(scale * c.difference), interval, *p_texts, wins, drawing])
+        lines.append(
+            [name, str(c.cases), signed(scale * c.difference), interval_text(c, scale), *p_texts, wins, drawing]
+        )
     return aligned(lines)
 
 
@@ -81,10 +83,9 @@ def unit_text(results: SuiteResults, metric: Metric) -> str:
 
 def contrast_data(contrast: Contrast, scale: float) -> dict[str, Any]:
     """Return a comparison as JSON; numbers in the printed unit, None for what is infinite or not defined."""
-    numbers = asdict(contrast.comparison)
-    for name in ("difference", "low", "high", "median"):
-        numbers[name] = scale * numbers[name] if math.isfinite(numbers[name]) else None
-    before = {name: numbers.pop(name) for name in ("difference", "low", "high", "p")}
+    before = {**_numbers(contrast.comparison, scale), "p": contrast.comparison.p}
+    numbers = {name: value for name, value in asdict(contrast.comparison).items() if name not in before}
+    numbers["median"] = _finite(scale * contrast.comparison.median)
     unit = "points" if contrast.heading.unit == "%" else contrast.heading.unit
     rows = {"row": contrast.row.id, "other": contrast.other.id}
     return {**rows, **_place(contrast.heading), "unit": unit, **before, "holm_p": contrast.adjusted, **numbers}
@@ -110,45 +111,47 @@ def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
 
 def mean_rank_lines(ranks: MeanRanks) -> list[str]:
     """Return a line a row, the best first: mean rank, the interval of the draws, and its rank on every target."""
-    places = [f"{heading.text} ({results.suite.name})" for results, heading in ranks.places]
-    lines = [["", "mean rank", "95 % of draws", *places]]
+    targets = [f"{heading.text} ({results.suite.name})" for results, heading in ranks.targets]
+    lines = [["", "mean rank", "95 % of draws", *targets]]
     for i in ranks.order:
         interval = f"{ranks.low[i]:.2f} to {ranks.high[i]:.2f}"
         lines.append([row_label(ranks.rows[i]), f"{ranks.mean[i]:.2f}", interval, *map(str, ranks.ranks[:, i])])
     return aligned(lines)
 
 
-def separated_lines(ranks: MeanRanks, alpha: float) -> list[str]:
+def separated_lines(ranks: MeanRanks, metric: Metric) -> list[str]:
     """Return the pairs of rows that are separated, or that none is, as sentences."""
-    separated = [pair for pair in ranks.pairs if pair.p <= alpha]
-    over = "of runs and cases" if ranks.level == "runs and cases" else "of cases alone, for these trained models only"
+    if ranks.seeds < LEAST_SEEDS:
+        seeds = f"{ranks.seeds} seed{_s(ranks.seeds)}"
+        return [f"No row is separated: with {seeds} a row nothing can be told apart, {LEAST_SEEDS} are the least."]
+    pairs = f"{len(ranks.pairs)} pair{_s(len(ranks.pairs))}"
     rule = (
-        f"p at most {alpha:g} after Holm over {len(ranks.pairs)} pair{_s(len(ranks.pairs))}: how often two equal "
-        f"rows in their place would differ as much in mean rank, in {ranks.draws:,} draws {over}, generator seed "
-        f"{ranks.seed}"
+        f"mean {metric.short} over the targets, crossed interval over runs and cases, p at most {ALPHA:g} after Holm "
+        f"over {pairs}"
     )
-    if not separated:
+    if not ranks.separated:
         return [f"No two rows are separated ({rule})."]
     return [
-        f"Separated are {len(separated)} of {len(ranks.pairs)} pair{_s(len(ranks.pairs))} ({rule}):",
+        f"Separated are {len(ranks.separated)} of {pairs} ({rule}):",
         *(
-            f"  {row_label(ranks.rows[p.first])} before {row_label(ranks.rows[p.second])}: "
-            f"{signed(p.difference)} ranks, p {p_text(p.p)}"
-            for p in sorted(separated, key=lambda pair: pair.p)
+            f"  {row_label(ranks.rows[p.first])} minus {row_label(ranks.rows[p.second])}: "
+            f"{signed(metric.scale * p.interval.difference)} {interval_text(p.interval, metric.scale)}, "
+            f"Holm p {p_text(p.adjusted)}"
+            for p in ranks.separated
         ),
     ]
 
 
-def mean_rank_data(ranks: MeanRanks, alpha: float) -> dict[str, Any]:
-    """Return mean ranks and pairs as JSON."""
-    places = [{"suite": results.suite.name, **_place(heading)} for results, heading in ranks.places]
+def mean_rank_data(ranks: MeanRanks, metric: Metric) -> dict[str, Any]:
+    """Return mean ranks and pairs as JSON; differences in the printed unit, None for what is infinite."""
+    targets = [{"suite": results.suite.name, **_place(heading)} for results, heading in ranks.targets]
     return {
         "rows": [
             {
                 **{"row": ranks.rows[i].id, "mean_rank": float(ranks.mean[i])},
                 **{"low": float(ranks.low[i]), "high": float(ranks.high[i])},
                 "ranks": [
-                    {**place, "rank": int(rank)} for place, rank in zip(places, ranks.ranks[:, i], strict=True)
+                    {**target, "rank": int(rank)} for target, rank in zip(targets, ranks.ranks[:, i], strict=True)
                 ],
             }
             for i in ranks.order
@@ -156,12 +159,18 @@ def mean_rank_data(ranks: MeanRanks, alpha: float) -> dict[str, Any]:
         "pairs": [
             {
                 **{"row": ranks.rows[p.first].id, "other": ranks.rows[p.second].id},
-                **{"difference": p.difference, "holm_p": p.p, "separated": p.p <= alpha},
+                **_numbers(p.interval, metric.scale),
+                **{"p": p.interval.p, "holm_p": p.adjusted, "separated": p in ranks.separated},
             }
             for p in ranks.pairs
         ],
         **{"level": ranks.level, "draws": ranks.draws, "generator_seed": ranks.seed},
     }
+
+
+def interval_text(interval: Interval, scale: float) -> str:
+    """Return an interval in the printed unit."""
+    return f"[{signed(scale * interval.low)}, {signed(scale * interval.high)}]"
 
 
 def p_text(p: float) -> str:
@@ -176,6 +185,14 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(t.rjust(w) if i else t.ljust(w) for i, (t, w) in enumerate(zip(line, widths, strict=True))).rstrip()
         for line in lines
     ]
+
+
+def _numbers(interval: Interval, scale: float) -> dict[str, float | None]:
+    return {name: _finite(scale * getattr(interval, name)) for name in ("difference", "low", "high")}
+
+
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
 
 def _place(heading: Heading) -> dict[str, str]:

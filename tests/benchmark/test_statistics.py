@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssdg.benchmark.statistics import compare, holm, mean_difference
+from ssdg.benchmark.statistics import PairedScores, compare, holm, mean_difference, mean_difference_over
 
 FLAT = np.full((2, 3), 0.5)
 
@@ -193,3 +193,27 @@ def test_power_grows_with_seeds_and_effect():
     few, more = (rejected(simulated(500, 22, seeds, 1.5, effect=2.0)) for seeds in (3, 5))
     assert 0.15 < few < 0.3 < more < 0.5
     assert rejected(simulated(500, 22, 5, 1.5, effect=6.0)) > 0.95
+
+
+def test_over_several_targets_runs_vary_together_where_they_are_the_same():
+    rng = np.random.default_rng(0)
+    first, second = (rng.normal(size=(2, 3, n)) for n in (8, 5))
+    together = mean_difference_over([PairedScores(*first, None, "x"), PairedScores(*second, None, "x")])
+    apart = mean_difference_over([PairedScores(*first, None, "x"), PairedScores(*second, None, "y")])
+    means = [(of[0] - of[1]).mean() for of in (first, second)]
+    assert together.difference == apart.difference == pytest.approx(np.mean(means))
+    assert (together.cases, together.seeds, together.level) == (13, (3, 3), "runs and cases")
+
+    def variance(interval):
+        return ((interval.high - interval.difference) / stats.t.ppf(0.975, interval.df)) ** 2
+
+    cases = sum((of[0] - of[1]).mean(axis=0).var(ddof=1) / of.shape[-1] for of in (first, second)) / 4
+    runs = np.stack([first.mean(axis=-1), second.mean(axis=-1)])  # (targets, methods, seeds)
+    assert variance(together) == pytest.approx(cases + (runs.mean(axis=0).var(axis=-1, ddof=1) / 3).sum())
+    assert variance(apart) == pytest.approx(cases + (runs.var(axis=-1, ddof=1) / 3).sum() / 4)
+
+
+def test_a_target_whose_spread_is_unknown_leaves_the_interval_over_targets_open():
+    known = PairedScores([[0.9, 0.8, 0.7]] * 2, [[0.1, 0.2, 0.3]] * 2)
+    interval = mean_difference_over([known, PairedScores([[0.9]] * 2, [[0.1]] * 2)])
+    assert (interval.low, interval.high, interval.p) == (-np.inf, np.inf, 1.0)

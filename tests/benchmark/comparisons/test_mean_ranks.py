@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssdg.benchmark.comparisons.mean_ranks import _equal_ranks, _shares, mean_ranks
+from ssdg.benchmark.comparisons.mean_ranks import TargetScores, _shares, mean_ranks, row_pairs
 from ssdg.benchmark.comparisons.render import mean_rank_data, mean_rank_lines, separated_lines
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.scoring.metrics import METRICS
+from ssdg.benchmark.scoring.metrics import DSC, METRICS
+from ssdg.benchmark.statistics import holm
 from ssdg.benchmark.suites.suite import Row, Suite
 
 from ..stored import CUTMIX, ERM, IOSTAR, LESAV, RAS4DG, MadeResults, row_scores
@@ -38,11 +39,12 @@ def test_rows_far_apart_are_separated_and_have_their_ranks_on_every_target():
     assert [row.id for row in ranks.rows] == ["erm", "ras4dg", "ras4dg-2"]
     assert ranks.ranks.tolist() == [[3, 1, 2]] * 6
     assert (ranks.mean.tolist(), ranks.low.tolist(), ranks.high.tolist()) == ([3, 1, 2], [3, 1, 2], [3, 1, 2])
-    assert all(pair.p <= 0.05 for pair in ranks.pairs if abs(pair.difference) == 2)
+    assert [(pair.first, pair.second) for pair in ranks.pairs] == [(1, 2), (1, 0), (2, 0)]
+    assert all(pair.adjusted < 0.05 for pair in ranks.pairs)
     assert (ranks.level, ranks.missing) == ("runs and cases", ())
     assert mean_rank_lines(ranks)[1].split()[:2] == ["RAS4DG", "1.00"]
-    assert separated_lines(ranks, 0.05)[0].startswith("Separated are")
-    data = mean_rank_data(ranks, 0.05)
+    assert separated_lines(ranks, DSC)[0].startswith("Separated are")
+    data = mean_rank_data(ranks, DSC)
     assert data["rows"][0]["ranks"][2] == {
         **{"suite": "two", "target": "lesav", "group": "all", "average": "cases"},
         "rank": 1,
@@ -53,14 +55,26 @@ def test_rows_whose_order_changes_from_suite_to_suite_are_not_separated():
     turned = {"erm": 0.7, "ras4dg": 0.5, "ras4dg-2": 0.6}
     ranks = mean_ranks([results("one", APART), results("two", turned)], draws=300)
     assert ranks.mean.tolist() == [2, 2, 2]
-    assert all(pair.p == 1 for pair in ranks.pairs)
-    assert separated_lines(ranks, 0.05) == [separated_lines(ranks, 0.05)[0]]
-    assert separated_lines(ranks, 0.05)[0].startswith("No two rows are separated")
+    assert all(pair.adjusted == 1 for pair in ranks.pairs)
+    assert separated_lines(ranks, DSC) == [separated_lines(ranks, DSC)[0]]
+    assert separated_lines(ranks, DSC)[0].startswith("No two rows are separated")
+
+
+def test_no_row_is_separated_where_one_has_fewer_than_three_seeds():
+    ranks = mean_ranks([results("one", APART), results("two", APART, seeds=2)], draws=100)
+    assert all(pair.adjusted < 0.05 for pair in ranks.pairs)
+    assert ranks.separated == ()
+    [line] = separated_lines(ranks, DSC)
+    assert line == "No row is separated: with 2 seeds a row nothing can be told apart, 3 are the least."
+    assert not any(pair["separated"] for pair in mean_rank_data(ranks, DSC)["pairs"])
 
 
 def test_lower_is_better_where_the_metric_says_so():
     lower = replace(METRICS["volume-similarity"], better="lower")
-    assert mean_ranks([results("one", APART), results("two", APART)], lower, 100).mean.tolist() == [1, 3, 2]
+    ranks = mean_ranks([results("one", APART), results("two", APART)], lower, 100)
+    assert ranks.mean.tolist() == [1, 3, 2]
+    assert (ranks.pairs[0].first, ranks.pairs[1].second) == (0, 1)
+    assert ranks.pairs[1].interval.difference == pytest.approx(-0.2, abs=0.01)
 
 
 def test_rows_that_not_all_suites_have_complete_are_left_out_and_named():
@@ -94,8 +108,12 @@ def test_runs_are_drawn_as_students_t():
     assert (_shares(1, 3, rng) == 1).all()
 
 
-def test_two_equal_rows_differ_by_the_rows_between_them():
-    full = np.array([0.9, 0.1, 0.45])
-    drawn = np.array([[0.9, 0.1, 0.45], [0.8, 0.2, 0.45], [0.95, 0.05, 0.51]])
-    # Both at 0.5: equal; 0.4 and 0.6 with the third between; 0.55 and 0.45 likewise.
-    assert _equal_ranks(full, drawn, 0, 1).tolist() == [0, 2, -2]
+def test_pairs_are_ordered_by_their_means_and_adjusted_over_all_pairs():
+    rng = np.random.default_rng(0)
+    targets = [
+        TargetScores([mean + rng.normal(0, 0.01, (3, 8)) for mean in (0.5, 0.9, 0.7)], None, run) for run in "ab"
+    ]
+    pairs = list(row_pairs(targets, np.array([0.5, 0.9, 0.7])))
+    assert [(pair.first, pair.second) for pair in pairs] == [(1, 2), (1, 0), (2, 0)]
+    assert [pair.interval.difference for pair in pairs] == pytest.approx([0.2, 0.4, 0.2], abs=0.02)
+    assert [pair.adjusted for pair in pairs] == holm([pair.interval.p for pair in pairs])

@@ -50,6 +50,7 @@ def test_the_packaged_suites_are_listed_and_load():
         "fundus-quick",
         "lesav-quick",
         "polyp",
+        "scales",
         "table1",
         "table2",
     ]
