@@ -17,6 +17,11 @@ SCHEMA = 1
 """Layout of specs, rows and run folders; part of every identity."""
 
 
+PIPELINE_VERSION = 1
+"""Of what every method shares: preprocessing, shared augmentation, networks and the loop. Part of a run's identity:
+raise it when a change of these alters weights by more than rounding, and finished runs are not reused."""
+
+
 def _later(default: Any) -> Any:
     """Return a field that earlier versions did not have: at its default it is no part of any identity."""
     return field(default=default, metadata={"later": True})
@@ -211,6 +216,12 @@ class RunSpec:
     task_definition: str = ""  # digest of the task's dimensions, channels, classes and grid: a file may change them
     network_weights: str = ""  # digest of the content of ``network.weights``
     degrees: tuple[float, ...] = ()  # angles of the source's and the target's cameras, under ``preprocess.scale=fov``
+    pipeline: int = 1  # :data:`PIPELINE_VERSION` when it was resolved
+
+    @property
+    def version(self) -> tuple[int, int]:
+        """What tells its numbers from those of other versions of the code: pipeline, then method."""
+        return self.pipeline, self.method_version
 
     def is_of(self, task_definition: str) -> bool:
         """Return whether a task of that digest is the one trained on; results before version 0.2 do not say."""
@@ -236,8 +247,8 @@ class RunSpec:
             del request[name]
         request["network"].pop("weights", None)  # a path; what it held counts
         resolved = {name: to_json(getattr(self, name)) for name in IDENTIFYING}
-        for name in ("network_weights", "degrees"):
-            if not resolved[name]:  # as in every run before there was such a setting
+        for name, before in {"network_weights": "", "degrees": [], "pipeline": 1}.items():
+            if resolved[name] == before:  # as in every run of before it was recorded
                 del resolved[name]
         return {"schema": SCHEMA, **request, **resolved}
 
@@ -245,6 +256,11 @@ class RunSpec:
 def task_digest(task: Task) -> str:
     """Return the digest of what a task's name does not say: dimensions, channels, classes and grid."""
     return digest([task.ndim, task.channels, task.classes, task.shape])
+
+
+def regions_digest(task: Task) -> str:
+    """Return the digest of how a task's classes are united for scoring; "" where they are scored as they are."""
+    return digest(to_json(task.regions)) if task.regions else ""
 
 
 IDENTIFYING = (
@@ -256,6 +272,7 @@ IDENTIFYING = (
     "task_definition",
     "network_weights",
     "degrees",
+    "pipeline",
 )
 
 
@@ -272,6 +289,7 @@ class EvaluationSpec:
     resample: str
     overlap: float | None = _later(None)  # of the windows that images are predicted in; None: whole images
     degrees: float | None = _later(None)  # angle of the domain's camera, where ``preprocess.scale=fov``
+    regions: str = _later("")  # see :func:`regions_digest`
 
     @property
     def eval_id(self) -> str:

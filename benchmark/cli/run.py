@@ -89,7 +89,7 @@ def run(job: Path | None, **values: Any) -> None:
             raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
     stored = read_job(job, asdict(runtime))
     # A spec.json names neither targets nor a task's own file: --target and --task do.
-    targets = stored.targets or values["targets"] or ((stored.request.target,) if stored.request.target else ())
+    targets = values["targets"] or stored.targets
     task_file = stored.task_file or options.task_file(values["task"])
     # A name that is wrong here ends the observation, not the job.
     observers = tuple(dict.fromkeys((*stored.runtime.observers, *runtime.observers)))

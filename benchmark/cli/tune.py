@@ -48,10 +48,11 @@ def tune(
 ) -> None:
     """Try random settings of a row; held-out source cases decide.
 
-    Targets are never read. Drawn are the learning rate, by the same values for every row, and the settings of the
-    method that declare a range. Each trial is a run with the suite's first seed (or --seeds), scored on its
-    source's held-out cases and on no target. The same command again continues, and shows the trials. Give every row
-    of a table, the baseline included, the same number of trials.
+    Labels of targets are never read, and of their images only those that the row trains on. Drawn are the learning
+    rate, by the same values for every row, and the settings of the method that declare a range. Each trial is a run
+    with the suite's first seed (or --seeds), scored on its source's held-out cases and on no target. The same
+    command again continues, and shows the trials. Give every row of a table, the baseline included, the same number
+    of trials.
     """
     from ..suites.tuning import TUNED, ranges, trial_rows, tuned_row  # imports torch
 
@@ -64,6 +65,8 @@ def tune(
         raise UsageError(f"row {row_id!r} is not trained here: there is nothing to tune")
     if not row.contender and row.access != "uda":
         raise UsageError(f"row {row_id!r} uses labels of the target: there is nothing to tune on the source")
+    if any(run.request.training.selection == "oracle" for run in selection.plan.runs):
+        raise UsageError("trials are judged on held-out source cases: leave out --selection oracle")
     rows = trial_rows(row, trials, ranges(load_method(row.method).Config), fields)
     if output is not None:
         _check_output(output, selection.name, f"{row.id}{TUNED}")

@@ -92,8 +92,10 @@ class RunData:
         Raises:
             DataError: files that cannot be used, all of them in one message.
         """
+        adapted = [self.target] if self.target is not None else []
         domains = {
-            each.domain.name: each for each in [self.source, *(cases.located for cases in self.scored.values())]
+            each.domain.name: each
+            for each in [self.source, *adapted, *(cases.located for cases in self.scored.values())]
         }
         return {
             name: prepare_domain(located.domain, task, config, located.manifest.digest, cache, on_case)
@@ -112,24 +114,24 @@ def find_run_data(
     if VALIDATION in targets:
         raise UsageError(f"a target cannot be called {VALIDATION!r}: the source's held-out cases are; rename it")
     source = find_domain(task, request.source, data_source, say)
-    others = {name: find_domain(task, name, data_source, say) for name in targets if name != request.source}
+    names = [name for name in dict.fromkeys((*targets, request.target)) if name not in (None, request.source)]
+    others = {name: find_domain(task, name, data_source, say) for name in names}
     for name, located in others.items():
         _require_disjoint(source, located, request.source, name)
     for name, located in {request.source: source, **others}.items():
-        require_labels(name, located.domain)
+        if name in (request.source, *targets):
+            require_labels(name, located.domain)
     if request.fold is not None:
         return _intra_run_data(request, source)
     if request.source in targets:
         raise UsageError(f"{request.source!r} is both the source and a target: give another --source, or --target")
-    if request.target is not None and request.target not in others:
-        raise UsageError(
-            f"{request.method} trains for target {request.target!r}, which is not among the ones to score"
-        )
+    if request.training.selection == "oracle" and request.target not in targets:
+        raise UsageError(f"oracle selection on {request.target!r}, which is not among the targets to score")
     validation = held_out(source.domain)
     training = tuple(case.id for case in source.domain.cases if case.id not in validation)
     scored = {VALIDATION: EvaluationSet(source, validation)}
-    for name, located in others.items():
-        scored[name] = EvaluationSet(located, tuple(case.id for case in located.domain.cases))
+    for name in targets:
+        scored[name] = EvaluationSet(others[name], tuple(case.id for case in others[name].domain.cases))
     target = others[request.target] if request.target is not None else None
     return RunData(source, training, validation, target, scored)
 

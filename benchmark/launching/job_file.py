@@ -82,7 +82,7 @@ def read_job(path: Path, runtime: Mapping[str, Any]) -> Job:
     task_file = data.get("task_file")
     return Job(
         request=request,
-        targets=tuple(data.get("targets", ())),
+        targets=tuple(data.get("targets", filter(None, [request.target]))),  # a spec.json has none
         runtime=Runtime(**fields),
         task_file=Path(task_file) if task_file else None,
         plugins=tuple(map(Path, data.get("plugins", ()))),

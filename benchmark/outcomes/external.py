@@ -95,12 +95,21 @@ def _evaluation(path: Path, suite: str, planned: Planned, column: Column) -> Sto
     data = read_object(path / "evaluation.json")
     if data["task_definition"] != planned.task_definition:
         raise UsageError("it was scored on another task of this name (dimensions, channels, classes or grid)")
+    if data.get("regions", "") != planned.regions:
+        raise UsageError("it was scored in other regions of the task")
     request = planned.request
     if data["corpus_callosum"] not in (None, request.preprocess.corpus_callosum):
         return None
     place: tuple[Any, ...] = (request.seed, request.task, request.source, request.target)
     data["train_id"] = external_id(suite, planned.row.id, *place)
-    asked_for = (request.training.selection, request.evaluation.resample, True, data, request.overlap)
+    asked_for = (
+        request.training.selection,
+        request.evaluation.resample,
+        True,
+        data,
+        request.overlap,
+        planned.regions,
+    )
     return StoredEvaluation(path, column.target, *asked_for)
 
 

@@ -278,7 +278,7 @@ def _runs(
                 counts = {name: of_domain[name] for name in of_domain if name not in DOMAIN}
                 described = {"manifest": of_domain.get("manifest"), "counts": counts}
                 fields = (request.training.selection, request.evaluation.resample, True, described, request.overlap)
-                evaluations.append(StoredEvaluation(path, domain, *fields))
+                evaluations.append(StoredEvaluation(path, domain, *fields, planned.regions))
         train_id, state = record["train_id"], cast("State", record["state"])
         epochs = histories.get(_run_key(record), [])
         yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record, epochs)

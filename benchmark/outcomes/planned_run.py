@@ -103,9 +103,10 @@ class PlannedRun(Planned):
             UsageError: two of them scored different data.
         """
         request = self.request
-        fields = (True, domain, request.training.selection, request.evaluation.resample, request.overlap)
+        training, evaluation = request.training, request.evaluation
+        fields = (True, domain, training.selection, evaluation.resample, request.overlap, self.regions)
         stored = () if self.stored is None else self.stored.evaluations
-        matching = [e for e in stored if (e.done, e.domain, e.selection, e.resample, e.overlap) == fields]
+        matching = [e for e in stored if (e.done, e.domain, e.selection, e.resample, e.overlap, e.regions) == fields]
         require_same_evaluations(matching)
         return matching[0] if matching else None
 
@@ -166,7 +167,9 @@ def match_plan(
     candidates, foreign = _of_their_task(plan, candidates)
     newest, notes = _newest_versions(plan, candidates)
     matched = [
-        PlannedRun(p.row, p.columns, p.request, p.task_definition, _answer(runs, newest.get(p.row.id, 0)), job_of)
+        PlannedRun(
+            p.row, p.columns, p.request, p.task_definition, p.regions, _answer(runs, newest.get(p.row.id)), job_of
+        )
         for p, runs in zip(plan, candidates, strict=True)
     ]
     _require_same_data(run.stored for run in matched)
@@ -231,27 +234,28 @@ def _of_their_task(
 
 def _newest_versions(
     plan: Sequence[Planned], candidates: Sequence[Sequence[StoredRun]]
-) -> tuple[dict[str, int], list[str]]:
-    """Return the newest method version with results of each row, and a note for each row that has older ones.
+) -> tuple[dict[str, tuple[int, int]], list[str]]:
+    """Return the newest version with results of each row, and a note for each row that has older ones.
 
     Per row, not per run: a mean over seeds never mixes versions.
     """
-    versions: defaultdict[str, list[int]] = defaultdict(list)
+    versions: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     labels = {planned.row.id: planned.row.label for planned in plan}
     for planned, runs in zip(plan, candidates, strict=True):
-        versions[planned.row.id] += [run.spec.method_version for run in runs if _has_results(run)]
+        versions[planned.row.id] += [run.spec.version for run in runs if _has_results(run)]
     newest = {row: max(numbers) for row, numbers in versions.items() if numbers}
-    notes = [
-        f"{labels[row]}: {len(older)} runs of version {min(older)} left out, version {version} is newer"
-        for row, version in newest.items()
-        if (older := [v for v in versions[row] if v < version])
-    ]
+    notes = []
+    for row, version in newest.items():
+        if older := [v for v in versions[row] if v < version]:
+            part = 0 if min(older)[0] < version[0] else 1
+            name, before, now = ("pipeline", "version")[part], min(older)[part], version[part]
+            notes.append(f"{labels[row]}: {len(older)} runs of {name} {before} left out, {name} {now} is newer")
     return newest, notes
 
 
-def _answer(runs: Sequence[StoredRun], version: int) -> StoredRun | None:
-    """Return the run of at least a method version, one with results before others."""
-    runs = [run for run in runs if run.spec.method_version >= version]
+def _answer(runs: Sequence[StoredRun], version: tuple[int, int] | None) -> StoredRun | None:
+    """Return the run of at least a version, one with results before others."""
+    runs = [run for run in runs if version is None or run.spec.version >= version]
     scored = [run for run in runs if _has_results(run)]
     for other in scored[1:]:
         _require_equal(f"runs of {other.spec.request.method!r}", scored[0], other, IDENTIFYING)

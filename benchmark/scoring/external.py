@@ -17,7 +17,7 @@ from ..data.labels import mapped_values
 from ..data.run_data import EvaluationSet, LocatedDomain, require_labels
 from ..digests import digest, to_json
 from ..errors import UsageError
-from ..spec import PreprocessConfig, task_digest
+from ..spec import PreprocessConfig, regions_digest, task_digest
 from ..storage.files import read_object, write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, prediction_path, to_csv
 from .case_counts import count_case
@@ -49,6 +49,7 @@ class ExternalPredictions:
             "train_id": self.train_id,
             "task": self.task.name,
             "task_definition": task_digest(self.task),
+            **({"regions": regions} if (regions := regions_digest(self.task)) else {}),
             "source": self.source,
             "domain": domain.name,
             "manifest": self.located.manifest.digest,

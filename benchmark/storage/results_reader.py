@@ -38,6 +38,7 @@ class StoredEvaluation:
     done: bool
     data: Mapping[str, Any]  # evaluation.json
     overlap: float | None = None
+    regions: str = ""
 
 
 @dataclass(frozen=True)
@@ -231,5 +232,10 @@ def _read_evaluation(folder: Path) -> StoredEvaluation | None:
             "folder and score the run again"
         ) from None
     return StoredEvaluation(
-        path=folder, **identity, done=(folder / "DONE").exists(), data=data, overlap=data.get("overlap")
+        path=folder,
+        **identity,
+        done=(folder / "DONE").exists(),
+        data=data,
+        overlap=data.get("overlap"),
+        regions=data.get("regions", ""),
     )

@@ -13,7 +13,7 @@ from ssdg.methods import MethodEntry
 from ..digests import JSON
 from ..errors import UsageError, unknown
 from ..settings import convert, resolve_sections
-from ..spec import Fold, RunRequest, task_digest
+from ..spec import Fold, RunRequest, regions_digest, task_digest
 from .paper import load_published
 
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
@@ -126,6 +126,7 @@ class Planned:
     columns: tuple[Column, ...]  # scored by this run
     request: RunRequest
     task_definition: str = ""  # see :func:`task_digest`; "": not known
+    regions: str = ""  # see :func:`regions_digest`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +237,7 @@ class Suite:
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
                 requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds_of(row))
-                runs += [Planned(row, tuple(group), request, task_digest(task)) for request in requests]
+                runs += [Planned(row, tuple(group), r, task_digest(task), regions_digest(task)) for r in requests]
         return Plan(suite, inventory, tuple(runs))
 
 

@@ -12,7 +12,7 @@ from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build, check_window
-from ..spec import RunRequest, RunSpec, task_digest
+from ..spec import PIPELINE_VERSION, RunRequest, RunSpec, task_digest
 from .encoder_weights import check_weights, load_weights, weights_digest
 from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
 
@@ -44,6 +44,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         target_manifest=run_data.target.manifest.digest if run_data.target is not None else None,
         network_weights=digest_of_weights,
         degrees=tuple(angle for angle in angles if angle is not None),
+        pipeline=PIPELINE_VERSION,
     )
 
 

@@ -46,7 +46,7 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
             located = find_domain(task, target, data_source, observer.log)
             require_labels(target, located.domain)
             cases = EvaluationSet(located, tuple(case.id for case in located.domain.cases))
-            spec = evaluation_spec(request, identity, target, cases)
+            spec = evaluation_spec(request, identity, task, target, cases)
             path = evaluation_path(folder, spec)
             scored[target] = path, not (path / "DONE").exists()
             if not scored[target][1]:

@@ -24,7 +24,7 @@ from ..data.run_data import EvaluationSet
 from ..digests import digest, to_json
 from ..errors import UsageError
 from ..scoring.case_counts import count_case
-from ..spec import EvaluationSpec, RunRequest, RunSpec, task_digest
+from ..spec import EvaluationSpec, RunRequest, RunSpec, regions_digest, task_digest
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
 from .build import build_method
@@ -118,7 +118,9 @@ def _stacked(planes: Sequence[NDArray[Any]], domain: PreparedDomain) -> NDArray[
     return planes[0] if domain.slice_axis is None else np.stack(planes, axis=domain.slice_axis)
 
 
-def evaluation_spec(request: RunRequest, train_id: str, domain: str, scored: EvaluationSet) -> EvaluationSpec:
+def evaluation_spec(
+    request: RunRequest, train_id: str, task: Task, domain: str, scored: EvaluationSet
+) -> EvaluationSpec:
     """Return the identity of an evaluation of trained weights, or of an ensemble, as a request asks for it."""
     return EvaluationSpec(
         train_id=train_id,
@@ -130,6 +132,7 @@ def evaluation_spec(request: RunRequest, train_id: str, domain: str, scored: Eva
         resample=request.evaluation.resample,
         overlap=request.overlap,
         degrees=counted_degrees(scored.located.domain, request.preprocess),
+        regions=regions_digest(task),
     )
 
 

@@ -143,7 +143,7 @@ class _RunInProgress:
     def unscored(self) -> dict[str, EvaluationSpec]:
         request = self.spec.request
         evaluations = {
-            name: evaluation_spec(request, self.spec.train_id, name, scored)
+            name: evaluation_spec(request, self.spec.train_id, self.task, name, scored)
             for name, scored in self.run_data.scored.items()
         }
         return {n: e for n, e in evaluations.items() if not (evaluation_path(self.store.path, e) / "DONE").exists()}

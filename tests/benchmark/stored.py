@@ -91,6 +91,8 @@ def write_run(
     scores: Mapping[str, Scores],
     *,
     version: int = 1,
+    pipeline: int = 1,
+    regions: str = "",
     source_manifest: str = "source-1",
     target_manifest: str = "target-1",
     state: str = "DONE",
@@ -106,6 +108,7 @@ def write_run(
         source_manifest=source_manifest,
         split="split-1",
         target_manifest=None if request.target is None else target_manifest,
+        pipeline=pipeline,
     )
     path = run_path(root, spec)
     folder = RunFolder(path)
@@ -121,6 +124,7 @@ def write_run(
             selection=request.training.selection,
             preprocess=request.preprocess,
             resample=request.evaluation.resample,
+            regions=regions,
         )
         write_evaluation(path, evaluated, found)
     return path

@@ -100,6 +100,7 @@ def test_what_changes_weights_changes_the_identity(request_change):
         {"source_manifest": "c" * 12},
         {"split": "c" * 12},
         {"degrees": (30.0,)},
+        {"pipeline": 2},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -139,6 +140,7 @@ def test_scoring_is_part_of_the_evaluation_identity():
 
     assert spec(resample="probabilities").eval_id != spec().eval_id
     assert spec(overlap=0.25).eval_id != spec().eval_id
+    assert spec(regions="r").eval_id != spec().eval_id
     assert spec(domain="e").eval_id != spec().eval_id
     assert spec().eval_id == "215c653635e4"  # of version 0.2, whose results have to be found again
 

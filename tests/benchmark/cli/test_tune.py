@@ -61,6 +61,7 @@ def test_the_best_trial_becomes_a_row(bench, tmp_path):
         (("--row", "fold", "--trials", "2"), "nothing to tune on the source"),
         (("--row", "erm", "--trials", "2", "--output", "new.toml"), "no suite that a new one can extend"),
         (("--row", "erm", "--trials", "1"), "x>=2"),
+        (("--row", "erm", "--trials", "2", "--selection", "oracle"), "judged on held-out source cases"),
     ],
 )
 def test_what_cannot_be_tuned(bench, tmp_path, options, words):

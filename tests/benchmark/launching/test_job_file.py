@@ -48,6 +48,16 @@ def test_a_job_is_named_by_its_row_and_survives_its_file(tmp_path):
     assert read_job(tmp_path / "job.json", {}) == job
 
 
+def test_a_job_that_adapts_to_a_target_need_not_score_it(tmp_path):
+    adapting = replace(JOB, request=replace(REQUEST, method="cutmix", target="phantom2d-b"), targets=())
+    adapting.write(tmp_path / "job.json")
+    assert read_job(tmp_path / "job.json", {}).targets == ()
+    spec = json.loads((tmp_path / "job.json").read_text())
+    del spec["targets"]
+    (tmp_path / "spec.json").write_text(json.dumps(spec))
+    assert read_job(tmp_path / "spec.json", {}).targets == ("phantom2d-b",)
+
+
 def test_a_file_of_an_earlier_version_gives_the_same_job(tmp_path):
     job = replace(JOB, runtime=replace(JOB.runtime, threads=2, max_attempts=3))
     job.write(tmp_path / "job.json")

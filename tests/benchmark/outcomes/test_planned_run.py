@@ -1,7 +1,12 @@
 """What a suite asks for against what is on disk."""
 
+from dataclasses import replace
+
 import pytest
 
+from ssdg.benchmark.outcomes.planned_run import match_plan
+from ssdg.benchmark.spec import regions_digest
+from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
 
@@ -28,3 +33,17 @@ def test_a_trained_run_waits_for_the_targets_it_was_never_asked_for(tmp_path, sc
     assert item.state == state
     assert item.state_of("lesav") == "DONE"
     assert item.state_of("iostar") == state
+
+
+def test_scores_in_regions_of_another_definition_do_not_count(tmp_path):
+    task = replace(INVENTORY.task("fundus"), regions={"all": ("vessel",)})
+    inventory = replace(INVENTORY, tasks={**INVENTORY.tasks, "fundus": task})
+    [planned] = SUITE.plan(Filters(targets=("lesav",)), inventory).runs
+    write_run(tmp_path, planned.request, dict.fromkeys((VALIDATION, "lesav"), cases(0.5)))
+    [before] = match_plan([planned], scan(tmp_path)[0])[0]
+    assert before.state_of("lesav") == "QUEUED"
+    scores = dict.fromkeys((VALIDATION, "lesav"), cases(0.6))
+    write_run(tmp_path, planned.request, scores, regions=regions_digest(task))
+    [after] = match_plan([planned], scan(tmp_path)[0])[0]
+    assert after.state_of("lesav") == "DONE"
+    assert after.evaluation("lesav").regions == regions_digest(task)

@@ -467,6 +467,10 @@ def test_the_newest_version_of_a_method_wins_as_a_whole(tmp_path):
     table = table_of(tmp_path, SMALL)
     assert shown(table)["RAS4DG"] == ["30.00 (1/2 seeds)"]
     assert "Note: RAS4DG: 2 runs of version 1 left out, version 2 is newer." in table.caption
+    write_run(tmp_path, newer[0].request, {"lesav": cases(0.4, 0.4, prefix="c")}, version=1, pipeline=2)
+    table = table_of(tmp_path, SMALL)
+    assert shown(table)["RAS4DG"] == ["40.00 (1/2 seeds)"]
+    assert "Note: RAS4DG: 3 runs of pipeline 1 left out, pipeline 2 is newer." in table.caption
 
 
 def test_runs_on_different_data_are_refused(tmp_path):
