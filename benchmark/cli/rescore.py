@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _mask_metrics(context: object, parameter: object, value: str | None) -> tuple[str, ...] | None:
-    metrics = names(context, parameter, value)
+    metrics = options.names(context, parameter, value)
     for name in metrics or ():
         if name not in mask_metrics():
             raise unknown("metric from masks", name, mask_metrics())

@@ -26,19 +26,16 @@ def row_label(row: Row) -> str:
 
 def remarked_text(rows: Sequence[Row]) -> str:
     """Return what § means: of rows that were not trained here in words, of others where it is explained."""
-    texts = [
-        f"{row.label} is "
-        + (
-            "an ensemble (mean of these seeds' probabilities)"
-            if row.ensemble
-            else "external (label files made by another program, training not seen)"
-        )
-        for row in rows
-        if row.external
-    ]
+    kinds = {
+        "external (label files made by another program, training not seen)": [
+            row.label for row in rows if row.external and not row.ensemble
+        ],
+        "ensemble (mean of the seeds' probabilities)": [row.label for row in rows if row.ensemble],
+    }
+    texts = [f"§ {kind}: {', '.join(labels)}" for kind, labels in kinds.items() if labels]
     if any(row.remark and not row.external for row in rows):
-        texts.append("other rows: see the protocol" if texts else "see the protocol")
-    return f"§: {', '.join(texts)}"
+        texts.append("§ others: see the protocol" if texts else "§: see the protocol")
+    return "; ".join(texts)
 
 
 def setting_text(row: Row) -> str:
