@@ -68,8 +68,17 @@ def convert(value: Any, hint: Any) -> Any:
         return value
     if origin is tuple:
         items = value.replace("x", ",").split(",") if isinstance(value, str) else value
-        return tuple(convert(item, arguments[0]) for item in items)
+        try:
+            return tuple(convert(item, arguments[0]) for item in items)
+        except (TypeError, ValueError):
+            kind = {int: "whole numbers, such as 32,32", float: "numbers, such as 0.5,1.5"}.get(
+                arguments[0], "values"
+            )
+            raise ValueError(f"expected comma-separated {kind}, not {value!r}") from None
     return _convert_scalar(value, hint)
+
+
+KINDS = {int: "a whole number", float: "a number", str: "a text"}
 
 
 def _convert_scalar(value: Any, hint: Any) -> Any:
@@ -80,11 +89,11 @@ def _convert_scalar(value: Any, hint: Any) -> Any:
             raise ValueError(f"true or false, not {value!r}")
         return answer
     if isinstance(value, bool) or (hint is int and isinstance(value, float) and not value.is_integer()):
-        raise ValueError(f"expected {hint.__name__}, not {value!r}")
+        raise ValueError(f"expected {KINDS[hint]}, not {value!r}")
     try:
         converted = hint(value)
     except ValueError:
-        raise ValueError(f"expected {hint.__name__}, not {value!r}") from None
+        raise ValueError(f"expected {KINDS[hint]}, not {value!r}") from None
     if isinstance(converted, float) and not math.isfinite(converted):
         raise ValueError(f"expected a finite number, not {value!r}")
     return converted

@@ -13,6 +13,16 @@ from .patterns import FIELDS, Pattern
 
 T = TypeVar("T")
 
+KINDS: dict[type, str] = {
+    str: "a text in quotes",
+    int: "a whole number",
+    float: "a number with a decimal point",
+    bool: "true or false",
+    list: "a list [...]",
+    dict: "a table {...}",
+}
+"""Types as a TOML file writes them."""
+
 
 def label_map(mapping: Mapping[str, Any], classes: int, where: str) -> dict[int, int]:
     """Return value on disk -> class index of a TOML table, whose keys are texts."""
@@ -124,8 +134,8 @@ def check_keys(table: Mapping[str, Any], known: Mapping[str, tuple[type, ...]], 
         if key not in known:
             raise unknown(f"key in {where}:", key, known)
         if type(value) not in known[key]:
-            kinds = " or a ".join(kind.__name__ for kind in known[key])
-            raise DataError(f"{where}: {key} is a {kinds}, not {value!r}")
+            kinds = " or ".join(KINDS[kind] for kind in known[key])
+            raise DataError(f"{where}: {key} is {kinds}, not {value!r}")
 
 
 def require(condition: bool, where: str, message: str) -> None:

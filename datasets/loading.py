@@ -15,6 +15,9 @@ from .listed import Listed, decathlon_files, nnunet_patterns
 from .patterns import Match, Pattern
 from .text_files import check_case_id
 
+KEYS = {"label": "labels", "foreground mask": "foregrounds"}
+"""Key in the task file of each kind of file that belongs to an image."""
+
 Key: TypeAlias = tuple[str, ...]
 """The text of the fields that two patterns share."""
 
@@ -75,7 +78,9 @@ class DomainTable:
             )
         bare = next((case for case in cases if case.label is None), None)
         if self.labelled and bare is not None:
-            raise DataError(f"{self.where}: case {bare.id!r} has no label: {bare.image}; a source needs labels")
+            raise DataError(
+                f"{self.where}: case {bare.id!r} has no label: {bare.image}; a source needs labels (key: labels)"
+            )
         return replace(self.domain, cases=cases, missing=missing, layers=self.domain.layers if files.labels else ())
 
 
@@ -247,7 +252,8 @@ class _Companions:
         raise DataError(
             f"{self.table.where}: case {case!r} has no {self.kind}: its image is {image.path}{nearest}. "
             f"Files are paired by {' and '.join(f'{{{name}}}' for name in self.names)}: write around it, in both "
-            f"patterns, what differs between their names; or add the {self.kind}, or remove the image"
+            f"patterns (images and {KEYS[self.kind]}), what differs between their names; or add the {self.kind}, "
+            'remove the image, or list the cases to use in a file: only = "FILE"'
         )
 
 

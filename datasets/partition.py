@@ -12,6 +12,8 @@ from .base import Case, DataError, Domain
 
 HELD_OUT_FRACTION = 0.2
 
+REGROUP = "let {group} (or groups) in the task file name a patient or site, or leave it out"
+
 
 def held_out(domain: Domain) -> tuple[str, ...]:
     """Return the sorted ids of the cases that no training step sees; they validate a source.
@@ -29,7 +31,10 @@ def held_out(domain: Domain) -> tuple[str, ...]:
     if not file.is_file():
         chosen = choose(cases, max(1, round(HELD_OUT_FRACTION * len(cases))))
         if len(chosen) == len(cases):
-            raise DataError(f"domain {domain.name!r}: all cases are of one group; training and holding out need two")
+            raise DataError(
+                f"domain {domain.name!r}: all cases are of one group, {cases[0].group!r}, which no split divides; "
+                f"training and holding out need two: {REGROUP}"
+            )
         return chosen
     chosen = tuple(sorted(read_split(file) & {case.id for case in cases}))
     if not chosen or len(chosen) == len(cases):
@@ -81,8 +86,10 @@ def folds(domain: Domain, count: int) -> list[tuple[str, ...]]:
     # Dealing the strata one after another, without starting anew, balances both the strata and the total.
     order = [group for _, groups in sorted(_strata(_labelled(domain)).items()) for group in groups]
     if not 2 <= count <= len(order):
-        kind = "groups of cases" if any(len(group) > 1 for group in order) else "labelled cases"
-        raise DataError(f"domain {domain.name!r} with {len(order)} {kind} cannot be cut into {count} folds")
+        grouped = any(len(group) > 1 for group in order)
+        kind = f"group{'s' * (len(order) != 1)} of cases" if grouped else "labelled cases"
+        advice = f"; {REGROUP}" if grouped else ""
+        raise DataError(f"domain {domain.name!r} with {len(order)} {kind} cannot be cut into {count} folds{advice}")
     return [tuple(sorted(id for group in order[index::count] for id in group)) for index in range(count)]
 
 

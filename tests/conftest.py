@@ -96,6 +96,7 @@ def phantom_data(tmp_path_factory):
 @pytest.fixture
 def bench(phantom_data, tmp_path):
     """The command line on the shared phantom, with results of its own."""
+    (tmp_path / "results").mkdir()
     return Bench(phantom_data, tmp_path / "results")
 
 

@@ -16,6 +16,7 @@ import click
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import AbsentData, DataError, Domain, Task
 from ssdg.datasets.manifest import Manifest, read_manifest
+from ssdg.datasets.partition import held_out
 
 from ..errors import USAGE, UsageError, unknown
 from ..settings import resolve_sections
@@ -34,7 +35,9 @@ def data() -> None:
 @click.argument("names", nargs=-1, metavar="[DOMAIN]...", shell_complete=options.complete_domain)
 @click.option("--task", help="Only this task: its id, or the TOML file of your own.")
 @click.option("--quick", is_flag=True, help="Count and hash, and decode no file.")
-@click.option("--pictures", type=options.FOLDER, help="Folder for PNGs of three cases a domain, label over image.")
+@click.option(
+    "--pictures", type=options.OUTPUT_FOLDER, help="Folder for PNGs of three cases a domain, label over image."
+)
 @options.protocol
 @options.settings
 @options.data_root
@@ -67,6 +70,8 @@ def verify(
             _print_row(row)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
+    if pictures is not None and pictures.is_dir():
+        click.echo(f"pictures, label over image, are in {pictures.resolve()}", err=as_json)
     if not rows:
         root = values["data_root"]
         raise UsageError(f"no data set found under {root}: give --data-root, or set BENCH_DATA (see the README)")
@@ -94,6 +99,12 @@ def _verified(
     start = time.perf_counter()
     domain = task.domain(name)(roots["data_root"])
     row = _describe(name, domain, read_manifest(domain, roots["results_root"] / "prepared" / "hashes.json"))
+    row["failures"] = {}
+    if name in task.sources and len(domain.cases) > 1:  # a single case may be there to try the file out
+        try:
+            held_out(domain)
+        except DataError as error:
+            row["failures"] = {"": f"{name} cannot be a source: {error}"}
     if quick:
         return row
     from ..data.survey import summary, survey_domain
@@ -111,7 +122,9 @@ def _verified(
         for kind, (case, prepared) in survey.shown.items():
             Image.fromarray(case_sheet(prepared, task)).save(pictures / f"{name}-{kind}-{case}.png")
     seconds = round(time.perf_counter() - start, 2)
-    return {**row, "failures": survey.failures, "summary": summary(survey, task), "seconds": seconds}
+    whole = [reasons[""] for reasons in (row["failures"], survey.failures) if "" in reasons]
+    failures = {**survey.failures, "": "\n".join(whole)} if whole else survey.failures
+    return {**row, "failures": failures, "summary": summary(survey, task), "seconds": seconds}
 
 
 def _print_row(row: dict[str, Any]) -> None:
@@ -199,7 +212,7 @@ def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: di
     metavar="NAME IMAGES LABELS",
     help="A domain to score on; repeatable.",
 )
-@click.option("--output", type=options.OutputFile(), help="File to write.  [default: NAME.toml]")
+@click.option("--output", type=options.OUTPUT_FILE, help="File to write.  [default: NAME.toml]")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @options.data_root
 def new(name: str, output: Path | None, force: bool, data_root: Path, **values: Any) -> None:
@@ -256,7 +269,7 @@ def new(name: str, output: Path | None, force: bool, data_root: Path, **values: 
     show_default=True,
     help="2D or 3D; repeatable.",
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of shapes and noise.")
+@click.option("--seed", type=options.WholeNumber(0), default=0, show_default=True, help="Seed of shapes and noise.")
 @options.data_root
 def phantom(ndims: tuple[str, ...], seed: int, data_root: Path) -> None:
     """Write drawn data sets as PNG (2D) or NIfTI (3D) files."""

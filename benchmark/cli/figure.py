@@ -14,7 +14,7 @@ from ..scoring.metrics import DSC, Metric
 from ..settings import resolve_sections
 from ..spec import PreprocessConfig
 from . import options
-from .selection import Selection, names, regime_study, suite_options, suites_options
+from .selection import Selection, regime_study, suite_options, suites_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ def output(default: str) -> Callable[..., Any]:
         require_format(path)
         return path
 
-    file = options.OutputFile()
+    file = options.OUTPUT_FILE
     text = "File to write: PDF or PNG by its suffix."
     return click.option("--output", type=file, default=Path(default), show_default=True, callback=check, help=text)
 
@@ -75,12 +75,14 @@ def figure() -> None:
 )
 @click.option("--task", help="Task id or TOML file.  [default: fundus for pictures, fetal-atlases for volumes]")
 @click.option(
-    "--methods", callback=names, help="Only these methods; comma-separated.  [default: all that work on the image]"
+    "--methods",
+    callback=options.names,
+    help="Only these methods; comma-separated.  [default: all that work on the image]",
 )
 @click.option(
-    "--draws", type=click.IntRange(1, 8), default=3, show_default=True, help="Random draws for each method."
+    "--draws", type=options.WholeNumber(1, 8), default=3, show_default=True, help="Random draws for each method."
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws.")
+@click.option("--seed", type=options.WholeNumber(0), default=0, show_default=True, help="Seed of the draws.")
 @output("augmentations.png")
 @width
 @options.plugins
@@ -112,13 +114,13 @@ def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path
 @click.option("--task", required=True, help="Task id or TOML file.")
 @click.option(
     "--domains",
-    callback=names,
+    callback=options.names,
     help="Only these domains; comma-separated.  [default: the source and all targets on disk]",
 )
-@click.option("--labels", callback=names, help="What to call the domains, comma-separated, in their order.")
+@click.option("--labels", callback=options.names, help="What to call the domains, comma-separated, in their order.")
 @click.option("--low", type=float, help="End of the low band: distance from the zero frequency, 1 is the farthest.")
 @click.option("--high", type=float, help="Begin of the high band.")
-@click.option("--csv", "table", type=options.OutputFile(), help="Also write every number, one line a case and band.")
+@click.option("--csv", "table", type=options.OUTPUT_FILE, help="Also write every number, one line a case and band.")
 @output("spectra.pdf")
 @options.protocol
 @width

@@ -30,7 +30,7 @@ FORMATS = {
 
 output = click.option(
     "--output",
-    type=options.FOLDER,
+    type=options.OUTPUT_FOLDER,
     default=Path(),
     show_default="this folder",
     help="Folder for the two files; made where it is missing.",

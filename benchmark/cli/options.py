@@ -2,6 +2,8 @@
 
 import functools
 import os
+import re
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,23 +27,38 @@ if TYPE_CHECKING:
     from ssdg.methods.base import Method
 
 
-class OutputFile(click.Path):
-    """A file to write; one that cannot be written is refused before anything is computed for it."""
+class Output(click.Path):
+    """A file or folder to write; one that cannot be written is refused before anything is computed for it."""
 
-    def __init__(self) -> None:
-        super().__init__(path_type=Path, dir_okay=False, writable=True)
+    def __init__(self, folder: bool = False) -> None:
+        super().__init__(path_type=Path, dir_okay=folder, file_okay=not folder, writable=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; the folders that it still lacks are made when it is written."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if os.access(path, os.W_OK) and not path.is_file():
+        if os.access(path, os.W_OK) and not path.is_file() and not path.is_dir():
             return path  # a pipe or a device is written to, never replaced
-        folder = next(parent for parent in Path(os.path.realpath(path)).parents if parent.exists())
+        real = Path(os.path.realpath(path))
+        folder = next(parent for parent in (*([real] if self.dir_okay else []), *real.parents) if parent.exists())
         if not folder.is_dir():
             self.fail(f"{path} cannot be written: {folder} is a file, not a folder", param, ctx)
-        if not os.access(folder, os.W_OK | os.X_OK):
-            self.fail(f"{path} cannot be written: no file can be made in {folder}; name another folder", param, ctx)
-        return path
+        try:
+            with tempfile.TemporaryFile(dir=folder):  # permissions alone say nothing of /proc
+                return path
+        except OSError as error:
+            why = f"no file can be made in {folder} ({error.strerror})"
+            self.fail(f"{path} cannot be written: {why}; name another folder", param, ctx)
+
+
+class WholeNumber(click.IntRange):
+    """A whole number within limits."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        if isinstance(value, str) and not re.fullmatch(r"\s*[+-]?\d+\s*", value):
+            seeds = "; `bench sweep` takes several, as --seeds 0,1,2" if param and param.name == "seed" else ""
+            self.fail(f"takes one whole number, such as {self.min or 0}, not {value!r}{seeds}", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 class NumberRange(click.FloatRange):
@@ -53,6 +70,30 @@ class NumberRange(click.FloatRange):
         if number != number:
             self.fail(f"{value} is not a number", param, ctx)
         return number
+
+
+def names(_context: object, _parameter: object, value: str | None) -> tuple[str, ...] | None:
+    """Return the names of a comma-separated list."""
+    if value is None:
+        return None
+    items = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not items:
+        raise click.BadParameter(f"takes names separated by commas, not {value!r}")
+    return items
+
+
+def numbers(_context: object, _parameter: object, value: str | None) -> tuple[int, ...] | None:
+    """Return the numbers of a list like 0,1,4 or a range like 0-2."""
+    if value is None:
+        return None
+    items: list[int] = []
+    for part in value.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
+        if not span:
+            raise click.BadParameter(f"takes whole numbers separated by commas, such as 0,1,2 or 0-2, not {value!r}")
+        items += span
+    return tuple(dict.fromkeys(items))
 
 
 def completing(names: Callable[[], Iterable[str]]) -> Any:
@@ -72,6 +113,7 @@ complete_task = completing(lambda: TASKS)
 complete_domain = completing(lambda: domain_loaders(*TASKS.values()))
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 FOLDER = click.Path(path_type=Path, file_okay=False)
+OUTPUT_FILE, OUTPUT_FOLDER = Output(), Output(folder=True)
 
 
 def _root(name: str, text: str) -> Callable[..., Any]:

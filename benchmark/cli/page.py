@@ -19,7 +19,7 @@ FORMATS = ("csv", "markdown", "latex", "json")
     "--format", "form", type=click.Choice(FORMATS), default="markdown", show_default=True, help="Format of the table."
 )
 @options.metric(text="Metric to print; published numbers stand beside dsc only.", default=DSC.name)
-@click.option("--output", type=options.OutputFile(), help="File instead of the terminal.")
+@click.option("--output", type=options.OUTPUT_FILE, help="File instead of the terminal.")
 @options.no_published
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases.")
 @click.option(
@@ -112,7 +112,7 @@ def table(
 @options.data_root
 @click.option(
     "--output",
-    type=options.OutputFile(),
+    type=options.OUTPUT_FILE,
     default=Path("report.html"),
     show_default=True,
     help="One file that loads nothing: it can be mailed, printed and kept.",
@@ -150,7 +150,7 @@ def report(
 @suite_options
 @click.option(
     "--output",
-    type=options.FOLDER,
+    type=options.OUTPUT_FOLDER,
     required=True,
     help="Folder to write to; files of an earlier export are replaced, all others are left alone.",
 )

@@ -13,14 +13,14 @@ from ..outcomes.planned_run import match_plan
 from ..scoring.metrics import METRICS, mask_metrics
 from ..storage.run_folder import VALIDATION
 from . import options
-from .selection import Selection, echo_lines, names, suite_options
+from .selection import Selection, echo_lines, suite_options
 
 if TYPE_CHECKING:
     from ..scoring.rescore import RescoreItem
 
 
 def _mask_metrics(context: object, parameter: object, value: str | None) -> tuple[str, ...] | None:
-    metrics = names(context, parameter, value)
+    metrics = options.names(context, parameter, value)
     for name in metrics or ():
         if name not in mask_metrics():
             raise unknown("metric from masks", name, mask_metrics())
@@ -40,7 +40,7 @@ def _listed(ndim: int) -> str:
     metavar="NAMES",
     help=f"Comma-separated; by default {_listed(2)} in 2D, {_listed(3)} in 3D, and those of installed packages.",
 )
-@click.option("--jobs", type=click.IntRange(1), help="Processes at a time.  [default: one for each core]")
+@click.option("--jobs", type=options.WholeNumber(1), help="Processes at a time.  [default: one for each core]")
 @click.option("--again", is_flag=True, help="Also what has values: to audit the counts once more.")
 def rescore(
     selection: Selection, data_root: Path, metrics: tuple[str, ...] | None, jobs: int | None, again: bool

@@ -44,7 +44,7 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 )
 @click.option(
     "--seed",
-    type=click.IntRange(0),
+    type=options.WholeNumber(0),
     default=0,
     show_default=True,
     help="Seed of initial weights, order and augmentation.",
@@ -56,7 +56,7 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
     help="Choose the checkpoint on the labels of the --target: an upper bound, marked †.",
 )
 @options.device
-@click.option("--threads", type=click.IntRange(1), help="CPU threads; a resumed CPU run keeps its first number.")
+@click.option("--threads", type=options.WholeNumber(1), help="CPU threads; a resumed CPU run keeps its first number.")
 @click.option("--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing.")
 @click.option("--explain", is_flag=True, help="Only measure and print what one step sees and costs; train nothing.")
 @click.option("--wait", is_flag=True, help="Wait if another process works on the same run.")
@@ -174,7 +174,7 @@ def explain_job(job: Job) -> None:
 @click.option(
     "--input", "images", required=True, type=click.Path(path_type=Path, exists=True), help="Image or folder."
 )
-@click.option("--output", required=True, type=options.FOLDER, help="Folder to write to.")
+@click.option("--output", required=True, type=options.OUTPUT_FOLDER, help="Folder to write to.")
 @options.device
 @click.option("--task", help="The TOML file of the run's task, if it is your own.")
 @click.option(

@@ -27,7 +27,7 @@ ACCESSES = [access for access in get_args(Access) if access != "intra"]
 @click.option("--access", type=click.Choice(ACCESSES), help="What its training saw, by your word.  [default: ssdg]")
 @click.option("--note", help="Printed under tables, after the words that mark an external row.")
 @click.option(
-    "--seed", type=click.IntRange(0), required=True, help="Seed of the training run that made the predictions."
+    "--seed", type=options.WholeNumber(0), required=True, help="Seed of the training run that made the predictions."
 )
 @click.option("--target", required=True, help="Domain of the images.")
 @click.option("--source", help="Domain it was trained on.  [default: that of the suite's column of the target]")

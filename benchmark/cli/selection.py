@@ -2,7 +2,6 @@
 
 import functools
 import gc
-import re
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.core import ParameterSource
 
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
@@ -33,28 +33,11 @@ if TYPE_CHECKING:
     from ..scoring.metrics import Metric
 
 
-def names(_context: object, _parameter: object, value: str | None) -> tuple[str, ...] | None:
-    """Return the names of a comma-separated list."""
-    if value is None:
-        return None
-    items = tuple(name.strip() for name in value.split(",") if name.strip())
-    if not items:
-        raise click.BadParameter(f"takes names separated by commas, not {value!r}")
-    return items
+MAKERS = ("sweep", "retry", "tune", "score")
+"""Commands that make the results folder where it is missing."""
 
-
-def numbers(_context: object, _parameter: object, value: str | None) -> tuple[int, ...] | None:
-    """Return the numbers of a list like 0,1,4 or a range like 0-2."""
-    if value is None:
-        return None
-    items: list[int] = []
-    for part in value.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
-        span = range(int(match[1]), int(match[2] or match[1]) + 1) if match else ()
-        if not span:
-            raise click.BadParameter(f"takes numbers like 0,1,2 or 0-2, not {value!r}")
-        items += span
-    return tuple(dict.fromkeys(items))
+SAYING = ("status", "cancel", "report")
+"""Commands that say themselves that nothing was run."""
 
 
 class Selection:
@@ -100,6 +83,11 @@ class Selection:
             raise UsageError(
                 f"{self.name} is an export, which has scores and no runs: name its suite, {self.suite.name!r}"
             )
+
+    @property
+    def is_export(self) -> bool:
+        """Whether it is an export alone, which has scores and no runs."""
+        return self._export is not None
 
     @property
     def results_root(self) -> Path:
@@ -217,15 +205,34 @@ def _selecting(*decorators: Callable[..., Any], several: bool = False) -> Callab
                 values["sources"] = (ALL,)
             names = ("suite", "tasks", "plugins", "results_root", "sources")
             part = {name: values.pop(name) for name in names if name in values}
-            if several:
-                suites = values.pop("suites")
-                function(tuple(Selection(suite, filters, **part) for suite in suites), **values)
-            else:
-                function(Selection(filters=filters, **part), **values)
+            suites = values.pop("suites") if several else (part.pop("suite"),)
+            selections = tuple(Selection(suite, filters, **part) for suite in suites)
+            for selection in selections:
+                _note_absent_runs(selection)
+            function(selections if several else selections[0], **values)
 
         return options.combined(*decorators)(command)
 
     return decorate
+
+
+def _note_absent_runs(selection: Selection) -> None:
+    """Refuse a results folder that is named and not there; where nothing was run, say which command does it."""
+    context = click.get_current_context()
+    if selection.is_export or selection.stored or context.info_name in MAKERS:
+        return
+    root, verb = selection.results_root, context.info_name
+    named = context.get_parameter_source("results_root") is ParameterSource.COMMANDLINE
+    if named and not root.is_dir() and verb != "status":  # the status of what is not started yet is an answer
+        raise UsageError(f"--results-root {root} does not exist: name the folder that `bench sweep` wrote to")
+    if root.is_dir() and verb in SAYING:
+        return
+    state = f"{root} has no run of it" if root.is_dir() else f"there is no folder {root}"
+    click.echo(
+        f"bench: suite {selection.suite.name!r} was not run: {state}; `bench sweep {selection.name}` runs it, "
+        "--results-root names another folder",
+        err=True,
+    )
 
 
 _protocol = click.option("--protocol", type=click.Choice(list(PROTOCOLS)), help="Instead of the suite's protocol.")
@@ -238,14 +245,14 @@ _SHARED_OPTIONS = (
     options.results_root,
 )
 _PART_OPTIONS = (
-    click.option("--targets", callback=names, help="Only these targets; comma-separated."),
+    click.option("--targets", callback=options.names, help="Only these targets; comma-separated."),
     click.option(
         "--sources",
-        callback=names,
+        callback=options.names,
         help="Instead of the suite's columns: these sources (comma-separated, or all), each against every other "
         "domain of its task.",
     ),
-    click.option("--seeds", callback=numbers, help="Instead of the suite's seeds, such as 0-2 or 0,4."),
+    click.option("--seeds", callback=options.numbers, help="Instead of the suite's seeds, such as 0-2 or 0,4."),
     _protocol,
     click.option(
         "--selection",
@@ -258,7 +265,7 @@ part_options = _selecting(*_PART_OPTIONS)
 """Adds the options that select a part of a suite, but for its rows."""
 
 _methods = click.option(
-    "--methods", callback=names, help="Only these rows, or all rows of these methods; comma-separated."
+    "--methods", callback=options.names, help="Only these rows, or all rows of these methods; comma-separated."
 )
 
 scoring_options = _selecting(

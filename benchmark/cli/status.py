@@ -170,7 +170,7 @@ def _text(runs: Sequence[_RunStatus], remarks: Sequence[str]) -> str:
 
 @click.command()
 @options.results_root
-@click.option("--lines", type=click.IntRange(1), help="Only the last lines, this many.")
+@click.option("--lines", type=options.WholeNumber(1), help="Only the last lines, this many.")
 @click.argument("run")
 def logs(run: str, lines: int | None, results_root: Path) -> None:
     """Print what a run printed when it was last started.

@@ -1,38 +1,42 @@
 """Commands that run a suite, here or on a cluster: ``bench sweep``, ``retry``, ``cancel``."""
 
 import dataclasses
+import functools
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import click
 
-from ssdg.methods import load_method
-from ssdg.methods.networks import network_entry
+from ssdg.datasets.base import AbsentData, DataError, Task
+from ssdg.methods import METHODS, MethodError, load_method
 
-from ..errors import FAILED, INCOMPLETE, INTERRUPTED, UsageError
+from ..durations import duration
+from ..errors import FAILED, INCOMPLETE, INTERRUPTED, UsageError, listed
 from ..launching.cluster import OPTIONS, read_cluster
 from ..launching.job_file import JobFile, write_jobs
 from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
-from ..settings import check_window, fixed_grid
-from ..spec import RunRequest
+from ..settings import fixed_grid
+from ..spec import NetworkConfig, RunRequest
 from ..storage.results_reader import StoredRun
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Inventory
 from ..tracking.observers import check_observers
 from ..training.runtime import Runtime
 from . import options
-from .selection import Selection, names, suite_options
+from .selection import Selection, suite_options
 
 SAMPLES = 3
 """Finished runs whose history tells the time of others; they differ in the seed alone."""
+
+ROWS = 3
+"""Rows that a message names."""
 
 MAX_ATTEMPTS = 3
 """Consecutive starts without progress after which a sweep's run is FAILED."""
@@ -44,7 +48,7 @@ def _cluster_option(field: "dataclasses.Field[Any]") -> Callable[..., Any]:
         return click.option(name, multiple=True, help=help_text)
     number = field.type in (int, int | None) and "read" not in field.metadata
     shown = f" [default: {field.default}]" if field.default is not None else ""
-    return click.option(name, type=click.IntRange(1) if number else str, help=help_text + shown)
+    return click.option(name, type=options.WholeNumber(1) if number else str, help=help_text + shown)
 
 
 launch_options = options.combined(
@@ -58,7 +62,11 @@ launch_options = options.combined(
         help="Where the runs are executed.",
     ),
     click.option(
-        "--jobs", type=click.IntRange(1), default=1, show_default=True, help="Runs at the same time, on this machine."
+        "--jobs",
+        type=options.WholeNumber(1),
+        default=1,
+        show_default=True,
+        help="Runs at the same time, on this machine.",
     ),
     options.device,
     click.option("--strict", is_flag=True, help="Refuse incomplete data sets."),
@@ -94,7 +102,7 @@ STATES = "Only runs in these states: failed, diverged, stale; comma-separated."
 
 @click.command()
 @suite_options
-@click.option("--state", "states", callback=names, default="failed,diverged", show_default=True, help=STATES)
+@click.option("--state", "states", callback=options.names, default="failed,diverged", show_default=True, help=STATES)
 @launch_options
 def retry(selection: Selection, states: tuple[str, ...], **launch: Any) -> None:
     """Try failed and diverged runs of a suite again."""
@@ -112,9 +120,19 @@ def cancel(selection: Selection) -> None:
 
     Runs are stopped wherever they wait or run, here or on a cluster; each saves a checkpoint.
     """
-    pending = (run.job for run in selection.planned_runs() if run.state != "DONE")
-    for line in cancel_jobs([file for file in pending if file.path.exists()], selection.jobs_folder):
+    runs = [run for run in selection.planned_runs() if run.state != "DONE" and run.job.path.exists()]
+    running = sum(run.state == "RUNNING" for run in runs)
+    waiting = sum(run.state in ("QUEUED", "STALE") and not run.job.cancelled for run in runs)
+    ended = list(cancel_jobs([run.job for run in runs], selection.jobs_folder))
+    for line in ended:
         click.echo(line)
+    if not (running or waiting or ended):
+        click.echo(f"nothing to cancel: no run of {selection.name} runs or waits")
+        return
+    click.echo(
+        f"{running} running asked to stop with a checkpoint, {waiting} waiting taken from the queue; "
+        f"`bench sweep {selection.name}`, same options, continues them"
+    )
 
 
 def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, Any]) -> None:
@@ -149,7 +167,8 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
     pending = [run for run in planned if run.state in states and run.state != "DONE"]
     _announce(selection, planned, pending, states)
     files = [run.job for run in pending]
-    _check_settings([run.request for run in pending], selection.inventory)
+    if pending:
+        _check_runs(pending, selection.inventory, runtime, here=scheduler is None and not launch["dry_run"])
     if launch["dry_run"]:
         for run in pending:
             click.echo(f"  {run.name}: {run.request.source} -> {', '.join(run.targets) or 'its held-out cases'}")
@@ -203,30 +222,52 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
         rows = [row for run in finished[kind][:SAMPLES] for row in run.history if row.get("seconds")]
         seconds[kind] = median(float(row["seconds"]) for row in rows) if rows else None
     epochs = [(run, seconds.get(_kind(run.request))) for run in planned]
-    hours = [each * run.request.training.epochs / 3600 for run, each in epochs if each is not None]
+    times = [each * run.request.training.epochs for run, each in epochs if each is not None]
     unknown = dict.fromkeys(run.row.id for run, each in epochs if each is None)
-    parts = [f"about {sum(hours):.1f} h of training for {len(hours)} of them"] if hours else []
+    parts = [f"about {duration(sum(times))} of training for {len(times)} of them"] if times else []
     if unknown:
         parts.append(f"no finished run tells the time of {', '.join(unknown)}")
     return "; ".join(parts) or "no training"
 
 
-def _check_settings(requests: Sequence[RunRequest], inventory: Inventory) -> None:
-    """Refuse grids and windows that do not fit, and networks and settings that are not there, before all starts."""
-    for request in requests:
-        task = inventory.task(request.task)
-        fixed_grid(task, request.preprocess)
-        check_window(request.training.window, task, request.preprocess)
-    for name, weights in {(request.network.name, request.network.weights) for request in requests}:
-        network_entry(name)
-        if weights is not None and not Path(weights).is_file():
-            raise UsageError(f"network.weights={weights} is no file")
-    distinct = {(r.method, str(r.method_settings)): r for r in requests if r.method_settings}
-    if distinct:
-        from ..training.method_config import resolve_config  # imports torch
+def _check_runs(pending: Sequence[PlannedRun], inventory: Inventory, runtime: Runtime, here: bool) -> None:
+    """Refuse what would end runs before their first step, as `bench run` does, before anything is started.
 
-    for request in distinct.values():
-        resolve_config(load_method(request.method), request.method, request.method_settings)
+    ``here``: the runs read their data on this machine, now; elsewhere a data set may be that is not on this one.
+    """
+    from ..data.run_data import DataSource, divide_cases, domain_names, load_domain  # imports numpy
+
+    source = DataSource(runtime.data_root, runtime.prepared, runtime.strict)
+    load = functools.cache(lambda task, name: load_domain(inventory.task(task), name, source, lambda _gap: None))
+    faults: dict[str, list[str]] = {}
+    kinds = {(r.row.id, r.request.task, r.request.source, r.targets, r.request.fold): r for r in pending}
+    for run in kinds.values():  # runs that differ in the seed alone have the same faults
+        request = run.request
+        try:
+            _check_request(request, inventory.task(request.task))
+            domains = {name: load(request.task, name) for name in domain_names(request, run.targets)}
+            divide_cases(request, domains, run.targets)
+        except (UsageError, DataError, MethodError) as error:
+            if here or not isinstance(error, AbsentData):
+                faults.setdefault(str(error), []).append(run.row.id)
+    if faults:
+        texts = [f"row {listed(list(dict.fromkeys(rows)), ROWS)}: {text}" for text, rows in faults.items()]
+        raise UsageError("\n".join(["nothing is started, because runs would fail:", *texts]))
+
+
+def _check_request(request: RunRequest, task: Task) -> None:
+    fixed_grid(task, request.preprocess)
+    training = request.training
+    plain = training.window is None and training.batch_size > 1 and not request.method_settings
+    if (
+        request.method in METHODS
+        and plain
+        and request.network == NetworkConfig(init_filters=request.network.init_filters)
+    ):
+        return  # every built-in method takes it: two seconds for torch are saved
+    from ..training.build import check_request  # imports torch
+
+    check_request(request, task, load_method(request.method))
 
 
 def _run_here(files: Sequence[JobFile], at_once: int) -> None:

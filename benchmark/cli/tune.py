@@ -17,7 +17,7 @@ from ..storage.files import write_output
 from ..suites.suite import Filters, Row
 from ..suites.suite_file import list_suites, load_suite
 from . import options
-from .selection import Selection, names, part_options
+from .selection import Selection, part_options
 from .sweep import launch_options, launch_runs
 
 if TYPE_CHECKING:
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 @click.argument("suite", shell_complete=options.complete_suite)
 @click.option("--row", "row_id", required=True, help="Row of the suite.")
 @click.option(
-    "--trials", type=click.IntRange(2), required=True, help="Runs for each seed; the first is the row as it is."
+    "--trials", type=options.WholeNumber(2), required=True, help="Runs for each seed; the first is the row as it is."
 )
-@click.option("--fields", callback=names, help="Only these settings, such as optimizer.lr,method.alpha.")
+@click.option("--fields", callback=options.names, help="Only these settings, such as optimizer.lr,method.alpha.")
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=options.OUTPUT_FILE,
     help="Suite file to which the best row is added.",
 )
 @part_options

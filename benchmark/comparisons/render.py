@@ -13,7 +13,7 @@ from ..scoring.metrics import Metric
 from ..statistics import CONFIDENCE, Comparison, Interval
 from ..tables.caption import UNITS
 from ..tables.significance import ALPHA, LEAST_SEEDS
-from ..tables.wording import MINUS, row_label, signed
+from ..tables.wording import DASH, MINUS, row_label, signed
 from .contrasts import Contrast, Ranking
 from .mean_ranks import MeanRanks
 
@@ -43,14 +43,17 @@ def ranking_lines(ranking: Ranking, scale: float) -> list[str]:
     order = sorted(range(len(ranking.rows)), key=lambda i: (s.ranks[i], s.expected[i]))
     lines = [["", "mean", "rank", "expected", *(f"P({rank})" for rank in range(1, len(order) + 1))]]
     for i in order:
-        numbers = [f"{scale * s.means[i]:.2f}", str(s.ranks[i]), f"{s.expected[i]:.2f}"]
-        lines.append([row_label(ranking.rows[i]), *numbers, *map(_percent, s.probabilities[i])])
+        drawn = [f"{s.expected[i]:.2f}", *map(_percent, s.probabilities[i])]
+        drawn = drawn if s.level == "runs and cases" else [DASH] * len(drawn)
+        lines.append([row_label(ranking.rows[i]), f"{scale * s.means[i]:.2f}", str(s.ranks[i]), *drawn])
     return aligned(lines)
 
 
 def stability_text(ranking: Ranking) -> str:
     """Return how far a ranking holds when it is drawn again."""
     s = ranking.stability
+    if s.level == "cases":
+        return f"On {s.cases} case{_s(s.cases)}; {DASH}: a row has a single seed, so that nothing tells how runs vary"
     mean, low, high = (f"{tau:.2f}".replace("-", MINUS) for tau in (s.tau, s.tau_low, s.tau_high))
     return (
         f"On {s.cases} case{_s(s.cases)}; Kendall's tau with the full ranking when {s.level} are drawn again: "

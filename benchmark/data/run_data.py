@@ -109,35 +109,73 @@ def find_run_data(
     """Find and identify the domains of a run.
 
     Raises:
-        DataError: a domain is missing, incomplete under ``strict``, without labels, or shares images with the source.
+        DataError: a domain is missing, incomplete under ``strict``, without labels, not to be split, or shares images
+            with the source.
+        UsageError: a name that is no domain, or that cannot be a target of this run.
+    """
+    domains = {name: load_domain(task, name, data_source, say) for name in domain_names(request, targets)}
+    division = divide_cases(request, domains, targets)
+    located = {name: _identified(domain, data_source) for name, domain in domains.items()}
+    source = located[request.source]
+    for name, other in located.items():
+        if name != request.source:
+            _require_disjoint(source, other, request.source, name)
+    scored = {VALIDATION: EvaluationSet(source, division.validation)}
+    scored |= {name: EvaluationSet(located[name], ids) for name, ids in division.scored.items()}
+    target = located[request.target] if request.target is not None else None
+    return RunData(source, division.training, division.validation, target, scored)
+
+
+def domain_names(request: RunRequest, targets: Sequence[str]) -> list[str]:
+    """Return the domains of a run: its source, the targets to score and the one that it adapts to."""
+    return list(dict.fromkeys(name for name in (request.source, *targets, request.target) if name is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Division:
+    """Ids of the cases that train, validate and are scored in each target."""
+
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    scored: Mapping[str, tuple[str, ...]]
+
+
+def divide_cases(request: RunRequest, domains: Mapping[str, Domain], targets: Sequence[str]) -> Division:
+    """Return which cases of its domains a run trains on and scores; no file is read.
+
+    Raises:
+        DataError: a domain without labels, or whose cases cannot be split.
+        UsageError: a name that cannot be a target of this run.
     """
     if VALIDATION in targets:
         raise UsageError(f"a target cannot be called {VALIDATION!r}: the source's held-out cases are; rename it")
-    source = find_domain(task, request.source, data_source, say)
-    names = [name for name in dict.fromkeys((*targets, request.target)) if name not in (None, request.source)]
-    others = {name: find_domain(task, name, data_source, say) for name in names}
-    for name, located in others.items():
-        _require_disjoint(source, located, request.source, name)
-    for name, located in {request.source: source, **others}.items():
-        if name in (request.source, *targets):
-            require_labels(name, located.domain)
-    if request.fold is not None:
-        return _intra_run_data(request, source)
-    if request.source in targets:
-        raise UsageError(f"{request.source!r} is both the source and a target: give another --source, or --target")
+    if request.fold is None and request.source in targets:
+        raise UsageError(
+            f"{request.source!r} is both the source and a target: give another --source, or --target; in a suite, "
+            "another source or target in the column, or --sources all for every pair of domains"
+        )
     if request.training.selection == "oracle" and request.target not in targets:
         raise UsageError(f"oracle selection on {request.target!r}, which is not among the targets to score")
-    validation = held_out(source.domain)
-    training = tuple(case.id for case in source.domain.cases if case.id not in validation)
-    scored = {VALIDATION: EvaluationSet(source, validation)}
-    for name in targets:
-        scored[name] = EvaluationSet(others[name], tuple(case.id for case in others[name].domain.cases))
-    target = others[request.target] if request.target is not None else None
-    return RunData(source, training, validation, target, scored)
+    for name in dict.fromkeys((request.source, *targets)):
+        require_labels(name, domains[name])
+    source = domains[request.source]
+    scored = {name: tuple(case.id for case in domains[name].cases) for name in targets}
+    cases = source.cases
+    if request.fold is not None:  # no case of the fold trains or validates
+        fold = folds(source, request.fold.count)[request.fold.index]
+        scored = {request.source: fold}
+        cases = tuple(case for case in cases if case.id not in fold)
+    validation = held_out(replace(source, cases=cases))
+    return Division(tuple(case.id for case in cases if case.id not in validation), validation, scored)
 
 
 def find_domain(task: Task, name: str, data_source: DataSource, say: Say) -> LocatedDomain:
-    """Find and identify a domain; report its missing cases, or refuse them if the data source is strict."""
+    """Find and identify a domain; see :func:`load_domain`."""
+    return _identified(load_domain(task, name, data_source, say), data_source)
+
+
+def load_domain(task: Task, name: str, data_source: DataSource, say: Say) -> Domain:
+    """Return a domain; report its missing cases, or refuse them if the data source is strict."""
     if name not in task.sources and name not in task.targets:
         raise unknown(f"domain of task {task.name!r}", name, [*task.sources, *task.targets])
     domain = task.domain(name)(data_source.data_root)
@@ -147,18 +185,11 @@ def find_domain(task: Task, name: str, data_source: DataSource, say: Say) -> Loc
         if data_source.strict:
             raise DataError(f"{gap} (refused because of --strict)")
         say(gap)
+    return domain
+
+
+def _identified(domain: Domain, data_source: DataSource) -> LocatedDomain:
     return LocatedDomain(domain, read_manifest(domain, data_source.cache / "hashes.json"))
-
-
-def _intra_run_data(request: RunRequest, target: LocatedDomain) -> RunData:
-    # No case of the fold trains or validates.
-    assert request.fold is not None
-    fold = folds(target.domain, request.fold.count)[request.fold.index]
-    others = tuple(case for case in target.domain.cases if case.id not in fold)
-    validation = held_out(replace(target.domain, cases=others))
-    training = tuple(case.id for case in others if case.id not in validation)
-    scored = {VALIDATION: EvaluationSet(target, validation), request.source: EvaluationSet(target, fold)}
-    return RunData(target, training, validation, None, scored)
 
 
 def require_labels(name: str, domain: Domain) -> None:
@@ -167,7 +198,8 @@ def require_labels(name: str, domain: Domain) -> None:
     if bare:
         raise DataError(
             f"{name}: {len(bare)} of {len(domain.cases)} cases have no label, the first is {bare[0].image}: "
-            "without labels nothing is trained or scored; `bench predict` segments images without them"
+            "without labels nothing is trained or scored: give the domain the key labels in its task file; "
+            "`bench predict` segments images without them"
         )
 
 

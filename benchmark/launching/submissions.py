@@ -58,7 +58,6 @@ def cancel_jobs(files: Sequence[JobFile], folder: Path) -> Iterator[str]:
     """Ask jobs of a suite's folder to stop, and end the allocations that hold no others; yield messages."""
     for file in files:
         write_text(cancel_mark(file.path), "")
-    yield f"{len(files)} jobs asked to stop; those that run save a checkpoint first"
     stems = {file.path.stem for file in files}
     tickets = [ticket for stem, ticket in read_tickets(folder).items() if stem in stems]
     whole = [ticket for ticket in tickets if stems.issuperset(ticket.stems)]

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from numpy.typing import NDArray
 
+from ..durations import duration
 from .svg import GRID, INK, MUTED, NARROW, PAPER, SERIES, WIDTH, svg_chart
 
 LONGEST = 22  # characters of a row's label before it is cut short
@@ -197,13 +198,6 @@ def _apart(ticks: Sequence[float], factor: float) -> list[float]:
         if not kept or tick >= factor * kept[-1]:
             kept.append(tick)
     return kept
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as text: "45 s", "3.4 min", "2 h"."""
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.2g} min" if seconds < 3600 else f"{seconds / 3600:.3g} h"
 
 
 def _row_axes(figure: Figure, labels: Sequence[str], unit: str) -> Axes:

@@ -8,7 +8,6 @@ import csv
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -118,16 +117,9 @@ def write_export(files: Mapping[str, str], folder: Path) -> None:
     Its provenance comes first: where it was interrupted, digests tell which files are still the earlier ones.
 
     Raises:
-        UsageError: the folder cannot be written, or has a file of such a name that no export wrote.
-        StorageError: no space left.
+        UsageError: the folder has a file of such a name that no export wrote.
+        StorageError: no space left, or the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        why = "" if os.access(folder, os.W_OK | os.X_OK) else "no permission"
-    except OSError as error:
-        why = str(error.strerror)
-    if why:
-        raise UsageError(f"--output {folder} is no folder that can be written ({why}): name another one")
     earlier = _earlier(folder)
     foreign = [name for name in files if name not in earlier and (folder / name).exists()]
     if foreign:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ssdg.datasets.base import Task
 
-from ..errors import unknown
+from ..errors import UsageError, unknown
 
 if TYPE_CHECKING:
     from .suite import Column, Inventory, Suite
@@ -25,7 +25,7 @@ def suite_across(suite: "Suite", names: Sequence[str] | None, inventory: "Invent
     left out too: they belong to the suite's own columns.
 
     Raises:
-        UsageError: a name that is no domain of the suite's tasks.
+        UsageError: a name that is no domain of the suite's tasks, or no task has a second domain to score.
     """
     if names is None:
         return suite
@@ -39,6 +39,11 @@ def suite_across(suite: "Suite", names: Sequence[str] | None, inventory: "Invent
             raise unknown("source", name, every | {ALL})
     rows = [row for row in suite.rows if not suite.published or row.external or row.method in inventory.methods]
     columns = [column for task in tasks for column in _of_task(by_task[task.name], names, task)]
+    if not columns:
+        raise UsageError(
+            f"--sources scores each source on the other labelled domains of its task, and {', '.join(by_task)} has "
+            "none: add a [domain.NAME] or [target.NAME] table to the task file, or leave --sources out"
+        )
     return replace(suite, rows=tuple(rows), columns=tuple(columns), published=None)
 
 
@@ -66,7 +71,9 @@ def _of_task(columns: "Sequence[Column]", names: Sequence[str], task: Task) -> "
 
 
 def _may_lack_labels(task: Task, domain: str) -> bool:
-    return "labels" in getattr(task.domain(domain), "optional", ())
+    loader = task.domain(domain)
+    labelled = "images" not in loader.patterns or "labels" in loader.patterns  # a list of cases names labels too
+    return not labelled or "labels" in getattr(loader, "optional", ())
 
 
 def ends(column: "Column") -> tuple[str, str]:

@@ -15,7 +15,7 @@ from ..spec import EvaluationConfig, NetworkConfig, OptimizerConfig, PreprocessC
 from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
 from ..suites.suite import Column, Suite
-from .wording import UNCONVERGED
+from .wording import UNCONVERGED, remarked_text
 
 UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
 
@@ -216,7 +216,7 @@ def _marks(suite: Suite, has_dash: bool) -> list[str]:
         "‡: domain adaptation, saw unlabelled target images and is not compared with the rest": any(
             row.access == "uda" for row in suite.rows
         ),
-        "§: see the protocol": any(row.note for row in suite.rows),
+        remarked_text(suite.rows): any(row.remark for row in suite.rows),
         "\N{EN DASH}: the method does not apply": has_dash,
     }
     shown = "; ".join(text for text, is_used in marks.items() if is_used)

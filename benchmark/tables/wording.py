@@ -1,7 +1,7 @@
 """The words and numbers of a table's cells, the same in every format that people read."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..outcomes.scores import Cell
 from ..suites.paper import PublishedScore
@@ -22,6 +22,20 @@ SETTINGS = {"ssdg": "SSDG", "source-only": "source only", "uda": "UDA", "intra":
 def row_label(row: Row) -> str:
     """Return a row's label with its marks."""
     return row.label + (" ‡" if row.access == "uda" else "") + (" §" if row.remark else "")
+
+
+def remarked_text(rows: Sequence[Row]) -> str:
+    """Return what § means: of rows that were not trained here in words, of others where it is explained."""
+    kinds = {
+        "external (label files made by another program, training not seen)": [
+            row.label for row in rows if row.external and not row.ensemble
+        ],
+        "ensemble (mean of the seeds' probabilities)": [row.label for row in rows if row.ensemble],
+    }
+    texts = [f"§ {kind}: {', '.join(labels)}" for kind, labels in kinds.items() if labels]
+    if any(row.remark and not row.external for row in rows):
+        texts.append("§ others: see the protocol" if texts else "§: see the protocol")
+    return "; ".join(texts)
 
 
 def setting_text(row: Row) -> str:

@@ -11,25 +11,32 @@ from ..data.grids import counted_degrees
 from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
-from ..settings import build, check_window
+from ..settings import build, check_window, fixed_grid
 from ..spec import PIPELINE_VERSION, RunRequest, RunSpec, task_digest
 from .encoder_weights import check_weights, load_weights, weights_digest
 from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
 
 
-def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
-    """Return the request with all it implies; UsageError for a wrong dimension or unknown setting."""
+def check_request(request: RunRequest, task: Task, method: type[Method]) -> None:
+    """Raise UsageError where a run cannot be, whatever its data: dimensions, windows, network, weights, settings."""
     _check_method(f"method {request.method!r}", method, request, task)
     front = divide(method, request.method_settings).before
     if front is not None:
         _check_method(f"method.{BEFORE}={request.method_settings[BEFORE]}", front, request, task)
+    fixed_grid(task, request.preprocess)
     check_windows(request, task, method)
-    weights = request.network.weights
     network = network_class(request.network.name, method, request.method, task.ndim)
-    digest_of_weights = weights_digest(weights)
+    weights = request.network.weights
     if weights is not None:
+        weights_digest(weights)  # its error says that there is no such file
         with torch.device("meta"):  # sizes alone
             check_weights(_network(network, task, request.network.init_filters), weights)
+    resolve_config(method, request.method, request.method_settings)
+
+
+def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
+    """Return the request with all it implies; UsageError as :func:`check_request`."""
+    check_request(request, task, method)
     config, changed = resolve_config(method, request.method, request.method_settings)
     domains = [located.domain for located in (run_data.source, run_data.target) if located is not None]
     angles = [counted_degrees(domain, request.preprocess) for domain in domains]
@@ -42,7 +49,7 @@ def resolve(request: RunRequest, task: Task, method: type[Method], run_data: Run
         source_manifest=run_data.source.manifest.digest,
         split=run_data.split,
         target_manifest=run_data.target.manifest.digest if run_data.target is not None else None,
-        network_weights=digest_of_weights,
+        network_weights=weights_digest(request.network.weights),
         degrees=tuple(angle for angle in angles if angle is not None),
         pipeline=PIPELINE_VERSION,
     )

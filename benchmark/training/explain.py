@@ -12,6 +12,7 @@ from ssdg.methods import load_method
 from ssdg.methods.base import Batch
 
 from ..data.run_data import DataSource, find_run_data
+from ..durations import duration
 from ..progress import RunObserver
 from ..spec import RunRequest
 from .build import build_method, device_name, find_device, resolve, use_threads
@@ -50,7 +51,7 @@ def explain(
     yield f"one step takes {seconds:.3g} s ({running}) and the process {_memory(device):.2g} GiB"
     yield (
         f"{batches.steps_per_epoch} steps an epoch, {request.training.epochs} epochs: {step.total_steps} steps in "
-        f"{_duration(seconds * step.total_steps)}, validation not counted"
+        f"{duration(seconds * step.total_steps)}, validation not counted"
     )
     inference = Inference.of(request, request.overlap)
     how = "whole images" if inference.window is None else f"windows that overlap by {inference.overlap:.0%}"
@@ -84,10 +85,3 @@ def _memory(device: torch.device) -> float:
 
 def _sides(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape))
-
-
-def _duration(seconds: float) -> str:
-    minutes = seconds / 60
-    if minutes < 90:
-        return f"{minutes:.0f} min" if minutes >= 10 else f"{minutes:.1f} min"
-    return f"{minutes / 60:.1f} h"

@@ -40,12 +40,13 @@ def test_json_values_pass_unchanged():
     ("values", "words"),
     [
         ({"cuont": 1}, ["cuont", "'count'", "rate"]),
-        ({"count": "many"}, ["c.count", "int", "many"]),
-        ({"count": 2.5}, ["int"]),
-        ({"count": True}, ["int"]),
+        ({"count": "many"}, ["c.count", "a whole number", "many"]),
+        ({"count": 2.5}, ["a whole number"]),
+        ({"count": True}, ["a whole number"]),
         ({"on": "maybe"}, ["true or false"]),
         ({"kind": "c"}, ["a, b"]),
-        ({"sides": "48,big"}, ["int"]),
+        ({"sides": "48,big"}, ["comma-separated whole numbers", "48,big"]),
+        ({"sides": 48}, ["comma-separated whole numbers"]),
     ],
 )
 def test_bad_values_are_named(values, words):

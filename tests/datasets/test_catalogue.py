@@ -58,7 +58,9 @@ def test_drive_test_is_unlabelled_without_first_manual(tmp_path: Path) -> None:
 def test_an_image_without_label_is_named(tmp_path: Path) -> None:
     write_drive(tmp_path)
     (tmp_path / "DRIVE/training/1st_manual/22_manual1.gif").unlink()
-    with pytest.raises(DataError, match=r"case '22' has no label.*22_training\.tif.*nearest is .*1st_manual"):
+    with pytest.raises(
+        DataError, match=r"case '22' has no label.*22_training\.tif.*nearest is .*1st_manual.*\(images and labels\)"
+    ):
         load("drive", tmp_path)
 
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 import subprocess
 
@@ -217,6 +218,10 @@ def test_rank_as_json(results, suite):
 def test_one_seed_says_so(results, suite):
     text = results("rank", str(suite), "--seeds", "0").output
     assert "speak of these trained models only" in text
+    for line in re.findall(r"^(?:w/o SSDG|RandConv) +[\d.]+ +\d .*$", text, re.MULTILINE):
+        assert line.split()[-3:] == ["\N{EN DASH}"] * 3, "no distribution over runs"
+    assert "\N{EN DASH}: a row has a single seed" in text
+    assert "Kendall" not in text
     data = json.loads(results("compare", "randconv", "erm", "--suite", str(suite), "--seeds", "0", "--json").output)
     assert {line["level"] for line in data["comparisons"]} == {"cases"}
 

@@ -52,6 +52,21 @@ def test_every_case_is_prepared_and_nothing_is_written(verify, tmp_path):
     assert sorted(path.name for path in (tmp_path / "results").rglob("*.*")) == ["hashes.json"]
 
 
+def test_a_source_that_no_split_divides_is_refused_and_the_pictures_are_named(verify, tmp_path):
+    task = tmp_path / "own.toml"
+    head = 'name = "own"\nndim = 2\nchannels = 3\nclasses = ["background", "vessel"]\nshape = [32, 32]\n'
+    for role in ("source", "target"):
+        head += f"[{role}.{role}]\nlabel_map = {{ 0 = 0, 255 = 1 }}\n"
+        head += "".join(f'{key}s = "phantom2d/a/{key}/{{group}}-{{case}}.png"\n' for key in ("image", "label"))
+    task.write_text(head)
+    result = verify("--task", task, "--pictures", tmp_path / "shown")
+    assert result.exit_code == 2
+    assert result.stderr.count("source cannot be a source: domain 'source': all cases are of one group, 'a'") == 1
+    assert f"are in {tmp_path / 'shown'}\n" in result.stdout
+    assert verify("source", "--task", task, "--quick").exit_code == 2
+    assert verify("target", "--task", task, "--quick").exit_code == 0
+
+
 def test_a_label_on_another_grid_is_found_as_training_would(verify):
     rewrite_affine(sorted((verify.root / "phantom3d/a/label").iterdir())[1])
     quick = verify("phantom3d-a", "--quick")

@@ -135,6 +135,7 @@ def test_it_is_in_the_table_and_neither_bold_nor_ranked_nor_compared(bench, suit
     hole = rows["randconv-ensemble"][C]
     assert (hole["state"], hole["reason"]) == ("missing", "not scored")
     text = bench("table", suite).output
+    assert "§ ensemble (mean of the seeds' probabilities): erm, ensemble of 2 seeds, randconv, ensemble" in text
     assert re.search(r"\| erm, ensemble of 2 seeds § +\| source only, ensemble +\|", text)
     assert "mean of the softmax probabilities of erm's seeds 0, 1: one prediction a case" in text
     assert "computes 2 times what a run does" in text

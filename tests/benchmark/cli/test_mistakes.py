@@ -4,8 +4,10 @@ import signal
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from ssdg.benchmark import environment
+from ssdg.benchmark.cli import main
 from ssdg.benchmark.errors import Interrupted
 from ssdg.benchmark.progress import RunObserver
 from ssdg.benchmark.settings import resolve_sections
@@ -171,6 +173,65 @@ def test_a_suite_that_names_what_is_not_there(bench, tmp_path, source, target, m
         refused(bench(verb, str(path)), words)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("table", "demo", "--output=/proc/x/y.csv"),
+        ("report", "demo", "--output=/proc/x/y.html"),
+        ("export", "demo", "--output=/proc/x"),
+        ("figure", "robustness", "demo", "--output=/proc/x/y.png"),
+        ("new", "suite", "mine", "--output=/proc/x"),
+        ("data", "new", "mine", "--images=*.png", "--labels=*.png", "--output=/proc/x/y.toml"),
+        ("data", "verify", "--pictures=/proc/x"),
+        ("predict", "/", f"--input={__file__}", "--output=/proc/x"),
+        ("tune", "demo", "--row=erm", "--trials=2", "--output=/proc/x/y.toml"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_an_output_that_cannot_be_is_named(arguments):
+    result = CliRunner().invoke(main, arguments)
+    words = " ".join(result.output.split())
+    assert refused(result, "cannot be written")
+    assert "no file can be made in /proc" in words
+    assert arguments[-1].split("=")[0] in words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "--method=erm", "--target=phantom2d-b", "--seed=0,1"), ("one whole number", "--seeds 0,1,2")),
+        (("sweep", "demo", "--jobs=two"), ("one whole number, such as 1, not 'two'",)),
+        (("table", "demo", "--seeds=x"), ("whole numbers separated by commas, such as 0,1,2 or 0-2",)),
+        (("table", "demo", "--set=preprocess.shape=a,b"), ("preprocess.shape", "comma-separated whole numbers")),
+        (("table", "demo", "--set=optimizer.lr=fast"), ("optimizer.lr: expected a number, not 'fast'",)),
+        (("table", "demo", "--set=training.selection=best"), ("training.selection: one of last, source-val",)),
+    ],
+)
+def test_a_list_or_number_that_is_none_says_what_is_expected(arguments, words):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    for word in words:
+        assert word in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("verb", ["table", "rank", "report", "export", "cancel"])
+def test_a_results_folder_that_is_named_and_not_there_is_refused(tmp_path, monkeypatch, verb):
+    monkeypatch.chdir(tmp_path)
+    out = ("--output", "out") if verb == "export" else ()
+    assert refused(
+        CliRunner().invoke(main, [verb, "demo", *out, "--results-root", "nowhere"]), "nowhere", "not exist"
+    )
+    assert not list(tmp_path.iterdir())
+
+
+def test_where_nothing_was_run_the_command_that_runs_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(main, ["table", "demo"])
+    assert result.exit_code == 0
+    assert "not run" in result.stdout
+    assert "there is no folder results; `bench sweep demo` runs it" in result.stderr
+
+
 def test_preparing_a_domain_that_the_task_does_not_have(bench, own_task):
     # `data` is a group: its roots come after its verb.
     roots = ("--data-root", str(bench.data), "--results-root", str(bench.results))
@@ -203,6 +264,8 @@ def test_ctrl_c_is_heard_while_preparing_and_scoring(bench, at):
     with pytest.raises(Interrupted):
         run_one(*arguments, observer, lambda: observer.stop)
     assert not list(bench.results.glob("runs/*/*/*/FAILED"))
+    # Before its first checkpoint a stopped run is as if it had not been started, and no process seems to be missing.
+    assert scan(bench.results)[0][0].state == ("QUEUED" if at == "preparing" else "DONE")
     folder = run_one(*arguments, RunObserver("test"))
     assert len(list(folder.glob("evaluations/*/DONE"))) == 2
 

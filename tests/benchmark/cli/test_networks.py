@@ -53,7 +53,7 @@ def test_unknown_networks_are_refused_before_anything_starts(bench, tmp_path):
     suite = suite_file(tmp_path / "mine.toml", settings={"network.weights": str(tmp_path / "none.pt")})
     result = bench("sweep", str(suite))
     assert result.exit_code == 2
-    assert "none.pt is no file" in result.output
+    assert "none.pt cannot be read: No such file" in result.output
     assert not (bench.results / "runs").exists()
 
 

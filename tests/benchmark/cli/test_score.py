@@ -158,6 +158,7 @@ def test_the_row_is_in_the_table_and_marked(filled, suite):
     assert (cells[C]["state"], cells[C]["reason"]) == ("missing", "not scored")
     text = filled("table", suite).output
     assert "| nnU-Net §" in text
+    assert "§ external (label files made by another program, training not seen): nnU-Net." in text
     assert "SSDG, external" in text
     assert "training was not seen by this harness; default plans" in text
     assert "no row trained here sees target images" in text

@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 
 import pytest
 
+from ssdg.benchmark.launching.registry import SCHEDULERS
 from ssdg.benchmark.storage.attempts import read_record
 from ssdg.benchmark.storage.lease import read_owner
 
@@ -160,7 +162,8 @@ def test_cancel_stops_what_runs_and_what_waits(bench, held, hold):
     while_running = bench("status", name, *options)
     assert "1/5000 epochs" in while_running.output
     cancelled = bench("cancel", name, *options)
-    assert "2 jobs asked to stop" in cancelled.output
+    assert "1 running asked to stop with a checkpoint, 1 waiting taken from the queue" in cancelled.output
+    assert f"`bench sweep {name}`" in cancelled.output
     hold.unlink()
     output = process.finish(130)
     assert output.count("cancelled") == 2, "one ran and one waited"
@@ -280,10 +283,66 @@ def test_a_grid_or_a_window_that_does_not_fit_is_refused_before_anything_starts(
     assert message in result.output
 
 
+OWN = """
+name = "own"
+ndim = 2
+channels = 3
+classes = ["background", "vessel"]
+shape = [32, 32]
+"""
+OWN_DOMAIN = """
+[{role}.{name}]
+images = "phantom2d/{folder}/image/{case}.png"
+{labels}
+label_map = {{ 0 = 0, 255 = 1 }}
+"""
+
+
+@pytest.mark.parametrize("scheduler", ["local", "fake"])
+@pytest.mark.parametrize(
+    ("case", "source", "target", "row", "words"),
+    [
+        ("{group}-{case}", "a", "b", "erm", ("row erm: domain 'a': all cases are of one group, 'a'", "{group}")),
+        ("{group}-{case}", "b", "a", {"id": "intra", "method": "erm", "folds": 2}, ("row intra: domain 'a'", "cut")),
+        ("{case}", "a", "a", "erm", ("row erm: 'a' is both the source and a target", "--sources all")),
+        ("{case}", "a", "bare", "erm", ("row erm: bare: ", "cases have no label", "key labels")),
+    ],
+)
+def test_what_holds_for_every_run_is_refused_before_anything_starts(
+    bench, tmp_path, monkeypatch, scheduler, case, source, target, row, words
+):
+    monkeypatch.setitem(SCHEDULERS, "fake", None)  # which is not asked for anything
+    monkeypatch.setattr("ssdg.benchmark.cli.sweep.find_scheduler", lambda _name: object())
+    task = tmp_path / "own.toml"
+    written = [("domain", "a", "a", case), ("domain", "b", "b", "{case}"), ("target", "bare", "c", "{case}")]
+    text = OWN
+    for role, name, folder, pattern in written:
+        labels = f'labels = "phantom2d/{folder}/label/{pattern}.png"' if name != "bare" else ""
+        text += OWN_DOMAIN.format(role=role, name=name, folder=folder, case=pattern, labels=labels)
+    task.write_text(text)
+    name = suite_file(tmp_path / "s.toml", [row], [{"task": "own", "source": source, "target": target}], seeds=(0, 1))
+    result = bench("sweep", str(name), "--task", str(task), "--launcher", scheduler)
+    assert result.exit_code == 2, result.output
+    assert result.output.count("row ") == 1, "once, not for every seed"
+    for word in ("nothing is started", *words):
+        assert word in result.output
+    assert not (bench.results / "logs").exists()
+
+
+def test_absent_data_are_refused_where_runs_start_and_planned_elsewhere(bench, suite, tmp_path):
+    away = Bench(tmp_path / "nowhere", bench.results)
+    refused = away("sweep", suite())
+    assert refused.exit_code == 2
+    assert refused.output.count("there is no folder") == 1
+    assert "row erm, other: " in refused.output
+    assert away("sweep", suite(), "--dry-run").exit_code == 0
+
+
 def test_the_plan_tells_the_time_from_finished_runs(swept):
     bench, name = swept
     plan = bench("sweep", name, "--dry-run").output
     assert "1 DONE" in plan
+    assert re.search(r"about [\d.]+ (m?s|min) of training for 1", plan), "of a second, not 0.0 h"
     assert "for 1 of them; no finished run tells the time of other" in plan
     assert "3 to train, 6 evaluations" in plan
 
@@ -297,7 +356,10 @@ def test_slurm_that_is_not_there_is_told_in_one_line(bench, suite, monkeypatch, 
 
 def test_a_run_that_failed_before_it_began_is_called_failed_in_tables_too(bench, suite, tmp_path):
     name, options = suite("erm"), ("--methods", "other", "--seeds", "0")
-    failed = Bench(tmp_path, bench.results)("sweep", name, *options)
+    shared = tmp_path / "data"  # an image of the source in the target, as only their files tell
+    shutil.copytree(bench.data, shared)
+    shutil.copy(shared / "phantom2d/a/image/a-00.png", shared / "phantom2d/b/image/b-00.png")
+    failed = Bench(shared, bench.results)("sweep", name, *options)
     assert failed.exit_code == 1, failed.output
     table = bench("table", name, *options)
     assert "| failed" in table.output

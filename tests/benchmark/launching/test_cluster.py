@@ -41,7 +41,7 @@ def test_a_profile_is_read_and_the_command_line_comes_on_top(tmp_path):
     [
         ("partitoin = 'gpu'", "did you mean 'partition'"),
         ("time = 'soon'", "HH:MM:SS"),
-        ("time = true", "expected int"),
+        ("time = true", "expected a whole number"),
         ("memory = '16 apples'", "16G"),
         ("time = 0", "at least 1"),
         ("sbatch = 3", "table of options"),

@@ -99,13 +99,15 @@ def test_what_leaves_the_queue_without_a_result_is_over_and_is_submitted_again(b
 
 
 def test_cancel_takes_what_waits_at_once_and_what_runs_after_its_grace(bench, suite, fake):
+    assert "nothing to cancel" in bench("cancel", suite).output
     bench("sweep", suite, "--launcher", "fake")
     fake.jobs["f.1"] = QueuedJob("RUNNING", False)
     output = bench("cancel", suite).output
-    assert "2 jobs asked to stop" in output
+    assert f"2 waiting taken from the queue; `bench sweep {suite}`" in output
     assert "2 allocations ended, 1 of them by force" in output
     assert fake.cancelled == [["f.0"], ["f.1"]]
     assert not fake.jobs
+    assert "nothing to cancel" in bench("cancel", suite).output
     assert bench("status", suite).output.count("cancelled") == 2
     assert "submitted" in bench("sweep", suite, "--launcher", "fake").output, "a sweep takes a cancelling back"
     assert "cancelled" not in bench("status", suite).output

@@ -329,6 +329,7 @@ def test_a_measure_that_was_not_computed_is_a_hole(bench, made, tmp_path):
 
 def test_no_results_at_all_are_said_so(bench, tmp_path):
     suite = write_suite(tmp_path)
+    (tmp_path / "nothing").mkdir()
     result = export(bench, (suite, tmp_path / "nothing"), tmp_path / "out", code=3)
     assert "8 holes" in result.output
     assert rows_of(tmp_path / "out" / "cases.csv") == []

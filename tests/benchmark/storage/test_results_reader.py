@@ -48,7 +48,7 @@ def test_a_scan_finds_what_was_written_in_order(tmp_path):
         (lambda d: d["request"].pop("seed"), "damaged .*seed"),
         (lambda d: d["request"]["training"].update(epochs=7), "edited, or of another version"),
         (lambda d: d["request"]["training"].update(epochs=0), "epochs must be at least 1"),
-        (lambda d: d["request"]["training"].update(epochs=True), "expected int"),
+        (lambda d: d["request"]["training"].update(epochs=True), "expected a whole number"),
         (lambda d: d["request"].update(sede=1), "not a run request"),
         (lambda d: d["method_config"].update(alpha=2.0), "edited, or of another version"),
         (lambda d: d.update(train_id="0" * 12), "edited, or of another version"),

@@ -269,7 +269,7 @@ def test_quoted_and_nested_keys_are_the_same_setting():
         (lambda t: 'published = "table3"\n' + t, "did you mean 'table"),
         (lambda t: "seeds = [-1]\n" + t, "whole numbers"),
         (lambda t: "seeds = []\n" + t, "whole numbers"),
-        (lambda t: 'seeds = ["a"]\n' + t, "expected int"),
+        (lambda t: 'seeds = ["a"]\n' + t, "seeds: expected comma-separated whole numbers, such as"),
         (lambda t: t + '[[rows]]\nid = "erm"\nmethod = "erm"\n', "there twice"),
         (lambda t: t.partition("[[rows]]")[0], "needs rows"),
         (lambda t: t + "= 3\n", "not valid TOML"),

@@ -3,16 +3,20 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
+from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.suites.paper import PublishedScore
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.sources import suite_across
+from ssdg.benchmark.suites.suite import Column, Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.render import render
 from ssdg.benchmark.tables.wording import published_text
 from ssdg.datasets import TASKS
+from ssdg.datasets.grammar import task_from_toml
 from ssdg.methods import registry
 
 from ..stored import cases, planned_runs, results_of, table_of, write_run
@@ -36,6 +40,20 @@ def cells_of(table, row):
     """Return the row's cells as JSON by target."""
     [found] = [each for each in json.loads(render(table, "json"))["rows"] if each["row"] == row]
     return {cell["target"]: cell for cell in found["cells"]}
+
+
+def test_all_sources_leave_out_what_has_no_labels_and_need_a_second_domain(tmp_path):
+    text = 'name = "own"\nndim = 2\nchannels = 1\nclasses = ["background", "x"]\nshape = [32, 32]\n'
+    for name, labels in (("a", 'labels = "a/{case}_l.png"'), ("b", 'labels = "b/{case}_l.png"'), ("bare", "")):
+        text += f'[{"domain" if labels else "target"}.{name}]\nimages = "{name}/{{case}}.png"\n{labels}\n'
+    (tmp_path / "own.toml").write_text(text)
+    (tmp_path / "one.toml").write_text(text.partition("[domain.b]")[0])
+    own, one = (task_from_toml(tmp_path / f"{name}.toml") for name in ("own", "one"))
+    suite = replace(load_suite("demo"), columns=(Column(task="own", source="a", target="a", label="a"),))
+    across = suite_across(suite, ("all",), Inventory({}, {"own": own}))
+    assert [(column.source, column.target) for column in across.columns] == [("a", "b"), ("b", "a")]
+    with pytest.raises(UsageError, match=r"own has none: add a \[domain\.NAME\].* or leave --sources out"):
+        suite_across(suite, ("all",), Inventory({}, {"own": one}))
 
 
 def test_markdown_and_latex_print_every_source(table):

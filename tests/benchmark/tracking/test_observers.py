@@ -165,7 +165,7 @@ def test_an_unknown_name_and_a_missing_package_are_refused_before_a_run(bench, m
         assert refused.output.splitlines() == [
             "bench: observer 'mlflow' needs a package that is not installed: pip install 'ssdg-bench[tracking]'"
         ]
-    assert not bench.results.exists()
+    assert not list(bench.results.iterdir())
 
 
 def test_the_flag_travels_in_job_files_and_changes_no_name(bench, monkeypatch, plugin, tmp_path):
