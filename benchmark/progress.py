@@ -1,12 +1,15 @@
-"""Progress of a run: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar in a terminal, plain lines elsewhere.
+
+rich is imported on use: the type of a row is part of what every command imports.
+"""
 
 # ruff: noqa: D102 - the bar overrides documented methods
 
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Row = dict[str, float | int]
 """One epoch of ``history.csv``."""
@@ -84,7 +87,9 @@ class RunObserver:
 class BarObserver(RunObserver):
     """Draws one bar instead of lines: the activity, losses, the newest DSC, and the time left."""
 
-    def __init__(self, name: str, console: Console) -> None:
+    def __init__(self, name: str, console: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
         super().__init__(name)
         columns: list[Any] = [
             TextColumn("{task.description}"),
@@ -135,5 +140,7 @@ class BarObserver(RunObserver):
 
 def observer(name: str) -> RunObserver:
     """Return a bar where standard error is a terminal, else plain lines."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     return BarObserver(name, console) if console.is_terminal else RunObserver(name)

@@ -212,6 +212,21 @@ class RunSpec:
     network_weights: str = ""  # digest of the content of ``network.weights``
     degrees: tuple[float, ...] = ()  # angles of the source's and the target's cameras, under ``preprocess.scale=fov``
 
+    @classmethod
+    def of_record(
+        cls, request: RunRequest, config: Mapping[str, JSON], task_definition: str, version: int = 1
+    ) -> "RunSpec":
+        """Return the spec of a run that was not trained here: of its data no more than the task is known."""
+        return cls(
+            request=request,
+            method_version=version,
+            method_config=config,
+            method_changed=tuple(request.method_settings),
+            source_manifest="",
+            split="",
+            task_definition=task_definition,
+        )
+
     def is_of(self, task_definition: str) -> bool:
         """Return whether a task of that digest is the one trained on; results before version 0.2 do not say."""
         return not (self.task_definition and task_definition) or self.task_definition == task_definition

@@ -236,7 +236,8 @@ class Suite:
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
                 requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds_of(row))
-                runs += [Planned(row, tuple(group), request, task_digest(task)) for request in requests]
+                definition = task_digest(task)
+                runs += [Planned(row, tuple(group), request, definition) for request in requests]
         return Plan(suite, inventory, tuple(runs))
 
 
