@@ -15,13 +15,15 @@ Row = dict[str, float | int]
 """One epoch of ``history.csv``."""
 
 SCORES = {"held_out_dsc": "held-out DSC", "oracle_dsc": "target DSC †"}
-"""Printed names of the score columns of ``history.csv``; the others are losses."""
+"""Printed names of the score columns of ``history.csv``."""
+
+NO_LOSSES = ("epoch", "step", "seconds", *SCORES)
+"""Columns of ``history.csv``; all others are terms of the loss."""
 
 
 def summary(row: Row) -> str:
     """Return the losses of an epoch and its validation DSC, if any."""
-    others = ("epoch", "step", "seconds", *SCORES)
-    parts = [f"{name} {value:.4f}" for name, value in row.items() if name not in others]
+    parts = [f"{name} {value:.4f}" for name, value in row.items() if name not in NO_LOSSES]
     parts += [f"{label} {100 * row[name]:.2f}" for name, label in SCORES.items() if name in row]
     return ", ".join(parts)
 

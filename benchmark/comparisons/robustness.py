@@ -23,7 +23,7 @@ from ..suites.suite import Row
 from ..tables.latex import latex_lines, needs
 from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
 from ..tables.render import FONTS
-from ..tables.wording import DASH, MINUS, signed
+from ..tables.wording import DASH, MINUS, decimals, signed
 
 LEAST = 3
 """Rows that a line is drawn through, at least."""
@@ -44,8 +44,7 @@ class Line:
     def text(self) -> str:
         """The line as a formula, its slope first: "0.95 × held out − 0.6"."""
         sign = "+" if self.intercept >= 0 else MINUS
-        slope = f"{self.slope:.2f}".replace("-", MINUS)
-        return f"{slope} \N{MULTIPLICATION SIGN} held out {sign} {abs(self.intercept):.1f}"
+        return f"{decimals(self.slope)} \N{MULTIPLICATION SIGN} held out {sign} {abs(self.intercept):.1f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,12 @@ from markupsafe import Markup
 
 from ..outcomes.planned_run import PlannedRun
 from ..outcomes.results import SuiteResults
-from ..progress import SCORES
+from ..progress import NO_LOSSES
 from ..storage.results_reader import StoredRun
 from ..suites.suite import Column, Row
 from ..tables.wording import row_label
 from .charts import Curve, curve_chart
 
-NO_LOSSES = ("epoch", "step", "seconds", *SCORES)  # columns of a history; all others are terms of the loss
 MOST_CURVES = 12  # runs of a row that are read: they differ in seed, fold and target, and more lines look like none
 
 

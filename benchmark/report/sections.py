@@ -91,9 +91,8 @@ def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
     tables = []
     for ranking in rank_rows(results, overall_headings(results)):
         stability = ranking.stability
-        order = sorted(range(len(ranking.rows)), key=lambda i: (stability.ranks[i], stability.expected[i]))
         cells = [[(100 * share, _percent(share)) for share in of_row] for of_row in stability.probabilities]
-        rows = [(ranking.rows[i].label, cells[i], f"{stability.expected[i]:.1f}") for i in order]
+        rows = [(ranking.rows[i].label, cells[i], f"{stability.expected[i]:.1f}") for i in ranking.order]
         tables.append((ranking.heading.text, rows, f"{stability_text(ranking)}."))
     return tables
 
