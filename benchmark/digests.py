@@ -37,6 +37,14 @@ def to_json(value: Any) -> Any:
     raise TypeError(f"{value!r} is not plain data")
 
 
+def flatten(sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"section.key": value} of sections with settings; what is no mapping keeps its name."""
+    flat: dict[str, Any] = {}
+    for key, value in dict(sections).items():
+        flat |= {f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, Mapping) else {key: value}
+    return flat
+
+
 _PLAIN = frozenset({bool, int, float, str, type(None)})
 
 

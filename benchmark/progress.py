@@ -1,24 +1,29 @@
-"""Progress of a run: a bar in a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar in a terminal, plain lines elsewhere.
+
+rich is imported on use: the type of a row is part of what every command imports.
+"""
 
 # ruff: noqa: D102 - the bar overrides documented methods
 
 import time
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
 
 Row = dict[str, float | int]
 """One epoch of ``history.csv``."""
 
 SCORES = {"held_out_dsc": "held-out DSC", "oracle_dsc": "target DSC †"}
-"""Printed names of the score columns of ``history.csv``; the others are losses."""
+"""Printed names of the score columns of ``history.csv``."""
+
+NO_LOSSES = ("epoch", "step", "seconds", *SCORES)
+"""Columns of ``history.csv``; all others are terms of the loss."""
 
 
 def summary(row: Row) -> str:
     """Return the losses of an epoch and its validation DSC, if any."""
-    others = ("epoch", "step", "seconds", *SCORES)
-    parts = [f"{name} {value:.4f}" for name, value in row.items() if name not in others]
+    parts = [f"{name} {value:.4f}" for name, value in row.items() if name not in NO_LOSSES]
     parts += [f"{label} {100 * row[name]:.2f}" for name, label in SCORES.items() if name in row]
     return ", ".join(parts)
 
@@ -84,7 +89,9 @@ class RunObserver:
 class BarObserver(RunObserver):
     """Draws one bar instead of lines: the activity, losses, the newest DSC, and the time left."""
 
-    def __init__(self, name: str, console: Console) -> None:
+    def __init__(self, name: str, console: "Console") -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
         super().__init__(name)
         columns: list[Any] = [
             TextColumn("{task.description}"),
@@ -135,5 +142,7 @@ class BarObserver(RunObserver):
 
 def observer(name: str) -> RunObserver:
     """Return a bar where standard error is a terminal, else plain lines."""
+    from rich.console import Console
+
     console = Console(stderr=True)
     return BarObserver(name, console) if console.is_terminal else RunObserver(name)

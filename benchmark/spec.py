@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ssdg.datasets.base import Task
-
 from .digests import JSON, canonical_json, digest, digest_of_text, identified, to_json
 from .errors import require
 
@@ -223,6 +221,21 @@ class RunSpec:
         """What tells its numbers from those of other versions of the code: pipeline, then method."""
         return self.pipeline, self.method_version
 
+    @classmethod
+    def of_record(
+        cls, request: RunRequest, config: Mapping[str, JSON], task_definition: str, version: int = 1
+    ) -> "RunSpec":
+        """Return the spec of a run that was not trained here: of its data no more than the task is known."""
+        return cls(
+            request=request,
+            method_version=version,
+            method_config=config,
+            method_changed=tuple(request.method_settings),
+            source_manifest="",
+            split="",
+            task_definition=task_definition,
+        )
+
     def is_of(self, task_definition: str) -> bool:
         """Return whether a task of that digest is the one trained on; results before version 0.2 do not say."""
         return not (self.task_definition and task_definition) or self.task_definition == task_definition
@@ -253,16 +266,6 @@ class RunSpec:
         return {"schema": SCHEMA, **request, **resolved}
 
 
-def task_digest(task: Task) -> str:
-    """Return the digest of what a task's name does not say: dimensions, channels, classes and grid."""
-    return digest([task.ndim, task.channels, task.classes, task.shape])
-
-
-def regions_digest(task: Task) -> str:
-    """Return the digest of how a task's classes are united for scoring; "" where they are scored as they are."""
-    return digest(to_json(task.regions)) if task.regions else ""
-
-
 IDENTIFYING = (
     "method_version",
     "method_config",
@@ -289,7 +292,7 @@ class EvaluationSpec:
     resample: str
     overlap: float | None = _later(None)  # of the windows that images are predicted in; None: whole images
     degrees: float | None = _later(None)  # angle of the domain's camera, where ``preprocess.scale=fov``
-    regions: str = _later("")  # see :func:`regions_digest`
+    regions: str = _later("")  # see :func:`~ssdg.benchmark.task_digests.regions_digest`
 
     @property
     def eval_id(self) -> str:

@@ -12,10 +12,11 @@ from startup import bench_command, run_process
 
 from ssdg.benchmark.digests import JSON, to_json
 from ssdg.benchmark.settings import build
-from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec, task_digest
+from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, evaluation_path, run_path, to_csv
 from ssdg.benchmark.suites.suite import Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.benchmark.task_digests import task_digest
 from ssdg.datasets import TASKS
 from ssdg.methods import METHODS, load_method
 

@@ -6,7 +6,6 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
-from statistics import median
 from typing import Any
 
 import click
@@ -24,7 +23,7 @@ from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
 from ..settings import fixed_grid
 from ..spec import NetworkConfig, RunRequest
-from ..storage.results_reader import StoredRun
+from ..storage.results_reader import StoredRun, training_seconds
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Inventory
 from ..tracking.observers import check_observers
@@ -212,19 +211,17 @@ _kind = attrgetter(
 
 
 def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -> str:
-    """Return the training time of planned runs, one after the other, told by the histories of finished ones."""
+    """Return the training time of planned runs, one after the other, at the pace of finished ones."""
     finished: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
     for run in stored:
         if run.state == "DONE":
             finished[_kind(run.spec.request)].append(run)
-    seconds = {}
-    for kind in {_kind(run.request) for run in planned}:
-        rows = [row for run in finished[kind][:SAMPLES] for row in run.history if row.get("seconds")]
-        seconds[kind] = median(float(row["seconds"]) for row in rows) if rows else None
-    epochs = [(run, seconds.get(_kind(run.request))) for run in planned]
-    times = [each * run.request.training.epochs for run, each in epochs if each is not None]
-    unknown = dict.fromkeys(run.row.id for run, each in epochs if each is None)
-    parts = [f"about {duration(sum(times))} of training for {len(times)} of them"] if times else []
+    paces = {kind: training_seconds(finished[kind][:SAMPLES], 1) for kind in {_kind(run.request) for run in planned}}
+    timed = [(run, paces[_kind(run.request)]) for run in planned]
+    times = [pace * run.request.training.epochs for run, pace in timed if pace is not None]
+    unknown = dict.fromkeys(run.row.id for run, pace in timed if pace is None)
+    text = f"about {duration(sum(times))} of training for {len(times)} of them, one at a time on an idle machine"
+    parts = [text] if times else []
     if unknown:
         parts.append(f"no finished run tells the time of {', '.join(unknown)}")
     return "; ".join(parts) or "no training"

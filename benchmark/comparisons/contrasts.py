@@ -52,6 +52,12 @@ class Ranking:
     rows: tuple[Row, ...]
     stability: RankStability  # of these rows, in their order
 
+    @property
+    def order(self) -> list[int]:
+        """Positions of the rows, the best first."""
+        ranks, expected = self.stability.ranks, self.stability.expected
+        return sorted(range(len(self.rows)), key=lambda i: (ranks[i], expected[i]))
+
 
 def find_row(suite: Suite, name: str) -> Row:
     """Return a row by its id, or by its method where a single row has that.

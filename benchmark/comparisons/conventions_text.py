@@ -11,7 +11,7 @@ from ..suites.suite import Row
 from ..tables.latex import latex_lines
 from ..tables.printed import Printed, PrintedColumn, markdown, markdown_lines, markdown_list, render_as
 from ..tables.render import rounded
-from ..tables.wording import MINUS, misses_notes, ours_text, row_label
+from ..tables.wording import MINUS, decimals, misses_notes, ours_text, row_label
 from .conventions import ConventionTable, TargetConventions
 
 COLUMNS = (
@@ -105,7 +105,7 @@ def _printed(table: ConventionTable, target: TargetConventions) -> Printed[list[
         [row_label(row), *(_cell_text(target, row, i) for i in range(len(target.conventions)))]
         for row in table.suite.rows
     ]
-    taus = ["" if tau is None else f"{tau:.2f}".replace("-", MINUS) for tau in target.taus]
+    taus = ["" if tau is None else decimals(tau) for tau in target.taus]
     return Printed(columns, rows, foot=[["Kendall's tau", *taus]])
 
 

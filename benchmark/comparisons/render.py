@@ -13,7 +13,7 @@ from ..scoring.metrics import Metric
 from ..statistics import CONFIDENCE, Comparison, Interval
 from ..tables.caption import UNITS
 from ..tables.significance import ALPHA, LEAST_SEEDS
-from ..tables.wording import DASH, MINUS, row_label, signed
+from ..tables.wording import DASH, decimals, row_label, signed
 from .contrasts import Contrast, Ranking
 from .mean_ranks import MeanRanks
 
@@ -40,9 +40,8 @@ def comparison_lines(contrasts: Sequence[Contrast], names: Sequence[str], scale:
 def ranking_lines(ranking: Ranking, scale: float) -> list[str]:
     """Return a line a row, the best first: mean, expected rank, and the probability of each rank in percent."""
     s = ranking.stability
-    order = sorted(range(len(ranking.rows)), key=lambda i: (s.ranks[i], s.expected[i]))
-    lines = [["", "mean", "rank", "expected", *(f"P({rank})" for rank in range(1, len(order) + 1))]]
-    for i in order:
+    lines = [["", "mean", "rank", "expected", *(f"P({rank})" for rank in range(1, len(ranking.rows) + 1))]]
+    for i in ranking.order:
         drawn = [f"{s.expected[i]:.2f}", *map(_percent, s.probabilities[i])]
         drawn = drawn if s.level == "runs and cases" else [DASH] * len(drawn)
         lines.append([row_label(ranking.rows[i]), f"{scale * s.means[i]:.2f}", str(s.ranks[i]), *drawn])
@@ -54,7 +53,7 @@ def stability_text(ranking: Ranking) -> str:
     s = ranking.stability
     if s.level == "cases":
         return f"On {s.cases} case{_s(s.cases)}; {DASH}: a row has a single seed, so that nothing tells how runs vary"
-    mean, low, high = (f"{tau:.2f}".replace("-", MINUS) for tau in (s.tau, s.tau_low, s.tau_high))
+    mean, low, high = map(decimals, (s.tau, s.tau_low, s.tau_high))
     return (
         f"On {s.cases} case{_s(s.cases)}; Kendall's tau with the full ranking when {s.level} are drawn again: "
         f"{mean} on average, {low} to {high} in 95 % of {s.draws:,} draws (generator seed {s.seed})"

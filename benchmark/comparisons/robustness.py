@@ -15,7 +15,6 @@ import numpy as np
 
 from ..errors import UsageError
 from ..outcomes.convergence import held_out_scores
-from ..outcomes.frames import run_record
 from ..outcomes.headings import Heading, overall_headings
 from ..outcomes.results import SuiteResults
 from ..statistics import Floats
@@ -24,7 +23,7 @@ from ..suites.suite import Row
 from ..tables.latex import latex_lines, needs
 from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
 from ..tables.render import FONTS
-from ..tables.wording import DASH, MINUS, signed
+from ..tables.wording import DASH, MINUS, decimals, signed
 
 LEAST = 3
 """Rows that a line is drawn through, at least."""
@@ -45,8 +44,7 @@ class Line:
     def text(self) -> str:
         """The line as a formula, its slope first: "0.95 × held out − 0.6"."""
         sign = "+" if self.intercept >= 0 else MINUS
-        slope = f"{self.slope:.2f}".replace("-", MINUS)
-        return f"{slope} \N{MULTIPLICATION SIGN} held out {sign} {abs(self.intercept):.1f}"
+        return f"{decimals(self.slope)} \N{MULTIPLICATION SIGN} held out {sign} {abs(self.intercept):.1f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ class RobustRow:
     row: Row
     source: Floats  # (seeds,): on the source's held-out cases
     targets: Floats  # (targets, seeds)
-    minutes: float | None  # of a training, at the pace of its fastest epoch: the one that other work slowed least
+    minutes: float | None  # of a training, see SuiteResults.training_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +106,6 @@ def _of_source(results: SuiteResults, headings: Sequence[Heading]) -> Robustness
 
 def _rows(results: SuiteResults, headings: Sequence[Heading]) -> Iterator[RobustRow]:
     column = headings[0].column
-    minutes = _training_minutes(results, column.task, column.source)
     for row in results.suite.rows:
         held_out = held_out_scores(results, row, column) if row.contender and row.folds is None else {}
         complete = all(results.is_complete(row, heading.column) for heading in headings)
@@ -120,7 +117,9 @@ def _rows(results: SuiteResults, headings: Sequence[Heading]) -> Iterator[Robust
             for of, heading in zip(scored, headings, strict=True)
         ]
         source = np.array([held_out[seed] for seed in results.suite.seeds])
-        yield RobustRow(row, 100 * source, 100 * np.array(of_targets), minutes.get(row.id))
+        seconds = results.training_seconds(row, column)
+        minutes = None if seconds is None else seconds / 60
+        yield RobustRow(row, 100 * source, 100 * np.array(of_targets), minutes)
 
 
 def _line(sources: Sequence[Floats], targets: Sequence[Floats]) -> Line | None:
@@ -129,19 +128,6 @@ def _line(sources: Sequence[Floats], targets: Sequence[Floats]) -> Line | None:
         return None
     slope, intercept = np.polyfit(x, y, 1)
     return Line(float(slope), float(intercept))
-
-
-def _training_minutes(results: SuiteResults, task: str, source: str) -> dict[str, float]:
-    minutes: dict[str, float] = {}
-    for run in results.planned_runs:
-        if (run.request.task, run.request.source) == (task, source):
-            record = run_record(run)
-            seconds = record["training_seconds"]  # of an export of before the column "fastest_epoch"
-            if record["fastest_epoch"] != "":
-                seconds = float(record["fastest_epoch"]) * float(record["epochs"])
-            if seconds != "":
-                minutes[run.row.id] = min(minutes.get(run.row.id, math.inf), float(seconds) / 60)
-    return minutes
 
 
 def render_robustness(measured: Sequence[Robustness], form: str) -> str:

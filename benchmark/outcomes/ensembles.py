@@ -83,15 +83,8 @@ def ensemble_runs(plan: Plan, stored: Sequence[StoredRun], results_root: Path) -
                 continue
             of_seeds = ((seed, run.stored) for seed, run in members.runs.items())
             ids: dict[str, JSON] = {str(seed): run.train_id for seed, run in of_seeds if run is not None}
-            spec = RunSpec(
-                request=planned.request,
-                method_version=1,
-                method_config={**planned.request.method_settings, "members": ids},
-                method_changed=tuple(planned.request.method_settings),
-                source_manifest="",
-                split="",
-                task_definition=planned.task_definition,
-            )
+            config: dict[str, JSON] = {**planned.request.method_settings, "members": ids}
+            spec = RunSpec.of_record(planned.request, config, planned.task_definition)
             scored = tuple(e for e in evaluations if e.done and e.data.get("train_id") == train_id)
-            runs += [StoredRun(folder, spec, "DONE", scored, train_id)] if scored else []
+            runs += [StoredRun(folder, spec, "DONE", scored, train_id, trained=False)] if scored else []
     return runs, problems

@@ -116,13 +116,6 @@ def _evaluation(path: Path, suite: str, planned: Planned, column: Column) -> Sto
 def _run(planned: Planned, folder: Path, evaluations: Sequence[StoredEvaluation]) -> StoredRun:
     request = planned.request
     files = "; ".join(f"{evaluation.domain} {evaluation.data['eval_id']}" for evaluation in evaluations)
-    spec = RunSpec(
-        request=request,
-        method_version=1,
-        method_config={**request.method_settings, "predictions": files},
-        method_changed=tuple(request.method_settings),
-        source_manifest="",
-        split="",
-        task_definition=planned.task_definition,
-    )
-    return StoredRun(folder, spec, "DONE", tuple(evaluations), str(evaluations[0].data["train_id"]))
+    config = {**request.method_settings, "predictions": files}
+    spec = RunSpec.of_record(request, config, planned.task_definition)
+    return StoredRun(folder, spec, "DONE", tuple(evaluations), str(evaluations[0].data["train_id"]), trained=False)

@@ -16,7 +16,7 @@ from ssdg.datasets.base import Task
 from ssdg.datasets.grammar import task_from_toml
 from ssdg.methods import MethodEntry, registry
 
-from ..digests import to_json
+from ..digests import flatten, to_json
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
@@ -26,7 +26,7 @@ from ..storage.results_reader import VERSIONS, StoredEvaluation, StoredRun
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.sources import suite_across
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
-from ..suites.suite_file import PROVENANCE, flatten, is_export, load_suite, renamed
+from ..suites.suite_file import PROVENANCE, is_export, load_suite, renamed
 from .counts import EvaluationFiles
 from .external import scan_plan, with_external_rows
 from .frames import RUN_KEY, fold_text
@@ -133,11 +133,7 @@ class Export:
 
 def _settings(suite: Suite, row: Row) -> dict[str, Any]:
     sections, of_method = suite.resolved(row)
-    return {
-        "protocol": suite.protocol,
-        **flatten(to_json(sections), PROVENANCE),
-        **flatten({"method": of_method}, ""),
-    }
+    return flatten({"protocol": suite.protocol, **to_json(sections), "method": of_method})
 
 
 def _changed(settings: Mapping[str, Any], others: Mapping[str, Any]) -> set[str]:
@@ -224,7 +220,7 @@ def _suite(provenance: Mapping[str, Any]) -> tuple[Suite, Inventory]:
     # Defaults may have changed since; a field that is not in the export had no effect yet, as at its default.
     defaults = {name: section() for name, section in SECTIONS.items()}
     plain = (to_json(suite.sections()), to_json(defaults), provenance["sections"])
-    current, default, stored = (flatten(sections, PROVENANCE) for sections in plain)
+    current, default, stored = map(flatten, plain)
     changed = {name: value for name, value in (default | stored).items() if current.get(name) != value}
     suite = replace(suite, settings={**suite.settings, **changed})
     # Of methods and tasks that this version does not have, the export knows as much as a table needs.
@@ -262,14 +258,8 @@ def _runs(
         record = by_key.get(key)
         if record is None or not record["train_id"]:
             continue
-        spec = RunSpec(
-            request=request,
-            method_version=int(record["version"]),
-            method_config=configs[planned.row.id][-1]["settings"],
-            method_changed=tuple(request.method_settings),
-            source_manifest="",
-            split="",
-        )
+        config = configs[planned.row.id][-1]["settings"]
+        spec = RunSpec.of_record(request, config, planned.task_definition, int(record["version"]))
         evaluations = []
         for domain in (*targets, VALIDATION):
             path = _key({**record, "target": domain})
@@ -281,4 +271,5 @@ def _runs(
                 evaluations.append(StoredEvaluation(path, domain, *fields, planned.regions))
         train_id, state = record["train_id"], cast("State", record["state"])
         epochs = histories.get(_run_key(record), [])
-        yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, record, epochs)
+        trained = state == "DONE" or bool(record.get("finished"))
+        yield _ExportedRun(Path(train_id), spec, state, tuple(evaluations), train_id, trained, record, epochs)

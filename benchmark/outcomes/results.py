@@ -15,7 +15,7 @@ from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..spec import PROTOCOLS, EvaluationConfig
-from ..storage.results_reader import StoredEvaluation, StoredRun
+from ..storage.results_reader import StoredEvaluation, StoredRun, training_seconds
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
 from .convergence import Convergence, judge
@@ -113,6 +113,11 @@ class SuiteResults:
         """Tell whether a row has all the suite's seeds on a target."""
         scores = self.row_scores(row, column, metric)
         return scores.availability == "planned" and len(scores.seeds) == len(self.suite.seeds_of(row))
+
+    def training_seconds(self, row: Row, column: Column) -> float | None:
+        """Return the time of one training of a row that is scored on a target; None if not recorded."""
+        runs = self.counts.runs_of(row, column)
+        return training_seconds(run.stored for run in runs if run.stored is not None)
 
     @cached_property
     def convergence(self) -> Convergence:

@@ -67,7 +67,7 @@ def render_page(
 
         worst = worst_of_targets(table, results, base, data_root)
     learned = run_facts.learned_rows(results.planned_runs)
-    costs, missing = run_facts.training_costs(learned), missing_parts(results, table)
+    (costs, devices), missing = cost_charts(results, table), missing_parts(results, table)
     sections = {
         "differences": differences,
         "ranks": rank_tables(results),
@@ -75,7 +75,7 @@ def render_page(
         "classes": class_tables(results),
         "failures": with_failures(table, results) if results.evaluations else None,
         "learning": run_facts.learning_charts(learned),
-        "cost": cost_charts(table, costs),
+        "cost": costs,
         "worst": worst,
         "metrics": _further_tables(results, published),
     }
@@ -88,7 +88,7 @@ def render_page(
         sections=[(name, title) for name, title in SECTIONS.items() if sections.get(name, True)],
         missing=missing,
         words_of_access=SETTINGS,
-        devices=sorted({device for _, device in costs.values()}),
+        devices=devices,
         target_chooses=any(map(run_facts.is_on_target, learned)),
         shared_settings=run_facts.shared_settings(suite.sections()),
         row_settings=run_facts.row_settings(results.planned_runs),

@@ -5,19 +5,18 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
 from ..outcomes.planned_run import PlannedRun
-from ..progress import SCORES
+from ..outcomes.results import SuiteResults
+from ..progress import NO_LOSSES
 from ..storage.results_reader import StoredRun
-from ..suites.suite import Row
+from ..suites.suite import Column, Row
 from ..tables.wording import row_label
 from .charts import Curve, curve_chart
 
-NO_LOSSES = ("epoch", "step", "seconds", *SCORES)  # columns of a history; all others are terms of the loss
 MOST_CURVES = 12  # runs of a row that are read: they differ in seed, fold and target, and more lines look like none
 
 
@@ -59,19 +58,22 @@ def is_on_target(row: LearnedRow) -> bool:
     return any(curve.target for _, curve in row.read)
 
 
-def training_costs(rows: Iterable[LearnedRow]) -> dict[str, tuple[float, str]]:
-    """Return the median seconds of one training and the device, by row id."""
+def training_costs(results: SuiteResults, column: Column) -> dict[str, tuple[float, str]]:
+    """Return the seconds of one training for a target and the device, by row id; rows without a record are left out.
+
+    The time is the one of :meth:`SuiteResults.training_seconds`.
+    """
     costs = {}
-    for row in rows:
-        seconds = [run.training_seconds or 0.0 for run, _ in row.read]
-        if all(seconds):
-            costs[row.row.id] = median(seconds), " and ".join(sorted({_device(run) for run, _ in row.read}))
+    for row in results.suite.rows:
+        if seconds := results.training_seconds(row, column):
+            runs = [run.stored for run in results.counts.runs_of(row, column) if run.stored is not None]
+            costs[row.id] = seconds, " and ".join(sorted({_device(run) for run in runs if run.trained}))
     return costs
 
 
 def curve(run: StoredRun) -> Curve | None:
     """Return a run's history as numbers; None where it is missing or damaged."""
-    if not run.history or run.training_seconds is None:
+    if not run.epoch_seconds:
         return None
     try:
         by_epoch = {float(line["epoch"]) + 1: line for line in run.history}

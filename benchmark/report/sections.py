@@ -19,6 +19,7 @@ from ..tables.printed import Printed, PrintedColumn
 from ..tables.significance import ALPHA
 from ..tables.wording import DASH, row_label, signed
 from .charts import cost_chart, forest_chart, strip_chart
+from .run_facts import training_costs
 
 Chart: TypeAlias = tuple[str, str, Markup]
 
@@ -90,9 +91,8 @@ def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
     tables = []
     for ranking in rank_rows(results, overall_headings(results)):
         stability = ranking.stability
-        order = sorted(range(len(ranking.rows)), key=lambda i: (stability.ranks[i], stability.expected[i]))
         cells = [[(100 * share, _percent(share)) for share in of_row] for of_row in stability.probabilities]
-        rows = [(ranking.rows[i].label, cells[i], f"{stability.expected[i]:.1f}") for i in order]
+        rows = [(ranking.rows[i].label, cells[i], f"{stability.expected[i]:.1f}") for i in ranking.order]
         tables.append((ranking.heading.text, rows, f"{stability_text(ranking)}."))
     return tables
 
@@ -137,10 +137,12 @@ def class_tables(results: SuiteResults) -> list[tuple[str, tuple[str, ...], list
     return tables
 
 
-def cost_charts(table: Table, costs: Mapping[str, tuple[float, str]]) -> list[Chart]:
-    """Return a chart a target of training time against DSC; ``costs``: seconds of one run and device, by row id."""
-    charts = []
+def cost_charts(results: SuiteResults, table: Table) -> tuple[list[Chart], list[str]]:
+    """Return a chart a target of training time against DSC, and the devices."""
+    charts: list[Chart] = []
+    devices: set[str] = set()
     for number, column in enumerate(table.suite.columns):
+        costs = training_costs(results, column)
         points = [
             (row_label(row.row), seconds, 100 * mean, device)
             for row in table.rows
@@ -150,7 +152,8 @@ def cost_charts(table: Table, costs: Mapping[str, tuple[float, str]]) -> list[Ch
         if points:
             title = f"Training time against DSC on {column.label}, one point a method"
             charts.append((column.label, "", cost_chart(f"cost-{number}", title, points)))
-    return charts
+            devices |= {device for *_, device in points}
+    return charts, sorted(devices)
 
 
 def seed_means(scores: RowScores) -> NDArray[np.float64]:

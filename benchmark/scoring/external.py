@@ -17,9 +17,10 @@ from ..data.labels import mapped_values
 from ..data.run_data import EvaluationSet, LocatedDomain, require_labels
 from ..digests import digest, to_json
 from ..errors import UsageError
-from ..spec import PreprocessConfig, regions_digest, task_digest
+from ..spec import PreprocessConfig
 from ..storage.files import read_object, write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, prediction_path, to_csv
+from ..task_digests import regions_digest, task_digest
 from .case_counts import count_case
 from .matching import LISTED, match_predictions
 

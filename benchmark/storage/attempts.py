@@ -69,7 +69,7 @@ class Attempts:
 
 def read_record(folder: Path) -> dict[str, Any]:
     """Return the content of ``starts.json``; empty where it is missing or unreadable."""
-    return read_object(folder / FILE, lenient=True)
+    return read_object(f"{folder}/{FILE}", lenient=True)
 
 
 def last_start(folder: Path) -> Start | None:

@@ -121,12 +121,14 @@ def write_json(path: Path, data: Any, guard: Guard = no_guard) -> None:
     write_text(path, json.dumps(data, indent=2, sort_keys=True) + "\n", guard)
 
 
-def read_json(path: Path) -> Any:
+def read_json(path: str | Path) -> Any:
     """Return a JSON file's content."""
-    return json.loads(path.read_bytes())
+    # Not by way of Path: a reader of thousands of runs joins and opens as many texts in half the time.
+    with open(path, "rb", buffering=0) as stream:  # noqa: PTH123
+        return json.loads(stream.read())
 
 
-def read_object(path: Path, lenient: bool = False) -> dict[str, Any]:
+def read_object(path: str | Path, lenient: bool = False) -> dict[str, Any]:
     """Return the object in a JSON file, or raise OSError or ValueError; lenient: then an empty one."""
     try:
         value = read_json(path)

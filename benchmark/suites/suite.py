@@ -13,7 +13,8 @@ from ssdg.methods import MethodEntry
 from ..digests import JSON
 from ..errors import UsageError, unknown
 from ..settings import convert, resolve_sections
-from ..spec import Fold, RunRequest, regions_digest, task_digest
+from ..spec import Fold, RunRequest
+from ..task_digests import regions_digest, task_digest
 from .paper import load_published
 
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
@@ -178,8 +179,7 @@ class Suite:
         _check_names("row or method of the suite", choice.methods, [*(r.id for r in rows), *(r.method for r in rows)])
         ids = {row.id for row in rows} & set(choice.methods)
         ids |= {row.id for row in rows if row.method in set(choice.methods) - ids}
-        if marked:
-            ids |= {name + ORACLE for name in ids}
+        ids |= {name + ORACLE for name in ids if marked}
         rows = tuple(row for row in rows if row.id in ids)
         if marked and not any(row.selection == "oracle" for row in rows):
             raise UsageError(NO_ORACLE)
@@ -217,9 +217,8 @@ class Suite:
     def plan(self, choice: Filters, inventory: Inventory) -> "Plan":
         """Return the chosen part of the suite and the runs it asks for.
 
-        One per row and seed and source for methods that see the source alone (it scores every target of that source),
-        one per target for those that train on the target, one per target and fold for intra-domain rows. Rows whose
-        method is not in this version, and dimensions a method does not support, ask for nothing.
+        One per row, seed and source for methods that see the source alone, one per target for those that train on it,
+        one per target and fold for intra-domain rows; none where the method is not there or not for the task.
         """
         suite, runs = self.narrowed(choice), []
         for row in suite.rows:
@@ -231,13 +230,14 @@ class Suite:
                 raise UsageError(
                     f"row {row.id!r}: method {row.method!r} is {access!r}, and the row says access = {row.access!r}"
                 )
-            sections, settings = suite.resolved(row)
-            settings = {"row": row.id} if row.external else settings
+            sections, own = suite.resolved(row)
+            settings = {"row": row.id} if row.external else own
             fields = {"method": row.method, "method_settings": settings, "protocol": suite.protocol, **sections}
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
                 requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds_of(row))
-                runs += [Planned(row, tuple(group), r, task_digest(task), regions_digest(task)) for r in requests]
+                digests = task_digest(task), regions_digest(task)
+                runs += [Planned(row, tuple(group), request, *digests) for request in requests]
         return Plan(suite, inventory, tuple(runs))
 
 

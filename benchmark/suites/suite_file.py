@@ -12,6 +12,7 @@ from typing import Any
 
 from ssdg.datasets.text_files import read_text
 
+from ..digests import flatten
 from ..errors import UsageError, unknown
 from ..settings import build
 from ..spec import PROTOCOLS
@@ -61,7 +62,7 @@ def parse_suite(text: str, name: str, where: str) -> Suite:
     data = _merged(text, where)
     columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
     rows = tuple(_row(item, where) for item in _tables(data.pop("rows", []), "rows", where))
-    settings = flatten(data.pop("settings", {}), where)
+    settings = _settings(data, where)
     components = data.pop("components", {})
     suite = build(Suite, {"name": name, "title": name, **data}, where)
     suite = replace(suite, columns=columns, rows=rows, settings=settings, components=components)
@@ -82,14 +83,11 @@ def _merged(text: str, where: str) -> dict[str, Any]:
     return _merged(_packaged(base), f"suite {base}") | data
 
 
-def flatten(settings: Any, where: str) -> dict[str, Any]:
-    """Return {"section.key": value}: TOML reads ``training.epochs = 60`` as a table, and the quoted key as a name."""
+def _settings(data: dict[str, Any], where: str) -> dict[str, Any]:
+    settings = data.pop("settings", {})
     if not isinstance(settings, dict):
         raise UsageError(f"{where}: settings is a table of section.key = value, not {settings!r}")
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat.update({f"{key}.{inner}": v for inner, v in value.items()} if isinstance(value, dict) else {key: value})
-    return flat
+    return flatten(settings)  # TOML reads ``training.epochs = 60`` as a table, and the quoted key as a name
 
 
 def _tables(value: Any, key: str, where: str) -> list[dict[str, Any]]:
@@ -107,7 +105,7 @@ def _column(data: dict[str, Any], where: str) -> Column:
 def _row(data: dict[str, Any], where: str) -> Row:
     _need(data, ("id", "method"), f"a row of {where}")
     where = f"row {data['id']!r} of {where}"
-    settings = flatten(data.pop("settings", {}), where)
+    settings = _settings(data, where)
     row = build(Row, renamed(data, "setting", "access"), where)
     access: Access = "intra" if row.folds is not None else row.access
     row = replace(row, label=row.label or row.id, access=access, settings=settings)

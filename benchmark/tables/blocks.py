@@ -16,7 +16,7 @@ from ..scoring.metrics import DSC, Metric
 from ..statistics import Floats, case_weights, defined_in_all, kendall_tau, resampled_means, times_drawn
 from ..suites.blocks import blocks_of
 from ..suites.suite import Row
-from .wording import MINUS
+from .wording import decimals
 
 DRAWS = 2_000
 SEED = 0  # of the bootstrap's own generator: a line printed twice is the same
@@ -115,8 +115,4 @@ def block_notes(results: SuiteResults, metric: Metric = DSC) -> list[str]:
 
 def agreement_text(pair: Agreement) -> str:
     """Return tau between two groups with its interval."""
-    return f"{' and '.join(pair.blocks)} {_text(pair.tau)} [{_text(pair.low)}, {_text(pair.high)}]"
-
-
-def _text(tau: float) -> str:
-    return f"{tau:.2f}".replace("-", MINUS)
+    return f"{' and '.join(pair.blocks)} {decimals(pair.tau)} [{decimals(pair.low)}, {decimals(pair.high)}]"

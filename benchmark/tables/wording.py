@@ -74,6 +74,11 @@ def misses_notes(cell: Cell) -> list[str]:
     return [f"{cell.n_missed} miss{'es' if cell.n_missed > 1 else ''}"] if is_told else []
 
 
+def decimals(value: float) -> str:
+    """Return a number with two decimals and a minus sign as wide as a plus."""
+    return f"{value:.2f}".replace("-", MINUS)
+
+
 def signed(value: float) -> str:
     """Return a number with its sign and two decimals; "–" where there is none."""
     if math.isnan(value):

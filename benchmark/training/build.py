@@ -12,7 +12,8 @@ from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
 from ..settings import build, check_window, fixed_grid
-from ..spec import PIPELINE_VERSION, RunRequest, RunSpec, task_digest
+from ..spec import PIPELINE_VERSION, RunRequest, RunSpec
+from ..task_digests import task_digest
 from .encoder_weights import check_weights, load_weights, weights_digest
 from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
 

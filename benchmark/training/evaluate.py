@@ -24,9 +24,10 @@ from ..data.run_data import EvaluationSet
 from ..digests import digest, to_json
 from ..errors import UsageError
 from ..scoring.case_counts import count_case
-from ..spec import EvaluationSpec, RunRequest, RunSpec, regions_digest, task_digest
+from ..spec import EvaluationSpec, RunRequest, RunSpec
 from ..storage.files import write_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
+from ..task_digests import regions_digest, task_digest
 from .build import build_method
 from .checkpoint import load_final
 from .inference import Inference

@@ -12,7 +12,7 @@ from ssdg.methods import load_method
 from .. import environment
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
-from ..digests import JSON, to_json
+from ..digests import JSON, flatten, to_json
 from ..errors import Diverged, Interrupted, memory_advice
 from ..progress import Row, RunObserver
 from ..settings import grid_shape
@@ -99,11 +99,9 @@ def run_one(
 
 def _flat_settings(spec: RunSpec) -> dict[str, JSON]:
     request = spec.request
-    own = {
-        name: to_json(getattr(request, name)) for name in ("task", "source", "target", "method", "seed", "protocol")
-    }
-    sections = {name: to_json(getattr(request, name)) for name in SECTIONS} | {"method": to_json(spec.method_config)}
-    return own | {f"{name}.{key}": value for name, values in sections.items() for key, value in values.items()}
+    own = {name: getattr(request, name) for name in ("task", "source", "target", "method", "seed", "protocol")}
+    sections = {name: to_json(getattr(request, name)) for name in SECTIONS}
+    return own | flatten({**sections, "method": to_json(spec.method_config)})
 
 
 def _smaller(request: RunRequest, task: Task) -> str:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ssdg.benchmark.spec import RunRequest, RunSpec, task_digest
+from ssdg.benchmark.spec import RunRequest, RunSpec
+from ssdg.benchmark.task_digests import task_digest
 from ssdg.datasets import TASKS
 
 from ...conftest import TINY

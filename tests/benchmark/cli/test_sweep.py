@@ -8,12 +8,17 @@ import signal
 
 import pytest
 
+from ssdg.benchmark.cli.sweep import _estimate_text
 from ssdg.benchmark.launching.registry import SCHEDULERS
+from ssdg.benchmark.outcomes.planned_run import match_plan
 from ssdg.benchmark.storage.attempts import read_record
 from ssdg.benchmark.storage.lease import read_owner
+from ssdg.benchmark.storage.results_reader import scan
+from ssdg.benchmark.suites.suite import Filters, Suite
 
 from ...conftest import TINY, Bench
 from ...suites import suite_file
+from ..stored import ERM, INVENTORY, LESAV, RAS4DG, write_run
 
 FRAGILE = """
 from pathlib import Path
@@ -366,3 +371,13 @@ def test_a_run_that_failed_before_it_began_is_called_failed_in_tables_too(bench,
     again = bench("sweep", name, *options)
     assert "0 to do" in again.output
     assert f"They are left alone. Once the cause is gone: `bench retry {name}`" in again.output
+
+
+def test_a_forecast_takes_the_fastest_epoch_of_finished_runs_of_the_kind(tmp_path):
+    suite = Suite(name="mine", title="Mine", columns=(LESAV,), rows=(ERM, RAS4DG), seeds=(0, 1))
+    done, *others = suite.plan(Filters(), INVENTORY).runs
+    (write_run(tmp_path, done.request, {}) / "history.csv").write_text("epoch,seconds\n0,90\n1,12\n2,60\n")
+    hours = 12 * done.request.training.epochs / 3600
+    text = _estimate_text(match_plan(others, [])[0], scan(tmp_path)[0])
+    assert text.startswith(f"about {hours:.1f} h of training for 1 of them")
+    assert text.endswith("no finished run tells the time of ras4dg")

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from ssdg.benchmark.outcomes.planned_run import match_plan
-from ssdg.benchmark.spec import regions_digest
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
+from ssdg.benchmark.task_digests import regions_digest
 
 from ..stored import INVENTORY, cases, results_of, write_run
 

@@ -296,6 +296,7 @@ def test_nothing_shows_a_case_or_a_machine(bench, made, tmp_path):
     assert bench("report", str(tmp_path / "out"), "--output", str(tmp_path / "report.html")).exit_code == 0
     page = (tmp_path / "report.html").read_text()
     assert not re.search(r"<img|data:image", page)
+    assert page.count('<section id="learning"') == page.count('<section id="cost"') == 1, "from history.csv"
     assert "narrow s0 (FAILED)" in page or "narrow s1 (FAILED)" in page
     assert not any(word in page for word in (str(tmp_path), HOST, SYSTEM, "4711", "secret", "s9-broken"))
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -9,7 +10,7 @@ from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage import results_reader as reading
 from ssdg.benchmark.storage.lease import Lease
-from ssdg.benchmark.storage.results_reader import last_error, read_run, scan
+from ssdg.benchmark.storage.results_reader import last_error, read_run, scan, training_seconds
 
 from ..stored import cases, write_run
 
@@ -122,3 +123,20 @@ def test_a_run_that_ends_while_it_is_looked_at_is_not_stale(tmp_path, monkeypatc
 
     monkeypatch.setattr(reading, "read_owner", leaves)
     assert read_run(path).state == "DONE"
+
+
+def test_a_training_takes_the_fastest_epoch_of_all_its_runs_times_their_mean_length(tmp_path):
+    histories = {0: (9.0, 4.0), 1: (2.0, 8.0, 8.0, 8.0), 2: (0.1,), 3: None}
+    for seed, path in zip(histories, several(tmp_path, seeds=tuple(histories)), strict=True):
+        if histories[seed] is not None:
+            lines = [f"{epoch},{seconds}" for epoch, seconds in enumerate(histories[seed])]
+            (path / "history.csv").write_text("\n".join(["epoch,seconds", *lines]) + "\n")
+        if seed == 2:  # a run that diverged is no training
+            (path / "DONE").rename(path / "DIVERGED")
+    runs = scan(tmp_path)[0]
+    assert [run.trained for run in runs] == [True, True, False, True]
+    assert training_seconds(runs) == 2 * 3
+    assert training_seconds(runs, epochs=10) == 2 * 10
+    assert training_seconds(runs[2:]) is None
+    exported = SimpleNamespace(trained=True, recorded={"epochs": "40", "training_seconds": "60"})
+    assert training_seconds([exported]) == 60, "of before version 0.1.0: its mean epoch"
