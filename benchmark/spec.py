@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ssdg.datasets.base import Task
+from ssdg.methods import require
 
 from .digests import JSON, canonical_json, digest, digest_of_text, identified, to_json
-from .errors import require
 
 SCHEMA = 1
 """Layout of specs, rows and run folders; part of every identity."""

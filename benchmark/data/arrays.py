@@ -53,7 +53,7 @@ class Layout:
     types: Mapping[str, np.dtype[Any]]  # by file name
     channels: int
     grid: Grid | None  # of every row; None: ragged
-    count: int | None  # of rows; None: as many as the cases turn out to have slices
+    count: int | None  # of rows; None: the number of slices of all cases
 
     @property
     def bytes(self) -> int | None:

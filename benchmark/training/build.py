@@ -18,7 +18,7 @@ from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
-    """Return the request with all it implies; UsageError for a wrong dimension or unknown setting."""
+    """Return the request with everything resolved; UsageError for a wrong dimension or unknown setting."""
     _check_method(f"method {request.method!r}", method, request, task)
     front = divide(method, request.method_settings).before
     if front is not None:
