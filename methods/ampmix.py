@@ -60,7 +60,7 @@ class AmpMix(Method):
         """
         image, config = batch.image, self.config
         count = len(image)
-        partner = image[draw_partners(count, rng, "ampmix", exchange=True)]
+        partner = image[draw_partners(count, rng, "ampmix", each_once=True)]
         share = torch.rand((count, *[1] * (image.ndim - 1)), generator=rng, device=image.device) * config.eta
         corner = None
         if config.mode == "swap":
