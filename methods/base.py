@@ -232,7 +232,8 @@ def moments_within(image: Tensor, statistics: Tensor, frame: Frame) -> tuple[Ten
         moments(each, image.ndim) for each in (*frame, statistics)
     )
     ratio = (deviation + EPSILON) / (drawn_deviation + EPSILON)
-    return whole_mean * ratio + (mean - drawn_mean * ratio), whole_deviation * ratio
+    # In this order: where nothing has changed, the ratio is 1 and all that is added is 0.
+    return whole_mean * ratio + (mean - drawn_mean * ratio), whole_deviation * ratio + EPSILON * (ratio - 1)
 
 
 def moments(statistics: Tensor, ndim: int) -> tuple[Tensor, Tensor]:

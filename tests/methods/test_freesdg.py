@@ -492,6 +492,7 @@ def test_windows_without_foreground_are_background_as_in_the_whole_image():
     logits = [Inference("fp32", window, 0.25).logits(method, image, foreground) for window in (None, (32, 32))]
     outside = ~foreground.expand_as(logits[0])
     assert torch.allclose(*(each[outside] for each in logits))
-    # Of an image without any foreground, all windows are foreground, as is the whole image.
-    for none in (torch.zeros_like(foreground), torch.ones_like(foreground)):
-        assert (Inference("fp32", (32, 32), 0.25).logits(method, image, none)[:, 0] < CERTAIN / 2).all()
+    # An image without any foreground is foreground as a whole, and so are all its windows.
+    for window in (None, (32, 32)):
+        free = Inference("fp32", window, 0.25).logits(method, image, torch.zeros_like(foreground))
+        assert (free[:, 0] < CERTAIN / 2).all()

@@ -171,15 +171,17 @@ def test_the_outside_of_windows_is_what_normalisation_makes_of_it():
 def windows_of(batch, method):
     """Return windows of a batch as training draws them under the shared augmentation ``geometric``."""
     pool = Pool(batch.image.half(), batch.label.byte(), batch.foreground, torch.arange(len(batch.image)))
-    windows = WindowBatches(Batches(pool, None, 2, 0), Windows((16, 16), per_image=2), method.statistics)
-    return windows.at(0, moderate_geometry((16, 16)), rng(1), rng(2))
+    windows = WindowBatches(Batches(pool, None, 2, 0), Windows((8, 8), per_image=8), method.statistics)
+    return windows.at(0, moderate_geometry((8, 8)), rng(1), rng(2))
 
 
 @pytest.mark.parametrize("normalisation", ["foreground", "grid"])
 def test_windows_are_normalised_by_what_is_left_of_them_after_augmentation(normalisation):
     method = make_method()
     method.normalisation = normalisation
-    window = windows_of(framed(make_batch(number=2), centre=(12, 16)), method)
+    batch = framed(make_batch(number=2), centre=(12, 16))
+    batch = replace(batch, image=batch.image * torch.linspace(0, 1, 32) ** 4)  # windows differ from their image
+    window = windows_of(batch, method)
     # As drawn: to the bit by mean and deviation of the whole image.
     drawn = method.original_statistics(window)
     for ours, whole in zip(drawn, window.frame.image.unbind(1), strict=True):
