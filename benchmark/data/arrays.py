@@ -48,7 +48,7 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the files of a prepared domain hold; ragged rows follow each other in one flat array."""
+    """Layout of the files of a prepared domain; ragged rows follow each other in one flat array."""
 
     types: Mapping[str, np.dtype[Any]]  # by file name
     channels: int
