@@ -90,9 +90,3 @@ def unknown(kind: str, name: str, valid: Iterable[str]) -> UsageError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return UsageError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
-
-
-def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
-    """Raise ``error(message)`` unless the condition holds."""
-    if not condition:
-        raise error(message)

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from ssdg.methods import require
+
 from .digests import JSON, canonical_json, digest, digest_of_text, identified, to_json
-from .errors import require
 
 SCHEMA = 1
 """Layout of specs, rows and run folders; part of every identity."""
 
-
 PIPELINE_VERSION = 1
-"""Of what every method shares: preprocessing, shared augmentation, networks and the loop. Part of a run's identity:
-raise it when a change of these alters weights by more than rounding, and finished runs are not reused."""
+"""Of preprocessing, shared augmentation, networks and the loop, in a run's identity: raise it when their mathematics
+changes, and finished runs are not reused."""
 
 
 def _later(default: Any) -> Any:
@@ -281,7 +281,7 @@ IDENTIFYING = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSpec:
-    """What, beside the weights, can change an evaluation's stored predictions and counts."""
+    """What, besides the weights, can change an evaluation's stored predictions and counts."""
 
     train_id: str
     domain: str  # name of the domain scored, or "held-out" for the source's held-out cases

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from .base import Method
 
 __all__ = ["METHODS", "NEEDS", "MethodEntry", "MethodError", "describe", "import_file", "load_method"]
-__all__ += ["register_plugin", "registry"]
+__all__ += ["register_plugin", "registry", "require"]
 
 
 class MethodError(Exception):
-    """A method does not exist or cannot be loaded; the message names it and the way out."""
+    """A method does not exist, cannot be loaded or cannot take a batch; the message names the way out."""
 
     exit_code: ClassVar[int] = 2  # of `bench`: wrong use or bad input
 
@@ -36,7 +36,7 @@ NEEDS = {
     "test image": "the test image, to adapt to",
     "grey images": "images other than colour photographs",
 }
-"""What a method may need beyond one labelled image at a time: ``Method.needs`` -> the words for it."""
+"""Needs of a method beyond one labelled image at a time: entry of ``Method.needs`` -> the words for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +53,12 @@ class MethodEntry:
 
     @property
     def capabilities(self) -> tuple[str, ...]:
-        """What it sees and needs beyond one labelled image of the source at a time, in words."""
+        """Inputs and needs beyond one labelled source image at a time, in words."""
         sees = ("target images",) if self.access == "uda" else ()
         return sees + tuple(words for need, words in NEEDS.items() if need in self.needs)
 
     def works_on(self, ndim: int, photographs: bool) -> bool:
-        """Return whether it is defined for images of a dimension, colour photographs or not."""
+        """Return whether the method is defined for images of a dimension, colour photographs or not."""
         return ndim in self.ndims and not (photographs and "grey images" in self.needs)
 
 
@@ -80,7 +80,7 @@ METHODS: dict[str, MethodEntry] = {
     "randconv": MethodEntry("ssdg.methods.randconv", "RandConv", "RandConv", "ssdg", (2, 3)),
     "ras4dg": MethodEntry("ssdg.methods.ras4dg", "RAS4DG", "RAS4DG", "ssdg", (2, 3)),
     "sansaw": MethodEntry("ssdg.methods.sansaw", "SanSaw", "SAN-SAW", "ssdg", (2, 3), 2),
-    "slaug": MethodEntry("ssdg.methods.slaug", "SLAug", "SLAug", "ssdg", (2, 3), 2, needs=("labels",)),
+    "slaug": MethodEntry("ssdg.methods.slaug", "SLAug", "SLAug", "ssdg", (2, 3), 3, needs=("labels",)),
     "src": MethodEntry("ssdg.methods.src", "SRC", "SRC", "ssdg", (2, 3), needs=("labels",)),
     "synthseg": MethodEntry(
         "ssdg.methods.synthseg", "SynthSeg", "SynthSeg", "ssdg", (2, 3), needs=("grey images", "labels")
@@ -89,6 +89,12 @@ METHODS: dict[str, MethodEntry] = {
 }
 
 _plugins: dict[str, MethodEntry] = {}
+
+
+def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
+    """Raise ``error(message)`` unless the condition holds."""
+    if not condition:
+        raise error(message)
 
 
 def registry() -> dict[str, MethodEntry]:

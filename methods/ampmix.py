@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
-from torch import Tensor
 
 from .base import Batch, Method, require
+from .parts.partners import draw_partners
 from .parts.spectrum import mix_amplitudes
 
 
@@ -56,21 +56,14 @@ class AmpMix(Method):
         """Return the batch with mixed amplitudes, clipped to [0, 1]; phases, labels and foreground untouched.
 
         Raises:
-            ValueError: the batch is a single image, which has no partner.
+            MethodError: the batch is a single image, which has no partner.
         """
         image, config = batch.image, self.config
         count = len(image)
-        require(count > 1, "ampmix mixes the images of a batch: training.batch_size must be at least 2")
-        partner = image[partners(count, rng)]
+        partner = image[draw_partners(count, rng, "ampmix", each_once=True)]
         share = torch.rand((count, *[1] * (image.ndim - 1)), generator=rng, device=image.device) * config.eta
         corner = None
         if config.mode == "swap":
             share, corner = torch.ones_like(share), int(config.beta * min(image.shape[2:]))
         # Departure: clipped, as FACT's images of 8 bits are; FDA's code leaves values outside the range.
         return replace(batch, image=mix_amplitudes(image, partner, share, corner).clamp(0, 1))
-
-
-def partners(count: int, rng: torch.Generator) -> Tensor:
-    """Return for each image of a batch the index (count,) of another, by a random turn of the batch."""
-    turn = torch.randint(1, count, (), generator=rng, device=rng.device)
-    return (torch.arange(count, device=rng.device) + turn) % count

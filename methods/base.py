@@ -13,6 +13,8 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from . import MethodError
+from . import require as require  # methods import it from here
 from .losses import soft_dice
 from .networks.base import Features, SegmentationNetwork
 
@@ -27,7 +29,7 @@ Normalisation: TypeAlias = Literal["foreground", "grid"]
 
 
 class Frame(NamedTuple):
-    """What a window's normalisation must know of its whole image; see :meth:`Method.statistics`."""
+    """Statistics for the normalisation of windows; see :meth:`Method.statistics`."""
 
     image: Tensor  # (B, n) of the image that the window lies in
     window: Tensor  # (B, n) of the window as it was drawn, before any change of intensities
@@ -85,11 +87,11 @@ class Method(nn.Module):
     """Part of a run's identity: raise it when the mathematics changes, and finished runs are not reused."""
     ndims: ClassVar[frozenset[int]] = frozenset({2, 3})
     needs: ClassVar[frozenset[str]] = frozenset()
-    """What it needs beyond one labelled image at a time, of :data:`ssdg.methods.NEEDS`; ``bench list`` shows it."""
+    """Needs beyond one labelled image at a time, of :data:`ssdg.methods.NEEDS`; ``bench list`` shows them."""
     windows: ClassVar[bool] = True
-    """Whether windows of images will do; False: it needs whole images, and ``training.window`` is refused."""
+    """Whether the method can train on windows; False: on whole images alone, and ``training.window`` is refused."""
     networks: ClassVar[frozenset[str] | None] = None
-    """Ids of the networks it works on; None: every one."""
+    """Ids of the networks that the method works on; None: all of them."""
     Config: ClassVar[type[Any]] = NoConfig
     adversary_lr_ratio: float = 0.1
     """Learning rate of the adversary over that of the method, ``optimizer.lr``."""
@@ -106,7 +108,13 @@ class Method(nn.Module):
         self.network = network
         self.config = self.Config() if config is None else config
         self.normalisation: Normalisation = "foreground"  # set by the benchmark from the protocol
-        self.grid: tuple[int, ...] | None = None  # sides of a whole image; set by the benchmark; None: the input's
+        self.grid: tuple[int, ...] | None = None
+        """Sides of the task's grid, of which inputs may be windows; set by the benchmark. None: the input's sides.
+
+        Under ``preprocess.spacing`` every image has sides of its own and all voxels one size. The grid is the task's
+        all the same: a length in proportion to it has one size in voxels in every image, and so one in millimetres
+        (pixels of a picture).
+        """
         # Not a class attribute: that would shadow the submodule a subclass assigns (nn.Module looks it up last).
         self.register_module("adversary", None)
 
@@ -154,11 +162,20 @@ class Method(nn.Module):
         return {"segmentation": soft_dice(features.logits, batch.label)}
 
     def predict(self, image: Tensor, foreground: Tensor) -> Tensor:
-        """Return logits (B, classes, *S) for images (B, C, *S) in [0, 1]; deterministic, no augmentation."""
+        """Return logits (B, classes, *S) for images (B, C, *S) in [0, 1]; deterministic, no augmentation.
+
+        An image without foreground counts as foreground everywhere.
+        """
+        foreground = whole_if_empty(foreground)
         return self.logits(self.prepare(image, foreground), foreground)
 
     def logits(self, prepared: Tensor, foreground: Tensor) -> Tensor:  # noqa: ARG002 - the interface
-        """Return logits (B, classes, *S) for prepared images (B, C, *S), whole or windows of them."""
+        """Return logits (B, classes, *S) for prepared images (B, C, *S), whole or windows of them.
+
+        Args:
+            prepared: from ``prepare`` on whole images.
+            foreground: (B, 1, *S) bool; empty only in a window that lies outside the foreground of its image.
+        """
         features: Features = self.network(prepared)
         return features.logits
 
@@ -200,8 +217,27 @@ def standardise_within(image: Tensor, region: Tensor | None, frame: Frame) -> Te
     return (standardised + (mean - whole_mean)) / (whole_deviation + EPSILON)
 
 
+def moments_within(image: Tensor, statistics: Tensor, frame: Frame) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation (B, 1, *ones) by which :func:`standardise_within` z-scores windows.
+
+    Those of the whole images, changed as the windows' own have changed since the windows were drawn; to the bit those
+    of the whole images where nothing has changed.
+
+    Args:
+        image: (B, C, *S), the windows.
+        statistics: (B, n), from :meth:`Method.statistics` of the windows as they are.
+        frame: of the windows.
+    """
+    (whole_mean, whole_deviation), (drawn_mean, drawn_deviation), (mean, deviation) = (
+        moments(each, image.ndim) for each in (*frame, statistics)
+    )
+    ratio = (deviation + EPSILON) / (drawn_deviation + EPSILON)
+    # In this order: where nothing has changed, the ratio is 1 and all that is added is 0.
+    return whole_mean * ratio + (mean - drawn_mean * ratio), whole_deviation * ratio + EPSILON * (ratio - 1)
+
+
 def moments(statistics: Tensor, ndim: int) -> tuple[Tensor, Tensor]:
-    """Return the first two of :meth:`Method.statistics`, mean and deviation, as (B, 1, *ones) of so many axes."""
+    """Return mean and deviation, the first two of :meth:`Method.statistics`, as (B, 1, *ones) of ``ndim`` axes."""
     mean, deviation = (values.view(-1, *[1] * (ndim - 1)) for values in statistics[:, :2].unbind(1))
     return mean, deviation
 
@@ -227,7 +263,7 @@ def whole_if_empty(foreground: Tensor) -> Tensor:
     return foreground | empty.view(-1, *[1] * (foreground.ndim - 1))
 
 
-def require(condition: bool, message: str) -> None:
-    """Raise ValueError(message) unless a condition on hyper-parameters holds."""
-    if not condition:
-        raise ValueError(message)
+def require_partner(count: int, name: str) -> None:
+    """Raise MethodError for a batch of one image, given a method that mixes the images of a batch."""
+    message = f"{name} mixes the images of a batch: training.batch_size must be 2 or more, not {count}"
+    require(count > 1, message, MethodError)

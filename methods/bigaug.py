@@ -33,10 +33,10 @@ Transform: TypeAlias = Literal[
     "elastic",
 ]
 TRANSFORMS: tuple[Transform, ...] = get_args(Transform)
-"""In the order in which they are stacked."""
+"""The transforms, in the order of their application."""
 
 SMALLEST_SPAN = torch.finfo(torch.float32).tiny
-"""Of the intensities of an image under a gamma curve: a constant one stays constant."""
+"""Smallest range of intensities that a gamma curve stretches: a constant image stays constant."""
 
 SPATIAL: tuple[Transform, ...] = ("rotation", "scaling", "elastic")
 
@@ -124,7 +124,7 @@ class Draw:
     zoom: Tensor  # (B, n); above 1 objects grow
 
 
-def draw(config: BigAugConfig, count: int, ndim: int, rng: torch.Generator) -> Draw:
+def draw_transforms(config: BigAugConfig, count: int, ndim: int, rng: torch.Generator) -> Draw:
     """Draw gates and magnitudes for ``count`` images in one call to the generator, on its device."""
     planes = ndim * (ndim - 1) // 2
     uniform = torch.rand((count, len(TRANSFORMS) + 11 + planes + ndim), generator=rng, device=rng.device)
@@ -156,7 +156,12 @@ def draw(config: BigAugConfig, count: int, ndim: int, rng: torch.Generator) -> D
 
 
 class BigAug(Method):
-    """Supervise the stacked transforms of the normalised batch: one forward pass, one term."""
+    """Supervise the stacked transforms of the normalised batch: one forward pass, one term.
+
+    Elastic deformations are to scale with the task's grid, whatever part of it an image is: under
+    ``preprocess.spacing`` they have one size in voxels, which is one in millimetres (pixels of a picture), in all
+    images.
+    """
 
     # Departure: comes on top of the protocol's shared augmentation, where that is on ("clean"), as for every method;
     # its rotations and scalings then add to these.
@@ -181,7 +186,7 @@ class BigAug(Method):
         # Departure: the paper's units of intensity are unknown here; normalised images alone survive its noise.
         with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
             image = self.prepare(batch.image, batch.foreground, batch.frame)
-            drawn = draw(self.config, len(image), image.ndim - 2, rng)
+            drawn = draw_transforms(self.config, len(image), image.ndim - 2, rng)
             # Black before any change: noise and sharpening would make an outlier of it, and of the margins.
             darkest = image.amin(dim=tuple(range(2, image.ndim)), keepdim=True)
             image, darkest = self.degrade(image, darkest, drawn, rng)

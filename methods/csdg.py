@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .base import Batch, Method, StepContext, Terms, require
-from .losses import cross_entropy, one_hot, reversed_jensen_shannon, soft_dice
+from .losses import cross_entropy, one_hot, reversed_jensen_shannon, supervised_loss
 from .parts.gin import GINConfig, draw_sizes, norms, random_rendering
 from .parts.splines import bspline_field, rescale_per_sample
 
@@ -68,7 +68,7 @@ class CSDG(Method):
         together: Tensor = self.network(torch.cat(views)).logits
         logits = together.chunk(len(views))
         # Departure: Dice, the term of every method here; the authors add cross-entropy to another Dice ("official").
-        supervised = soft_dice if self.config.supervision == "dice" else dice_and_cross_entropy
+        supervised = supervised_loss(self.config.supervision, dice_and_cross_entropy)
         return {
             "segmentation": supervised(logits[0], batch.label),
             "consistency": self.config.consistency / together.shape[1] * reversed_jensen_shannon(logits),

@@ -15,13 +15,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from . import MethodError
-from .base import Batch, Method, StepContext, Terms
+from .base import Batch, Method, StepContext, Terms, require_partner
 from .losses import soft_dice
 from .networks.base import SegmentationNetwork
 
 ASC_EPOCHS = 100
-"""Of ASC's runs."""
+"""Length of ASC's runs in epochs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +84,9 @@ class CutMix(Method):
 
     access = "uda"
     version = 2
+    # Source and target go through the network together: batch normalisation would mix the domains, also in the
+    # running statistics, and the teacher's average leaves buffers out.
+    networks = frozenset({"segresnet", "dynunet"})
     needs = frozenset({"partner"})
     Config = CutMixConfig
 
@@ -133,13 +135,13 @@ class CutMix(Method):
         """Return the two halves (B' // 2, C, *S) of the normalised target images; an odd one is left out.
 
         Raises:
-            ValueError: there are fewer than two target images.
+            ValueError: the batch has no target images.
+            MethodError: it has one, which has no partner.
         """
         if batch.target is None or batch.target_foreground is None:
             raise ValueError("cutmix learns from unlabelled target images, and the batch has none")
+        require_partner(len(batch.target), "cutmix")
         half = len(batch.target) // 2
-        if not half:
-            raise MethodError("cutmix mixes pairs of target images: training.batch_size must be 2 or more, not 1")
         target = self.prepare(batch.target, batch.target_foreground, batch.target_frame)
         return target[:half], target[half : 2 * half]
 

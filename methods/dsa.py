@@ -34,7 +34,7 @@ class DSAConfig:
         default=0.0, metadata={"source": "ASC's code has no such term; another method of the kind, SIFA: 10"}
     )
     critic_lr_ratio: float = field(
-        default=0.1, metadata={"source": "ASC's code, 1e-5 beside 1e-4: critics' learning rate over optimizer.lr"}
+        default=0.1, metadata={"source": "ASC's code, 1e-5 and 1e-4: critics' learning rate over optimizer.lr"}
     )
     critic_filters: int = field(default=32, metadata={"source": "ASC's code, filters of the first convolution"})
     critic_dropout: float = field(default=0.5, metadata={"source": "ASC's code, share of a critic's channels"})
@@ -56,7 +56,7 @@ class DSAConfig:
 
 
 class Critics(nn.Module):
-    """Those of target images, of source images, and of predictions."""
+    """The critics of target images, of source images and of predictions."""
 
     def __init__(self, ndim: int, channels: int, classes: int, config: DSAConfig) -> None:
         super().__init__()
@@ -107,6 +107,9 @@ class DSA(Method):
 
     access = "uda"
     version = 2
+    # Source, target and their translations go through the network together: batch normalisation would mix the
+    # domains, and the critics' step would move its running statistics once more.
+    networks = frozenset({"segresnet", "dynunet"})
     Config = DSAConfig
     adversary: Critics
 

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from . import MethodError
 from .base import Batch, Method, StepContext, Terms
-from .losses import one_hot, soft_dice
+from .losses import one_hot, supervised_loss
 from .networks.base import Features
 from .parts.boundary import boundary_contrast, boundary_regions
+from .parts.partners import draw_partners
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +77,13 @@ class FedDG(Method):
     Config = FedDGConfig
 
     def training_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return Dice of the images, of the views after the inner step, and both's boundary contrast.
+        """Return Dice of the images, of the views after the inner step, and the boundary contrast of both.
 
         The inner gradient is a constant of the outer terms (first order), so the gradient of the two Dice terms is
         exactly ∇L_inner(θ) + ∇L_outer(θ'), θ' = θ - η clip(∇L_inner(θ)); the contrast adds its own at both.
 
         Raises:
-            ValueError: the batch holds a single image, which has no donor.
+            MethodError: the batch is a single image, which has no donor.
         """
         config = self.config
         batch = self.augment(batch, context.rng)
@@ -111,11 +111,7 @@ class FedDG(Method):
         # no bank; the authors draw amplitude files of the other clients. Only where the last odd batch was filled
         # from another shuffle can both be the same case.
         count, device = len(batch.image), batch.image.device
-        if count < 2:
-            raise MethodError(
-                f"feddg's donors are batch partners: training.batch_size must be 2 or more, not {count}"
-            )
-        donor = draw_partners(count, rng)
+        donor = draw_partners(count, rng, "feddg")
         if self.config.mode == "released":
             return interpolate_amplitude(batch.image, donor, 0.0, torch.ones(count, device=device))
         weight = torch.rand(count, generator=rng, device=device)
@@ -133,13 +129,7 @@ class FedDG(Method):
     def supervise(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the supervised loss of either view."""
         # Departure: the Dice of every method here; the authors' own is "official".
-        return soft_dice(logits, label) if self.config.supervision == "dice" else plain_dice(logits, label)
-
-
-def draw_partners(count: int, rng: torch.Generator) -> Tensor:
-    """Draw for each of ``count`` >= 2 images the index of another, uniformly and independently."""
-    offset = torch.randint(1, count, (count,), generator=rng, device=rng.device)
-    return (torch.arange(count, device=rng.device) + offset) % count
+        return supervised_loss(self.config.supervision, plain_dice)(logits, label)
 
 
 def interpolate_amplitude(image: Tensor, donor: Tensor, window: float, weight: Tensor) -> Tensor:

@@ -80,7 +80,12 @@ class FreeSDGConfig:
 
 
 class FreeSDG(CoupledDecoders):
-    """Train on mixed high-pass views; predict on the fixed one."""
+    """Train on mixed high-pass views; predict on the fixed one.
+
+    Filters are to scale with the longest side of the task's grid, whatever part of it an image is: under
+    ``preprocess.spacing`` they have one size in voxels, which is one in millimetres (pixels of a picture), in all
+    images.
+    """
 
     # Departure: the authors' flips are left to the protocol's shared augmentation.
 

@@ -1,11 +1,23 @@
 """Loss functions shared by methods. All take logits (B, K, *S) and labels (B, 1, *S) of class indices."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+Loss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+"""(logits (B, K, *S), label (B, 1, *S)) -> 0-d tensor."""
+
+Supervision: TypeAlias = Literal["dice", "official"]
+"""Supervised term of a method: that of every method here, or its authors'."""
+
+
+def supervised_loss(supervision: Supervision, official: Loss) -> Loss:
+    """Return the supervised loss of a method's setting: :func:`soft_dice`, or the authors' own."""
+    return soft_dice if supervision == "dice" else official
 
 
 def one_hot(label: Tensor, classes: int) -> Tensor:

@@ -46,7 +46,7 @@ class MixStyle(StatisticsMethod):
 def mixed_statistics(
     mean: Tensor, deviation: Tensor, rng: torch.Generator, concentration: float
 ) -> tuple[Tensor, Tensor]:
-    """Return λ times own statistics plus 1 - λ times those of the batch in random order; one λ an image."""
+    """Return λ times own statistics plus 1 - λ times those of the batch in random order; one λ per image."""
     share = draw_beta(concentration, (len(mean), *[1] * (mean.ndim - 1)), rng)
     order = torch.randperm(len(mean), generator=rng, device=mean.device)
     return torch.lerp(mean[order], mean, share), torch.lerp(deviation[order], deviation, share)

@@ -62,7 +62,7 @@ class ProRandConv(Rendering):
     clean = True  # source: a reproduction of the paper (original and augmented images), and a port
 
     def render(self, image: Tensor, label: Tensor, rng: torch.Generator) -> Tensor:  # noqa: ARG002 - the interface
-        """Return the images after so many applications of one random block."""
+        """Return the images after the given number of applications of one random block."""
         config, (channels, *shape) = self.config, image.shape[1:]
         # Drawn on the host: it says how long the program is.
         repetitions = int(torch.randint(1, config.repetitions + 1, (), generator=host_generator(rng)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .base import Batch, Method, StepContext, Terms
-from .losses import cross_entropy, jensen_shannon, soft_dice
+from .losses import cross_entropy, jensen_shannon, supervised_loss
 from .parts.filters import choose, random_convolution
 
 
@@ -68,7 +68,7 @@ class RandConv(Method):
         views = [first, self.view(base, context.rng), self.view(base, context.rng)]
         logits = [self.network(view).logits for view in views]
         # Departure: Dice, the term of every method here; the authors, who classify, use cross-entropy ("official").
-        supervised = soft_dice if self.config.supervision == "dice" else cross_entropy
+        supervised = supervised_loss(self.config.supervision, cross_entropy)
         return {
             "segmentation": supervised(logits[0], batch.label),
             "consistency": self.config.consistency * jensen_shannon(logits),

@@ -7,6 +7,7 @@ stands still). ``mode = "released"`` is that code; ``mode = "paper"`` is what it
 """
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Method, StepContext, Terms
-from .losses import one_hot, soft_dice
+from .losses import one_hot, supervised_loss
 from .networks.base import SegmentationNetwork
 from .parts.semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
 
@@ -26,12 +27,16 @@ STAGES = (1, 2)
 class SanSawConfig:
     """Settings; the defaults are the method as published, with the authors' weights."""
 
-    mode: Literal["paper", "released"] = field(
+    mode: Literal["paper", "paper-floor", "released"] = field(
         default="paper",
-        metadata={"source": "paper; released: authors' code as it runs, without whitening, one attention branch"},
+        metadata={
+            "source": "paper; paper-floor: its whitening margin rounded down, authors' code; released: that code as "
+            "it runs, without whitening, one attention branch"
+        },
     )
     region: Literal["ones", "kmeans"] = field(
-        default="ones", metadata={"source": "authors' code as it runs; kmeans: as it was meant, in mode 'paper'"}
+        default="ones",
+        metadata={"source": "authors' code as it runs; kmeans: as it was meant, not in mode 'released'"},
     )
     clusters: int = field(default=5, metadata={"source": "authors' code; plays no part with region 'ones'"})
     auxiliary: float = field(default=0.1, metadata={"source": "authors' code, weight of each side classifier"})
@@ -76,7 +81,7 @@ class SanSaw(Method):
 
     def __init__(self, network: SegmentationNetwork, config: SanSawConfig | None = None) -> None:
         super().__init__(network, config)
-        branches = network.classes if self.config.mode == "paper" else 1
+        branches = 1 if self.config.mode == "released" else network.classes
         clusters = self.config.clusters if self.config.region == "kmeans" else None
         self.blocks: list[SemanticNormalisation] = []  # in the order of the forward pass; of the network, not of this
         for stage in STAGES:
@@ -97,19 +102,19 @@ class SanSaw(Method):
         config, label = self.config, batch.label
         weights = class_weights(label, logits.shape[1])
         # Departure: Dice, the term of every method here; the authors' is the side classifiers' ("official").
-        official = config.supervision == "official"
-        supervised = weighted_cross_entropy(logits, label, weights) if official else soft_dice(logits, label)
+        supervised = supervised_loss(config.supervision, partial(weighted_cross_entropy, weights=weights))
         auxiliary = [weighted_cross_entropy(enlarge(side.logits, label), label, weights) for side in sides]
         pairs = list(zip(self.blocks, sides, strict=True))
         alignment = [alignment_loss(block, side, label) for block, side in pairs]
         whitening = [logits.new_zeros((), dtype=torch.float32)]
-        if config.mode == "paper":
+        if config.mode != "released":
+            floor = config.mode == "paper-floor"
             whitening = [
-                whitening_loss(side.normalised, block.classifier.weight.flatten(1), config.relaxation)
+                whitening_loss(side.normalised, block.classifier.weight.flatten(1), config.relaxation, floor)
                 for block, side in pairs
             ]
         return {
-            "segmentation": supervised,
+            "segmentation": supervised(logits, label),
             "auxiliary": config.auxiliary * torch.stack(auxiliary).sum(),
             "alignment": config.alignment * torch.stack(alignment).sum(),
             "whitening": config.whitening * torch.stack(whitening).sum(),

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import EPSILON, Batch, Method, StepContext, Terms, moments, require, spread, whole_if_empty
-from .losses import cross_entropy, one_hot, soft_dice
-from .parts.location_scale import curves, describe, draw, first_rows, parts, transform
+from .base import EPSILON, Batch, Method, StepContext, Terms, moments_within, require, spread, whole_if_empty
+from .losses import cross_entropy, one_hot, supervised_loss
+from .parts.location_scale import apply_curves, curve_tables, describe_regions, draw_curves, first_rows, pieces
 from .parts.splines import bspline_field, rescale_per_sample
 
 
@@ -87,7 +87,7 @@ class SLAug(Method):
     # Departure: one curve a region of the whole volume in 3D; the authors draw one for every 2D slice.
     # Departure: views are normalised by the standard deviation; the released code has the mean in its place.
 
-    version = 2
+    version = 3
     needs = frozenset({"labels"})
     Config = SLAugConfig
 
@@ -108,9 +108,7 @@ class SLAug(Method):
 
     def supervise(self, logits: Tensor, label: Tensor) -> Tensor:
         """Return the supervised loss of one view."""
-        if self.config.supervision == "dice":
-            return soft_dice(logits, label)
-        return cross_entropy(logits, label) + sample_dice(logits, label)
+        return supervised_loss(self.config.supervision, cross_entropy_and_dice)(logits, label)
 
     @torch.no_grad()
     def views(self, batch: Batch, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -125,9 +123,9 @@ class SLAug(Method):
         return first, second
 
     def original_statistics(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return mean and SD (B, 1, *ones) of images before any curve, and of the whole images of windows."""
+        """Return mean and SD (B, 1, *ones) before any curve, of windows those that ``prepare`` normalises by."""
         if batch.frame is not None:
-            return moments(batch.frame.image, batch.image.ndim)
+            return moments_within(batch.image, self.statistics(batch.image, batch.foreground), batch.frame)
         whole = self.normalisation == "grid"
         return spread(batch.image, torch.ones_like(batch.foreground) if whole else batch.foreground)
 
@@ -146,19 +144,19 @@ class SLAug(Method):
         maps = len(image) * (channels if config.channels == "independent" else 1)
         values = image.reshape(maps, -1).clamp(0, 1)
         region = region.flatten(2).expand(-1, channels, -1).reshape(maps, -1)
-        regions = describe(values, region, classes, config.location_percentile / 100)
+        regions = describe_regions(values, region, classes, config.location_percentile / 100)
         inversion = torch.full((classes + 1,), config.inversion_probability, device=image.device)
         inversion[0], inversion[1] = 0, config.background_inversion_probability
         scale = (config.scale_deviation, config.scale_limits[0], config.scale_limits[1])
-        draws = draw(inversion, maps, rng)
-        tables = curves(regions, draws, scale, config.location_deviation, config.law)
+        draws = draw_curves(inversion, maps, rng)
+        tables = curve_tables(regions, draws, scale, config.location_deviation, config.law)
         overall, local = torch.empty_like(values), torch.empty_like(values)
         whole = first_rows(values, classes)
-        for part in parts(values):
+        for part in pieces(values):
             piece, index = values[:, part], region[:, part].int()
             kept = index < 0
-            overall[:, part] = torch.where(kept, piece, transform(piece, whole, regions, tables))
-            changed = transform(piece, index + (whole + 1), regions, tables)
+            overall[:, part] = torch.where(kept, piece, apply_curves(piece, whole, regions, tables))
+            changed = apply_curves(piece, index + (whole + 1), regions, tables)
             local[:, part] = torch.where(kept | (piece <= config.background_threshold), piece, changed)
         return overall.view(image.shape), local.view(image.shape)
 
@@ -195,6 +193,11 @@ def saliency(gradient: Tensor, cells: int) -> Tensor:
         pool: Any = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}[gradient.ndim - 2]
         # Departure: the spline is evaluated at each voxel; the authors resize one sampled on a coarser grid.
         return rescale_per_sample(bspline_field(pool(magnitude, cells), gradient.shape[2:], outside=0.5))
+
+
+def cross_entropy_and_dice(logits: Tensor, label: Tensor) -> Tensor:
+    """Return the authors' supervised loss."""
+    return cross_entropy(logits, label) + sample_dice(logits, label)
 
 
 def sample_dice(logits: Tensor, label: Tensor, epsilon: float = 1e-6) -> Tensor:

@@ -23,7 +23,7 @@ Limits = tuple[float, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SynthSegConfig:
-    """Settings; the defaults are the authors', but for what they do not have."""
+    """Settings; the defaults are the authors' where they have the setting."""
 
     probability: float = field(default=1.0, metadata={"source": "paper: of an image being synthetic; no real ones"})
     means: Limits = field(default=(25 / 255, 225 / 255), metadata={"source": "authors' code, of the classes"})

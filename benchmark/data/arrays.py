@@ -48,12 +48,12 @@ class Ragged:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the files of a prepared domain hold; ragged rows follow each other in one flat array."""
+    """Layout of the files of a prepared domain; ragged rows follow each other in one flat array."""
 
     types: Mapping[str, np.dtype[Any]]  # by file name
     channels: int
     grid: Grid | None  # of every row; None: ragged
-    count: int | None  # of rows; None: as many as the cases turn out to have slices
+    count: int | None  # of rows; None: the number of slices of all cases
 
     @property
     def bytes(self) -> int | None:

@@ -41,7 +41,7 @@ DEPTHS = (8, 10, 12, 14, 16, 24, 32)
 
 @dataclass(frozen=True, slots=True)
 class ImageFacts:
-    """What one image file tells."""
+    """Facts read from one image file."""
 
     box: tuple[int, ...]  # pixels; of a volume the voxels that are no background
     spacing: tuple[float, ...]
@@ -63,7 +63,7 @@ class LabelFacts:
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a domain's sampled files tell."""
+    """Facts read from a domain's sampled files."""
 
     pairs: Pairs
     cases: tuple[str, ...]  # stems of all images
@@ -247,7 +247,7 @@ def _intensity(draft: Draft) -> list[str]:
 
 
 def _questions(draft: Draft) -> list[str]:
-    """Return what the files do not tell, as comments."""
+    """Return the open questions about the files, as comments."""
     images, patterns = draft.images, draft.pairs.patterns
     guess = "CT" if min(facts.low for facts in images) < AIR else "MRI"
     if draft.ndim == 2:

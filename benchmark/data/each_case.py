@@ -1,4 +1,4 @@
-"""What is done to every case of a domain, several at once, with a DataError for each that cannot be used."""
+"""Apply a function to every case of a domain, several at once, with a DataError for each unusable case."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +23,7 @@ def ignore_case(domain: str, done: int, total: int) -> None:
 def each_case(
     domain: Domain, function: Callable[[Case], T], on_case: OnCase = ignore_case
 ) -> Iterator[tuple[Case, T | DataError]]:
-    """Yield each case with what a function makes of it, or with its DataError, in the domain's order."""
+    """Yield each case with a function's result, or with its DataError, in the domain's order."""
 
     def attempt(case: Case) -> T | DataError:
         try:

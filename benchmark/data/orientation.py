@@ -12,7 +12,7 @@ Turn: TypeAlias = NDArray[np.float64]
 """(3, 2): for each axis on disk, the axis it becomes and 1, or -1 where it is flipped; nibabel's orientation."""
 
 STORED: Turn = np.array([[0.0, 1.0], [1.0, 1.0], [2.0, 1.0]])
-"""Nothing moves."""
+"""The identity: no axis moves or is flipped."""
 
 _NUDGE = np.eye(4)
 _NUDGE[:3, :3] += 1e-4 * np.array([[0, -4, 2], [4, 0, -1], [-2, 1, 0]])

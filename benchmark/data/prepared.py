@@ -68,7 +68,7 @@ class PreparedDomain:
 
     @property
     def is_grey(self) -> bool:
-        """Whether no image has colour though the task's images have several channels."""
+        """Whether all images are grey though the task's images have several channels."""
         return len(self.image[0]) > 1 and all(bool((image == image[:1]).all()) for image in self.image)
 
 

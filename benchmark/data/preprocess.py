@@ -40,7 +40,7 @@ class PreparedCase:
 
     @property
     def empty(self) -> bool:
-        """Whether there is a label, and it marks nothing."""
+        """Whether the case has a label that marks nothing."""
         return self.label is not None and not self.label.any()
 
 

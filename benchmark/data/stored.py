@@ -1,4 +1,4 @@
-"""What a file stores, before any preparation: its type, and its samples."""
+"""Content of a file before any preparation: type and samples."""
 
 from pathlib import Path
 from typing import Any

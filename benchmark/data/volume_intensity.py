@@ -1,4 +1,4 @@
-"""Intensities of a volume: what of it is bright, what becomes 1, and what cannot be read without being told."""
+"""Intensities of a volume: its bright part, the value that becomes 1, and volumes that need ``intensity``."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,13 @@ SMALLEST_BOX = 0.01
 """Fraction of a volume that the box of an automatic foreground has to fill."""
 
 LEAST_LEVELS = 8
-"""Of 255: what 99.9 % of the pixels of a picture, or of a volume in the values of ``intensity``, have to span."""
+"""Grey levels of 255 that 99.9 % of a picture's pixels, or of a volume's values under ``intensity``, have to span."""
 
 BULK = (0.05, 99.95)
 """Percentiles that 99.9 % of the values lie between."""
 
 PERCENTILE = 99.9
-"""Of the brain's bounding box: the intensity that becomes 1."""
+"""Percentile of the intensities in the brain's bounding box that becomes 1."""
 
 
 def bright(case: Case, image: NativeImage) -> NDArray[np.bool_]:
@@ -103,7 +103,7 @@ def unit_range(
 
 
 def _require_bulk(array: NDArray[np.float32], mask: NDArray[np.bool_], top: NDArray[np.float64], case: Case) -> None:
-    """Raise DataError if half of a channel's positive voxels are nothing beside what becomes 1."""
+    """Raise DataError if half of a channel's positive voxels are negligible against the intensity that becomes 1."""
     for number, (channel, high) in enumerate(zip(array, top.flat, strict=True)):
         inside = channel[mask & (channel > 0)]
         if inside.size and np.median(inside) <= BACKGROUND * high:

@@ -1,4 +1,4 @@
-"""Random windows of prepared images, drawn and cut on the device, with what their normalisation needs to know."""
+"""Random windows of prepared images, drawn and cut on the device, with the statistics for their normalisation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -23,11 +23,11 @@ LABELLED = 1 / 3
 """Share of the windows centred on a labelled voxel where a class is small. Source: nnU-Net's foreground sampling."""
 
 Statistics = Callable[[Tensor, Tensor], Tensor]
-"""Of images and foregrounds: ``Method.statistics``."""
+"""(images, foregrounds) -> statistics: the type of ``Method.statistics``."""
 
 
 class Windows(NamedTuple):
-    """What is drawn of each image of a batch."""
+    """Shape and law of the windows drawn of each image of a batch."""
 
     shape: Shape
     per_image: int = 1
@@ -35,7 +35,7 @@ class Windows(NamedTuple):
     margin: int = 0  # voxels around each window
 
     def described(self) -> str:
-        """Return them in words."""
+        """Return a description in words."""
         margin = f", with a margin of {self.margin}" if self.margin else ""
         centres = f"{self.labelled:.0%} centred on a labelled voxel" if self.labelled else "centred on the foreground"
         return f"windows of {'x'.join(map(str, self.shape))}{margin}, {centres}"
@@ -108,7 +108,7 @@ class Sampler:
 
     Args:
         images: the pool; no grid is smaller than the window.
-        windows: what is drawn of each image.
+        windows: shape and law.
         statistics: of the method.
     """
 
@@ -198,7 +198,7 @@ class WindowBatches:
 
     Args:
         batches: which images each step sees.
-        windows: what is drawn of each.
+        windows: shape and law.
         statistics: of the method.
     """
 

@@ -33,7 +33,7 @@ def count_case(
 
 
 def _within_labelled_slices(predicted: NDArray[np.uint8], label: NDArray[np.uint8], axis: int) -> NDArray[np.uint8]:
-    """Return a prediction without what lies before the first and after the last slice that is labelled."""
+    """Return a prediction cleared before the first and after the last labelled slice."""
     labelled = np.flatnonzero(label.any(axis=tuple(other for other in range(3) if other != axis)))
     kept = np.zeros_like(predicted)
     if len(labelled):

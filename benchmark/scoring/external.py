@@ -64,7 +64,7 @@ class ExternalPredictions:
 def score_predictions(
     predictions: ExternalPredictions, output: Path, replace: bool = False, on_case: OnCase = ignore_case
 ) -> tuple[bool, list[str]]:
-    """Score label files into a folder; return whether that was still to be done, and the files of no case.
+    """Score label files into a folder; return whether they had no scores yet, and the files of no case.
 
     The predictions are kept as class indices, in the form of a run's. On an error nothing is kept.
 

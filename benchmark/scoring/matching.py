@@ -1,4 +1,4 @@
-"""Which of the label files in a folder is the prediction of which case."""
+"""Assignment of the label files in a folder to cases."""
 
 from collections import defaultdict
 from collections.abc import Mapping

@@ -12,7 +12,9 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
-from ..errors import UsageError, require, unknown
+from ssdg.methods import require
+
+from ..errors import UsageError, unknown
 
 if TYPE_CHECKING:
     import numpy as np

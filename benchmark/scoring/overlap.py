@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Empty: TypeAlias = Literal["skip", "one", "zero-fp"]
-"""What a class scores in a case whose label lacks it; see :func:`apply_empty_rule`."""
+"""Score of a class in a case whose label lacks it; see :func:`apply_empty_rule`."""
 
 Values: TypeAlias = NDArray[np.float64]
 

@@ -35,11 +35,11 @@ class Checkpoints:
     _written: float = field(default_factory=time.monotonic, init=False)
 
     def due(self) -> bool:
-        """Tell whether the interval has passed since the last one was written."""
+        """Tell whether the interval has passed since the last checkpoint was written."""
         return time.monotonic() - self._written >= self.interval
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write a checkpoint; the one before is kept until the next."""
+        """Write a checkpoint; its predecessor is kept until the next."""
         last = self.folder / LAST
         with atomic_file(self.folder / NEW, self.guard) as stream:
             torch.save({"identity": self.identity, "state": state}, stream)

@@ -33,7 +33,7 @@ from .contract_fixture import (
     tensors_of,
     without_onednn,
 )
-from .contract_needs import check_access, check_labels
+from .contract_needs import check_access, check_domains_apart, check_labels
 from .contract_windows import check_window_normalisation, check_window_prediction
 from .train import minimise
 
@@ -213,15 +213,16 @@ def _adversary(subject: MethodUnderTest) -> None:
     named = dict(method.named_parameters())
     critics = {name: p for name, p in named.items() if name.startswith("adversary.")}
     others = {name: p for name, p in named.items() if name not in critics}
+    buffers = {name: b for name, b in method.named_buffers() if not name.startswith("adversary.")}
     shared = {id(p) for p in others.values()} & {id(p) for p in method.get_submodule("adversary").parameters()}
     require(len(modules) == 2 and not shared, "the adversary must have parameters of its own, none shared")
     minimise(method.training_step(batch, context()), modules[0], clip=None)
     require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
-    weights, start = copies(others), copies(critics)
+    weights, start = copies({**others, **buffers}), copies(critics)
     gradients = copies({name: p.grad for name, p in others.items()})
     minimise(method.adversary_step(batch, context()), modules[1], clip=None)
     after = {name: p.grad for name, p in others.items()}
-    for name in [*changed(weights, others), *changed(gradients, after)]:
+    for name in [*changed(weights, {**others, **buffers}), *changed(gradients, after)]:
         raise CheckFailed(f"adversary_step changes {name} or its gradient")
     moved = changed(start, critics)
     still = [name for name in critics if name not in moved]
@@ -272,6 +273,7 @@ CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "resume": _resume,
     "augment": _augment,
     "access": check_access,
+    "domains apart": check_domains_apart,
     "labels": check_labels,
     "adversary apart": _adversary,
     "configuration": _config,
@@ -287,4 +289,4 @@ WINDOW_CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "normalisation": check_window_normalisation,
     "prediction": check_window_prediction,
 }
-"""The same, for windows of images."""
+"""Name -> check of a method on windows of images, as in :data:`CHECKS`."""

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ssdg import methods
 from ssdg.methods.base import Batch, Frame, Method, StepContext
 from ssdg.methods.networks import DEFAULT, load_network
 
-from .. import errors
 from ..data.loader import Batches, Pool
 from ..data.windows import WindowBatches, Windows
 from ..spec import OptimizerConfig
@@ -23,7 +23,7 @@ CLASSES = 3
 FILTERS = 8
 STEPS = 6
 GRIDS = {2: (3, 32, 32), 3: (1, 16, 16, 16)}
-"""Channels and sides of what the network sees: 2D RGB and 3D single-channel, as small as it takes."""
+"""Channels and sides of the network's input, 2D RGB and 3D single-channel: the smallest that it takes."""
 
 SURROUNDINGS = 16
 """Voxels by which an image is larger than its window, along each axis."""
@@ -33,7 +33,7 @@ class CheckFailed(Exception):
     """A breach of the contract; the message names it and the way out."""
 
 
-require = functools.partial(errors.require, error=CheckFailed)
+require = functools.partial(methods.require, error=CheckFailed)
 
 
 def require_all_finite(values: Mapping[str, Tensor | None], what: str) -> None:

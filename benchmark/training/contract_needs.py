@@ -2,6 +2,12 @@
 
 from dataclasses import replace
 
+import torch
+from torch import Tensor, nn
+
+from ssdg.methods.base import Batch, Method
+from ssdg.methods.networks.base import Features
+
 from .contract_fixture import MethodUnderTest, changed, context, require
 
 
@@ -14,6 +20,35 @@ def check_access(subject: MethodUnderTest) -> None:
     shown = subject.method().training_step(subject.batch(targets=True), context())
     seen = changed(terms, shown)
     require(not seen, "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
+
+
+def check_domains_apart(subject: MethodUnderTest) -> None:
+    """Raise CheckFailed where the network's output for a source image depends on the targets of the same pass."""
+    if subject.cls.access != "uda":
+        return
+    batch = subject.batch()
+    assert batch.target is not None
+    passes = [_passes(subject.method(), each) for each in (batch, replace(batch, target=batch.target.square()))]
+    for (images, logits), (others, other_logits) in zip(*passes, strict=True):
+        same = [torch.equal(*pair) for pair in zip(images, others, strict=True)]
+        close = torch.allclose(logits[same], other_logits[same], rtol=1e-3, atol=1e-3)
+        require(
+            close,
+            "the network's output for a source image depends on the target images of the same pass, through batch "
+            "statistics: give each domain a pass of its own, or name the networks without any in `networks`",
+        )
+
+
+def _passes(method: Method, batch: Batch) -> list[tuple[Tensor, Tensor]]:
+    """Return input and logits of each pass of a training step through the network."""
+    passes: list[tuple[Tensor, Tensor]] = []
+
+    def record(_network: nn.Module, inputs: tuple[Tensor], features: Features) -> None:
+        passes.append((inputs[0].detach(), features.logits.detach()))
+
+    method.network.register_forward_hook(record)
+    method.training_step(batch, context())
+    return passes
 
 
 def check_labels(subject: MethodUnderTest) -> None:

@@ -1,4 +1,4 @@
-"""What the contract asks of a method on windows alone."""
+"""The contract's checks of a method on windows alone."""
 
 import torch
 import torch.nn.functional as F

@@ -17,10 +17,10 @@ WRAPPERS = ("weights", "state_dict", "model")
 """Keys under which files keep their state dict; the first is that of this benchmark's final weights."""
 
 PREFIXES = ("module.", "network.", "encoder.")
-"""Of layers' names, in any order: of parallel training, a method, a network."""
+"""Prefixes of layers' names, in any order: of parallel training, a method, a network."""
 
 COUNTER = "num_batches_tracked"
-"""Of batch normalisations; plays no part where their momentum is fixed, and old files lack it."""
+"""Counter of batch normalisations; plays no part where their momentum is fixed, and old files lack it."""
 
 
 def weights_digest(path: str | None) -> str:

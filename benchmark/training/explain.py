@@ -22,7 +22,7 @@ from .streams import training_data
 from .train import Step
 
 STEPS = 5
-"""Measured, after one that is not: buffers are allocated and kernels chosen in the first."""
+"""Steps measured, after one more in which buffers are allocated and kernels chosen."""
 
 
 def explain(

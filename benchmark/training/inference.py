@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from monai.inferers import SlidingWindowInferer
 from torch import Tensor
 
-from ssdg.methods.base import Method
+from ssdg.methods.base import Method, whole_if_empty
 
 from ..errors import UsageError
 from ..spec import EvaluationConfig, RunRequest
@@ -44,6 +44,7 @@ class Inference:
                 return method.predict(image, foreground)
             shape = image.shape[2:]
             image, foreground = (filled_up(maps, self.window) for maps in (image, foreground))
+            foreground = whole_if_empty(foreground)  # here: a window without foreground is not an image without it
             prepared = method.prepare(image, foreground)
             together = torch.cat([prepared, foreground.to(prepared.dtype)], dim=1)
             del prepared

@@ -14,10 +14,10 @@ from ..errors import UsageError
 from ..settings import build
 
 BEFORE = "before"
-"""Setting of every method: id of another one, whose ``augment`` changes the batch first; ``before.*`` are its own."""
+"""Setting of every method: id of the method whose ``augment`` changes the batch first; ``before.*``: its settings."""
 
 VERSION = "version"
-"""Of that other method, in resolved settings alone."""
+"""Key of the other method's version, in resolved settings alone."""
 
 
 class Settings(NamedTuple):

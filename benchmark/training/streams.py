@@ -1,4 +1,4 @@
-"""What a run trains on and validates with, on its device."""
+"""Training batches and validation cases of a run, on its device."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -23,7 +23,7 @@ class TrainingData(NamedTuple):
 def training_data(
     request: RunRequest, run_data: RunData, prepared: Mapping[str, PreparedDomain], device: torch.device
 ) -> TrainingData:
-    """Return the pools of a run; of the targets it gets the one that its method or its selection may see, or none."""
+    """Return the pools of a run; of the targets only those that its method or its selection may see."""
     source = prepared[run_data.source.domain.name]
     validation = {"held_out_dsc": pool(source, run_data.validation, device)}
     unlabelled, window = None, request.training.window

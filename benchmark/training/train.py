@@ -32,7 +32,7 @@ SELECTED_BY = {"source-val": "held_out_dsc", "oracle": "oracle_dsc"}
 
 @dataclass(slots=True)
 class Progress:
-    """How far a run is; with the method and the optimisers, all there is to resume from."""
+    """Progress of a run; with the method and the optimisers, the whole state to resume from."""
 
     step: int = 0
     history: list[Row] = field(default_factory=list)

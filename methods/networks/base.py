@@ -107,7 +107,7 @@ class SegmentationNetwork(nn.Module):
         return Features(self.head(decoder), decoder, bottleneck)
 
     def new_decoder(self, channels: int) -> "Decoder":
-        """Return a decoder like the network's own, with a head of so many channels."""
+        """Return a decoder like the network's own, with a head of the given number of channels."""
         # A whole twin for the sake of its decoder: same layers, same initialisation.
         return Decoder(self._twin(channels))
 
@@ -146,7 +146,7 @@ def _climb(
 
 
 def cropped(x: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return a map (B, C, *S) without what lies beyond a grid of the given shape."""
+    """Return a map (B, C, *S) cropped to a grid of the given shape."""
     for axis, side in enumerate(shape, start=2):
         x = x.narrow(axis, 0, side) if x.shape[axis] > side else x
     return x

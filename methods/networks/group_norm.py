@@ -16,7 +16,7 @@ VOXELS = 16
 
 
 class GroupNorm(nn.GroupNorm):
-    """``nn.GroupNorm``, same output bit by bit; in channels-last layout on the CPU, a gradient of other sums."""
+    """``nn.GroupNorm``, the same output to the bit; on the CPU, channels last, a gradient summed in another order."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised map, same shape as x (B, C, *S)."""

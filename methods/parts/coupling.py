@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..base import Batch, Method, StepContext, Terms, whole_if_empty
-from ..losses import cross_entropy, soft_dice
+from ..losses import cross_entropy, supervised_loss
 from ..networks.base import Level, SegmentationNetwork
 from .boxes import cut
 from .cbam import BlockAttention
@@ -37,11 +37,11 @@ class CoupledDecoders(Method):
         batch = self.augment(batch, context.rng)
         view, fixed = self.views(batch, context.rng)
         label, foreground = (cut(values, batch.margin) for values in (batch.label, batch.foreground))
-        region = whole_if_empty(foreground)
+        region = whole_if_empty(foreground)  # windows are drawn around foreground, unless their image has none
         logits, decoder = self.decode(view)
         reconstructed = torch.where(region, self.reconstruct(decoder), -1.0)
         # Departure: Dice over all classes, the term of every method here; the authors' is binary cross-entropy.
-        supervised = soft_dice if self.config.supervision == "dice" else cross_entropy
+        supervised = supervised_loss(self.config.supervision, cross_entropy)
         return {
             "segmentation": self.config.segmentation * supervised(self.confine(logits, region), label),
             "reconstruction": self.config.reconstruction * self.distance(reconstructed, fixed),
@@ -50,7 +50,7 @@ class CoupledDecoders(Method):
     def logits(self, prepared: Tensor, foreground: Tensor) -> Tensor:
         """Return logits (B, classes, *S) of the fixed view; certain background outside the foreground."""
         logits, _ = self.decode(prepared)
-        return self.confine(logits, whole_if_empty(foreground))
+        return self.confine(logits, foreground)  # not the whole grid where empty: that is decided for whole images
 
     def example(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Return the images (B, C, *S) as one training step's mixture of views."""

@@ -16,7 +16,7 @@ from ..base import require
 from .host import host_generator
 
 SLOPE = 0.01
-"""Of the random networks' leaky rectifiers. Source: authors' code."""
+"""Negative slope of the random networks' leaky rectifiers. Source: authors' code."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class GINConfig:
 
 
 def draw_sizes(config: GINConfig, networks: int, rng: torch.Generator) -> list[list[int]]:
-    """Return the kernel side of every layer of so many random networks."""
+    """Return the kernel side of every layer of the given number of random networks."""
     # Drawn on the host: kernels of different sizes are different programs.
     shape = (networks, config.layers)
     sizes = torch.randint(len(config.kernel_sizes), shape, generator=host_generator(rng)).tolist()
@@ -49,7 +49,7 @@ def draw_sizes(config: GINConfig, networks: int, rng: torch.Generator) -> list[l
 def random_rendering(
     image: Tensor, sizes: Sequence[int], config: GINConfig, rng: torch.Generator, **activation: Any
 ) -> Tensor:
-    """Return images (B, C, *S) mixed with a random network of theirs in random shares, as float32.
+    """Return images (B, C, *S) mixed in random shares with the output of a random network each, as float32.
 
     Keywords are those of :func:`random_network`.
     """

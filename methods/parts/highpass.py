@@ -14,7 +14,9 @@ from .spectrum import radius
 
 
 def scale_gaussian(width: float, sigma: float, scale: float, smallest_sigma: float) -> Gaussian:
-    """Return a Gaussian for a grid ``scale`` times as fine: its width the nearest odd number, at least 3.
+    """Return a Gaussian for a grid ``scale`` times as fine.
+
+    σ is multiplied by the scale, and so is the width, to the nearest odd number of at least 3.
 
     Args:
         width: of the kernel, on the grid it was chosen for.
@@ -22,6 +24,9 @@ def scale_gaussian(width: float, sigma: float, scale: float, smallest_sigma: flo
         scale: side of the new grid over the side of that grid.
         smallest_sigma: floor of σ in voxels; a narrower kernel is a single voxel, and its high pass blank.
     """
+    # Departure: in FreeSDG's code filters of the bank are 2σ + 1 wide, for images of 512 pixels alone. Here the width
+    # itself is scaled, not computed from the scaled σ: the fixed filter (27 wide, σ = 9) has no such rule, and all
+    # keep their proportions. On smaller grids that is less than a voxel narrower: the same odd number, or 2 less.
     sigma = max(smallest_sigma, sigma * scale)
     return max(3, 2 * math.floor(width * scale / 2) + 1), sigma
 

@@ -1,4 +1,4 @@
-"""Random draws for control flow (kernel side, box position), made on the CPU: no wait for a GPU."""
+"""Random draws for control flow (kernel side, box position), made on the CPU, so that nothing waits for a GPU."""
 
 import hashlib
 

@@ -23,7 +23,7 @@ SAMPLES = 2048
 """Points of a curve, joined by straight lines; the worst of 1000 curves was 1.1e-5 off, the median 1e-7."""
 
 PIECE = 65536
-"""Voxels that a CPU takes at a time."""
+"""Voxels of a piece on the CPU; see :func:`pieces`."""
 
 KNOTS = 16384
 """Equidistant intensities of a table; only next to near-vertical tangents does it differ by more than 1e-5."""
@@ -39,7 +39,7 @@ class Regions(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """Everything random about the curves."""
+    """The random numbers of the curves."""
 
     control: Tensor  # (4, M, R) in [0, 1]: x and x, y and y of the two inner control points, as shares of the extent
     inverted: Tensor  # (M, R) bool
@@ -47,13 +47,13 @@ class Draws(NamedTuple):
     location: Tensor  # (M, R), the same of the location
 
 
-def draw(inversion: Tensor, maps: int, rng: torch.Generator) -> Draws:
+def draw_curves(inversion: Tensor, maps: int, rng: torch.Generator) -> Draws:
     """Draw the curves of ``maps`` maps; ``inversion`` (R,): probability of a decreasing curve per row."""
     uniform = torch.rand((7, maps, len(inversion)), generator=rng, device=rng.device, dtype=torch.float64)
     return Draws(uniform[:4], uniform[4] < inversion, uniform[5], uniform[6])
 
 
-def parts(values: Tensor) -> list[slice]:
+def pieces(values: Tensor) -> list[slice]:
     """Return slices of the voxels of maps (M, N): cache-sized pieces on CPUs, else a single slice."""
     maps, voxels = values.shape
     length = max(PIECE // maps, 1) if values.device.type == "cpu" else max(voxels, 1)
@@ -66,7 +66,7 @@ def first_rows(values: Tensor, classes: int) -> Tensor:
     return maps.mul_(classes + 1).unsqueeze(1)
 
 
-def describe(values: Tensor, region: Tensor, classes: int, quantile: float) -> Regions:
+def describe_regions(values: Tensor, region: Tensor, classes: int, quantile: float) -> Regions:
     """Return the statistics of every region and of every map as a whole.
 
     Args:
@@ -80,7 +80,7 @@ def describe(values: Tensor, region: Tensor, classes: int, quantile: float) -> R
     below = torch.zeros((*shape, BINS), dtype=torch.int32, device=values.device)
     low = torch.ones(shape, device=values.device)
     high = torch.zeros(shape, device=values.device)
-    for part in parts(values):
+    for part in pieces(values):
         rows = (region[:, part].int() + first).flatten()
         piece = values[:, part].flatten()
         # Floats from 0 order as their bits do, and integers have native atomic minima on GPUs.
@@ -144,15 +144,17 @@ def look_up(tables: Tensor, rows: Tensor, position: Tensor) -> Tensor:
     return lower.lerp_(_take(flat, knot.add_(1)), position)
 
 
-def curves(regions: Regions, draws: Draws, scale: tuple[float, float, float], deviation: float, law: Law) -> Tensor:
+def curve_tables(
+    regions: Regions, draws: Draws, scale: tuple[float, float, float], deviation: float, law: Law
+) -> Tensor:
     """Return each row's transform without its last clip, as tables (M, R, KNOTS) over its own range.
 
     s · T(v) + ℓ with T the Bézier curve on the region's range, s ~ N(1, σ²) within limits, ℓ ~ N(0, σ²) within what
     keeps the inner quantiles of T(v) inside [0, 1]. Source: SLAug, authors' code.
 
     Args:
-        regions: from :func:`describe`.
-        draws: from :func:`draw`.
+        regions: from :func:`describe_regions`.
+        draws: from :func:`draw_curves`.
         scale: σ of s, its smallest and largest value.
         deviation: σ of ℓ.
         law: what the limits do.
@@ -183,14 +185,14 @@ def bounded_normal(uniform: Tensor, deviation: float, low: Tensor | float, high:
     return normal.clamp(low, high)
 
 
-def transform(values: Tensor, rows: Tensor, regions: Regions, tables: Tensor) -> Tensor:
+def apply_curves(values: Tensor, rows: Tensor, regions: Regions, tables: Tensor) -> Tensor:
     """Return each voxel under its row's curve, clipped to [0, 1].
 
     Args:
         values: (M, N) float32 in [0, 1].
         rows: (M, N) or (M, 1) int32: which of the M · R rows a voxel belongs to.
         regions: the ranges that the tables cover.
-        tables: (M, R, KNOTS) from :func:`curves`.
+        tables: (M, R, KNOTS) from :func:`curve_tables`.
     """
     low, density = (_take(parameter.flatten(), rows) for parameter in (regions.low, _density(regions.extent)))
     return look_up(tables, rows, (values - low).mul_(density)).clamp_(0, 1)

@@ -16,7 +16,7 @@ WINDOW = 7
 """Side of the attention's kernel. Source: authors' code."""
 
 INITIAL_DEVIATION = 0.01
-"""Of the classifier's and the attention's weights. Source: authors' code, which draws all convolutions so."""
+"""Initial deviation of the classifier's and the attention's weights. Source: authors' code, of all convolutions."""
 
 BINS = 256
 """Steps of the histogram that stands for a map in :func:`above_lowest_cluster`."""
@@ -133,7 +133,7 @@ def normalise_parts(x: Tensor, share: Tensor, scale: Tensor, shift: Tensor, epsi
         return total.view(x.shape)
 
 
-def whitening_loss(x: Tensor, weight: Tensor, relaxation: int) -> Tensor:
+def whitening_loss(x: Tensor, weight: Tensor, relaxation: int, floor: bool = False) -> Tensor:
     """Return the SAW loss: mean absolute correlation above a margin of channels of different classes.
 
     Group k holds the channel with the k-th largest |weight| of each class c, times σ(|weight|): z_c, in all
@@ -146,6 +146,7 @@ def whitening_loss(x: Tensor, weight: Tensor, relaxation: int) -> Tensor:
         x: (B, channels, *S), the normalised features.
         weight: (classes, channels), of the side classifier; gets no gradient.
         relaxation: divides the pairs into the margin; 0 is no margin.
+        floor: whether the margin is rounded down, as in the authors' code.
     """
     classes, channels = weight.shape
     size, order = weight.detach().float().abs().sort(dim=1, descending=True)
@@ -158,9 +159,11 @@ def whitening_loss(x: Tensor, weight: Tensor, relaxation: int) -> Tensor:
         product = flat @ flat.mT / (flat.shape[2] - 1)  # (B, channels, channels)
         correlation = product[:, order[first], order[second]] * gate[first] * gate[second]  # (B, pairs, groups)
         pairs = correlation.shape[1]
-        # Departure: the authors round the margin down, which changes nothing for the 10 pairs of their 5 classes. The
-        # single pair of two classes would have no margin: a channel that serves both would be forbidden.
-        margin = pairs / relaxation if relaxation else 0.0
+        # Departure: the authors round the margin down (``floor``), which changes nothing for the 10 pairs of their 5
+        # classes. The single pair of two classes would have no margin: a channel that serves both would be forbidden.
+        margin = 0.0
+        if relaxation:
+            margin = pairs // relaxation if floor else pairs / relaxation
         excess = (correlation.abs().sum(dim=1) - margin) / pairs
         return excess.clamp(min=0).mean(dim=0).sum()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2
-"""Of the leaky rectifiers, everywhere."""
+"""Negative slope of all leaky rectifiers."""
 
 
 class Decoder(nn.Module):

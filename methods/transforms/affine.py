@@ -22,7 +22,7 @@ Plane: TypeAlias = tuple[int, int]
 """Two axes; a positive angle turns the first towards the second."""
 
 PLANES: dict[int, tuple[Plane, ...]] = {2: ((0, 1),), 3: ((0, 1), (2, 0), (1, 2))}
-"""Of the rotations about z, y and x in turn, axes in the order (x, y, z)."""
+"""Planes of the rotations about z, y and x in turn, axes in the order (x, y, z)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

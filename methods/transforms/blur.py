@@ -108,7 +108,7 @@ def blur_by_shifts(image: Tensor, sigma: Tensor, widest: float) -> Tensor:
 
 
 def extended(maps: Tensor, axis: int, reach: int) -> Tensor:
-    """Return maps (M, c, *S) with so many voxels more at both ends of one axis, copies of the outermost."""
+    """Return maps (M, c, *S) with ``reach`` more voxels at both ends of one axis, copies of the outermost."""
     last_first = [reach if axis == other else 0 for other in range(maps.ndim - 1, 1, -1) for _ in range(2)]
     return F.pad(maps, last_first, mode="replicate")
 

@@ -71,7 +71,7 @@ def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.
     # Departure: statistics are the foreground's and nothing outside it changes, in every task. nnU-Net does so in
     # effect for skull-stripped images (its background is the foreground's mean, and masked), not for photographs.
     region = whole_if_empty(foreground)
-    gate, level = draw(intensity.noise, (batch, 1, 1), rng)
+    gate, level = draw_gated(intensity.noise, (batch, 1, 1), rng)
     image = apply(image, region, gate, level, partial(add_noise, rng=rng))
     maps = image.flatten(0, 1).unsqueeze(1)
     region = region.expand_as(image).flatten(0, 1).unsqueeze(1)
@@ -84,14 +84,14 @@ def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.
         (intensity.gamma, 1, change_gamma),
     ]
     for chance, parameters, change in steps:
-        gate, value = draw(chance, (batch, channels, parameters), rng)
+        gate, value = draw_gated(chance, (batch, channels, parameters), rng)
         maps = apply(maps, region, gate, value, change)
     # Departure: clamped, because images live in [0, 1] until a method normalises them; nnU-Net normalises first. For
     # the same reason the z-score that follows undoes brightness and contrast of a grey image, saturation apart.
     return maps.reshape(image.shape).clamp(0, 1)
 
 
-def draw(chance: Chance, shape: tuple[int, int, int], rng: torch.Generator) -> tuple[Tensor, Tensor]:
+def draw_gated(chance: Chance, shape: tuple[int, int, int], rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw gates (B C,) bool and parameters (B C, k) for shape (B, C, k), in one call to ``rng``."""
     batch, channels, parameters = shape
     uniform = torch.rand(batch, 1 + channels * (1 + parameters), generator=rng, device=rng.device)
@@ -123,7 +123,7 @@ def add_noise(maps: Tensor, level: Tensor, region: Tensor, *, rng: torch.Generat
     """Add one Gaussian noise map to all channels, ``level`` times each channel's standard deviation."""
     shape = (len(maps), 1, *maps.shape[2:])
     noise = torch.randn(shape, generator=rng, device=rng.device, dtype=maps.dtype)
-    return maps + noise * (moments(maps, region)[1] * per_image(level, maps))
+    return maps + noise * (channel_moments(maps, region)[1] * per_image(level, maps))
 
 
 def blur_axes(maps: Tensor, sigma: Tensor, region: Tensor) -> Tensor:  # noqa: ARG001 - a Change
@@ -139,7 +139,7 @@ def brighten(maps: Tensor, factor: Tensor, region: Tensor) -> Tensor:  # noqa: A
 
 def change_contrast(maps: Tensor, factor: Tensor, region: Tensor) -> Tensor:
     """Multiply distances from the region's mean by ``factor`` (M, 1), clipped to the region's range."""
-    mean, _ = moments(maps, region)
+    mean, _ = channel_moments(maps, region)
     low, high = extremes(maps, region)
     return (mean + (maps - mean) * per_image(factor, maps)).clamp(low, high)
 
@@ -171,12 +171,13 @@ def change_gamma(maps: Tensor, exponent: Tensor, region: Tensor, *, invert: bool
     if invert:
         maps = -maps
     curved = gamma_curve(maps, exponent, extremes(maps, region), smallest_span=1e-7)
-    (mean, deviation), (curved_mean, curved_deviation) = moments(maps, region), moments(curved, region)
+    mean, deviation = channel_moments(maps, region)
+    curved_mean, curved_deviation = channel_moments(curved, region)
     curved = (curved - curved_mean) * (deviation / curved_deviation.clamp(min=1e-7)) + mean
     return -curved if invert else curved
 
 
-def moments(maps: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
+def channel_moments(maps: Tensor, region: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation (M, c, 1, ...) of each channel over its non-empty region."""
     axes = tuple(range(2, maps.ndim))
     weight = region.to(maps.dtype)

@@ -13,7 +13,17 @@ from torch import Tensor
 from ..base import whole_if_empty
 from .blur import extended
 from .contrast import extremes, gamma_curve, per_image
-from .intensity import Chance, Change, add_noise, apply, blur_axes, change_gamma, draw, lower_resolution, moments
+from .intensity import (
+    Chance,
+    Change,
+    add_noise,
+    apply,
+    blur_axes,
+    change_gamma,
+    channel_moments,
+    draw_gated,
+    lower_resolution,
+)
 
 MEDIAN_WIDTHS = (3, 5, 7)
 RECTANGLES = 4
@@ -34,7 +44,7 @@ def perturb_strongly(image: Tensor, foreground: Tensor, rng: torch.Generator) ->
     maps = image.flatten(0, 1).unsqueeze(1)
     regions = region.expand_as(image).flatten(0, 1).unsqueeze(1)
     for chance, parameters, change in steps(ndim, rng):
-        gate, value = draw(chance, (batch, channels, parameters), rng)
+        gate, value = draw_gated(chance, (batch, channels, parameters), rng)
         maps = apply(maps, regions, gate, value, change)
     changed = maps.reshape(image.shape)
     # Departure: brought back into [0, 1] by one map for all channels, which the z-score that follows undoes; nnU-Net
@@ -102,7 +112,7 @@ def shift_brightness(maps: Tensor, draws: Tensor, region: Tensor) -> Tensor:
     """Add N(0, 1/2), in the region's standard deviations; two uniform draws (M, 2) make a normal one."""
     radius = (-2 * (1 - draws[:, :1]).clamp(min=1e-12).log()).sqrt()
     normal = radius * (2 * math.pi * draws[:, 1:]).cos()
-    return maps + 0.5 * per_image(normal, maps) * moments(maps, region)[1]
+    return maps + 0.5 * per_image(normal, maps) * channel_moments(maps, region)[1]
 
 
 def stretch_contrast(maps: Tensor, draws: Tensor, region: Tensor) -> Tensor:
@@ -115,7 +125,7 @@ def stretch_contrast(maps: Tensor, draws: Tensor, region: Tensor) -> Tensor:
     """
     u = draws[:, :1]
     factor = torch.where(u < 0.5, 0.5 + u, 2 * u)
-    mean, _ = moments(maps, region)
+    mean, _ = channel_moments(maps, region)
     low, high = extremes(maps, region)
     stretched = mean + (maps - mean) * per_image(factor, maps)
     return torch.where(per_image(draws[:, 1] < 0.5, maps), stretched.clamp(low, high), stretched)
@@ -155,7 +165,7 @@ def add_gradient(maps: Tensor, draws: Tensor, region: Tensor) -> Tensor:
         region: (M, 1, *S) bool.
     """
     height = torch.where(draws[:, 0] < 0.5, -1.0, 1.0) * (1 + 4 * draws[:, 1])
-    return maps + hill(maps, draws[:, 2:]) * per_image(height, maps) * moments(maps, region)[1]
+    return maps + hill(maps, draws[:, 2:]) * per_image(height, maps) * channel_moments(maps, region)[1]
 
 
 def bend_locally(maps: Tensor, draws: Tensor, region: Tensor) -> Tensor:

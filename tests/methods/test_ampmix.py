@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from ssdg.methods.ampmix import AmpMix, AmpMixConfig, partners
+from ssdg.methods.ampmix import AmpMix, AmpMixConfig
 from ssdg.methods.base import Batch
+from ssdg.methods.parts.partners import draw_partners
 from ssdg.methods.parts.spectrum import mix_amplitudes
 
 SIDES = [(12, 9), (7, 6, 8)]
@@ -33,20 +34,11 @@ def test_a_share_or_a_band_of_zero_is_the_identity(sides, settings):
     assert torch.allclose(augmented(batch, **settings), batch.image, atol=1e-5)
 
 
-@pytest.mark.parametrize("count", [2, 3, 7])
-def test_every_image_has_another_as_partner_and_each_is_used_once(count):
-    seen = {tuple(partners(count, rng(seed)).tolist()) for seed in range(40)}
-    assert len(seen) == count - 1
-    for indices in seen:
-        assert sorted(indices) == list(range(count))
-        assert all(index != own for own, index in enumerate(indices))
-
-
 @pytest.mark.parametrize("sides", SIDES)
 def test_shares_are_each_images_own_and_uniform_up_to_eta(sides):
     batch = make_batch(sides)
     replay = rng(5)
-    partner = batch.image[partners(3, replay)]
+    partner = batch.image[draw_partners(3, replay, "ampmix", each_once=True)]
     share = 0.6 * torch.rand((3, *[1] * (len(sides) + 1)), generator=replay)
     expected = mix_amplitudes(batch.image, partner, share).clamp(0, 1)
     assert torch.allclose(augmented(batch, eta=0.6), expected, atol=1e-6)
@@ -78,11 +70,6 @@ def test_images_stay_in_range_and_labels_and_foreground_as_they_are():
     assert after.image.max() == 1
     assert after.label is batch.label
     assert after.foreground is batch.foreground
-
-
-def test_a_batch_of_one_is_an_error_that_says_what_to_set():
-    with pytest.raises(ValueError, match=r"training.batch_size must be at least 2"):
-        augmented(make_batch(count=1))
 
 
 @pytest.mark.parametrize(("name", "value"), [("eta", 1.5), ("beta", 0.6)])

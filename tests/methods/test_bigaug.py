@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from ssdg.methods.base import Batch, StepContext, standardise
-from ssdg.methods.bigaug import SPATIAL, TRANSFORMS, BigAug, BigAugConfig, draw
+from ssdg.methods.bigaug import SPATIAL, TRANSFORMS, BigAug, BigAugConfig, draw_transforms
 from ssdg.methods.erm import Erm
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
@@ -41,7 +41,7 @@ def terms_of(method, batch):
 
 
 def drawn(count=2000, ndim=3, **settings):
-    return draw(BigAugConfig(**settings), count, ndim, rng())
+    return draw_transforms(BigAugConfig(**settings), count, ndim, rng())
 
 
 @pytest.mark.parametrize("ndim", [2, 3])
@@ -123,7 +123,7 @@ def test_quality_and_appearance_never_move_the_label(ndim):
 def test_image_label_and_foreground_move_together(ndim, name):
     method, batch = make_method(ndim, probability=1.0, transforms=(name,)), make_batch(ndim)
     batch = dataclasses.replace(batch, **{key: getattr(batch, key).roll(3, -1) for key in ("label", "foreground")})
-    draws = draw(method.config, 3, ndim, rng(5))
+    draws = draw_transforms(method.config, 3, ndim, rng(5))
     as_image = batch.label.float()
     moved, label, foreground = method.move(as_image, batch, torch.zeros(()), draws, rng(6))
     assert (moved.round() == label).float().mean() > 0.97
@@ -147,16 +147,16 @@ def test_brightness_and_perturbation_are_the_affine_maps_they_should_be():
     gain, offset, shift = (v.view(2, 1, 1, 1) for v in (draws.gain, draws.offset, draws.brightness))
     for name, expected in {"brightness": image + shift, "perturbation": image * gain + offset}.items():
         method = make_method(probability=1.0, transforms=(name,))
-        changed, _ = method.degrade(image, image, draw(method.config, 2, 2, rng()), rng())
+        changed, _ = method.degrade(image, image, draw_transforms(method.config, 2, 2, rng()), rng())
         torch.testing.assert_close(changed, expected)
     none = make_method(probability=1.0, transforms=("perturbation",), perturbation=0.0)
-    assert torch.equal(none.degrade(image, image, draw(none.config, 2, 2, rng()), rng())[0], image)
+    assert torch.equal(none.degrade(image, image, draw_transforms(none.config, 2, 2, rng()), rng())[0], image)
 
 
 def test_noise_has_the_drawn_deviation_and_is_independent_between_channels():
     method = make_method(probability=1.0, transforms=("noise",))
     image = torch.zeros((4, 3, 64, 64))
-    draws = draw(method.config, 4, 2, rng())
+    draws = draw_transforms(method.config, 4, 2, rng())
     noise, _ = method.degrade(image, image, draws, rng(1))
     torch.testing.assert_close(noise.std(dim=(1, 2, 3)), draws.noise, rtol=0.03, atol=0)
     assert torch.corrcoef(noise[0].flatten(1))[0, 1].abs() < 0.05
@@ -198,7 +198,7 @@ def test_margins_change_their_colour_with_the_black_of_the_image():
 
 def displaced(method, side, ndim):
     """Return one displacement of the elastic field at the largest amplitude, in voxels."""
-    draws = draw(method.config, 16, ndim, rng())
+    draws = draw_transforms(method.config, 16, ndim, rng())
     grid = method.draw_grid((side,) * ndim, draws, rng())
     none = {name: torch.zeros(16, dtype=torch.bool) for name in TRANSFORMS}
     still = method.draw_grid((side,) * ndim, dataclasses.replace(draws, active=none), rng())
@@ -225,7 +225,7 @@ def test_elastic_in_voxels_takes_the_table_literally():
 
 def test_scaling_follows_rotation_along_the_axes_of_the_result():
     method = make_method(probability=1.0, transforms=("rotation", "scaling"), scaling_axes="independent")
-    draws = draw(method.config, 8, 2, rng())
+    draws = draw_transforms(method.config, 8, 2, rng())
     grid = method.draw_grid((16, 16), draws, rng())
     steps = torch.stack([grid.diff(dim=axis)[:, 0, 0].norm(dim=1) for axis in (1, 2)], dim=1)
     torch.testing.assert_close(steps, (2 / 16) / draws.zoom)
@@ -292,7 +292,7 @@ def test_impossible_settings_are_errors_that_name_the_field(settings):
 
 def test_a_window_is_bent_as_its_whole_image():
     method = make_method(transforms=("elastic",), probability=1.0)
-    draws = draw(method.config, 24, 2, rng())
+    draws = draw_transforms(method.config, 24, 2, rng())
     bent = {}
     for grid, shape in (((128, 128), (128, 128)), ((128, 128), (32, 32)), (None, (32, 32))):
         method.grid = grid

@@ -5,14 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.nn import functional as F
 
-from ssdg.methods import MethodError
 from ssdg.methods.base import Batch, Method, StepContext
-from ssdg.methods.feddg import FedDG, FedDGConfig, draw_partners, interpolate_amplitude, plain_dice
+from ssdg.methods.feddg import FedDG, FedDGConfig, interpolate_amplitude, plain_dice
 from ssdg.methods.losses import soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.parts.boundary import boundary_contrast, boundary_regions
+from ssdg.methods.parts.partners import draw_partners
 
 SWAP = torch.tensor([1, 0])
 
@@ -94,23 +93,12 @@ def test_views_are_clipped_to_the_range_of_images():
     assert lit.max() == 1
 
 
-def test_donors_are_other_images_each_as_often():
-    drawn = torch.stack([draw_partners(4, rng(seed)) for seed in range(300)])
-    own = torch.arange(4)
-    assert (drawn != own).all()
-    counts = F.one_hot(drawn, 4).sum(0)
-    assert (counts[own, own] == 0).all()
-    assert counts[~torch.eye(4, dtype=torch.bool)].min() > 65
-    assert (drawn[:, 0] == 1).logical_xor(drawn[:, 1] == 2).any(), "images draw independently"
-    assert torch.equal(draw_partners(2, rng()), SWAP)
-
-
 def test_each_image_has_its_own_weight_uniform_between_zero_and_one():
     method, batch = make_method(window=0.0), make_batch(3)
     mean = batch.image.mean(dim=(2, 3))
     weights = []
     for seed in range(200):
-        view, donor = method.view(batch, rng(seed)), draw_partners(3, rng(seed))
+        view, donor = method.view(batch, rng(seed)), draw_partners(3, rng(seed), "feddg")
         shares = (view.mean(dim=(2, 3)) - mean) / (mean[donor] - mean)
         assert torch.allclose(shares, shares[:, :1].expand(3, 3), atol=1e-3), "channels of an image share a weight"
         weights.append(shares[:, 0])
@@ -126,13 +114,6 @@ def test_released_mode_swaps_means_and_draws_no_weight():
     mean = batch.image.mean(dim=(2, 3), keepdim=True)
     assert torch.allclose(view, batch.image + mean[SWAP] - mean, atol=1e-6)
     assert torch.equal(view, make_method(mode="released").view(batch, rng(4)))
-
-
-def test_a_single_image_is_an_error_that_names_the_setting():
-    batch = make_batch()
-    single = Batch(batch.image[:1], batch.label[:1], batch.foreground[:1])
-    with pytest.raises(MethodError, match=r"training\.batch_size must be 2 or more"):
-        terms_of(make_method(), single)
 
 
 def test_the_network_sees_the_prepared_image_then_the_prepared_view(monkeypatch):

@@ -6,12 +6,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ssdg.benchmark.training.inference import Inference
 from ssdg.methods.base import Batch, Frame, StepContext
 from ssdg.methods.freesdg import FreeSDG, FreeSDGConfig, whole_if_empty
 from ssdg.methods.losses import cross_entropy, soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.parts.boxes import random_box
 from ssdg.methods.parts.cbam import BlockAttention
+from ssdg.methods.parts.coupling import CERTAIN
 from ssdg.methods.parts.highpass import high_pass
 
 SIDES = {2: (3, 32, 32), 3: (1, 16, 16, 16)}
@@ -479,3 +481,18 @@ def test_without_a_margin_views_differ_at_the_border_of_a_window():
     apart = (bare - whole).abs()
     assert apart[..., 0].max() > 0.05
     assert apart[..., 21:-21, 21:-21].max() < 1e-6  # the filter's reach is the whole difference
+
+
+def test_windows_without_foreground_are_background_as_in_the_whole_image():
+    method = make_method()
+    method.grid = (64, 64)
+    image = torch.rand((2, 3, 64, 64), generator=rng())
+    foreground = torch.zeros((2, 1, 64, 64), dtype=torch.bool)
+    foreground[:, :, 40:, 36:] = True
+    logits = [Inference("fp32", window, 0.25).logits(method, image, foreground) for window in (None, (32, 32))]
+    outside = ~foreground.expand_as(logits[0])
+    assert torch.allclose(*(each[outside] for each in logits))
+    # An image without any foreground is foreground as a whole, and so are all its windows.
+    for window in (None, (32, 32)):
+        free = Inference("fp32", window, 0.25).logits(method, image, torch.zeros_like(foreground))
+        assert (free[:, 0] < CERTAIN / 2).all()

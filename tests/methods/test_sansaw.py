@@ -90,6 +90,18 @@ def test_terms_are_the_weighted_sums_over_the_two_blocks(ndim):
     assert all(term > 0 for term in terms.values())
 
 
+def test_the_margin_is_rounded_down_on_request_alone():
+    rounded, quotient = (terms_of(make_method(mode=mode, whitening=1.0)) for mode in ("paper-floor", "paper"))
+    method = make_method()
+    assert CLASSES == 3, "half of the three pairs: 1.5, or 1"
+    expected = sum(
+        whitening_loss(each.normalised, block.classifier.weight.flatten(1), 2, floor=True)
+        for block, each in zip(method.blocks, side_outputs_of(method)[1], strict=True)
+    )
+    assert torch.allclose(rounded["whitening"], expected)
+    assert rounded["whitening"] > quotient["whitening"]
+
+
 def test_official_supervision_is_the_weighted_cross_entropy():
     method = make_method(supervision="official")
     label = make_batch().label
@@ -170,8 +182,9 @@ def test_released_mode_has_no_whitening_and_one_branch():
         assert gradient[1:].abs().max() == 0
 
 
-def test_paper_mode_has_a_branch_for_each_class():
-    method = make_method()
+@pytest.mark.parametrize("mode", ["paper", "paper-floor"])
+def test_paper_modes_have_a_branch_for_each_class(mode):
+    method = make_method(mode=mode)
     gradients = gradients_of(torch.stack(list(terms_of(method).values())).sum(), method)
     for stage in (1, 2):
         gradient = gradients[f"network.down_layers.{stage}.3.attention"]

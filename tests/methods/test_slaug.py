@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from ssdg.benchmark.data.loader import Batches, Pool
+from ssdg.benchmark.data.windows import WindowBatches, Windows
+from ssdg.benchmark.training.augmentation import moderate_geometry
 from ssdg.methods import slaug
-from ssdg.methods.base import Batch, Frame, StepContext
+from ssdg.methods.base import EPSILON, Batch, Frame, StepContext
 from ssdg.methods.losses import cross_entropy, soft_dice
 from ssdg.methods.networks.segresnet import SegResNet
 from ssdg.methods.slaug import SLAug, SLAugConfig, saliency, sample_dice, with_gradients
@@ -74,8 +77,10 @@ def test_background_is_always_inverted_and_other_regions_are_or_are_not():
 
 
 def test_probabilities_of_a_decreasing_curve(monkeypatch):
-    asked, original = [], slaug.draw
-    monkeypatch.setattr(slaug, "draw", lambda inversion, *rest: asked.append(inversion) or original(inversion, *rest))
+    asked, original = [], slaug.draw_curves
+    monkeypatch.setattr(
+        slaug, "draw_curves", lambda inversion, *rest: asked.append(inversion) or original(inversion, *rest)
+    )
     batch = make_batch()
     make_method().intensity_views(batch.image, batch.label, rng())
     inverted = original(asked[0], 10_000, rng()).inverted.float().mean(dim=0)
@@ -163,17 +168,46 @@ def test_the_outside_of_windows_is_what_normalisation_makes_of_it():
         assert not torch.allclose(view[~outside], plain[~outside], atol=0.1)
 
 
+def windows_of(batch, method):
+    """Return windows of a batch as training draws them under the shared augmentation ``geometric``."""
+    pool = Pool(batch.image.half(), batch.label.byte(), batch.foreground, torch.arange(len(batch.image)))
+    windows = WindowBatches(Batches(pool, None, 2, 0), Windows((8, 8), per_image=8), method.statistics)
+    return windows.at(0, moderate_geometry((8, 8)), rng(1), rng(2))
+
+
+@pytest.mark.parametrize("normalisation", ["foreground", "grid"])
+def test_windows_are_normalised_by_what_is_left_of_them_after_augmentation(normalisation):
+    method = make_method()
+    method.normalisation = normalisation
+    batch = framed(make_batch(number=2), centre=(12, 16))
+    batch = replace(batch, image=batch.image * torch.linspace(0, 1, 32) ** 4)  # windows differ from their image
+    window = windows_of(batch, method)
+    # As drawn: to the bit by mean and deviation of the whole image.
+    drawn = method.original_statistics(window)
+    for ours, whole in zip(drawn, window.frame.image.unbind(1), strict=True):
+        assert torch.equal(ours.flatten(), whole)
+    # Darker and of less contrast: by those that `prepare` normalises by, also of what no curve changes.
+    darker = replace(window, image=0.5 * window.image.square())
+    mean, deviation = method.original_statistics(darker)
+    prepared = method.prepare(darker.image, darker.foreground, darker.frame)
+    assert torch.allclose((darker.image - mean) / (deviation + EPSILON), prepared, atol=1e-4)
+    outside = ~darker.foreground.expand_as(prepared)
+    assert outside.any()
+    for view in method.views(darker, rng()):
+        assert torch.allclose(view[outside], prepared[outside], atol=1e-4)
+
+
 def test_one_region_that_is_not_inverted_has_the_law_of_the_global_view(monkeypatch):
     """Given the same draws they are the same image."""
     method, batch = make_method(inversion_probability=0.0), make_batch()
     label = torch.ones_like(batch.label)
-    original = slaug.draw
+    original = slaug.draw_curves
 
     def same_for_all_rows(*arguments):
         draws = original(*arguments)
         return type(draws)(*(part[..., :1].expand_as(part) for part in draws))
 
-    monkeypatch.setattr(slaug, "draw", same_for_all_rows)
+    monkeypatch.setattr(slaug, "draw_curves", same_for_all_rows)
     overall, local = method.intensity_views(batch.image, label, rng())
     bright = batch.image > 0.01
     assert torch.equal(overall[bright], local[bright])

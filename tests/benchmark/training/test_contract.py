@@ -215,6 +215,34 @@ class SelfBackwardAdversary(WithAdversary):
         return terms
 
 
+class CountingAdversary(WithAdversary):
+    """Moves a buffer that predictions may depend on, as batch normalisation does."""
+
+    def __init__(self, network, config=None):
+        super().__init__(network, config)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def adversary_step(self, batch, context):
+        self.passes += 1
+        return super().adversary_step(batch, context)
+
+
+class MixedDomains(Method):
+    """Source and target in one pass of a network with batch normalisation."""
+
+    access = "uda"
+
+    def __init__(self, network, config=None):
+        super().__init__(network, config)
+        network.after(0, nn.BatchNorm2d(network.widths[0]))
+
+    def training_step(self, batch, context):
+        batch = self.augment(batch, context.rng)
+        pairs = (batch.image, batch.foreground), (batch.target, batch.target_foreground)
+        logits = self.network(torch.cat([self.prepare(*pair) for pair in pairs])).logits
+        return {"segmentation": soft_dice(logits[: len(batch.image)], batch.label)}
+
+
 class IdleAdversary(WithAdversary):
     def adversary_step(self, batch, context):
         return {"critic": 0 * super().adversary_step(batch, context)["critic"]}
@@ -286,6 +314,8 @@ BROKEN = [
     (SharedAdversary, "adversary apart", "none shared"),
     (MeddlingAdversary, "adversary apart", "convInit"),
     (SelfBackwardAdversary, "adversary apart", "gradient"),
+    (CountingAdversary, "adversary apart", "passes"),
+    (MixedDomains, "domains apart", "a pass of its own"),
     (IdleAdversary, "adversary apart", "do not move"),
     (PlainConfig, "configuration", "frozen dataclass"),
     (UnsourcedConfig, "configuration", "strength"),

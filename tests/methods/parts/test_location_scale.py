@@ -10,15 +10,15 @@ from ssdg.methods.parts import location_scale
 from ssdg.methods.parts.location_scale import (
     KNOTS,
     Draws,
+    apply_curves,
     bezier_tables,
     bounded_normal,
-    curves,
-    describe,
-    draw,
+    curve_tables,
+    describe_regions,
+    draw_curves,
     first_rows,
     look_up,
-    parts,
-    transform,
+    pieces,
 )
 
 SCALE = (0.1, 0.9, 1.1)
@@ -44,7 +44,7 @@ def rows_of(values, region, classes):
 
 def test_statistics_are_those_of_numpy():
     values, region = maps()
-    regions = describe(values, region, 4, 0.2)
+    regions = describe_regions(values, region, 4, 0.2)
     quantiles = torch.lerp(regions.around[..., 0].double(), regions.around[..., 1].double(), regions.share)
     for index in range(3):
         for row in range(5):
@@ -57,10 +57,10 @@ def test_statistics_are_those_of_numpy():
 
 def test_pieces_do_not_change_the_statistics(monkeypatch):
     values, region = maps()
-    whole = describe(values, region, 4, 0.2)
+    whole = describe_regions(values, region, 4, 0.2)
     monkeypatch.setattr(location_scale, "PIECE", 700)
-    assert len(parts(values)) == 18
-    for one, other in zip(whole, describe(values, region, 4, 0.2), strict=True):
+    assert len(pieces(values)) == 18
+    for one, other in zip(whole, describe_regions(values, region, 4, 0.2), strict=True):
         assert torch.equal(one, other)
 
 
@@ -110,11 +110,11 @@ def test_look_up_joins_the_knots_by_straight_lines():
 def test_every_region_is_its_own_curve_scale_and_shift(law):
     """One region after another in plain NumPy, given the same draws."""
     values, region = maps()
-    draws = draw(torch.full((5,), 0.5), 3, rng(3))
-    regions = describe(values, region, 4, 0.2)
-    tables = curves(regions, draws, SCALE, 0.5, law)
-    local = transform(values, rows_of(values, region, 4), regions, tables)
-    overall = transform(values, first_rows(values, 4), regions, tables)
+    draws = draw_curves(torch.full((5,), 0.5), 3, rng(3))
+    regions = describe_regions(values, region, 4, 0.2)
+    tables = curve_tables(regions, draws, SCALE, 0.5, law)
+    local = apply_curves(values, rows_of(values, region, 4), regions, tables)
+    overall = apply_curves(values, first_rows(values, 4), regions, tables)
     t = np.linspace(0, 1, 100_000)
     for index in range(3):
         for row in range(5):
@@ -156,10 +156,10 @@ def test_a_clipped_normal_piles_up_at_its_limits_and_a_truncated_one_does_not():
 def test_shifts_stop_where_an_inner_quantile_reaches_the_end_of_the_range():
     """With a huge deviation nearly all shifts stop there; 501 voxels have order statistics at both quantiles."""
     values, region = maps(number=40, voxels=501)
-    draws = draw(torch.full((5,), 0.5), 40, rng(4))
-    regions = describe(values, region, 4, 0.2)
-    tables = curves(regions, draws, (0.0, 1.0, 1.0), 100.0, "clipped")
-    overall = transform(values, first_rows(values, 4), regions, tables)
+    draws = draw_curves(torch.full((5,), 0.5), 40, rng(4))
+    regions = describe_regions(values, region, 4, 0.2)
+    tables = curve_tables(regions, draws, (0.0, 1.0, 1.0), 100.0, "clipped")
+    overall = apply_curves(values, first_rows(values, 4), regions, tables)
     lower, upper = overall.quantile(0.2, dim=1), overall.quantile(0.8, dim=1)
     stopped = torch.where(draws.location[:, 0] < 0.5, lower, 1 - upper) < 1e-3
     assert stopped.float().mean() > 0.95
@@ -169,9 +169,11 @@ def test_absent_and_flat_regions_are_harmless():
     values = torch.full((2, 100), 0.4)
     values[1] = torch.linspace(0, 1, 100)
     region = torch.full((2, 100), 2)
-    regions = describe(values, region, 4, 0.2)
+    regions = describe_regions(values, region, 4, 0.2)
     draws = Draws(control(2, 5), torch.ones((2, 5), dtype=torch.bool), *torch.full((2, 2, 5), 0.5).double())
-    out = transform(values, rows_of(values, region, 4), regions, curves(regions, draws, SCALE, 0.5, "clipped"))
+    out = apply_curves(
+        values, rows_of(values, region, 4), regions, curve_tables(regions, draws, SCALE, 0.5, "clipped")
+    )
     assert torch.isfinite(out).all()
     assert torch.allclose(out[0], torch.full((100,), 0.4), atol=1e-6)
     assert (out[1].diff() <= 1e-6).all()

@@ -146,6 +146,12 @@ def test_whitening_equals_the_loop_with_half_of_the_pairs_as_margin(classes, cha
     assert torch.allclose(*gradients, rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.parametrize(("classes", "margin"), [(2, 0), (3, 1), (5, 5), (6, 7)])
+def test_the_authors_round_the_margin_down(classes, margin):
+    x, weight = torch.randn((2, 16, 6, 6), generator=rng(5)), torch.randn((classes, 16), generator=rng(3))
+    assert torch.allclose(whitening_loss(x, weight, 2, floor=True), whitening_by_loop(x, weight, margin), rtol=1e-5)
+
+
 def separate_channels(channels):
     """Return a map (1, channels, 4, 4) whose channels are orthogonal over the voxels, and weights that rank them."""
     x = torch.zeros((1, channels, 16))

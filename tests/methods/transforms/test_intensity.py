@@ -15,9 +15,9 @@ from ssdg.methods.transforms.intensity import (
     brighten,
     change_contrast,
     change_gamma,
-    draw,
+    channel_moments,
+    draw_gated,
     lower_resolution,
-    moments,
     perturb,
 )
 
@@ -86,7 +86,7 @@ def test_computing_all_maps_equals_computing_the_drawn_ones(batch, monkeypatch):
 
 @pytest.mark.parametrize("chance", [Chance(0.3, 0.7, 1.5, balanced=True), Chance(0.2, 0.5, 1.0, 0.5)])
 def test_draws_have_their_probabilities_and_ranges(chance):
-    gate, value = draw(chance, (8000, 3, 2), generator())
+    gate, value = draw_gated(chance, (8000, 3, 2), generator())
     assert gate.shape == (24000,)
     assert value.shape == (24000, 2)
     assert gate.float().mean() == pytest.approx(chance.probability * chance.channel_probability, abs=0.015)
@@ -101,8 +101,8 @@ def test_draws_have_their_probabilities_and_ranges(chance):
 
 
 def test_certain_and_impossible_gates():
-    assert draw(Chance(1.0, 0.0, 1.0), (50, 3, 1), generator())[0].all()
-    assert not draw(Chance(0.0, 0.0, 1.0), (50, 3, 1), generator())[0].any()
+    assert draw_gated(Chance(1.0, 0.0, 1.0), (50, 3, 1), generator())[0].all()
+    assert not draw_gated(Chance(0.0, 0.0, 1.0), (50, 3, 1), generator())[0].any()
 
 
 def test_default_probabilities_show_in_the_output():
@@ -120,8 +120,10 @@ def test_noise_is_shared_by_channels_and_scaled_by_their_deviation():
     region = torch.ones(1, 1, 64, 64, dtype=torch.bool)
     only = dataclasses.replace(QUIET, noise=Chance(1.0, 0.1, 0.1))
     noise = perturb(image, region, only, generator(1)) - image
-    torch.testing.assert_close(moments(noise, region)[1], 0.1 * moments(image, region)[1], rtol=0.05, atol=0)
-    ratio = noise / moments(image, region)[1]
+    torch.testing.assert_close(
+        channel_moments(noise, region)[1], 0.1 * channel_moments(image, region)[1], rtol=0.05, atol=0
+    )
+    ratio = noise / channel_moments(image, region)[1]
     torch.testing.assert_close(ratio[:, 1], ratio[:, 0], rtol=1e-2, atol=1e-3)
 
 
@@ -174,4 +176,4 @@ def test_gamma_follows_its_formula_and_keeps_mean_and_deviation(invert):
         curved = -curved if invert else curved
         expected = (curved - curved.mean()) / curved.std(correction=0) * inside.std(correction=0) + inside.mean()
         torch.testing.assert_close(out[index][region[index]].double(), expected, atol=1e-5, rtol=1e-4)
-    torch.testing.assert_close(moments(out, region), moments(maps, region), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(channel_moments(out, region), channel_moments(maps, region), atol=1e-5, rtol=1e-4)

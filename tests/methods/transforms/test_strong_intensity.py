@@ -8,7 +8,7 @@ import scipy.ndimage
 import torch
 
 from ssdg.methods.transforms import strong_intensity as strong
-from ssdg.methods.transforms.intensity import moments
+from ssdg.methods.transforms.intensity import channel_moments
 
 SHAPES = [(5, 1, 20, 33), (3, 1, 9, 14, 11)]
 
@@ -53,7 +53,7 @@ def test_brightness_is_shifted_by_a_normal_share_of_the_deviation(maps, region):
     many = maps[:1].expand(20_000, *maps.shape[1:])[:, :, :2, :2]
     inside = torch.ones_like(many, dtype=torch.bool)
     shift = (strong.shift_brightness(many, uniform, inside) - many).flatten(1)
-    shift = shift / moments(many, inside)[1].flatten(1)
+    shift = shift / channel_moments(many, inside)[1].flatten(1)
     assert shift.std(dim=1).max() < 1e-4
     assert abs(float(shift[:, 0].mean())) < 0.02
     assert abs(float(shift[:, 0].std()) - 0.5) < 0.02
@@ -108,7 +108,7 @@ def test_a_hill_is_a_gaussian_between_0_and_1(maps):
 def test_a_gradient_is_one_to_five_deviations_high(maps, region, sign, share, height):
     ndim = maps.ndim - 2
     added = strong.add_gradient(maps, draws(maps, sign, share, *[0.5, 0.5] * ndim), region) - maps
-    expected = height * moments(maps, region)[1].flatten()
+    expected = height * channel_moments(maps, region)[1].flatten()
     peak = added.flatten(1).amax(1) if height > 0 else added.flatten(1).amin(1)
     torch.testing.assert_close(peak, expected, atol=1e-4, rtol=0)
 
