@@ -53,7 +53,7 @@ class Predictor:
                 "differ): give the file of that task with --task FILE"
             )
         method = build_method(load_method(spec.request.method), spec, task, device, trained=True)
-        method.load_state_dict(load_final(run / "checkpoints", device))
+        method.load_state_dict(load_final(run / "checkpoints"))
         inference = Inference.of(spec.request, spec.request.overlap)
         return cls((method,), device, inference, spec.request.evaluation.resample)
 

@@ -256,11 +256,14 @@ def restore(checkpoints: Checkpoints, take_step: Step) -> Progress:
 
     A divergence before the first periodic checkpoint is replayed from it, and it proves that the folder is writable.
     """
-    state = checkpoints.load(take_step.batches.device)
+    state, device = checkpoints.load(), take_step.batches.device
     if state is None:
         checkpoints.save(snapshot(take_step, Progress()))
         return Progress()
     take_step.method.load_state_dict(state.pop("method"))
     for module, saved in zip(take_step.modules, state.pop("optimizers"), strict=True):
         module.optimizer.load_state_dict(saved)
-    return Progress(**state)
+    progress = Progress(**state)
+    for values in (progress.sums, progress.best_weights or {}):
+        values.update({name: value.to(device) for name, value in values.items()})
+    return progress
