@@ -7,7 +7,7 @@ and :class:`Progress`, so that a run continues from a checkpoint as if it had ne
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from ..errors import Diverged, Interrupted
 from ..progress import Row, RunObserver
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest, TrainingConfig
-from .augmentation import augmentation, exactly
+from .augmentation import augmentation
 from .checkpoint import Checkpoints
 from .inference import Inference, autocast
 from .validation import grid_dsc
@@ -46,6 +46,7 @@ class Progress:
 class OptimizedModule:
     """Parameters with the optimiser that moves them."""
 
+    purpose: Literal["method", "adversary"]  # decides the loss, and the random numbers it draws
     parameters: list[nn.Parameter]
     optimizer: Adam
     rate: float  # initial learning rate
@@ -133,16 +134,16 @@ class Step:
         decay = (1 - step / self.total_steps) ** self.request.optimizer.poly_power
         losses = {"method": self.method.training_step, "adversary": self.method.adversary_step}
         terms: dict[str, Tensor] = {}
-        for module, (purpose, terms_of) in zip(self.modules, losses.items(), strict=False):
+        for module in self.modules:
             context = StepContext(
-                rng=generator(seed, purpose, step, device),
+                rng=generator(seed, module.purpose, step, device),
                 step=step,
                 total_steps=self.total_steps,
                 epoch=step // self.batches.steps_per_epoch,
                 total_epochs=self.request.training.epochs,
             )
             with autocast(device, self.request.training.precision):
-                module_terms = terms_of(batch, context)
+                module_terms = losses[module.purpose](batch, context)
             for group in module.optimizer.param_groups:
                 group["lr"] = module.rate * decay
             terms |= minimise(module_terms, module, self.request.optimizer.clip)
@@ -157,7 +158,7 @@ class Step:
             return augment(self.batches.at(step), rng)
         affine = augment.affine(self.windows.shape)
         place = generator(seed, "window", step, device)
-        with exactly(device):
+        with torch.no_grad():
             batch = self.windows.at(step, affine, place, rng)
         return augment.recoloured(batch, rng)
 
@@ -177,11 +178,16 @@ def optimized_modules(method: Method, config: OptimizerConfig) -> list[Optimized
     """Return the method's own parameters and, if it has one, its adversary's, each with an optimiser."""
     adversary = {id(p) for p in method.adversary.parameters()} if isinstance(method.adversary, nn.Module) else set()
     trainable = [p for p in method.parameters() if p.requires_grad]
-    groups = [([p for p in trainable if id(p) not in adversary], config.lr)]
+
+    def optimized(purpose: Literal["method", "adversary"], rate: float) -> OptimizedModule:
+        group = [p for p in trainable if (id(p) in adversary) == (purpose == "adversary")]
+        return OptimizedModule(purpose, group, make_adam(group, rate, config.weight_decay), rate)
+
+    modules = [optimized("method", config.lr)]
     if adversary:
         rate = method.adversary_learning_rate or method.adversary_lr_ratio * config.lr
-        groups.append(([p for p in trainable if id(p) in adversary], rate))
-    return [OptimizedModule(group, make_adam(group, rate, config.weight_decay), rate) for group, rate in groups]
+        modules.append(optimized("adversary", rate))
+    return modules
 
 
 def make_adam(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> Adam:

@@ -1,0 +1,56 @@
+"""Devices: which one a run gets, and how it computes there."""
+
+import pytest
+import torch
+
+from ssdg.benchmark.environment import SLOT
+from ssdg.benchmark.training.build import find_device
+
+SWITCHES = [
+    (torch.backends.cudnn, "allow_tf32"),
+    (torch.backends.cuda.matmul, "allow_tf32"),
+    (torch.backends.cudnn, "benchmark"),
+]
+
+
+@pytest.fixture
+def two_gpus(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    before = [getattr(owner, name) for owner, name in SWITCHES]
+    yield
+    for (owner, name), value in zip(SWITCHES, before, strict=True):
+        setattr(owner, name, value)
+
+
+@pytest.mark.parametrize(
+    ("slot", "name", "device"),
+    [
+        (None, "auto", "cuda:0"),
+        ("0", "auto", "cuda:0"),
+        ("3", "auto", "cuda:1"),
+        ("of another program", "auto", "cuda:0"),
+        ("3", "cuda:0", "cuda:0"),
+        ("3", "cpu", "cpu"),
+    ],
+)
+def test_jobs_side_by_side_are_dealt_out_to_the_gpus(two_gpus, monkeypatch, slot, name, device):
+    monkeypatch.delenv(SLOT, raising=False)
+    if slot is not None:
+        monkeypatch.setenv(SLOT, slot)
+    assert find_device(name) == torch.device(device)
+
+
+def test_a_slot_changes_nothing_without_a_gpu(monkeypatch):
+    monkeypatch.setenv(SLOT, "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert find_device("auto") == torch.device("cpu")
+
+
+def test_float32_on_a_gpu_is_computed_in_full(two_gpus):
+    for owner, name in SWITCHES:
+        setattr(owner, name, True)
+    find_device("cpu")
+    assert all(getattr(owner, name) for owner, name in SWITCHES)
+    find_device("cuda")
+    assert not any(getattr(owner, name) for owner, name in SWITCHES)
