@@ -5,7 +5,8 @@ augmentation of nnU-Net v2. ``nnunet-da5``: its stronger one (``nnUNetTrainerDA5
 image; ``Batch.target`` is left untouched.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -38,7 +39,7 @@ class Augmentation:
         """Return whole images moved, then changed in their intensities; the input is unchanged."""
         affine = self.affine(batch.image.shape[2:])
         if affine is not None:
-            with torch.no_grad():
+            with exactly(batch.image.device):
                 batch = deform(batch, affine, rng)
         return self.recoloured(batch, rng)
 
@@ -46,8 +47,15 @@ class Augmentation:
         """Return the batch with changed intensities."""
         if self.intensity is None:
             return batch
-        with torch.no_grad():
+        with exactly(batch.image.device):
             return replace(batch, image=self.intensity(batch.image, batch.foreground, rng))
+
+
+@contextmanager
+def exactly(device: torch.device) -> Iterator[None]:
+    """Work in float32, without gradients."""
+    with torch.no_grad(), torch.autocast(device.type, enabled=False):
+        yield
 
 
 def augmentation(name: str, scaling: tuple[float, ...] | None = None) -> Augmentation:

@@ -21,7 +21,7 @@ from ..errors import Diverged, Interrupted
 from ..progress import Row, RunObserver
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest, TrainingConfig
-from .augmentation import augmentation
+from .augmentation import augmentation, exactly
 from .checkpoint import Checkpoints
 from .inference import Inference, autocast
 from .validation import grid_dsc
@@ -158,7 +158,7 @@ class Step:
             return augment(self.batches.at(step), rng)
         affine = augment.affine(self.windows.shape)
         place = generator(seed, "window", step, device)
-        with torch.no_grad():
+        with exactly(device):
             batch = self.windows.at(step, affine, place, rng)
         return augment.recoloured(batch, rng)
 

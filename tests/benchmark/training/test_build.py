@@ -1,10 +1,15 @@
 """Devices: which one a run gets, and how it computes there."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from ssdg.benchmark.environment import SLOT
-from ssdg.benchmark.training.build import find_device
+from ssdg.benchmark.environment import SLOT, record
+from ssdg.benchmark.training import explain
+from ssdg.benchmark.training.build import ARITHMETIC, find_device
+from ssdg.benchmark.training.contract_fixture import MethodUnderTest, tensors_of
+from ssdg.methods.base import Method
 
 SWITCHES = [
     (torch.backends.cudnn, "allow_tf32"),
@@ -54,3 +59,30 @@ def test_float32_on_a_gpu_is_computed_in_full(two_gpus):
     assert all(getattr(owner, name) for owner, name in SWITCHES)
     find_device("cuda")
     assert not any(getattr(owner, name) for owner, name in SWITCHES)
+
+
+def test_a_step_is_timed_from_a_device_at_rest_to_one_at_rest(monkeypatch):
+    calls = []
+
+    class Taken:
+        method = SimpleNamespace(train=lambda: None)
+        total_steps = 3
+
+        def __call__(self, step):
+            calls.append("step")
+
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: calls.append("wait"))
+    monkeypatch.setattr(explain.time, "monotonic", lambda: calls.append("clock") or 0.0)
+    explain._seconds(Taken(), torch.device("cuda"))
+    assert calls == ["step", "wait", "clock", *["step"] * explain.STEPS, "wait", "clock"]
+
+
+def test_a_method_under_test_and_its_batches_lie_on_their_device():
+    subject = MethodUnderTest(Method, 2, device=torch.device("meta"))
+    tensors = [*subject.method().parameters(), *tensors_of(subject.batch(targets=True)).values()]
+    assert {tensor.device.type for tensor in tensors if tensor is not None} == {"meta"}
+
+
+def test_the_record_of_a_run_has_the_arithmetic_of_a_gpu_alone():
+    assert record("cuda (A)", 0, ARITHMETIC)["arithmetic"] == dict.fromkeys(ARITHMETIC, False)
+    assert "arithmetic" not in record("cpu", 1, {})

@@ -248,9 +248,9 @@ class Overflow(Method):
 
     def training_step(self, batch, context):
         terms = dict(super().training_step(batch, context))
-        logits = self.network(self.prepare(batch.image, batch.foreground)).logits
-        if logits.dtype == torch.bfloat16:
-            terms["entropy"] = (logits * 0).log().mean()
+        decoder = self.network(self.prepare(batch.image, batch.foreground)).decoder
+        if decoder.dtype == torch.bfloat16:
+            terms["entropy"] = (decoder * 0).log().mean()
         return terms
 
 

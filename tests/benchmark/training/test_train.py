@@ -132,6 +132,13 @@ def test_each_step_draws_windows_of_its_own(toy_request):
     assert torch.equal(seen[1], seen[3])
 
 
+def test_a_module_gets_the_loss_of_its_purpose(toy_request):
+    method, batches = start(Adversarial), Batches(make_pool(2, 16), None, 2, 0)
+    whole = loop.Step.of(method, batches, toy_request)
+    for module, term in zip(whole.modules, ("segmentation", "critic"), strict=True):
+        assert set(dataclasses.replace(whole, modules=[module])(0)) == {term}
+
+
 def test_the_loop_learns(tmp_path, toy_request):
     request = dataclasses.replace(
         toy_request,
