@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := $(BIN)/bench
-# torch is installed by its exact version: a range would take the newest CUDA build, several GB.
+# The version is exact, so that numbers repeat. On Linux PyPI's build is that for CUDA, several GB; the CPU's, a tenth:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
 TORCH := torch==2.13.0
 
 .PHONY: setup demo docs test test-slurm test-tracking lint format speed coverage release clean

@@ -7,6 +7,7 @@ import os
 import platform
 import socket
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def record(device: str, threads: int) -> dict[str, Any]:
+SLOT = "BENCH_JOB_SLOT"
+"""Environment variable of a launcher's jobs."""
+
+
+def job_slot() -> int:
+    """Return the number of this job among those that its launcher runs at the same time; 0 without a launcher."""
+    slot = os.environ.get(SLOT, "")
+    return int(slot) if slot.isdecimal() else 0
+
+
+def record(device: str, threads: int, arithmetic: Mapping[str, bool]) -> dict[str, Any]:
     """Return what ``environment.json`` holds; CPU results are bitwise equal for equal ``threads`` only."""
     slurm = {name: value for name, value in os.environ.items() if name.startswith("SLURM_") and name.endswith("_ID")}
     return {
@@ -73,6 +84,7 @@ def record(device: str, threads: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": device,
         "threads": threads,
+        **({"arithmetic": dict(arithmetic)} if arithmetic else {}),
         "started": now(),
         "slurm": slurm,
     }

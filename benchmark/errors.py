@@ -22,7 +22,7 @@ class UsageError(BenchError):
 
 
 class StorageError(BenchError):
-    """The results folder cannot be written (disk full, quota, permissions); what was there before is intact."""
+    """The results folder cannot be written or read (disk full, quota, permissions); what was there is intact."""
 
     exit_code = USAGE
 

@@ -77,6 +77,12 @@ def test_the_workflow_runs_the_steps_of_ci_on_each_supported_python():
     assert PROJECT["project"]["requires-python"] == ">=" + min(tomllib.loads(f"versions = {versions}")["versions"])
 
 
+def test_the_workflow_installs_the_minima_of_the_packages_that_decide_numbers():
+    minima = dict(dependency.split(">=") for dependency in PROJECT["project"]["dependencies"])
+    pinned = dict(re.findall(r"'(torch|monai)==([\d.]+?)(?:\.\*)?'", read(".github/workflows/ci.yml")))
+    assert pinned == {name: minima[name] for name in ("torch", "monai")}
+
+
 def test_hooks_run_the_tools_of_lint():
     hooks, [lint] = (
         read(".pre-commit-config.yaml"),

@@ -163,17 +163,19 @@ def _describe_task(name: str, as_json: bool) -> None:
 @click.command()
 @click.argument("method", metavar="METHOD|MODULE:CLASS", shell_complete=options.complete_method)
 @click.option("--network", default=DEFAULT, show_default=True, help="Network to test on (`bench list networks`).")
+@click.option("--device", default="cpu", show_default=True, help="cpu, or a GPU: auto, cuda, cuda:1.")
 @options.plugins
 @options.as_json
-def check(method: str, network: str, as_json: bool, **_: Any) -> None:
+def check(method: str, network: str, device: str, as_json: bool, **_: Any) -> None:
     """Test a method against the contract, in 2D and 3D.
 
-    Tiny drawn batches on the CPU: finite losses and gradients, the same bits from the same seed, state that a
-    checkpoint holds, windows, what it sees of labels. Exit code 1 if a check fails.
+    Tiny drawn batches: finite losses and gradients, the same bits from the same seed (on a GPU the same numbers but
+    for rounding), state that a checkpoint holds, windows, what it sees of labels. Exit code 1 if a check fails.
     """
+    from ..training.build import find_device
     from ..training.contract import check_method
 
-    results = check_method(options.method_class(method), network=network)
+    results = check_method(options.method_class(method), network=network, device=find_device(device))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(result) for result in results], indent=2))
     else:
@@ -219,7 +221,7 @@ def _devices() -> Iterator[Finding]:
         return
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     memory = torch.cuda.get_device_properties(0).total_memory / 2**30
-    yield "device", True, f"{', '.join(names)}; {memory:.0f} GiB on the first"
+    yield "device", True, f"{len(names)}: {', '.join(names)}; {memory:.0f} GiB on the first"
 
 
 def _writable(name: str, folder: Path) -> Finding:

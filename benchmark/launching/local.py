@@ -56,22 +56,30 @@ class Finished:
         return f"{verdict} ({self.file.last_line}); log {self.file.log}"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Running:
+    file: JobFile
+    process: subprocess.Popen[bytes]
+    since: str  # the process's start in kernel time
+    slot: int  # lowest one that was free, of the launcher's range
+
+
 class LocalLauncher:
     """Runs jobs as processes of this machine.
 
     Args:
-        at_once: processes at the same time; the cores are divided among them.
+        at_once: processes at the same time; the cores and the GPUs are divided among them.
         finished: called when a job ends.
     """
 
     def __init__(self, at_once: int, finished: Callable[[Finished], None] = lambda _finished: None) -> None:
         self.at_once, self._finished = at_once, finished
-        self._running: list[tuple[JobFile, subprocess.Popen[bytes], str]] = []  # with the process's kernel time
+        self._running: list[_Running] = []
 
     @property
     def running(self) -> list[JobFile]:
         """The jobs that run now."""
-        return [file for file, *_ in self._running]
+        return [running.file for running in self._running]
 
     def run(self, files: Sequence[JobFile]) -> list[Finished]:
         """Run the jobs, those that are killed again; Ctrl-C stops each with a checkpoint and is raised again."""
@@ -85,8 +93,7 @@ class LocalLauncher:
                     else:
                         self._start(file)
                 for running in list(self._running):
-                    file, process, _ = running
-                    code = process.poll()
+                    file, code = running.file, running.process.poll()
                     if code is None:
                         continue
                     self._running.remove(running)
@@ -105,7 +112,7 @@ class LocalLauncher:
 
     def stop(self, seconds: float) -> None:
         """Ask the running jobs to stop with a checkpoint, kill those that take longer; safe in a signal handler."""
-        left = [(process.pid, since) for _, process, since in self._running]
+        left = [(running.process.pid, running.since) for running in self._running]
         # Not by poll(): it takes a lock that the code under the handler may hold.
         for number, patience in ((signal.SIGTERM, seconds), (signal.SIGKILL, 1.0)):
             left = [(pid, since) for pid, since in left if is_running(pid, since)]
@@ -118,16 +125,17 @@ class LocalLauncher:
 
     def _start(self, file: JobFile) -> None:
         threads = str(file.job.runtime.threads or max(1, environment.cores() // self.at_once))
+        slot = min(set(range(self.at_once)) - {running.slot for running in self._running})
         with file.log.open("ab") as stream:
             process = subprocess.Popen(
                 [*BENCH, "run", str(file.path), "--log", str(file.log)],
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "OMP_NUM_THREADS": threads},
+                env={**os.environ, "OMP_NUM_THREADS": threads, environment.SLOT: str(slot)},
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
-        self._running.append((file, process, started(process.pid)))
+        self._running.append(_Running(file, process, started(process.pid), slot))
 
     def _end(self, file: JobFile, code: int) -> Finished:
         finished = Finished(file, code)
@@ -139,7 +147,7 @@ class LocalLauncher:
 
     def _interrupt(self) -> None:
         """Ask the processes to stop after their step, and wait; a second Ctrl-C kills them."""
-        processes = [process for _, process, _ in self._running]
+        processes = [running.process for running in self._running]
         for process in processes:
             process.send_signal(signal.SIGINT)
         try:

@@ -1,5 +1,6 @@
 """Results of a suite: each planned run with what is stored of it, and every score; each file is read once."""
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -23,6 +24,9 @@ from .counts import EvaluationFiles, SeedCases, StoredCounts
 from .frames import history_frame, runs_frame, scores_frame, table_frame
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
 from .scores import Average, Cell, RowScores, make_cell, metric_of
+
+NOT_A_GPU = "cpu in fp32, or not recorded"
+"""Device of evaluations that do not name one."""
 
 Scoring: TypeAlias = tuple[Region, Empty]
 """Region that is scored, and the rule for a class that a case lacks."""
@@ -136,9 +140,9 @@ class SuiteResults:
         return frozenset(e.path for scores in scored for e in scores.evaluations if has_any(e.path))
 
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
-        """Return what a reader has to know: runs left out, and evaluations that lack a metric."""
+        """Return what a reader has to know: runs left out, devices that differ, evaluations without a metric."""
         columns = self.suite.columns if columns is None else tuple(columns)
-        lacking, any_seed = [], False
+        notes, lacking, any_seed = [*self._notes, *self._mixed_devices(columns)], [], False
         for column in columns:
             for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True):
                 any_seed |= bool(scores.seeds)
@@ -146,11 +150,25 @@ class SuiteResults:
                     seeds = ", ".join(map(str, scores.not_rescored))
                     lacking.append(f"{row.label} on {column.label} (seed {seeds})")
         if not lacking:
-            return list(self._notes)
+            return notes
         where = "; ".join(lacking) if any_seed else "any evaluation"
         way_out = f"bench rescore {self.suite.name} --metrics {metric.name}"
         note = f"{metric.short} is not computed yet for {where}: {way_out} does so from the stored predictions"
-        return [*self._notes, note]
+        return [*notes, note]
+
+    def _mixed_devices(self, columns: Iterable[Column]) -> list[str]:
+        """Return a note for each row whose seeds were trained on different kinds of device."""
+        notes = []
+        for column in columns:
+            for row in self.suite.rows:
+                seeds: defaultdict[str, list[str]] = defaultdict(list)
+                for number, seed in self.counts.seeds(row, column).items():
+                    for kind in sorted({e.data.get("trained_on", NOT_A_GPU) for e in seed.evaluations}):
+                        seeds[kind].append(str(number))
+                if len(seeds) > 1:
+                    kinds = "; ".join(f"seed {', '.join(numbers)} on {kind}" for kind, numbers in seeds.items())
+                    notes.append(f"{row.label} was trained on different kinds of device: {kinds}")
+        return list(dict.fromkeys(notes))
 
     def holes(
         self, metric: Metric = DSC, columns: Iterable[Column] | None = None, rows: Iterable[Row] | None = None

@@ -1,5 +1,7 @@
 """Building a run's method: resolved configuration, initial or trained weights, device and threads."""
 
+import operator
+
 import torch
 
 from ssdg.datasets.base import Task
@@ -7,6 +9,7 @@ from ssdg.methods.base import Method
 from ssdg.methods.networks import load_network
 from ssdg.methods.networks.base import SegmentationNetwork
 
+from .. import environment
 from ..data.grids import counted_degrees
 from ..data.run_data import RunData
 from ..errors import UsageError
@@ -16,6 +19,9 @@ from ..spec import PIPELINE_VERSION, RunRequest, RunSpec
 from ..task_digests import task_digest
 from .encoder_weights import check_weights, load_weights, weights_digest
 from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
+
+ARITHMETIC = {"cudnn.allow_tf32": False, "cuda.matmul.allow_tf32": False, "cudnn.benchmark": False}
+"""Settings of ``torch.backends`` on a GPU. TF32, torch's default for convolutions, has 10 bits of float32's 23."""
 
 
 def check_request(request: RunRequest, task: Task, method: type[Method]) -> None:
@@ -138,11 +144,14 @@ def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.dev
 
 
 def find_device(name: str) -> torch.device:
-    """Return the named device; "auto" is the GPU if there is one."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """Return the named device, a GPU set to compute float32 in full; "auto" is one of the GPUs if there are any.
+
+    Jobs of one launcher, side by side on a machine, each have a slot: their "auto" is dealt out by it.
+    """
+    if name == "auto" and torch.cuda.is_available():
+        name = f"cuda:{environment.job_slot() % torch.cuda.device_count()}"
     try:
-        device = torch.device(name)
+        device = torch.device("cpu" if name == "auto" else name)
     except RuntimeError:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
@@ -151,6 +160,10 @@ def find_device(name: str) -> torch.device:
         raise UsageError(
             f"--device {name}: this machine has no such usable GPU (see `bench doctor`); use --device cpu"
         )
+    if device.type == "cuda":
+        for switch, value in ARITHMETIC.items():
+            owner, _, attribute = switch.rpartition(".")
+            setattr(operator.attrgetter(owner)(torch.backends), attribute, value)
     return device
 
 

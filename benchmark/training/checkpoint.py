@@ -1,6 +1,7 @@
 """Checkpoints of a run: atomic, with a predecessor, refused if they belong to another run."""
 
-import pickle
+import io
+import re
 import time
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, field
@@ -9,15 +10,37 @@ from typing import Any
 
 import torch
 
-from ..errors import UsageError
+from ..errors import StorageError, UsageError, is_out_of_memory
 from ..progress import Row
 from ..storage.files import Guard, atomic_file, no_guard
 
 NEW, LAST, PREVIOUS, FINAL = "last.pt.new", "last.pt", "previous.pt", "final.pt"
 NEWEST_FIRST = (NEW, LAST, PREVIOUS)
 
-DAMAGED = (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError)
-"""Errors of loading a damaged file."""
+DAMAGED_SUFFIX = ".damaged"
+"""Of checkpoints set aside."""
+
+
+class DamagedFile(Exception):
+    """A file that was read and is not what ``torch.save`` wrote; the message says how it fails."""
+
+
+def read_saved(path: Path) -> Any:
+    """Return what ``torch.save`` wrote to a file, on the CPU.
+
+    Raises:
+        DamagedFile: the content is not whole.
+        OSError: the file cannot be read, or not now; its content may be whole.
+    """
+    # Read as a whole first: torch raises an OSError of its own where a file is cut off.
+    stream = io.BytesIO(path.read_bytes())
+    try:
+        return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:  # damage raises a dozen types, RuntimeError among them
+        if isinstance(error, OSError) or is_out_of_memory(error) or "CUDA" in str(error):
+            raise
+        reason = re.split(r"\.\s|\n", str(error))[0]  # torch goes on to advise loading without safeguards
+        raise DamagedFile(f"{type(error).__name__}: {reason}") from error
 
 
 @dataclass
@@ -52,17 +75,23 @@ class Checkpoints:
         if state["step"]:  # that of step 0 comes with every first start
             self.progressed()
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the newest readable state, or None; UsageError for another run, device or thread count."""
-        for name in NEWEST_FIRST:
-            path = self.folder / name
-            if not path.exists():
-                continue
+    def load(self) -> dict[str, Any] | None:
+        """Return the newest whole state, on the CPU, or None; damaged files are renamed, so that none is overwritten.
+
+        Raises:
+            UsageError: it belongs to another run, device or thread count.
+            StorageError: a file cannot be read, or not now; it stays as it is.
+        """
+        for path in (self.folder / name for name in NEWEST_FIRST):
             try:
-                content = torch.load(path, map_location=device, weights_only=True)
+                content = read_saved(path)
                 identity, state = content["identity"], content["state"]
-            except DAMAGED as error:
-                self.warn(f"{path} is damaged ({type(error).__name__}); trying the checkpoint before it")
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable(path, error) from error
+            except (DamagedFile, KeyError, TypeError) as error:
+                self._set_aside(path, error)
                 continue
             differing = [
                 f"{key}: {identity.get(key)!r} there, {value!r} here"
@@ -77,6 +106,15 @@ class Checkpoints:
             return dict(state)
         return None
 
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        aside = path.with_name(path.name + DAMAGED_SUFFIX)
+        self.guard()
+        path.replace(aside)
+        self.warn(
+            f"{path} is damaged ({error}) and kept as {aside.name}; going on from the checkpoint before it, or from "
+            "the start"
+        )
+
     def finish(self, weights: dict[str, Any]) -> None:
         """Write the final weights."""
         with atomic_file(self.folder / FINAL, self.guard) as stream:
@@ -85,17 +123,28 @@ class Checkpoints:
     def clear(self) -> None:
         """Remove the checkpoints that the final weights came from."""
         for name in NEWEST_FIRST:
-            self.guard()
-            (self.folder / name).unlink(missing_ok=True)
+            for each in (name, name + DAMAGED_SUFFIX):
+                self.guard()
+                (self.folder / each).unlink(missing_ok=True)
 
 
-def load_final(folder: Path, device: torch.device) -> dict[str, Any]:
-    """Return the final weights of a finished run's ``checkpoints`` folder."""
+def load_final(folder: Path) -> dict[str, Any]:
+    """Return the final weights of a finished run's ``checkpoints`` folder, on the CPU."""
     path = folder / FINAL
     try:
-        weights: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)["weights"]
+        weights: dict[str, Any] = read_saved(path)["weights"]
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: the run has not finished, or its weights were removed") from None
-    except DAMAGED as error:
-        raise UsageError(f"{path} cannot be read ({error}); remove {folder.parent} to train again") from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+    except (DamagedFile, KeyError, TypeError) as error:
+        raise UsageError(f"{path} is damaged ({error}); remove {folder.parent} to train again") from error
     return weights
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """Return the error of a file that may be whole."""
+    return StorageError(
+        f"cannot read {path}: {error.strerror or error}. It stays as it is: give the same command again once it "
+        "can be read"
+    )

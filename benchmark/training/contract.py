@@ -1,4 +1,4 @@
-"""The contract of a method as checks on tiny synthetic batches, run by ``bench check module:Class`` on the CPU."""
+"""The contract of a method as checks on tiny synthetic batches, run by ``bench check module:Class``."""
 
 import io
 import itertools
@@ -18,6 +18,7 @@ from ..settings import build
 from .build import network_class
 from .contract_fixture import (
     CLASSES,
+    CPU,
     STEPS,
     CheckFailed,
     MethodUnderTest,
@@ -25,6 +26,7 @@ from .contract_fixture import (
     context,
     copies,
     darkened,
+    differing,
     global_state,
     modules_of,
     require,
@@ -47,16 +49,20 @@ class CheckResult:
     message: str
 
 
-def check_method(cls: type[Method], ndims: Iterable[int] | None = None, network: str = DEFAULT) -> list[CheckResult]:
+def check_method(
+    cls: type[Method], ndims: Iterable[int] | None = None, network: str = DEFAULT, device: torch.device = CPU
+) -> list[CheckResult]:
     """Run every check on a method class, by default in all dimensions that it and the network declare.
 
-    What a method does with windows is checked unless it declares that it needs whole images.
+    What a method does with windows is checked unless it declares that it needs whole images. What must come out
+    bitwise equal on the CPU may differ by rounding on a GPU.
 
     Raises:
         UsageError: the method does not claim to work on the network; an error of a check is a result.
     """
     common = [ndim for ndim in cls.ndims if ndim in network_entry(network).ndims]
-    subjects = [MethodUnderTest(cls, ndim, network=network) for ndim in sorted(common if ndims is None else ndims)]
+    ndims = sorted(common if ndims is None else ndims)
+    subjects = [MethodUnderTest(cls, ndim, network=network, device=device) for ndim in ndims]
     for subject in subjects:
         network_class(network, cls, cls.__name__, subject.ndim)
     results = [run_check(name, subject) for subject in subjects for name in CHECKS]
@@ -79,8 +85,8 @@ def run_check(name: str, subject: MethodUnderTest) -> CheckResult:
 def finite_step(method: Method, batch: Batch, bfloat16: bool = False) -> None:
     """Take an optimiser step; raise CheckFailed unless its terms and gradients are finite."""
     where = "under bfloat16 autocast, " if bfloat16 else ""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bfloat16):
-        terms = method.training_step(batch, context())
+    with torch.autocast(batch.image.device.type, dtype=torch.bfloat16, enabled=bfloat16):
+        terms = method.training_step(batch, context(batch))
     require(isinstance(terms, Mapping) and len(terms) > 0, "training_step must return a mapping of at least one term")
     for name, term in terms.items():
         fits = isinstance(name, str) and isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
@@ -115,7 +121,8 @@ def _predict(subject: MethodUnderTest) -> None:
     require(tuple(first.shape) == shape, f"predict returns shape {tuple(first.shape)}, expected logits {shape}")
     require(first.is_floating_point(), f"predict returns {first.dtype}, expected floating-point logits")
     require_all_finite({"logits": first}, "predictions")
-    require(torch.equal(first, second), "predict gives two answers for one image: it must be deterministic")
+    same = not differing({"logits": first}, {"logits": second})
+    require(same, "predict gives two answers for one image: it must be deterministic")
     require(not changed(before, method.state_dict()), "predict changes the method's parameters or buffers")
 
 
@@ -148,13 +155,14 @@ def _reproducible(subject: MethodUnderTest) -> None:
         method = subject.method()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(disturbance)
-            before = global_state()
-            terms = dict(method.training_step(batch, context()))
+            before = global_state(subject.device)
+            terms = dict(method.training_step(batch, context(batch)))
             if method.adversary is not None:
-                terms |= method.adversary_step(batch, context())
-            require(before == global_state(), "a step draws from a global generator: draw from context.rng alone")
+                terms |= method.adversary_step(batch, context(batch))
+            same = before == global_state(subject.device)
+            require(same, "a step draws from a global generator: draw from context.rng alone")
         runs.append(terms)
-    require(not changed(*runs), "the same weights, batch and context.rng give different terms")
+    require(not differing(*runs), "the same weights, batch and context.rng give different terms")
 
 
 def _resume(subject: MethodUnderTest) -> None:
@@ -175,7 +183,7 @@ def _resume(subject: MethodUnderTest) -> None:
     # Of the state also what is not saved: predictions may depend on it, as on running statistics.
     states = [dict(itertools.chain(each.named_parameters(), each.named_buffers())) for each in (method, resumed)]
     require(
-        not changed(*states),
+        not differing(*states, steps=half),
         "2 steps, a restart and 2 more differ from 4 steps: keep all state in parameters and buffers that are saved",
     )
 
@@ -183,9 +191,9 @@ def _resume(subject: MethodUnderTest) -> None:
 def _augment(subject: MethodUnderTest) -> None:
     # As a subclass would put another augmentation in front of the method.
     steps: dict[str, Callable[[Method, Batch], Mapping[str, Tensor]]] = {
-        "training_step": lambda method, batch: method.training_step(batch, context()),
-        "adversary_step": lambda method, batch: method.adversary_step(batch, context()),
-        "example": lambda method, batch: {"image": method.example(batch, context().rng)},
+        "training_step": lambda method, batch: method.training_step(batch, context(batch)),
+        "adversary_step": lambda method, batch: method.adversary_step(batch, context(batch)),
+        "example": lambda method, batch: {"image": method.example(batch, context(batch).rng)},
     }
     if subject.method().adversary is None:
         del steps["adversary_step"]
@@ -202,7 +210,7 @@ def _augment(subject: MethodUnderTest) -> None:
         count = len(calls)
         require(count == 1, f"{name} calls self.augment {count} times: call it once, make all views of its result")
         expected = outputs(subject.augmented_by(lambda batch: batch).method(), darkened(subject.batch()))
-        require(not changed(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
+        require(not differing(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
 
 
 def _adversary(subject: MethodUnderTest) -> None:
@@ -216,11 +224,11 @@ def _adversary(subject: MethodUnderTest) -> None:
     buffers = {name: b for name, b in method.named_buffers() if not name.startswith("adversary.")}
     shared = {id(p) for p in others.values()} & {id(p) for p in method.get_submodule("adversary").parameters()}
     require(len(modules) == 2 and not shared, "the adversary must have parameters of its own, none shared")
-    minimise(method.training_step(batch, context()), modules[0], clip=None)
+    minimise(method.training_step(batch, context(batch)), modules[0], clip=None)
     require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
     weights, start = copies({**others, **buffers}), copies(critics)
     gradients = copies({name: p.grad for name, p in others.items()})
-    minimise(method.adversary_step(batch, context()), modules[1], clip=None)
+    minimise(method.adversary_step(batch, context(batch)), modules[1], clip=None)
     after = {name: p.grad for name, p in others.items()}
     for name in [*changed(weights, {**others, **buffers}), *changed(gradients, after)]:
         raise CheckFailed(f"adversary_step changes {name} or its gradient")
@@ -248,7 +256,7 @@ def _precision(subject: MethodUnderTest) -> None:
     method, batch = subject.method(), subject.batch()
     with without_onednn():
         finite_step(method, batch, bfloat16=True)
-        with torch.autocast("cpu", dtype=torch.bfloat16), torch.no_grad():
+        with torch.autocast(subject.device.type, dtype=torch.bfloat16), torch.no_grad():
             logits = method.eval().predict(batch.image, batch.foreground)
         require_all_finite({"logits": logits}, "under bfloat16 autocast, predictions")
 
@@ -257,7 +265,7 @@ def _foreground(subject: MethodUnderTest) -> None:
     for value in (False, True):
         method, batch = subject.method(), subject.batch()
         batch = replace(batch, foreground=torch.full_like(batch.foreground, value))
-        require_all_finite(method.training_step(batch, context()), f"with foreground all {value}, terms")
+        require_all_finite(method.training_step(batch, context(batch)), f"with foreground all {value}, terms")
         with torch.no_grad():
             logits = method.eval().predict(batch.image, batch.foreground)
         require_all_finite({"logits": logits}, f"with foreground all {value}, predictions")

@@ -19,9 +19,12 @@ from ..data.windows import WindowBatches, Windows
 from ..spec import OptimizerConfig
 from .train import OptimizedModule, minimise, optimized_modules
 
+CPU = torch.device("cpu")
+
 CLASSES = 3
 FILTERS = 8
 STEPS = 6
+RATE = 1e-3
 GRIDS = {2: (3, 32, 32), 3: (1, 16, 16, 16)}
 """Channels and sides of the network's input, 2D RGB and 3D single-channel: the smallest that it takes."""
 
@@ -50,6 +53,7 @@ class MethodUnderTest:
     ndim: int
     windowed: bool = False
     network: str = DEFAULT
+    device: torch.device = CPU
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -63,7 +67,7 @@ class MethodUnderTest:
             network = load_network(self.network)(self.ndim, GRIDS[self.ndim][0], CLASSES, FILTERS)
             method = self.cls(network, self.cls.Config()).train()
         method.grid = self.grid
-        return method
+        return method.to(self.device)
 
     def batch(self, targets: bool = False) -> Batch:
         """Return two random images, or windows of them, labelled by intensity; with targets if asked for or "uda"."""
@@ -80,16 +84,16 @@ class MethodUnderTest:
         image = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
         foreground = torch.ones((2, 1, *self.grid), dtype=torch.bool)
         foreground[..., :2] = False
-        return image * foreground, foreground
+        return (image * foreground).to(self.device), foreground.to(self.device)
 
     def _windows(self, target: tuple[Tensor, Tensor] | None) -> Batch:
-        method, case = self.method(), torch.arange(2)
+        method, case = self.method(), torch.arange(2, device=self.device)
         image, foreground = self.images(1)
         source = Pool(image.half(), intensity_label(image).byte(), foreground, case)
         unlabelled = None if target is None else Pool(target[0].half(), None, target[1], case)
         windows = Windows(GRIDS[self.ndim][1:], labelled=0.5, margin=method.margin())
         stream = WindowBatches(Batches(source, unlabelled, 2, 0), windows, method.statistics)
-        return stream.at(0, None, torch.Generator().manual_seed(3), torch.Generator())
+        return stream.at(0, None, torch.Generator(self.device).manual_seed(3), torch.Generator(self.device))
 
     def augmented_by(self, augment: Callable[[Batch], Batch]) -> "MethodUnderTest":
         """Return a subclass under test with another augmentation in place of the method's own."""
@@ -99,26 +103,26 @@ class MethodUnderTest:
 
 def intensity_label(image: Tensor) -> Tensor:
     """Return three classes (B, 1, *S) by the intensity of images (B, C, *S)."""
-    return torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6]))
+    return torch.bucketize(image.mean(dim=1, keepdim=True), torch.tensor([0.4, 0.6], device=image.device))
 
 
-def context(step: int = 0) -> StepContext:
+def context(batch: Batch, step: int = 0) -> StepContext:
     """Return the context of a step of a run of six steps in two epochs."""
-    rng = torch.Generator().manual_seed(100 + step)
+    rng = torch.Generator(batch.image.device).manual_seed(100 + step)
     return StepContext(rng=rng, step=step, total_steps=STEPS, epoch=step // 3, total_epochs=2)
 
 
 def take_steps(method: Method, modules: list[OptimizedModule], batch: Batch, steps: Iterable[int]) -> None:
     """Train as the loop does."""
     for step in steps:
-        minimise(method.training_step(batch, context(step)), modules[0], clip=None)
+        minimise(method.training_step(batch, context(batch, step)), modules[0], clip=None)
         for adversary in modules[1:]:
-            minimise(method.adversary_step(batch, context(step)), adversary, clip=None)
+            minimise(method.adversary_step(batch, context(batch, step)), adversary, clip=None)
 
 
 def modules_of(method: Method) -> list[OptimizedModule]:
     """Return the loop's optimisers for a method, at a rate large enough to move every weight."""
-    return optimized_modules(method, OptimizerConfig(lr=1e-3))
+    return optimized_modules(method, OptimizerConfig(lr=RATE))
 
 
 def darkened(batch: Batch) -> Batch:
@@ -158,10 +162,29 @@ def changed(before: Mapping[str, Tensor | None], after: Mapping[str, Tensor | No
     return [name for name in {**before, **after} if differ(before.get(name), after.get(name))]
 
 
-def global_state() -> tuple[bytes, str, str]:
-    """Return the state of the process's global generators: torch's, Python's and NumPy's."""
+def differing(
+    first: Mapping[str, Tensor | None], second: Mapping[str, Tensor | None], *, steps: int = 0
+) -> list[str]:
+    """Return the names of the tensors that two computations of the same give differently, after steps if any.
+
+    On the CPU a different bit counts, on a GPU what its rounding does not explain: its sums have no fixed order, and
+    Adam moves a weight whose gradient is rounding alone by a whole learning rate, either way.
+    """
+
+    def close(name: str) -> bool:
+        a, b = first.get(name), second.get(name)
+        if a is None or b is None or a.shape != b.shape or a.device.type == "cpu":
+            return False
+        return torch.allclose(a.double(), b.double(), rtol=1e-3, atol=1e-4 + 2 * RATE * steps)
+
+    return [name for name in changed(first, second) if not close(name)]
+
+
+def global_state(device: torch.device) -> tuple[bytes, ...]:
+    """Return the state of the process's global generators: torch's, also that of a GPU, Python's and NumPy's."""
+    states = [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
     legacy = repr(np.random.get_state())  # noqa: NPY002 - methods must not draw from it
-    return bytes(torch.get_rng_state().tolist()), repr(random.getstate()), legacy
+    return *(bytes(state.tolist()) for state in states), repr(random.getstate()).encode(), legacy.encode()
 
 
 @contextlib.contextmanager

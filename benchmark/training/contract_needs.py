@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ssdg.methods.base import Batch, Method
 from ssdg.methods.networks.base import Features
 
-from .contract_fixture import MethodUnderTest, changed, context, require
+from .contract_fixture import MethodUnderTest, context, differing, require
 
 
 def check_access(subject: MethodUnderTest) -> None:
@@ -16,9 +16,9 @@ def check_access(subject: MethodUnderTest) -> None:
     require(subject.cls.access in ("ssdg", "uda"), f"access must be 'ssdg' or 'uda', not {subject.cls.access!r}")
     if subject.cls.access == "uda":
         return
-    terms = subject.method().training_step(subject.batch(), context())
-    shown = subject.method().training_step(subject.batch(targets=True), context())
-    seen = changed(terms, shown)
+    batches = subject.batch(), subject.batch(targets=True)
+    terms, shown = (subject.method().training_step(batch, context(batch)) for batch in batches)
+    seen = differing(terms, shown)
     require(not seen, "access is 'ssdg', but the terms depend on target images: declare access = 'uda'")
 
 
@@ -47,7 +47,7 @@ def _passes(method: Method, batch: Batch) -> list[tuple[Tensor, Tensor]]:
         passes.append((inputs[0].detach(), features.logits.detach()))
 
     method.network.register_forward_hook(record)
-    method.training_step(batch, context())
+    method.training_step(batch, context(batch))
     return passes
 
 
@@ -64,7 +64,7 @@ def views_follow_labels(subject: MethodUnderTest) -> bool:
     batch = subject.batch()
     relabelled = replace(batch, label=batch.label.flip(-1))
     views = (
-        [{"image": subject.method().example(each, context(step).rng)} for each in (batch, relabelled)]
+        [{"image": subject.method().example(each, context(each, step).rng)} for each in (batch, relabelled)]
         for step in range(3)
     )
-    return any(changed(*pair) for pair in views)
+    return any(differing(*pair) for pair in views)

@@ -3,15 +3,13 @@
 import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
 from ssdg.methods.networks.base import SegmentationNetwork
 
 from ..errors import UsageError
-from .checkpoint import DAMAGED
+from .checkpoint import DamagedFile, read_saved
 
 WRAPPERS = ("weights", "state_dict", "model")
 """Keys under which files keep their state dict; the first is that of this benchmark's final weights."""
@@ -89,10 +87,11 @@ def _bare(name: str) -> str:
 
 def _read(path: str) -> dict[str, Tensor]:
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except DAMAGED as error:
-        reason = str(error).partition("\n")[0]
-        raise UsageError(f"network.weights={path} is no file of weights that torch.save wrote: {reason}") from None
+        content = read_saved(Path(path))
+    except OSError as error:
+        raise UsageError(f"network.weights={path} cannot be read: {error.strerror}") from None
+    except DamagedFile as error:
+        raise UsageError(f"network.weights={path} is no file of weights that torch.save wrote: {error}") from None
     content = next((content[k] for k in WRAPPERS if isinstance(content, dict) and k in content), content)
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
         raise UsageError(f"network.weights={path} has no state dict: name -> tensor, or one under {WRAPPERS}")

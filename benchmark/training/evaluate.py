@@ -1,6 +1,6 @@
 """Scoring a trained method on a domain: predictions on the native grid, and counts per case and class."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -54,7 +54,7 @@ class Predictor:
                 "differ): give the file of that task with --task FILE"
             )
         method = build_method(load_method(spec.request.method), spec, task, device, trained=True)
-        method.load_state_dict(load_final(run / "checkpoints", device))
+        method.load_state_dict(load_final(run / "checkpoints"))
         inference = Inference.of(spec.request, spec.request.overlap)
         return cls((method,), device, inference, spec.request.evaluation.resample)
 
@@ -165,8 +165,15 @@ def evaluate(
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
     provenance = {
         "counts": scored.counts(prepared, task),
+        **trained_on(store.environment(), predictor.inference.precision),
         "commit": environment.commit(),
         "finished": environment.now(),
     }
     write_json(folder / "evaluation.json", {**to_json(spec), "eval_id": spec.eval_id, **provenance}, guard)
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
+
+
+def trained_on(environment: Mapping[str, Any], precision: str) -> dict[str, str]:
+    """Return the device and number format of a training on a GPU, for its evaluations; nothing of one on the CPU."""
+    device = str(environment.get("device", "cpu")).split(" ")[0]
+    return {} if device == "cpu" else {"trained_on": f"{device} in {'fp32' if precision == 'fp32' else 'bf16'}"}

@@ -69,12 +69,17 @@ def _seen(batch: Batch, step: Step) -> str:
 def _seconds(step: Step, device: torch.device) -> float:
     step.method.train()
     step(0)
+    _wait(device)
     began = time.monotonic()
     for index in range(STEPS):
         step(index % step.total_steps)
+    _wait(device)
+    return (time.monotonic() - began) / STEPS
+
+
+def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    return (time.monotonic() - began) / STEPS
 
 
 def _memory(device: torch.device) -> float:

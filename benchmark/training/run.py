@@ -22,7 +22,7 @@ from ..storage.lease import Lease
 from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path
 from ..tracking.observers import ObservedRun, Observers
 from .allocator import keep_freed_memory
-from .build import build_method, device_name, find_device, resolve, use_threads
+from .build import ARITHMETIC, build_method, device_name, find_device, resolve, use_threads
 from .checkpoint import Checkpoints
 from .evaluate import Predictor, evaluate, evaluation_spec
 from .inference import autocast
@@ -154,7 +154,8 @@ class _RunInProgress:
         request, device = self.spec.request, self.device
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         if not self.store.environment():
-            self.store.write_environment(environment.record(device_name(device), threads))
+            arithmetic = ARITHMETIC if device.type == "cuda" else {}
+            self.store.write_environment(environment.record(device_name(device), threads, arithmetic))
         batches, validation = training_data(request, self.run_data, prepared, device)
         method = build_method(load_method(request.method), self.spec, self.task, device)
         checkpoints = Checkpoints(

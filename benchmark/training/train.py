@@ -7,7 +7,7 @@ and :class:`Progress`, so that a run continues from a checkpoint as if it had ne
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ class Progress:
 class OptimizedModule:
     """Parameters with the optimiser that moves them."""
 
+    purpose: Literal["method", "adversary"]  # decides the loss, and the random numbers it draws
     parameters: list[nn.Parameter]
     optimizer: Adam
     rate: float  # initial learning rate
@@ -133,16 +134,16 @@ class Step:
         decay = (1 - step / self.total_steps) ** self.request.optimizer.poly_power
         losses = {"method": self.method.training_step, "adversary": self.method.adversary_step}
         terms: dict[str, Tensor] = {}
-        for module, (purpose, terms_of) in zip(self.modules, losses.items(), strict=False):
+        for module in self.modules:
             context = StepContext(
-                rng=generator(seed, purpose, step, device),
+                rng=generator(seed, module.purpose, step, device),
                 step=step,
                 total_steps=self.total_steps,
                 epoch=step // self.batches.steps_per_epoch,
                 total_epochs=self.request.training.epochs,
             )
             with autocast(device, self.request.training.precision):
-                module_terms = terms_of(batch, context)
+                module_terms = losses[module.purpose](batch, context)
             for group in module.optimizer.param_groups:
                 group["lr"] = module.rate * decay
             terms |= minimise(module_terms, module, self.request.optimizer.clip)
@@ -177,11 +178,16 @@ def optimized_modules(method: Method, config: OptimizerConfig) -> list[Optimized
     """Return the method's own parameters and, if it has one, its adversary's, each with an optimiser."""
     adversary = {id(p) for p in method.adversary.parameters()} if isinstance(method.adversary, nn.Module) else set()
     trainable = [p for p in method.parameters() if p.requires_grad]
-    groups = [([p for p in trainable if id(p) not in adversary], config.lr)]
+
+    def optimized(purpose: Literal["method", "adversary"], rate: float) -> OptimizedModule:
+        group = [p for p in trainable if (id(p) in adversary) == (purpose == "adversary")]
+        return OptimizedModule(purpose, group, make_adam(group, rate, config.weight_decay), rate)
+
+    modules = [optimized("method", config.lr)]
     if adversary:
         rate = method.adversary_learning_rate or method.adversary_lr_ratio * config.lr
-        groups.append(([p for p in trainable if id(p) in adversary], rate))
-    return [OptimizedModule(group, make_adam(group, rate, config.weight_decay), rate) for group, rate in groups]
+        modules.append(optimized("adversary", rate))
+    return modules
 
 
 def make_adam(parameters: list[nn.Parameter], rate: float, weight_decay: float) -> Adam:
@@ -256,11 +262,14 @@ def restore(checkpoints: Checkpoints, take_step: Step) -> Progress:
 
     A divergence before the first periodic checkpoint is replayed from it, and it proves that the folder is writable.
     """
-    state = checkpoints.load(take_step.batches.device)
+    state, device = checkpoints.load(), take_step.batches.device
     if state is None:
         checkpoints.save(snapshot(take_step, Progress()))
         return Progress()
     take_step.method.load_state_dict(state.pop("method"))
     for module, saved in zip(take_step.modules, state.pop("optimizers"), strict=True):
         module.optimizer.load_state_dict(saved)
-    return Progress(**state)
+    progress = Progress(**state)
+    for values in (progress.sums, progress.best_weights or {}):
+        values.update({name: value.to(device) for name, value in values.items()})
+    return progress

@@ -95,8 +95,10 @@ class SegmentationNetwork(nn.Module):
         return list(_climb(self, deepest, skips, join))
 
     def head(self, decoder: Tensor) -> Tensor:
-        """Return logits (B, classes, *S) of the last decoder map."""
-        logits: Tensor = self.conv_final(decoder)
+        """Return logits (B, classes, *S) of the last decoder map, in float32 at least."""
+        # In bfloat16, logits 0.4 % apart are one number, and the lower class wins.
+        with torch.autocast(decoder.device.type, enabled=False):
+            logits: Tensor = self.conv_final(decoder.to(torch.promote_types(decoder.dtype, torch.float32)))
         return logits
 
     def forward(self, x: Tensor) -> Features:

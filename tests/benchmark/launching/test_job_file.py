@@ -41,6 +41,24 @@ def test_jobs_started_together_run_what_they_were_given(tmp_path, monkeypatch):
     assert given == settings
 
 
+def test_jobs_at_the_same_time_have_slots_of_their_own(tmp_path, monkeypatch):
+    slots, polls = [], iter([None, 0, None, None, 0, 0])  # the second of two ends first
+
+    class Process:
+        pid = 0
+
+        def __init__(self, *_, env, **__):
+            slots.append(env["BENCH_JOB_SLOT"])
+
+        def poll(self):
+            return next(polls)
+
+    monkeypatch.setattr("ssdg.benchmark.launching.local.subprocess.Popen", Process)
+    jobs = [replace(JOB, request=replace(REQUEST, seed=seed)) for seed in range(3)]
+    LocalLauncher(at_once=2).run(write_jobs([job_file(tmp_path / "logs", job) for job in jobs]))
+    assert slots == ["0", "1", "1"]
+
+
 def test_a_job_is_named_by_its_row_and_survives_its_file(tmp_path):
     job = replace(JOB, row="without_rass")
     assert job.name == "without_rass s0"

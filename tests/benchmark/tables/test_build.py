@@ -18,6 +18,7 @@ from ssdg.benchmark.suites.paper import load_published
 from ssdg.benchmark.suites.suite import Filters, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.training.evaluate import trained_on
 
 from ..stored import CUTMIX, ERM, FETAL, INTRA, INVENTORY, LESAV, RAS4DG, cases, results_of, table_of, write_run
 
@@ -47,6 +48,20 @@ DICE = {("erm", 0): (0.3, 0.5), ("erm", 1): (0.4, 0.5), ("ras4dg", 0): (0.7, 0.8
 
 def small_dice(row, seed):
     return DICE[row, seed]
+
+
+def test_a_row_trained_on_different_kinds_of_device_is_named_under_the_table(tmp_path):
+    paths = fill(tmp_path, SMALL, small_dice)
+    assert "kinds of device" not in " ".join(table_of(tmp_path, SMALL).caption)
+    note = "Note: {} was trained on different kinds of device: seed 0 on cpu in fp32, or not recorded; seed 1 on {}."
+    for path, kind in zip(paths[1::2], ("cuda in bf16", "cuda in fp32"), strict=True):
+        [file] = path.rglob("evaluation.json")
+        precision = kind.removeprefix("cuda in ")
+        record = trained_on({"device": "cuda (NVIDIA A100)"}, "auto" if precision == "bf16" else precision)
+        file.write_text(json.dumps({**json.loads(file.read_text()), **record}))
+    protocol = table_of(tmp_path, SMALL).protocol
+    assert {note.format("w/o SSDG", "cuda in bf16"), note.format("RAS4DG", "cuda in fp32")} <= set(protocol)
+    assert trained_on({"device": "cpu"}, "auto") == trained_on({}, "auto") == {}
 
 
 def test_markdown_is_as_expected(tmp_path):

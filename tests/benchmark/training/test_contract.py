@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from ssdg.benchmark.training.contract import CHECKS, WINDOW_CHECKS, CheckResult, check_method, run_check
-from ssdg.benchmark.training.contract_fixture import MethodUnderTest
+from ssdg.benchmark.training.contract_fixture import MethodUnderTest, differing
 from ssdg.benchmark.training.contract_needs import views_follow_labels
 from ssdg.methods import METHODS, load_method, registry
 from ssdg.methods.base import Method, standardise
@@ -276,9 +276,9 @@ class Overflow(Method):
 
     def training_step(self, batch, context):
         terms = dict(super().training_step(batch, context))
-        logits = self.network(self.prepare(batch.image, batch.foreground)).logits
-        if logits.dtype == torch.bfloat16:
-            terms["entropy"] = (logits * 0).log().mean()
+        decoder = self.network(self.prepare(batch.image, batch.foreground)).decoder
+        if decoder.dtype == torch.bfloat16:
+            terms["entropy"] = (decoder * 0).log().mean()
         return terms
 
 
@@ -387,6 +387,18 @@ def test_windows_of_a_method_that_needs_whole_images_are_not_checked():
 def test_every_check_is_shown_to_fail():
     assert {check for _, check, _ in BROKEN} == set(CHECKS)
     assert {check for _, check, _ in BROKEN_IN_WINDOWS} | set(CHECKS) == {*CHECKS, *WINDOW_CHECKS}
+
+
+def test_on_a_gpu_what_two_computations_give_may_differ_by_rounding():
+    class OnGpu(torch.Tensor):
+        device = torch.device("cuda")
+
+    for kind, rounding in ((torch.Tensor, {"x"}), (OnGpu, set())):
+        value = torch.ones(3).as_subclass(kind)
+        assert set(differing({"x": value}, {"x": value * (1 + 1e-6)})) == rounding
+        assert differing({"x": value}, {"x": value * 1.01}) == ["x"]
+        assert differing({"x": value}, {"x": value[:1]}) == differing({"x": value}, {}) == ["x"]
+        assert set(differing({"x": value}, {"x": value + 3e-3}, steps=2)) == rounding
 
 
 @cache

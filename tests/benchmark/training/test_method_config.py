@@ -71,7 +71,7 @@ def test_an_augmentation_goes_before_the_methods_own_once():
     subject = MethodUnderTest(Method, 2)
     network = subject.method().network
     batch = subject.batch()
-    shown = preceded(Squared, Halved(network))(network).augment(batch, context().rng)
+    shown = preceded(Squared, Halved(network))(network).augment(batch, context(batch).rng)
     assert torch.equal(shown.image, (batch.image / 2).square())
 
 

@@ -132,22 +132,11 @@ def test_each_step_draws_windows_of_its_own(toy_request):
     assert torch.equal(seen[1], seen[3])
 
 
-def test_a_damaged_checkpoint_falls_back_to_its_predecessor(tmp_path, toy_request):
-    whole, _, _ = train(toy_request, tmp_path / "whole")
-    with pytest.raises(Interrupted):
-        train(toy_request, tmp_path / "cut", stop_after=8, interval=0)
-    (tmp_path / "cut" / "last.pt").write_bytes(b"half a file")
-    resumed, _, watcher = train(toy_request, tmp_path / "cut")
-    assert 0 < watcher.began[0] < 8
-    assert equal(whole, resumed)
-
-
-def test_a_checkpoint_of_another_run_is_refused(tmp_path, toy_request):
-    with pytest.raises(Interrupted):
-        train(toy_request, tmp_path, stop_after=2)
-    other = Checkpoints(tmp_path, {"train_id": "y", "threads": 2})
-    with pytest.raises(UsageError, match=r"train_id: 'x' there, 'y' here; threads: 1 there, 2 here"):
-        other.load(torch.device("cpu"))
+def test_a_module_gets_the_loss_of_its_purpose(toy_request):
+    method, batches = start(Adversarial), Batches(make_pool(2, 16), None, 2, 0)
+    whole = loop.Step.of(method, batches, toy_request)
+    for module, term in zip(whole.modules, ("segmentation", "critic"), strict=True):
+        assert set(dataclasses.replace(whole, modules=[module])(0)) == {term}
 
 
 def test_the_loop_learns(tmp_path, toy_request):

@@ -58,6 +58,19 @@ def test_sides_are_multiples_of_8_and_maps_have_the_documented_shapes(name, ndim
     assert features.bottleneck.shape[2:] == tuple(-(-max(s, least) // network.stride) for s in sides)
 
 
+@EVERYWHERE
+def test_logits_are_float32_under_autocast_and_the_heads_own_without(name, ndim):
+    network, x = make(name, ndim), images(1, 2, *[16] * ndim)
+    with torch.no_grad():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits, decoder, _ = network(x)
+        assert logits.dtype == torch.float32
+        assert torch.equal(logits, network.head(decoder.float()))
+        plain = network(x)
+        assert torch.equal(plain.logits, network.conv_final(plain.decoder))
+        assert network.double()(x.double()).logits.dtype == torch.float64
+
+
 @pytest.mark.parametrize(("ndim", "widest"), [(2, 512), (3, 320)])
 def test_widths_of_dynunet_are_capped_as_nnunets(ndim, widest):
     with torch.device("meta"):

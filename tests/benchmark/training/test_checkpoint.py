@@ -1,0 +1,114 @@
+"""What a checkpoint that cannot be loaded costs: a damaged one the steps since the one before, any other nothing."""
+
+import errno
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from ssdg.benchmark.errors import StorageError, UsageError
+from ssdg.benchmark.training.checkpoint import Checkpoints, load_final
+from ssdg.benchmark.training.train import Progress, restore, snapshot
+
+PASSING = {
+    "the GPU is full": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
+    "the GPU failed": torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+    "the memory is full": RuntimeError("[enforce fail at alloc_cpu.cpp:1] DefaultCPUAllocator: not enough memory"),
+    "no memory for the file": MemoryError(),
+}
+
+OF_THE_DISK = {
+    "the server lost the file": OSError(errno.ESTALE, "Stale file handle"),
+    "the disk failed": OSError(errno.EIO, "Input/output error"),
+    "no permission": PermissionError(errno.EACCES, "Permission denied"),
+}
+
+
+@pytest.fixture
+def cut(tmp_path):
+    """The checkpoints of a run that stopped after its eighth step."""
+    take_step, checkpoints = a_step(), checkpoints_of(tmp_path / "cut")
+    for step in (7, 8):
+        checkpoints.save(snapshot(take_step, Progress(step, sums={"loss": torch.ones(())})))
+    return tmp_path / "cut"
+
+
+def a_step():
+    """What is saved and restored of a training."""
+    return SimpleNamespace(method=nn.Linear(64, 64), modules=[], batches=SimpleNamespace(device=torch.device("cpu")))
+
+
+def checkpoints_of(folder, train_id="x"):
+    return Checkpoints(folder, {"train_id": train_id}, warn=lambda text: None)
+
+
+def begun(folder):
+    return restore(checkpoints_of(folder), a_step()).step
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def cut_off(whole):
+    return whole[: len(whole) // 2]
+
+
+DAMAGE = [cut_off, lambda _: b"", lambda _: b"half a file", lambda whole: bytes(len(whole))]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_damaged_checkpoints_fall_back_to_their_predecessors_and_are_kept(cut, damage):
+    damaged = {}
+    for name, step in (("last.pt", 7), ("previous.pt", 0)):
+        damaged[f"{name}.damaged"] = damage((cut / name).read_bytes())
+        (cut / name).write_bytes(damaged[f"{name}.damaged"])
+        assert begun(cut) == step
+    assert damaged.items() <= content(cut).items()
+    checkpoints_of(cut).clear()
+    assert not content(cut)
+
+
+@pytest.mark.parametrize("error", PASSING.values(), ids=PASSING)
+def test_an_error_that_passes_costs_no_checkpoint(cut, error, monkeypatch):
+    shutil.copy(cut / "last.pt", cut / "final.pt")
+    before = content(cut)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", raising(error))
+        for load in (begun, load_final):  # without the advice to remove the run
+            with pytest.raises(type(error)):
+                load(cut)
+    assert content(cut) == before
+    assert begun(cut) == 8
+
+
+@pytest.mark.parametrize("error", OF_THE_DISK.values(), ids=OF_THE_DISK)
+def test_a_checkpoint_that_cannot_be_read_is_not_begun_anew(cut, error, monkeypatch):
+    before = content(cut)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", raising(error))
+        for load in (begun, load_final):
+            with pytest.raises(StorageError, match=rf"cannot read .*\.pt.*: {error.strerror}.*same command again"):
+                load(cut)
+    assert content(cut) == before
+
+
+def test_damaged_final_weights_name_the_way_out(tmp_path):
+    (tmp_path / "final.pt").touch()
+    with pytest.raises(UsageError, match=r"final.pt is damaged \(EOFError: \); remove .* to train again"):
+        load_final(tmp_path)
+
+
+def test_a_checkpoint_of_another_run_is_refused(cut):
+    with pytest.raises(UsageError, match=r"train_id: 'x' there, 'y' here"):
+        checkpoints_of(cut, "y").load()
+
+
+def raising(error):
+    def load(*_args, **_kwargs):
+        raise error
+
+    return load
