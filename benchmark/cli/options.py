@@ -122,7 +122,7 @@ def _root(name: str, text: str) -> Callable[..., Any]:
     return click.option(f"--{name}-root", type=FOLDER, default=default, show_default=shown, help=text)
 
 
-data_root = _root("data", "Folder that holds the data sets; never written.")
+data_root = _root("data", "Folder that holds the data sets; `bench data phantom` alone writes there.")
 results_root = _root("results", "Folder for runs and prepared data.")
 checkpoint_interval = click.option(
     "--checkpoint-interval",
