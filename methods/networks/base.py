@@ -1,6 +1,7 @@
 """Interface of the shared network: everything that a method may rely on."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from typing import ClassVar, NamedTuple, Self, TypeAlias
 
 import torch
@@ -97,7 +98,9 @@ class SegmentationNetwork(nn.Module):
     def head(self, decoder: Tensor) -> Tensor:
         """Return logits (B, classes, *S) of the last decoder map, in float32 at least."""
         # In bfloat16, logits 0.4 % apart are one number, and the lower class wins.
-        with torch.autocast(decoder.device.type, enabled=False):
+        device = decoder.device.type
+        known = torch.amp.is_autocast_available(device)  # not of "meta", on which operations are counted
+        with torch.autocast(device, enabled=False) if known else nullcontext():
             logits: Tensor = self.conv_final(decoder.to(torch.promote_types(decoder.dtype, torch.float32)))
         return logits
 
