@@ -390,7 +390,7 @@ def test_real_runs_with_rescored_measures(bench, tmp_path):
     suite = write_suite(tmp_path, rows=["erm"], seeds=(0,))
     targets = ("--target", "phantom2d-b", "--target", "phantom2d-c")
     assert bench("run", "--method", "erm", *targets, *TINY).exit_code == 0
-    assert bench("rescore", str(suite), "--metrics", "nsd").exit_code == 0
+    assert bench("rescore", str(suite), "--metrics", "nsd", "--jobs", "1").exit_code == 0
     export(bench, (suite, bench.results), tmp_path / "out", "--metric", "nsd", "--held-out")
     cases = rows_of(tmp_path / "out" / "cases.csv")
     assert {row["target"] for row in cases} == {VALIDATION, "phantom2d-b", "phantom2d-c"}
