@@ -44,7 +44,7 @@ class TestJoins:
         assert "[target.d]: case 'IDRiD_01' has no label" in message
         assert f"its image is {tmp_path}/i/IDRiD_01.jpg" in message
         assert f"the nearest is {tmp_path}/l/IDRiD_01_OD.png, whose id is 'IDRiD_01_OD'" in message
-        assert "paired by {case}: write around it, in both patterns, what differs" in message
+        assert "paired by {case}: write around it, in both patterns (images and labels), what differs" in message
 
     def test_patterns_without_a_common_field_are_refused(self, error: Error, tmp_path: Path) -> None:
         write_files(tmp_path, "i/a.png", "l/x.png")

@@ -61,7 +61,7 @@ def lines_of(bench, row="nnunet"):
 def table(bench, suite, *arguments):
     result = bench("table", suite, "--format", "json", *arguments)
     assert result.exit_code == 0, result.output
-    return {row["row"]: row for row in json.loads(result.output)["rows"]}
+    return {row["row"]: row for row in json.loads(result.stdout)["rows"]}
 
 
 def test_counts_are_those_of_the_files(bench, score, predictions):

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from ssdg.benchmark.cli.sweep import _estimate_text
+from ssdg.benchmark.durations import duration
 from ssdg.benchmark.launching.registry import SCHEDULERS
 from ssdg.benchmark.outcomes.planned_run import match_plan
 from ssdg.benchmark.storage.attempts import read_record
@@ -345,7 +346,7 @@ def test_the_plan_tells_the_time_from_finished_runs(swept):
     plan = bench("sweep", name, "--dry-run").output
     assert "1 DONE" in plan
     assert re.search(r"about [\d.]+ (m?s|min) of training for 1", plan), "of a second, not 0.0 h"
-    assert "for 1 of them; no finished run tells the time of other" in plan
+    assert "for 1 of them, one at a time on an idle machine; no finished run tells the time of other" in plan
     assert "3 to train, 6 evaluations" in plan
 
 
@@ -374,7 +375,7 @@ def test_a_forecast_takes_the_fastest_epoch_of_finished_runs_of_the_kind(tmp_pat
     suite = Suite(name="mine", title="Mine", columns=(LESAV,), rows=(ERM, RAS4DG), seeds=(0, 1))
     done, *others = suite.plan(Filters(), INVENTORY).runs
     (write_run(tmp_path, done.request, {}) / "history.csv").write_text("epoch,seconds\n0,90\n1,12\n2,60\n")
-    hours = 12 * done.request.training.epochs / 3600
+    seconds = 12 * done.request.training.epochs
     text = _estimate_text(match_plan(others, [])[0], scan(tmp_path)[0])
-    assert text.startswith(f"about {hours:.1f} h of training for 1 of them")
+    assert text.startswith(f"about {duration(seconds)} of training for 1 of them")
     assert text.endswith("no finished run tells the time of ras4dg")

@@ -309,7 +309,7 @@ def test_equal_results_make_equal_pages_wherever_they_lie(pictures, tmp_path):
 
 
 def test_no_result_at_all(phantom_data, tmp_path):
-    bench = Bench(phantom_data, tmp_path / "results")
+    bench = Bench(phantom_data, tmp_path)
     result = report((bench, "table1"), tmp_path / "report.html")
     assert result.exit_code == 3
     assert "nothing that is asked for of suite 'table1' is finished under" in result.output
@@ -324,7 +324,7 @@ def test_no_result_at_all(phantom_data, tmp_path):
 
 
 def test_every_source_of_a_published_number_and_the_suites_note(phantom_data, tmp_path):
-    bench = Bench(phantom_data, tmp_path / "results")
+    bench = Bench(phantom_data, tmp_path)
     assert report((bench, "abdomen"), tmp_path / "report.html").exit_code == 3
     table = Page((tmp_path / "report.html").read_text()).section("table").text
     assert "published 88.55 (S2S2), 88.63 (SLAug README)" in table

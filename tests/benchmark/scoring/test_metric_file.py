@@ -223,7 +223,7 @@ def test_two_packages_with_one_name_are_refused(install):
 def test_the_command_line_takes_it_by_name(install, tmp_path):
     install("acme_metrics", EXAMPLE, {"assd": "ASSD"})
     for verb in (["table", "demo"], ["rank", "demo"], ["compare", "erm", "freesdg", "--suite", "demo"]):
-        arguments = ["--results-root", str(tmp_path / "results"), "--metric"]
+        arguments = ["--results-root", str(tmp_path), "--metric"]
         wrong = CliRunner().invoke(main, [*verb, *arguments, "asd"])
         assert (wrong.exit_code, "unknown metric 'asd': did you mean 'assd'?" in wrong.output) == (2, True)
         right = CliRunner().invoke(main, [*verb, *arguments, "assd"])
