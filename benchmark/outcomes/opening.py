@@ -252,6 +252,7 @@ def _runs(
     }
     configs = {row["id"]: row["ran_as"] for row in provenance["rows"]}
     data = {_domain(d["task"], d["source"], d["target"]): d for d in provenance["data"] if d}
+    scored_at = ", ".join(provenance.get("commits", {}).get("scored", []))  # of all: not kept for each evaluation
     for planned in plan.runs:
         request, targets = planned.request, [column.target for column in planned.columns]
         key = (planned.row.id, str(request.seed), request.source, targets[0], fold_text(request))
@@ -266,7 +267,7 @@ def _runs(
             if path in files.rows:
                 of_domain = data.get(_domain(request.task, request.source, domain), {})
                 counts = {name: of_domain[name] for name in of_domain if name not in DOMAIN}
-                described = {"manifest": of_domain.get("manifest"), "counts": counts}
+                described = {"manifest": of_domain.get("manifest"), "counts": counts, "commit": scored_at}
                 fields = (request.training.selection, request.evaluation.resample, True, described, request.overlap)
                 evaluations.append(StoredEvaluation(path, domain, *fields, planned.regions))
         train_id, state = record["train_id"], cast("State", record["state"])

@@ -111,6 +111,7 @@ def test_an_export_of_before_a_setting_existed_is_told_as_it_ran():
     caption = " ".join(build_table(open_results(folder)).caption)
     assert "stopping after 20 epochs without a gain of 0.0001;" in caption
     assert "never before" not in caption
+    assert "results scored at commit d02597b8046c" in caption
 
 
 @pytest.mark.parametrize("provenance", EXPORTS, ids=lambda path: path.parent.name)
