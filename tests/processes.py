@@ -35,6 +35,8 @@ class Process(subprocess.Popen[str]):
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})},
             start_new_session=True,
+            # Ignored below `nohup make test &`, and whatever starts with it ignored keeps it so.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         _started.append(self)
 
