@@ -6,13 +6,12 @@ Generalization. The network never sees an image without augmentation while it tr
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .base import Batch, Method, StepContext, Terms, require
-from .losses import cross_entropy, one_hot, reversed_jensen_shannon, supervised_loss
+from .losses import Supervision, cross_entropy, one_hot, reversed_jensen_shannon, supervised_loss
 from .parts.gin import GINConfig, draw_sizes, norms, random_rendering
 from .parts.splines import bspline_field, rescale_per_sample
 
@@ -36,7 +35,7 @@ class CSDGConfig(GINConfig):
             "range": (0.1, 20),
         },
     )
-    supervision: Literal["dice", "official"] = field(
+    supervision: Supervision = field(
         default="dice", metadata={"source": "this benchmark; official: Dice plus cross-entropy, authors' code"}
     )
 

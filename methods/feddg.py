@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from .base import Batch, Method, StepContext, Terms
-from .losses import one_hot, supervised_loss
+from .losses import Supervision, one_hot, supervised_loss
 from .networks.base import Features
 from .parts.boundary import boundary_contrast, boundary_regions
 from .parts.partners import draw_partners
@@ -45,7 +45,7 @@ class FedDGConfig:
     )
     temperature: float = field(default=0.05, metadata={"source": "authors' code"})
     ring: int = field(default=5, metadata={"source": "authors' code, pixels around a structure that are background"})
-    supervision: Literal["dice", "official"] = field(
+    supervision: Supervision = field(
         default="dice",
         metadata={"source": "this benchmark; official: Dice without squares or background, authors' code"},
     )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from .base import Batch, Frame, require, whole_if_empty
+from .losses import Supervision
 from .parts.boxes import cut, random_box
 from .parts.coupling import CoupledDecoders
 from .parts.highpass import high_pass, median, quantiles, scale_gaussian, stretch
@@ -61,7 +62,7 @@ class FreeSDGConfig:
     )
     attention_reduction: int = field(default=16, metadata={"source": "authors' code, CBAM"})
     attention_kernel: int = field(default=7, metadata={"source": "authors' code, CBAM"})
-    supervision: Literal["dice", "official"] = field(
+    supervision: Supervision = field(
         default="dice", metadata={"source": "this benchmark; official: binary cross-entropy, authors' code"}
     )
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Frame, require, whole_if_empty
+from .losses import Supervision
 from .parts.boxes import random_box
 from .parts.coupling import CoupledDecoders
 from .parts.highpass import butterworth, high_pass, median, quantiles, scale_gaussian
@@ -66,7 +67,7 @@ class RaffeSDGConfig:
     )
     attention_reduction: int = field(default=16, metadata={"source": "code of FreeSDG, CBAM"})
     attention_kernel: int = field(default=7, metadata={"source": "code of FreeSDG, CBAM"})
-    supervision: Literal["dice", "official"] = field(
+    supervision: Supervision = field(
         default="dice", metadata={"source": "this benchmark; official: binary cross-entropy, authors' code"}
     )
 

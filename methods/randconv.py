@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .base import Batch, Method, StepContext, Terms
-from .losses import cross_entropy, jensen_shannon, supervised_loss
+from .losses import Supervision, cross_entropy, jensen_shannon, supervised_loss
 from .parts.filters import choose, random_convolution
 
 
@@ -34,7 +34,7 @@ class RandConvConfig:
     nested_views: bool = field(
         default=False, metadata={"source": "paper: views of the image; true: authors' code, views 2 and 3 of view 1"}
     )
-    supervision: Literal["dice", "official"] = field(
+    supervision: Supervision = field(
         default="dice", metadata={"source": "this benchmark; official: cross-entropy, authors' code"}
     )
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import Batch, Method, StepContext, Terms
-from .losses import one_hot, supervised_loss
+from .losses import Supervision, one_hot, supervised_loss
 from .networks.base import SegmentationNetwork
 from .parts.semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
 
@@ -49,7 +49,7 @@ class SanSawConfig:
     relaxation: int = field(
         default=2, metadata={"source": "authors' code: margin of half the pairs of classes, 0 for none"}
     )
-    supervision: Literal["dice", "official"] = field(
+    supervision: Supervision = field(
         default="dice", metadata={"source": "this benchmark; official: weighted cross-entropy, authors' code"}
     )
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .base import EPSILON, Batch, Method, StepContext, Terms, moments_within, require, spread, whole_if_empty
-from .losses import cross_entropy, one_hot, supervised_loss
+from .losses import Supervision, cross_entropy, one_hot, supervised_loss
 from .parts.location_scale import apply_curves, curve_tables, describe_regions, draw_curves, first_rows, pieces
 from .parts.splines import bspline_field, rescale_per_sample
 
@@ -52,7 +52,7 @@ class SLAugConfig:
         metadata={"source": "authors' code: views are z-scored by their original, which keeps the shifts; view: own"},
     )
     saliency_cells: int = field(default=3, metadata={"source": "authors' code, abdominal (18: cardiac), of an axis"})
-    supervision: Literal["dice", "official"] = field(
+    supervision: Supervision = field(
         default="dice", metadata={"source": "this benchmark; official: cross-entropy and Dice, authors' code"}
     )
 

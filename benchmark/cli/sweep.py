@@ -254,13 +254,10 @@ def _check_runs(pending: Sequence[PlannedRun], inventory: Inventory, runtime: Ru
 
 def _check_request(request: RunRequest, task: Task) -> None:
     fixed_grid(task, request.preprocess)
-    training = request.training
-    plain = training.window is None and training.batch_size > 1 and not request.method_settings
-    if (
-        request.method in METHODS
-        and plain
-        and request.network == NetworkConfig(init_filters=request.network.init_filters)
-    ):
+    training, network = request.training, request.network
+    default_network = network == NetworkConfig(init_filters=network.init_filters)
+    whole = training.window is None and training.batch_size > 1
+    if request.method in METHODS and whole and default_network and not request.method_settings:
         return  # every built-in method takes it: two seconds for torch are saved
     from ..training.build import check_request  # imports torch
 

@@ -75,13 +75,15 @@ class MeanRanks:
     @property
     def separated(self) -> tuple[RowPair, ...]:
         """Pairs of rows that are separated, the surest first; none where a row has fewer than three seeds."""
-        pairs = [pair for pair in self.pairs if pair.adjusted <= ALPHA and self.seeds >= LEAST_SEEDS]
+        if self.seeds < LEAST_SEEDS:
+            return ()
+        pairs = [pair for pair in self.pairs if pair.adjusted <= ALPHA]
         return tuple(sorted(pairs, key=lambda pair: pair.adjusted))
 
     @property
     def level(self) -> Level:
         """What intervals and draws generalise to: cases alone where some row has one seed."""
-        return "cases" if any(pair.interval.level == "cases" for pair in self.pairs) else "runs and cases"
+        return "cases" if self.seeds == 1 else "runs and cases"
 
     @property
     def order(self) -> list[int]:

@@ -131,15 +131,15 @@ def separated_lines(ranks: MeanRanks, metric: Metric) -> list[str]:
         f"mean {metric.short} over the targets, crossed interval over runs and cases, p at most {ALPHA:g} after Holm "
         f"over {pairs}"
     )
-    if not ranks.separated:
+    if not (separated := ranks.separated):
         return [f"No two rows are separated ({rule})."]
     return [
-        f"Separated are {len(ranks.separated)} of {pairs} ({rule}):",
+        f"Separated are {len(separated)} of {pairs} ({rule}):",
         *(
             f"  {row_label(ranks.rows[p.first])} minus {row_label(ranks.rows[p.second])}: "
             f"{signed(metric.scale * p.interval.difference)} {interval_text(p.interval, metric.scale)}, "
             f"Holm p {p_text(p.adjusted)}"
-            for p in ranks.separated
+            for p in separated
         ),
     ]
 
@@ -147,6 +147,7 @@ def separated_lines(ranks: MeanRanks, metric: Metric) -> list[str]:
 def mean_rank_data(ranks: MeanRanks, metric: Metric) -> dict[str, Any]:
     """Return mean ranks and pairs as JSON; differences in the printed unit, None for what is infinite."""
     targets = [{"suite": results.suite.name, **_place(heading)} for results, heading in ranks.targets]
+    separated = {(p.first, p.second) for p in ranks.separated}
     return {
         "rows": [
             {
@@ -162,7 +163,7 @@ def mean_rank_data(ranks: MeanRanks, metric: Metric) -> dict[str, Any]:
             {
                 **{"row": ranks.rows[p.first].id, "other": ranks.rows[p.second].id},
                 **_numbers(p.interval, metric.scale),
-                **{"p": p.interval.p, "holm_p": p.adjusted, "separated": p in ranks.separated},
+                **{"p": p.interval.p, "holm_p": p.adjusted, "separated": (p.first, p.second) in separated},
             }
             for p in ranks.pairs
         ],

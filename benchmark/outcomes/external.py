@@ -1,6 +1,6 @@
 """External rows of a suite: predictions of another program, scored by `bench score`, beside the runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -102,15 +102,14 @@ def _evaluation(path: Path, suite: str, planned: Planned, column: Column) -> Sto
         return None
     place: tuple[Any, ...] = (request.seed, request.task, request.source, request.target)
     data["train_id"] = external_id(suite, planned.row.id, *place)
-    asked_for = (
-        request.training.selection,
-        request.evaluation.resample,
-        True,
-        data,
-        request.overlap,
-        planned.regions,
-    )
-    return StoredEvaluation(path, column.target, *asked_for)
+    return as_planned(planned, path, column.target, data)
+
+
+def as_planned(planned: Planned, path: Path, domain: str, data: Mapping[str, Any]) -> StoredEvaluation:
+    """Return a finished evaluation that was not made here, as one of what a planned run asks for."""
+    training, evaluation = planned.request.training, planned.request.evaluation
+    asked_for = (training.selection, evaluation.resample, True, data, planned.request.overlap, planned.regions)
+    return StoredEvaluation(path, domain, *asked_for)
 
 
 def _run(planned: Planned, folder: Path, evaluations: Sequence[StoredEvaluation]) -> StoredRun:

@@ -28,7 +28,7 @@ from ..suites.sources import suite_across
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import PROVENANCE, is_export, load_suite, renamed
 from .counts import EvaluationFiles
-from .external import scan_plan, with_external_rows
+from .external import as_planned, scan_plan, with_external_rows
 from .frames import RUN_KEY, fold_text
 from .results import SuiteResults
 
@@ -268,8 +268,7 @@ def _runs(
                 of_domain = data.get(_domain(request.task, request.source, domain), {})
                 counts = {name: of_domain[name] for name in of_domain if name not in DOMAIN}
                 described = {"manifest": of_domain.get("manifest"), "counts": counts, "commit": scored_at}
-                fields = (request.training.selection, request.evaluation.resample, True, described, request.overlap)
-                evaluations.append(StoredEvaluation(path, domain, *fields, planned.regions))
+                evaluations.append(as_planned(planned, path, domain, described))
         train_id, state = record["train_id"], cast("State", record["state"])
         epochs = histories.get(_run_key(record), [])
         trained = state == "DONE" or bool(record.get("finished"))
