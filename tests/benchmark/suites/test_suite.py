@@ -41,6 +41,7 @@ def test_the_packaged_suites_are_listed_and_load():
     assert list_suites() == [
         "abdomen",
         "ablation-fundus",
+        "ablation-quick",
         "atlases-quick",
         "backbones",
         "cardiac-quick",
@@ -75,6 +76,12 @@ def test_table2_has_the_eight_combinations():
     ]
     assert len(set(parts)) == 8
     assert suite.rows[0].method == "erm"  # all off is the source-only row
+
+
+def test_the_quick_ablation_shares_the_runs_of_fundus_quick():
+    ablation, quick = load_suite("ablation-quick"), load_suite("fundus-quick")
+    assert [row.id for row in ablation.rows] == [row.id for row in load_suite("table2").rows]
+    assert (ablation.protocol, ablation.settings, ablation.columns) == (quick.protocol, quick.settings, quick.columns)
 
 
 @pytest.mark.parametrize("name", ["abdomen", "cardiac-seq", "polyp"])

@@ -151,7 +151,7 @@ def test_json_has_everything(tmp_path):
 
 def test_a_published_table_without_numbers_on_these_targets_is_not_mentioned(tmp_path):
     sentence = "With each number: the published mean"
-    for name, said in (("table2", True), ("ablation-fundus", False)):
+    for name, said in (("table2", True), ("ablation-fundus", False), ("ablation-quick", False)):
         table = table_of(tmp_path, load_suite(name))
         assert any(line.startswith(sentence) for line in table.caption) == (table.published is not None) == said
 
