@@ -60,16 +60,20 @@ def states(bench, suite, *options):
     return {(row["row"], row["seed"]): row["state"] for row in json.loads(result.stdout)}
 
 
-def test_a_sweep_ends_done_and_a_second_one_has_nothing_to_do(bench, suite):
+def test_a_killed_sweep_continues_to_its_end_and_another_has_nothing_to_do(bench, suite):
     name = suite(other=None)
     planned = bench("sweep", name, "--dry-run")
     assert "2 to do" in planned.output
     assert not (bench.results / "runs").exists()
-    first = bench("sweep", name, "--jobs", "2")
-    assert first.exit_code == 0, first.output
+    process = bench.start("sweep", name)
+    process.until(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch")
+    process.kill()
+    process.wait()
+    result = bench("sweep", name, "--jobs", "2")
+    assert result.exit_code == 0, result.output
     assert set(states(bench, name).values()) == {"DONE"}
-    again = bench("sweep", name)
-    assert "0 to do" in again.output
+    assert len(list(bench.results.glob("runs/*/*/*"))) == 2, "nothing was trained twice"
+    assert "0 to do" in bench("sweep", name).output
     table = bench("table", name, "--final", "--held-out")
     assert table.exit_code == 0, table.output
     assert "±" in table.output
@@ -99,18 +103,6 @@ def test_one_failure_is_named_and_hides_nothing(bench, suite, tmp_path):
     retried = bench("retry", name, *options)
     assert retried.exit_code == 0, retried.output
     assert set(states(bench, name, *options).values()) == {"DONE"}
-
-
-def test_a_killed_sweep_continues(bench, suite):
-    name = suite(other=None)
-    process = bench.start("sweep", name)
-    process.until(lambda: list(bench.results.glob("runs/*/*/*/history.csv")), "an epoch")
-    process.kill()
-    process.wait()
-    result = bench("sweep", name, "--jobs", "2")
-    assert result.exit_code == 0, result.output
-    assert set(states(bench, name).values()) == {"DONE"}
-    assert len(list(bench.results.glob("runs/*/*/*"))) == 2, "nothing was trained twice"
 
 
 HELD = """
