@@ -25,6 +25,7 @@ class Marks:
     tied: tuple[frozenset[str], ...]  # contenders that are not separated from the best
     comparisons: int  # in the family that Holm's method adjusts for; 0: nothing was compared
     seeds: int  # of the contender with the fewest; 0: no column has two rows to compare
+    rows: int  # contenders of the column with most
     fewest: bool  # whether only rows with the fewest misses compete
     held_out: bool  # whether columns of held-out source cases are printed
 
@@ -50,12 +51,12 @@ class Marks:
 
     @property
     def notes(self) -> list[str]:
-        """Limit of the marks, for a caption; none where nothing was compared."""
+        """Limit of the marks, for a caption; none where nothing was compared, or two rows, which each may be best."""
         price = (
             "the best is chosen on the same numbers, so that some of nine equal rows is separated from it in 9 to "
             "17 % of simulated tables instead of 5 %"
         )
-        return [price] if self.comparisons else []
+        return [price] if self.comparisons and self.rows > 2 else []
 
 
 def mark_columns(
@@ -71,6 +72,7 @@ def mark_columns(
     tied: list[set[str]] = []
     family: list[tuple[int, str, Interval]] = []
     fewest_seeds: list[int] = []
+    most_rows = 0
     for position, (heading, *of_column) in enumerate(zip(headings, *cells, strict=True)):
         ranked = best_first(results.suite.rows, of_column)
         by_row = {row.id: cell for row, cell in zip(results.suite.rows, of_column, strict=True)}
@@ -81,6 +83,7 @@ def mark_columns(
         tied.append(set())
         if len(ranked) < 2 or heading.column.target == VALIDATION:
             continue
+        most_rows = max(most_rows, len(ranked))
         fewest_seeds.append(min(by_row[row.id].n_seeds for row in ranked))
         if fewest_seeds[-1] >= LEAST_SEEDS:
             common = target_scores(results, ranked, heading, metric)
@@ -97,6 +100,7 @@ def mark_columns(
         tied=tuple(map(frozenset, tied)),
         comparisons=len(family),
         seeds=min(fewest_seeds, default=0),
+        rows=most_rows,
         fewest=any(cell.metric.skips_misses for row_cells in cells for cell in row_cells),
         held_out=any(heading.column.target == VALIDATION for heading in headings),
     )
