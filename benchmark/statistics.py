@@ -6,12 +6,10 @@ the second for a property of the method: with three seeds whose means spread by 
 apart in about a third of all studies. The interval here is crossed, over both. Runs count as independent, also where
 two methods share a seed's initial weights: should that make their runs alike, the interval is too wide, never too
 narrow. A run variance is a row's own: what borrowing it from other rows would do is in ``docs/statistics.md``.
-
-Nothing here knows what is scored: differences are in the units of the scores, A minus B.
 """
 
 import itertools
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -27,9 +25,8 @@ CONFIDENCE = 0.95
 EQUAL = 1e-9
 """Scores this close are equal: what is left is the rounding of sums."""
 
-MANY = 50
-"""Seeds from which on single ones are drawn and counted, faster than a multinomial, with other draws."""
-
+DRAWS = 10_000
+SEED = 0  # of the bootstrap's own generator: what is printed twice is the same
 Floats: TypeAlias = NDArray[np.float64]
 
 
@@ -61,17 +58,20 @@ class Comparison(Interval):
     losses: int
 
 
-def compare(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = None) -> Comparison:
-    """Return how method A compares with method B; see :func:`mean_difference` for the arguments and the interval."""
+def compare(
+    a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = None, case_means: Sequence[ArrayLike] = ()
+) -> Comparison:
+    """Return how method A compares with method B; see :func:`mean_difference` for the arguments and the interval.
+
+    ``case_means`` are the scores of both that the paired statistics take; without them ``a`` and ``b``.
+    """
     interval = mean_difference(a, b, strata)
-    differences = _differences(*_paired(a, b, strata)[:2])
+    differences = _differences(*defined(TargetScores(case_means or (a, b))).scores)
+    wins, ties, losses = (int((np.sign(differences) == sign).sum()) for sign in (1, 0, -1))
+    median = float(np.median(differences)) if differences.size else float("nan")
+    shared = {field.name: getattr(interval, field.name) for field in fields(interval)}
     return Comparison(
-        **{field.name: getattr(interval, field.name) for field in fields(interval)},
-        wilcoxon_p=_signed_rank(differences),
-        median=float(np.median(differences)) if differences.size else float("nan"),
-        wins=int((differences > 0).sum()),
-        ties=int((differences == 0).sum()),
-        losses=int((differences < 0).sum()),
+        **shared, wilcoxon_p=_signed_rank(differences), median=median, wins=wins, ties=ties, losses=losses
     )
 
 
@@ -95,38 +95,74 @@ def mean_difference(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = N
     Cases that are not defined for every seed of both methods are left out, and strata without any other.
 
     Raises:
-        ValueError: arrays that are not (seeds, cases), no seed, different cases, or an infinite score.
+        ValueError: see :func:`defined`.
     """
-    return mean_difference_over([PairedScores(a, b, strata)])
+    return mean_difference_over([TargetScores((a, b), strata)])
 
 
-class PairedScores(NamedTuple):
-    """Scores of two methods on one target, as :func:`mean_difference` takes them."""
+@dataclass(frozen=True, slots=True)
+class TargetScores:
+    """Scores of methods on the cases of one target."""
 
-    a: ArrayLike
-    b: ArrayLike
-    strata: Sequence[str] | None = None
+    scores: Sequence[ArrayLike]  # of each method: (seeds, cases), NaN where not defined
+    strata: Sequence[str] | None = None  # of each case, where strata weigh equally; None: cases do
     runs: Hashable = None  # equal on targets that the same runs were scored on
+    cases: Hashable = None  # equal on targets that have the same cases in the same order; None: cases of its own
+    case_means: Sequence[ArrayLike] = ()  # of each method, as ``scores``: what a case is won or lost by
 
 
-def mean_difference_over(targets: Sequence[PairedScores]) -> Interval:
-    """Return the crossed interval of the mean over targets, which weigh the same, of a difference of means.
+class DefinedScores(NamedTuple):
+    """Scores of methods, (seeds, cases) each, on the cases that are NaN in no seed of any, with their strata."""
 
-    As :func:`mean_difference`, which is that of one target: cases of different targets vary independently, and a
-    run is as good or bad as its mean over the targets that it was scored on.
+    scores: list[Floats]
+    strata: list[str]
+    cases: Hashable  # equal where the cases are the same; where one was left out, of its own
+
+    @property
+    def groups(self) -> list[NDArray[np.bool_]]:
+        """Which cases are of each stratum."""
+        names = np.array(self.strata)
+        return [names == name for name in sorted(set(self.strata))]
+
+
+def defined(target: TargetScores) -> DefinedScores:
+    """Return the scores of the cases that are defined for every seed of every method.
 
     Raises:
-        ValueError: see :func:`mean_difference`.
+        ValueError: arrays that are not (seeds, cases), no seed, different cases, or an infinite score.
+    """
+    rows = [np.asarray(scores, dtype=np.float64) for scores in target.scores]
+    for scores in rows:
+        if scores.ndim != 2 or not len(scores):
+            raise ValueError(f"scores are (seeds, cases) with at least one seed, not {scores.shape}")
+        if np.isinf(scores).any():
+            raise ValueError("a score is infinite; what is not defined is NaN")
+    counts = [*(scores.shape[1] for scores in rows), *([len(target.strata)] if target.strata is not None else [])]
+    if len(set(counts)) != 1:
+        raise ValueError(f"all methods and the strata need the same cases, not {' and '.join(map(str, counts))}")
+    kept = np.asarray(~np.isnan(np.concatenate(rows)).any(axis=0))
+    strata = list(itertools.compress([""] * kept.size if target.strata is None else target.strata, kept))
+    cases = object() if target.cases is None or not kept.all() else (target.cases, tuple(strata))
+    return DefinedScores([scores[:, kept] for scores in rows], strata, cases)
+
+
+def mean_difference_over(targets: Sequence[TargetScores]) -> Interval:
+    """Return the crossed interval of the mean over targets, which weigh the same, of a difference of two methods.
+
+    As :func:`mean_difference`, which is that of one target. A run is as good or bad as its mean over the targets that
+    it was scored on, and a case differs by its mean over the targets that have it; all else varies independently.
+
+    Raises:
+        ValueError: see :func:`defined`.
     """
     share, difference, cases, known = 1 / len(targets), 0.0, 0, True
-    parts: list[tuple[float, int]] = []
-    run_means: dict[tuple[int, Hashable], _Scores] = {}
+    run_means: dict[tuple[int, Hashable], Floats] = {}
+    case_shares: dict[Hashable, tuple[list[NDArray[np.bool_]], Floats]] = {}
     seeds = []
     for target in targets:
-        a, b, strata = _paired(*target[:3])
-        differences = _differences(a, b)
-        groups = [np.array([stratum == group for stratum in strata]) for group in sorted(set(strata))]
-        weights = np.zeros(differences.size)
+        common = defined(target)
+        (a, b), groups = common.scores, common.groups
+        differences, weights = _differences(a, b), np.zeros(a.shape[1])
         for group in groups:
             weights[group] = share / (len(groups) * group.sum())
         difference += float(weights @ differences) if groups else float("nan")
@@ -134,14 +170,17 @@ def mean_difference_over(targets: Sequence[PairedScores]) -> Interval:
         seeds.append((len(a), len(b)))
         known = known and bool(groups) and all(group.sum() > 1 for group in groups)
         if known:
-            of_groups = [(_spread(differences[group]), int(group.sum()) - 1) for group in groups]
-            parts += [(spread * (share / len(groups)) ** 2, freedom) for spread, freedom in of_groups]
+            before = case_shares[common.cases][1] if common.cases in case_shares else 0.0
+            case_shares[common.cases] = groups, before + share / len(groups) * differences
             for side, scores in enumerate((a, b)):
                 run_means[side, target.runs] = run_means.get((side, target.runs), 0.0) + scores @ weights
-    fewest = min(of[0] for of in seeds), min(of[1] for of in seeds)
+    fewest = min(counts[0] for counts in seeds), min(counts[1] for counts in seeds)
     level: Level = "runs and cases" if min(fewest) > 1 else "cases"
     if not known:
         return Interval(difference, -np.inf, np.inf, 1.0, 0.0, level, cases, fewest)
+    parts = [
+        (_spread(shares[group]), int(group.sum()) - 1) for groups, shares in case_shares.values() for group in groups
+    ]
     if level == "runs and cases":
         parts += [(_spread(means), len(means) - 1) for means in run_means.values()]
     low, high, p, df = _student(difference, parts)
@@ -161,38 +200,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def defined_in_all(rows: Sequence[Floats], strata: Sequence[str] | None) -> tuple[list[Floats], list[str] | None]:
-    """Return the scores (seeds, cases) of each row, and strata, of the cases that are NaN in no seed of any row."""
-    defined = np.asarray(~np.isnan(np.concatenate(rows)).any(axis=0))
-    kept = None if strata is None else list(itertools.compress(strata, defined))
-    return [of_row[:, defined] for of_row in rows], kept
-
-
-_Scores: TypeAlias = NDArray[np.float64]
-
-
-def _paired(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None) -> tuple[_Scores, _Scores, Sequence[str]]:
-    """Return both as arrays (seeds, cases) of the cases that are defined everywhere, with their strata."""
-    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    for scores in (a, b):
-        if scores.ndim != 2 or not len(scores):
-            raise ValueError(f"scores are (seeds, cases) with at least one seed, not {scores.shape}")
-        if np.isinf(scores).any():
-            raise ValueError("a score is infinite; what is not defined is NaN")
-    if a.shape[1] != b.shape[1] or (strata is not None and len(strata) != a.shape[1]):
-        counts = [a.shape[1], b.shape[1], *([len(strata)] if strata is not None else [])]
-        raise ValueError(f"both methods and the strata need the same cases, not {' and '.join(map(str, counts))}")
-    (a, b), kept = defined_in_all((a, b), [""] * a.shape[1] if strata is None else strata)
-    return a, b, kept or []
-
-
-def _differences(a: _Scores, b: _Scores) -> _Scores:
+def _differences(a: Floats, b: Floats) -> Floats:
     """Return each case's difference of seed means, 0 where it is nothing but rounding."""
-    differences: _Scores = a.mean(axis=0) - b.mean(axis=0)
+    differences = a.mean(axis=0) - b.mean(axis=0)
     return np.where(np.abs(differences) < EQUAL, 0.0, differences)
 
 
-def _spread(values: _Scores) -> float:
+def _spread(values: Floats) -> float:
     return float(values.var(ddof=1)) / values.size
 
 
@@ -210,7 +224,7 @@ def _student(difference: float, parts: Sequence[tuple[float, int]]) -> tuple[flo
     return difference - half, difference + half, float(2 * stdtr(df, -abs(difference) / error)), df
 
 
-def _signed_rank(differences: _Scores) -> float:
+def _signed_rank(differences: Floats) -> float:
     """Return the two-sided p of Wilcoxon's signed-rank test; zeros are left out, equal sizes share a rank."""
     # In whole units of what is equal: else rounding, and not size, would rank differences that are the same.
     nonzero = np.round(differences[differences != 0] / EQUAL)
@@ -222,11 +236,9 @@ def _signed_rank(differences: _Scores) -> float:
 
 
 def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> Floats:
-    """Return Kendall's rank correlation (tau-b) of orders along the last axis with others.
+    """Return Kendall's rank correlation (tau-b) of orders (..., methods) along the last axis with others.
 
     1: the same order; -1: the reverse; 0 also where either is all ties, with which no order can agree.
-
-    Shapes are ``(..., methods)``, or ``(methods,)`` for one order.
     """
     values, target = np.asarray(scores, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     first, second = np.triu_indices(target.shape[-1], 1)
@@ -241,39 +253,48 @@ def _signs(differences: Floats) -> Floats:
     return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
 
 
-def resampled_means(
-    scores: Sequence[Floats], shares: Iterable[Floats], weights: Floats, full: Floats
-) -> tuple[Floats, Floats]:
-    """Return the mean of each method, (methods,), and of each draw of seeds and cases, (draws, methods).
+def drawn_means(targets: Sequence[TargetScores], rng: Generator) -> tuple[Floats, Floats]:
+    """Return the means of methods, (targets, methods), and of each draw of runs and cases, (targets, DRAWS, methods).
 
-    Args:
-        scores: (seeds, cases) of each method.
-        shares: weight of each of its seeds in each draw, (draws, seeds).
-        weights: of each case in each draw, (draws, cases), and
-        full: in the mean, (cases,), from :func:`case_weights`.
+    A draw takes the same cases for all methods, and on all targets that have them; the seeds of a method for itself,
+    and the same ones on all targets of its runs. Resampling n of them understates their variance by (n - 1) / n, and
+    three runs say little of it: draws are spread accordingly, those of runs as Student's t.
+
+    Raises:
+        ValueError: see :func:`defined`; or no case is defined for every seed of all methods.
     """
-    means = np.array([float((of_method @ full).mean()) for of_method in scores])
-    drawn = [((share @ of_method) * weights).sum(axis=1) for share, of_method in zip(shares, scores, strict=True)]
-    return means, np.stack(drawn, axis=-1)
+    seeds: dict[Hashable, list[Floats]] = {}
+    cases: dict[Hashable, tuple[Floats, Floats]] = {}
+    means, drawn = [], []
+    for target in targets:
+        common = defined(target)
+        if not common.strata:
+            raise ValueError("no case is defined for every seed of all methods")
+        if target.runs not in seeds:
+            seeds[target.runs] = [_drawn_seeds(len(scores), rng) for scores in common.scores]
+        if common.cases not in cases:
+            cases[common.cases] = _drawn_cases(common, rng)
+        weights, full = cases[common.cases]
+        means.append([float((scores @ full).mean()) for scores in common.scores])
+        of_methods = zip(seeds[target.runs], common.scores, strict=True)
+        drawn.append(np.stack([((shares @ scores) * weights).sum(axis=1) for shares, scores in of_methods], axis=-1))
+    return np.array(means), np.stack(drawn)
 
 
-def case_weights(cases: int, strata: Sequence[str] | None, draws: int, rng: Generator) -> tuple[Floats, Floats]:
-    """Return the weight of each case in each draw, (draws, cases), and in the full mean; each sums to 1."""
-    names = np.zeros(cases, dtype=np.int64) if strata is None else np.unique(list(strata), return_inverse=True)[1]
-    weights, full = np.empty((draws, cases)), np.empty(cases)
-    groups = int(names.max()) + 1
-    for group in range(groups):
-        inside = names == group
-        n = int(inside.sum())
-        weights[:, inside] = rng.multinomial(n, np.full(n, 1 / n), size=draws) / (n * groups)
-        full[inside] = 1 / (n * groups)
+def _drawn_seeds(seeds: int, rng: Generator) -> Floats:
+    """Return the weight of each seed in each draw, (DRAWS, seeds): around the full mean as Student's t of n - 1."""
+    if seeds == 1:
+        return np.ones((DRAWS, 1))
+    share = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
+    return np.asarray(1 / seeds + (share - 1 / seeds) * (seeds / rng.chisquare(seeds - 1, (DRAWS, 1))) ** 0.5)
+
+
+def _drawn_cases(common: DefinedScores, rng: Generator) -> tuple[Floats, Floats]:
+    """Return the weight of each case in each draw, (DRAWS, cases), and in the full mean; each sums to 1."""
+    weights, full = np.empty((DRAWS, len(common.strata))), np.empty(len(common.strata))
+    for group in common.groups:
+        n = int(group.sum())
+        full[group] = 1 / (n * len(common.groups))
+        share = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) / (n * len(common.groups))
+        weights[:, group] = full[group] + (share - full[group]) * (n / max(1, n - 1)) ** 0.5
     return weights, full
-
-
-def times_drawn(seeds: int, draws: int, rng: Generator) -> NDArray[np.int64]:
-    """Return (draws, seeds): how often each seed is in a draw of as many, with replacement."""
-    if seeds < MANY:
-        return rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=draws)
-    drawn = rng.integers(seeds, size=(draws, seeds)) + seeds * np.arange(draws)[:, None]
-    counts: NDArray[np.int64] = np.bincount(drawn.ravel(), minlength=draws * seeds).reshape(draws, seeds)
-    return counts

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 
-from ssdg.benchmark.comparisons.mean_ranks import TargetScores, row_pairs
+from ssdg.benchmark.comparisons.mean_ranks import row_pairs
+from ssdg.benchmark.statistics import TargetScores
 
 ROW_BY_CASE, RUN, NOISE, EFFECT = 2.0, 1.5, 1.0, 2.0  # points
 HARD = 5  # factor of every SD on a hard target
@@ -56,7 +57,7 @@ def simulated(setting: Setting, rng: Generator, better: float = 0.0) -> list[Tar
             last = (suite, target) == (setting.suites - 1, setting.targets - 1)
             scores = 70 + (own + runs[..., None] + noise) * (setting.hard if last else 1)
             scores[0] += better
-            targets.append(TargetScores(list(scores), None, suite))
+            targets.append(TargetScores(list(scores), runs=suite))
     return targets
 
 

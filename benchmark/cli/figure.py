@@ -210,8 +210,8 @@ def robustness(selections: Sequence[Selection], output: Path, width: float) -> N
     """Show target DSC against source DSC, row by row.
 
     A panel for each target of the suites; the source's DSC is that of its held-out cases. A row above the line
-    through all rows does better than its score on the source predicts; `bench table SUITE --robustness` has the
-    numbers.
+    through all converged rows does better than its score on the source predicts; `bench table SUITE --robustness`
+    has the numbers.
     """
     from ..comparisons.robustness import measure_robustness
     from ..figures.robustness import robustness_figure

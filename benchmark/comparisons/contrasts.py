@@ -7,21 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import UsageError, unknown
-from ..outcomes.headings import Heading, overall_headings, pair_rows
+from ..outcomes.headings import Heading, overall_headings, target_scores
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import contenders
 from ..scoring.metrics import DSC, Metric
 from ..statistics import Comparison, compare, holm
 from ..suites.suite import Row, Suite
+from ..tables.significance import ALPHA, LEAST_SEEDS
+from ..tables.wording import row_label
 from .ranking import RankStability, rank_stability
 
 MISSED = (
     "A class that any of the rows compared misses in a case is left out of that case for all of them, and only the "
     "rows with the fewest misses are ranked; NSD counts a miss as 0"
-)
-UNEVEN = (
-    "A case's score here is the mean of its classes that are defined; a table averages each class over its cases "
-    "first, so that means differ where a class has no value in some cases"
 )
 
 
@@ -33,7 +31,17 @@ class Contrast:
     other: Row
     heading: Heading
     comparison: Comparison  # row minus other, in stored units; a win is a case where the row is better
-    adjusted: float  # p after Holm's method over the family
+    adjusted: float | None = None  # p after Holm's method over the family; None: too few seeds to be in it
+
+    @property
+    def has_verdict(self) -> bool:
+        """Whether both rows have seeds enough to be told apart."""
+        return min(self.comparison.seeds) >= LEAST_SEEDS
+
+    @property
+    def separated(self) -> bool:
+        """Whether the rows are told apart."""
+        return self.adjusted is not None and self.adjusted <= ALPHA
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,11 @@ class Family:
 
     contrasts: tuple[Contrast, ...]
     missing: tuple[str, ...]  # a line each
+
+    @property
+    def size(self) -> int:
+        """Number of comparisons that p values are adjusted for."""
+        return sum(contrast.has_verdict for contrast in self.contrasts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +111,7 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
 def contrast_rows(
     results: SuiteResults, rows: Sequence[Row], other: Row, headings: Sequence[Heading], metric: Metric = DSC
 ) -> Family:
-    """Return the comparisons of other rows with the baseline ``other``: the family of Holm's adjustment.
+    """Return the comparisons of rows with the baseline ``other``: the family of Holm's adjustment.
 
     Cells without all their seeds are left out and named.
     """
@@ -106,23 +119,57 @@ def contrast_rows(
     return Family(_adjusted(compared), tuple(missing))
 
 
+def contrast_contenders(
+    results: SuiteResults, other: Row, headings: Sequence[Heading], metric: Metric = DSC
+) -> Family:
+    """Return the comparisons of every contender with the baseline; :func:`not_compared` names the other rows."""
+    return contrast_rows(results, [row for row in results.suite.rows if row.contender], other, headings, metric)
+
+
+def not_compared(results: SuiteResults, baseline: Row) -> list[str]:
+    """Return the rows that are in no family of contenders, as a sentence; none where there is no such row."""
+    labels = [row_label(row) for row in results.suite.rows if not row.contender and row.id != baseline.id]
+    reason = "they saw target images or labels, or are an ensemble"
+    return [f"Not compared, because {reason}: {', '.join(labels)}"] if labels else []
+
+
+def require_distinct(suites: Sequence[SuiteResults]) -> None:
+    """Raise UsageError where suites have a source and target in common: its cases would count twice."""
+    owners: dict[tuple[str, str, str], str] = {}
+    shared: dict[tuple[str, str], list[str]] = {}
+    for results in suites:
+        for column in results.suite.columns:
+            place = column.task, column.source, column.target
+            first = owners.setdefault(place, results.suite.name)
+            if first != results.suite.name:
+                shared.setdefault((first, results.suite.name), []).append(column.label or column.target)
+    if shared:
+        texts = [f"{first} and {second} both have {', '.join(names)}" for (first, second), names in shared.items()]
+        raise UsageError(
+            f"{'; '.join(texts)} from the same source: the same cases, and mostly the same runs, would count twice; "
+            "name one of these suites"
+        )
+
+
 def contrast_suites(
-    of_suites: Sequence[SuiteResults], baseline: str | None, metric: Metric = DSC
+    suites: Sequence[SuiteResults], baseline: str | None, metric: Metric = DSC
 ) -> tuple[list[tuple[SuiteResults, Contrast]], list[str]]:
-    """Return every row minus the baseline of its suite, on all targets of each suite, and those that cannot be made.
+    """Return each contender minus the baseline of its suite, on all targets of each suite, and those without scores.
 
     p values are adjusted for all comparisons together: one family over the suites.
 
     Raises:
-        UsageError: a suite has no such row, or several.
+        UsageError: a suite has no such row, or several; or suites have a source and target in common.
     """
+    require_distinct(suites)
     owners, compared, missing = list[SuiteResults](), list[Contrast](), list[str]()
-    for results in of_suites:
+    for results in suites:
         other, headings = find_baseline(results.suite, baseline), overall_headings(results, metric)
-        contrasts, lacking = _contrasts(results, results.suite.rows, other, headings, metric)
+        rows = [row for row in results.suite.rows if row.contender]
+        contrasts, lines = _contrasts(results, rows, other, headings, metric)
         owners += [results] * len(contrasts)
         compared += contrasts
-        missing += [f"{line} ({results.suite.name})" for line in lacking]
+        missing += [f"{line} ({results.suite.name})" for line in lines]
     return list(zip(owners, _adjusted(compared), strict=True)), missing
 
 
@@ -138,7 +185,7 @@ def _contrasts(
             continue
         comparison = _compare(results, row, other, heading, metric)
         if comparison.cases:
-            compared.append(Contrast(row, other, heading, comparison, comparison.p))
+            compared.append(Contrast(row, other, heading, comparison))
         else:
             place = _place(heading)
             missing.append(f"{row.label} and {other.label} on {place}: no case has a score of every seed of both")
@@ -146,9 +193,9 @@ def _contrasts(
 
 
 def _adjusted(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
-    """Return comparisons with p adjusted by Holm's method for their number."""
-    adjusted = holm([contrast.comparison.p for contrast in contrasts])
-    return tuple(replace(contrast, adjusted=p) for contrast, p in zip(contrasts, adjusted, strict=True))
+    """Return comparisons with p adjusted by Holm's method for the number of those with enough seeds."""
+    adjusted = iter(holm([contrast.comparison.p for contrast in contrasts if contrast.has_verdict]))
+    return tuple(replace(c, adjusted=next(adjusted)) if c.has_verdict else c for c in contrasts)
 
 
 def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[Ranking]:
@@ -162,28 +209,25 @@ def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric
         rows = contenders(results.suite.rows, {row.id: [results.cell(row, *place)] for row in results.suite.rows})
         if not rows:
             continue
-        paired = pair_rows(results, rows, heading, metric)
-        scored = [not np.isnan(scores).all(axis=1).any() for scores in paired.scores]
-        kept = list(itertools.compress(paired.scores, scored))
-        if len(kept) > 1 and not np.isnan(np.concatenate(kept)).any(axis=0).all():
-            stability = rank_stability(kept, paired.strata, metric.better)
+        common = target_scores(results, rows, heading, metric)
+        scored = [not np.isnan(scores).any() for scores in common.scores]
+        if sum(scored) > 1:
+            kept = replace(common, scores=list(itertools.compress(common.scores, scored)))
+            stability = rank_stability(kept, metric.better)
             rankings.append(Ranking(heading, tuple(itertools.compress(rows, scored)), stability))
     return rankings
 
 
-def pairing_notes(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[str]:
-    """Return why paired means may not be those of the table, as sentences: misses, and classes not defined."""
-    notes, uneven = [], False
-    for heading in headings:
+def misses_notes(results: SuiteResults, headings: Sequence[Heading], metric: Metric = DSC) -> list[str]:
+    """Return the misses on each target, for which means may not be those of the table, as sentences."""
+    notes = []
+    for heading in headings if metric.skips_misses else ():
         rows = [row for row in results.suite.rows if results.is_complete(row, heading.column, metric)]
-        scores = {row.label: results.row_scores(row, heading.column, metric) for row in rows}
-        tallies = {label: of_row.tally(heading.stratum) for label, of_row in scores.items()}
-        several = any(len(of_row.classes) > 1 for of_row in scores.values())
-        uneven |= several and any(undefined for undefined, _ in tallies.values())
-        if metric.skips_misses and any(missed for _, missed in tallies.values()):
-            counts = ", ".join(f"{label} {missed}" for label, (_, missed) in tallies.items())
+        tallies = {r.label: results.row_scores(r, heading.column, metric).tally(heading.stratum)[1] for r in rows}
+        if any(tallies.values()):
+            counts = ", ".join(f"{label} {missed}" for label, missed in tallies.items())
             notes.append(f"Misses on {_place(heading)}, which {metric.short} leaves out: {counts}")
-    return notes + ([MISSED] if notes else []) + ([UNEVEN] if uneven else [])
+    return [*notes, MISSED] if notes else []
 
 
 def _place(heading: Heading) -> str:
@@ -191,9 +235,8 @@ def _place(heading: Heading) -> str:
 
 
 def _compare(results: SuiteResults, row: Row, other: Row, heading: Heading, metric: Metric) -> Comparison:
-    paired = pair_rows(results, (row, other), heading, metric)
-    first, second = paired.scores
-    comparison = compare(first, second, paired.strata)
+    common = target_scores(results, (row, other), heading, metric)
+    comparison = compare(common.scores[0], common.scores[1], common.strata, common.case_means)
     if metric.better == "higher":
         return comparison
     return replace(comparison, wins=comparison.losses, losses=comparison.wins)

@@ -137,5 +137,5 @@ def _ranked(
     sign = 1.0 if metric.better == "higher" else -1.0
     goodness = np.array([[sign * (cell.mean or 0.0) for cell in cells[row.id]] for row in ranked])
     ranks = competition_ranks(goodness.T).T
-    by_row = {row.id: tuple(of_row) for row, of_row in zip(ranked, ranks.tolist(), strict=True)}
+    by_row = {row.id: tuple(row_ranks) for row, row_ranks in zip(ranked, ranks.tolist(), strict=True)}
     return by_row, tuple(kendall_tau(goodness.T, goodness[:, 0]).tolist())

@@ -1,19 +1,15 @@
 """How firm a ranking is: the probability of each rank, by resampling runs and cases.
 
-Descriptive, not a test: with few seeds a bootstrap is too narrow, because three runs resampled hold no fourth.
+Descriptive, not a test; :func:`ssdg.benchmark.statistics.drawn_means` says how runs and cases are drawn.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..statistics import EQUAL, Floats, Level, case_weights, defined_in_all, kendall_tau, resampled_means, times_drawn
-
-DRAWS = 10_000
-SEED = 0  # of the bootstrap's own generator: a ranking printed twice is the same
+from ..statistics import EQUAL, SEED, Floats, Level, TargetScores, defined, drawn_means, kendall_tau
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,32 +25,17 @@ class RankStability:
     tau_high: float
     cases: int  # with a score of every seed of every method
     level: Level  # "cases" where some method has one seed, which cannot be resampled
-    draws: int
-    seed: int
 
 
-def rank_stability(
-    methods: Sequence[ArrayLike],
-    strata: Sequence[str] | None = None,
-    better: Literal["higher", "lower"] = "higher",
-    draws: int = DRAWS,
-    seed: int = SEED,
-) -> RankStability:
-    """Return how the ranking of methods varies when seeds and cases are drawn again, with replacement.
-
-    A draw takes the same cases for all methods, and seeds of each method for itself. Each method's scores are
-    ``(seeds, cases)``, NaN where not defined. With the stratum of each case in ``strata``, these weigh equally and
-    cases are drawn within their stratum.
+def rank_stability(target: TargetScores, better: Literal["higher", "lower"] = "higher") -> RankStability:
+    """Return how the ranking of methods on a target varies when seeds and cases are drawn again.
 
     Raises:
         ValueError: no method, or no case that is defined for every seed of all of them.
     """
-    scores, kept = _defined(methods, strata)
+    scores = defined(target).scores
     sign = 1.0 if better == "higher" else -1.0
-    rng = np.random.default_rng(seed)
-    weights, full = case_weights(scores[0].shape[1], kept, draws, rng)
-    shares = (times_drawn(len(of_method), draws, rng) / len(of_method) for of_method in scores)
-    means, drawn = resampled_means(scores, shares, weights, full)
+    (means,), (drawn,) = drawn_means([target], np.random.default_rng(SEED))
     ranks = competition_ranks(sign * drawn)
     tau = kendall_tau(drawn, means)
     low, high = np.quantile(tau, [0.025, 0.975])
@@ -68,8 +49,6 @@ def rank_stability(
         tau_high=float(high),
         cases=scores[0].shape[1],
         level="cases" if min(map(len, scores)) == 1 else "runs and cases",
-        draws=draws,
-        seed=seed,
     )
 
 
@@ -77,13 +56,3 @@ def competition_ranks(scores: ArrayLike) -> NDArray[np.int64]:
     """Return the ranks along the last axis, 1 for the highest; equal scores share the better rank."""
     values = np.asarray(scores, dtype=np.float64)
     return np.asarray(1 + (values[..., None, :] > values[..., :, None] + EQUAL).sum(axis=-1))
-
-
-def _defined(methods: Sequence[ArrayLike], strata: Sequence[str] | None) -> tuple[list[Floats], list[str] | None]:
-    scores = [np.asarray(method, dtype=np.float64) for method in methods]
-    if not scores or len({array.shape[-1] for array in scores}) != 1 or {array.ndim for array in scores} != {2}:
-        raise ValueError("a ranking needs scores (seeds, cases) of methods on the same cases")
-    scores, kept = defined_in_all(scores, strata)
-    if not scores[0].size:
-        raise ValueError("no case is defined for every seed of all methods")
-    return scores, kept

@@ -1,6 +1,6 @@
 """Whether the order of methods depends on the protocol: a suite under several regimes, and tau between them.
 
-Descriptive, not a test: see :mod:`ssdg.benchmark.comparisons.ranking` on few seeds.
+Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.statistics.drawn_means`.
 """
 
 import json
@@ -15,11 +15,12 @@ from ..digests import to_json
 from ..errors import UsageError
 from ..outcomes.headings import Heading, overall_headings
 from ..outcomes.results import SuiteResults
+from ..outcomes.scores import common_scores
 from ..scoring.metrics import DSC, Metric
-from ..statistics import Floats
+from ..statistics import DRAWS, SEED, Floats, TargetScores, defined
 from ..storage.run_folder import to_csv
 from ..suites.suite import Filters, Plan, Row
-from ..tables.blocks import DRAWS, SEED, Agreement, agreement_text, agreements, row_means
+from ..tables.blocks import Agreement, agreement_text, agreements
 from ..tables.latex import latex_lines, needs
 from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
 from ..tables.render import FONTS
@@ -38,8 +39,8 @@ class Regime:
 
     def plan(self, plan: Plan) -> Plan:
         """Return a plan's suite under this regime; rows that set the shared augmentation themselves are left out."""
-        chosen = (row for row in plan.suite.rows if AUGMENTATION not in row.settings)
-        suite = replace(plan.suite, rows=tuple(row for row in chosen if row.contender and not row.external))
+        rows = (row for row in plan.suite.rows if AUGMENTATION not in row.settings)
+        suite = replace(plan.suite, rows=tuple(row for row in rows if row.contender and not row.external))
         return suite.plan(Filters(protocol=self.protocol, overrides=self.overrides), plan.inventory)
 
     @property
@@ -105,8 +106,8 @@ def study_regimes(results: Mapping[str, SuiteResults], metric: Metric = DSC) -> 
         )
     if len(rows) < 2:
         raise UsageError("\n  ".join(["a study needs two rows that every regime has complete:", *missing]))
-    parts = [_means(number, of, rows, headings, metric) for number, of in enumerate(results.values())]
-    means, drawn = (np.stack(of_all) for of_all in zip(*parts, strict=True))
+    targets = [_common(list(results.values()), rows, heading, metric) for heading in headings]
+    means, pairs = agreements(tuple(results), targets)
     return RegimeStudy(
         name=first.suite.name,
         title=first.suite.title,
@@ -116,26 +117,20 @@ def study_regimes(results: Mapping[str, SuiteResults], metric: Metric = DSC) -> 
         seeds=first.suite.seeds,
         means=means,
         ranks=competition_ranks(means if metric.better == "higher" else -means),
-        pairs=tuple(agreements(tuple(results), means, drawn)),
+        pairs=tuple(pairs),
         missing=tuple(missing),
         metric=metric,
     )
 
 
-def _means(
-    regime: int, results: SuiteResults, rows: Sequence[Row], headings: Sequence[Heading], metric: Metric
-) -> tuple[Floats, Floats]:
-    """Return the mean over targets of each row, (rows,), and of each draw, (draws, rows)."""
-    means, drawn = [], []
-    for index, heading in enumerate(headings):
-        # The same cases of a target under every regime, and the same seeds of a regime's row on every target.
-        cases, seeds = np.random.default_rng([SEED, 0, index]), np.random.default_rng([SEED, 1, regime])
-        of_target, of_draws = row_means(results, rows, heading, metric, cases, seeds)
-        if not of_target.size:
-            raise UsageError(f"no case of {heading.text} has a {metric.short} of every row")
-        means.append(of_target)
-        drawn.append(of_draws)
-    return np.mean(means, axis=0), np.mean(drawn, axis=0)
+def _common(results: Sequence[SuiteResults], rows: Sequence[Row], heading: Heading, metric: Metric) -> TargetScores:
+    """Return the scores of the rows of the first regime on a target, then of the next one."""
+    scores = [of_regime.row_scores(row, heading.column, metric) for of_regime in results for row in rows]
+    common = common_scores(scores, heading.stratum, heading.average)
+    if not defined(common).strata:
+        raise UsageError(f"no case of {heading.text} has a {metric.short} of every row")
+    column = heading.column
+    return replace(common, runs=(column.task, column.source), cases=(column.task, column.target, common.cases))
 
 
 def render_study(study: RegimeStudy, form: str) -> str:

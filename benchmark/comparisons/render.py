@@ -10,7 +10,7 @@ import numpy as np
 from ..outcomes.headings import Heading
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import Metric
-from ..statistics import CONFIDENCE, Comparison, Interval
+from ..statistics import CONFIDENCE, DRAWS, SEED, Comparison, Interval
 from ..tables.caption import UNITS
 from ..tables.significance import ALPHA, LEAST_SEEDS
 from ..tables.wording import DASH, decimals, row_label, signed
@@ -28,7 +28,7 @@ def comparison_lines(contrasts: Sequence[Contrast], names: Sequence[str], scale:
     lines = [[*head, "win/tie/loss", low + high.rjust(WIDTH - len(low))]]
     for name, contrast in zip(names, contrasts, strict=True):
         c = contrast.comparison
-        p_texts = map(p_text, (c.p, contrast.adjusted, c.wilcoxon_p))
+        p_texts = p_text(c.p), adjusted_text(contrast), p_text(c.wilcoxon_p)
         wins = f"{c.wins}/{c.ties}/{c.losses}"
         drawing = _drawn(c, left, right)
         lines.append(
@@ -56,7 +56,7 @@ def stability_text(ranking: Ranking) -> str:
     mean, low, high = map(decimals, (s.tau, s.tau_low, s.tau_high))
     return (
         f"On {s.cases} case{_s(s.cases)}; Kendall's tau with the full ranking when {s.level} are drawn again: "
-        f"{mean} on average, {low} to {high} in 95 % of {s.draws:,} draws (generator seed {s.seed})"
+        f"{mean} on average, {low} to {high} in 95 % of {DRAWS:,} draws (generator seed {SEED})"
     )
 
 
@@ -68,6 +68,16 @@ def level_text(comparisons: Iterable[Comparison]) -> str:
             "not of the methods: another training run may turn out otherwise"
         )
     return "Interval and p: crossed, over training runs and cases (Satterthwaite t), for other seeds and other cases"
+
+
+def family_text(contrasts: Sequence[Contrast], suites: Iterable[str] = ()) -> str:
+    """Return how many comparisons p is adjusted for, and how many have too few seeds, in the ``suites`` named."""
+    few = sum(not contrast.has_verdict for contrast in contrasts)
+    text = f"Holm p: adjusted for the number of comparisons here, {len(contrasts) - few}"
+    if not few:
+        return text
+    named = f" ({', '.join(suites)})" if suites else ""
+    return f"{text}; {few} more{named} with fewer than {LEAST_SEEDS} seeds a row, where nothing can be told apart"
 
 
 def scope_text(results: SuiteResults, contrast: Contrast, metric: Metric) -> str:
@@ -84,17 +94,19 @@ def unit_text(results: SuiteResults, metric: Metric) -> str:
 
 
 def contrast_data(contrast: Contrast, scale: float) -> dict[str, Any]:
-    """Return a comparison as JSON; numbers in the printed unit, None for what is infinite or not defined."""
-    before = {**_numbers(contrast.comparison, scale), "p": contrast.comparison.p}
-    numbers = {name: value for name, value in asdict(contrast.comparison).items() if name not in before}
-    numbers["median"] = _finite(scale * contrast.comparison.median)
-    unit = "points" if contrast.heading.unit == "%" else contrast.heading.unit
-    rows = {"row": contrast.row.id, "other": contrast.other.id}
-    return {**rows, **_place(contrast.heading), "unit": unit, **before, "holm_p": contrast.adjusted, **numbers}
+    """Return a comparison as data, numbers in the printed unit; Holm p None where nothing can be told apart."""
+    numbers = asdict(contrast.comparison)
+    numbers |= {name: scale * numbers[name] for name in ("difference", "low", "high", "median")}
+    return {
+        **{"row": contrast.row.id, "other": contrast.other.id, **_place(contrast.heading)},
+        "unit": "points" if contrast.heading.unit == "%" else contrast.heading.unit,
+        **{name: numbers.pop(name) for name in ("difference", "low", "high", "p")},
+        **{"holm_p": contrast.adjusted, "separated": contrast.separated, **numbers},
+    }
 
 
 def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
-    """Return a ranking as JSON, means in the printed unit."""
+    """Return a ranking as data, means in the printed unit."""
     s = ranking.stability
     rows = zip(ranking.rows, s.means, s.ranks, s.expected, s.probabilities.tolist(), strict=True)
     return {
@@ -106,8 +118,8 @@ def ranking_data(ranking: Ranking, scale: float) -> dict[str, Any]:
         "kendall_tau": {"mean": s.tau, "low": s.tau_low, "high": s.tau_high},
         "cases": s.cases,
         "level": s.level,
-        "draws": s.draws,
-        "generator_seed": s.seed,
+        "draws": DRAWS,
+        "generator_seed": SEED,
     }
 
 
@@ -145,7 +157,7 @@ def separated_lines(ranks: MeanRanks, metric: Metric) -> list[str]:
 
 
 def mean_rank_data(ranks: MeanRanks, metric: Metric) -> dict[str, Any]:
-    """Return mean ranks and pairs as JSON; differences in the printed unit, None for what is infinite."""
+    """Return mean ranks and pairs as data, differences in the printed unit."""
     targets = [{"suite": results.suite.name, **_place(heading)} for results, heading in ranks.targets]
     separated = {(p.first, p.second) for p in ranks.separated}
     return {
@@ -162,12 +174,12 @@ def mean_rank_data(ranks: MeanRanks, metric: Metric) -> dict[str, Any]:
         "pairs": [
             {
                 **{"row": ranks.rows[p.first].id, "other": ranks.rows[p.second].id},
-                **_numbers(p.interval, metric.scale),
+                **{name: metric.scale * getattr(p.interval, name) for name in ("difference", "low", "high")},
                 **{"p": p.interval.p, "holm_p": p.adjusted, "separated": (p.first, p.second) in separated},
             }
             for p in ranks.pairs
         ],
-        **{"level": ranks.level, "draws": ranks.draws, "generator_seed": ranks.seed},
+        **{"level": ranks.level, "draws": DRAWS, "generator_seed": SEED},
     }
 
 
@@ -181,6 +193,11 @@ def p_text(p: float) -> str:
     return "<0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
+def adjusted_text(contrast: Contrast) -> str:
+    """Return p after Holm's method; a dash where a row has too few seeds for a verdict."""
+    return DASH if contrast.adjusted is None else p_text(contrast.adjusted)
+
+
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return lines of cells as text, the first column to the left, numbers to the right."""
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
@@ -188,14 +205,6 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(t.rjust(w) if i else t.ljust(w) for i, (t, w) in enumerate(zip(line, widths, strict=True))).rstrip()
         for line in lines
     ]
-
-
-def _numbers(interval: Interval, scale: float) -> dict[str, float | None]:
-    return {name: _finite(scale * getattr(interval, name)) for name in ("difference", "low", "high")}
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def _place(heading: Heading) -> dict[str, str]:

@@ -23,10 +23,10 @@ from ..suites.suite import Row
 from ..tables.latex import latex_lines, needs
 from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
 from ..tables.render import FONTS
-from ..tables.wording import DASH, MINUS, decimals, signed
+from ..tables.wording import DASH, MINUS, UNCONVERGED, decimals, signed
 
 LEAST = 3
-"""Rows that a line is drawn through, at least."""
+"""Converged rows that a line is drawn through, at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,12 @@ class RobustRow:
     source: Floats  # (seeds,): on the source's held-out cases
     targets: Floats  # (targets, seeds)
     minutes: float | None  # of a training, see SuiteResults.training_seconds
+    converged: bool  # on its source; else shown, and no line is drawn through it
+
+    @property
+    def label(self) -> str:
+        """The row's label, marked where it is not converged."""
+        return self.row.label + ("" if self.converged else f" {UNCONVERGED}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,14 @@ class Robustness:
     title: str
     headings: tuple[Heading, ...]
     rows: tuple[RobustRow, ...]  # as in the suite; the baseline is the first without SSDG
-    lines: tuple[Line | None, ...]  # of each target; None: fewer than three rows, or equal source scores
+    lines: tuple[Line | None, ...]  # of each target; None: fewer than three converged rows, or equal source scores
     baseline: RobustRow | None
+    unconverged: str = ""  # which rows are not converged, and by which rule
 
     def above(self, row: RobustRow) -> Floats | None:
-        """Return points above the line by seed, mean of the targets; None without a line."""
+        """Return points above the line by seed, mean of the targets; None without a line, and far from it (¶)."""
         lines = [line for line in self.lines if line is not None]
-        if len(lines) < len(self.lines):
+        if len(lines) < len(self.lines) or not row.converged:
             return None
         expected = [line.at(row.source) for line in lines]
         return np.asarray(np.mean(row.targets - np.array(expected), axis=0))
@@ -90,18 +97,23 @@ def measure_robustness(results: SuiteResults) -> list[Robustness]:
     headings: dict[tuple[str, str], list[Heading]] = {}
     for heading in overall_headings(results):
         headings.setdefault((heading.column.task, heading.column.source), []).append(heading)
-    measured = [_of_source(results, of_source) for of_source in headings.values()]
-    if not any(of.rows for of in measured):
+    studies = [_of_source(results, of_source) for of_source in headings.values()]
+    if not any(study.rows for study in studies):
         raise UsageError(f"no row of {results.suite.name} has all targets and its source's held-out cases scored")
-    return [of for of in measured if of.rows]
+    return [study for study in studies if study.rows]
 
 
 def _of_source(results: SuiteResults, headings: Sequence[Heading]) -> Robustness:
     rows = list(_rows(results, headings))
-    plain = (of for of in rows if of.row.access == "source-only" and not of.row.settings)
-    lines = tuple(_line([of.source for of in rows], [of.targets[i] for of in rows]) for i in range(len(headings)))
+    plain = (row for row in rows if row.row.access == "source-only" and not row.row.settings)
+    fitted = [row for row in rows if row.converged]
+    lines = tuple(
+        _line([row.source for row in fitted], [row.targets[i] for row in fitted]) for i in range(len(headings))
+    )
     suite = results.suite
-    return Robustness(suite.name, suite.title, tuple(headings), tuple(rows), lines, next(plain, None))
+    return Robustness(
+        suite.name, suite.title, tuple(headings), tuple(rows), lines, next(plain, None), results.convergence.text
+    )
 
 
 def _rows(results: SuiteResults, headings: Sequence[Heading]) -> Iterator[RobustRow]:
@@ -112,37 +124,40 @@ def _rows(results: SuiteResults, headings: Sequence[Heading]) -> Iterator[Robust
         if not complete or held_out.keys() != set(results.suite.seeds):
             continue
         scored = [results.row_scores(row, heading.column) for heading in headings]
-        of_targets = [
-            of.means(heading.stratum, heading.average)[[of.seeds.index(seed) for seed in results.suite.seeds]]
-            for of, heading in zip(scored, headings, strict=True)
+        targets = [
+            scores.means(heading.stratum, heading.average)[[scores.seeds.index(seed) for seed in results.suite.seeds]]
+            for scores, heading in zip(scored, headings, strict=True)
         ]
         source = np.array([held_out[seed] for seed in results.suite.seeds])
         seconds = results.training_seconds(row, column)
         minutes = None if seconds is None else seconds / 60
-        yield RobustRow(row, 100 * source, 100 * np.array(of_targets), minutes)
+        verdicts = results.convergence.verdicts
+        converged = all(verdicts.get((row.id, heading.column), True) for heading in headings)
+        yield RobustRow(row, 100 * source, 100 * np.array(targets), minutes, converged)
 
 
 def _line(sources: Sequence[Floats], targets: Sequence[Floats]) -> Line | None:
-    x, y = (np.array([of_row.mean() for of_row in of_rows]) for of_rows in (sources, targets))
+    x, y = (np.array([scores.mean() for scores in rows]) for rows in (sources, targets))
     if len(x) < LEAST or np.ptp(x) == 0:
         return None
     slope, intercept = np.polyfit(x, y, 1)
     return Line(float(slope), float(intercept))
 
 
-def render_robustness(measured: Sequence[Robustness], form: str) -> str:
+def render_robustness(studies: Sequence[Robustness], form: str) -> str:
     """Return the tables as ``markdown``, ``latex``, ``csv`` or ``json``; UsageError for another format."""
-    return render_as({"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}, form, measured)
+    return render_as({"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}, form, studies)
 
 
-def sentences(of: Robustness) -> list[str]:
+def sentences(study: Robustness) -> list[str]:
     """Return what a reader needs under a table."""
-    targets = ", ".join(heading.text for heading in of.headings)
-    fits = [
-        f"{heading.text} {line.text}" for heading, line in zip(of.headings, of.lines, strict=True) if line is not None
-    ]
-    line = f"least squares over these rows ({'; '.join(fits)})" if fits else f"needs {LEAST} rows"
-    seeds = len(of.rows[0].source)
+    targets = ", ".join(heading.text for heading in study.headings)
+    named = zip(study.headings, study.lines, strict=True)
+    fits = [f"{heading.text} {line.text}" for heading, line in named if line is not None]
+    left_out = [row.label for row in study.rows if not row.converged]
+    rows = f"those converged, without {', '.join(left_out)}, which it says nothing of" if left_out else "these rows"
+    line = f"least squares over {rows} ({'; '.join(fits)})" if fits else f"needs {LEAST} converged rows"
+    seeds = len(study.rows[0].source)
     return [
         f"DSC (%), mean of n = {seeds} seed{'s' * (seeds > 1)}; targets: mean of {targets}.",
         "Above the line: target DSC minus the one that the row's held-out source DSC predicts, mean ± SD over seeds; "
@@ -150,16 +165,17 @@ def sentences(of: Robustness) -> list[str]:
         "Minutes: of a training at the pace of the row's fastest epoch, on the machine that runs.csv names. "
         "A point costs: minutes more than the baseline's for each point of target DSC gained over it, where both are "
         "more.",
+        *([f"{UNCONVERGED} {study.unconverged}."] if left_out else []),
     ]
 
 
-def _title(of: Robustness) -> str:
-    return f"{of.title}: target accuracy against source accuracy, and its price"
+def _title(study: Robustness) -> str:
+    return f"{study.title}: target accuracy against source accuracy, and its price"
 
 
-def _printed(of: Robustness) -> Printed[RobustRow]:
+def _printed(study: Robustness) -> Printed[RobustRow]:
     def above(row: RobustRow) -> str:
-        values = of.above(row)
+        values = study.above(row)
         if values is None:
             return DASH
         return signed(float(values.mean())) + (
@@ -167,19 +183,19 @@ def _printed(of: Robustness) -> Printed[RobustRow]:
         )
 
     def gain(row: RobustRow) -> str:
-        return DASH if of.baseline is None or row is of.baseline else signed(of.gain(row))
+        return DASH if study.baseline is None or row is study.baseline else signed(study.gain(row))
 
     def price(row: RobustRow) -> str:
-        more = _extra_minutes(of, row)
-        return f"{more / of.gain(row):.1f} min" if more is not None and more > 0 and of.gain(row) > 0 else DASH
+        more = _extra_minutes(study, row)
+        return f"{more / study.gain(row):.1f} min" if more is not None and more > 0 and study.gain(row) > 0 else DASH
 
     def column(name: str, text: Callable[[RobustRow], str]) -> PrintedColumn[RobustRow]:
         return PrintedColumn(name, (name,), text)
 
-    baseline = of.baseline.row.label if of.baseline is not None else "the baseline"
+    baseline = study.baseline.row.label if study.baseline is not None else "the baseline"
     return Printed(
         [
-            PrintedColumn("Method", ("Method",), lambda row: row.row.label, align="l"),
+            PrintedColumn("Method", ("Method",), lambda row: row.label, align="l"),
             column("held out", lambda row: f"{row.source.mean():.2f}"),
             column("targets", lambda row: f"{row.targets.mean():.2f}"),
             column("above the line", above),
@@ -187,53 +203,56 @@ def _printed(of: Robustness) -> Printed[RobustRow]:
             column("minutes", lambda row: DASH if row.minutes is None else f"{row.minutes:.1f}"),
             column("a point costs", price),
         ],
-        of.rows,
+        study.rows,
     )
 
 
-def _extra_minutes(of: Robustness, row: RobustRow) -> float | None:
-    if of.baseline is None or of.baseline.minutes is None or row.minutes is None:
+def _extra_minutes(study: Robustness, row: RobustRow) -> float | None:
+    if study.baseline is None or study.baseline.minutes is None or row.minutes is None:
         return None
-    return row.minutes - of.baseline.minutes
+    return row.minutes - study.baseline.minutes
 
 
-def _markdown(measured: Sequence[Robustness]) -> str:
-    tables = ("\n".join(markdown_titled(_title(of), _printed(of), sentences(of))) + "\n" for of in measured)
+def _markdown(studies: Sequence[Robustness]) -> str:
+    tables = (
+        "\n".join(markdown_titled(_title(study), _printed(study), sentences(study))) + "\n" for study in studies
+    )
     return "\n".join(tables)
 
 
-def _latex(measured: Sequence[Robustness]) -> str:
+def _latex(studies: Sequence[Robustness]) -> str:
     lines = [needs()]
-    for number, of in enumerate(measured):
-        label = f"{of.name}-robustness" + (f"-{number + 1}" if number else "")
-        lines += latex_lines(_printed(of), _title(of), label, (sentences(of),), FONTS, gap=r"\par\smallskip")
+    for number, study in enumerate(studies):
+        label = f"{study.name}-robustness" + (f"-{number + 1}" if number else "")
+        lines += latex_lines(_printed(study), _title(study), label, (sentences(study),), FONTS, gap=r"\par\smallskip")
     return "\n".join(lines) + "\n"
 
 
-def _records(measured: Sequence[Robustness]) -> list[dict[str, object]]:
+def _records(studies: Sequence[Robustness]) -> list[dict[str, object]]:
     records: list[dict[str, object]] = []
-    for of in measured:
-        for row in of.rows:
-            above = of.above(row)
+    for study in studies:
+        for row in study.rows:
+            above = study.above(row)
             records.append(
                 {
-                    "suite": of.name,
-                    "source": of.headings[0].column.source,
+                    "suite": study.name,
+                    "source": study.headings[0].column.source,
                     "row": row.row.id,
+                    "converged": row.converged,
                     "held_out": round(float(row.source.mean()), 4),
                     "targets": round(float(row.targets.mean()), 4),
                     "above_line": None if above is None else round(float(above.mean()), 4),
-                    "over_baseline": None if of.baseline is None else round(of.gain(row), 4),
+                    "over_baseline": None if study.baseline is None else round(study.gain(row), 4),
                     "minutes": None if row.minutes is None else round(row.minutes, 2),
                 }
             )
     return records
 
 
-def _csv(measured: Sequence[Robustness]) -> str:
-    records = [{name: "" if value is None else value for name, value in r.items()} for r in _records(measured)]
+def _csv(studies: Sequence[Robustness]) -> str:
+    records = [{name: "" if value is None else value for name, value in r.items()} for r in _records(studies)]
     return to_csv(tuple(records[0]), records)
 
 
-def _json(measured: Sequence[Robustness]) -> str:
-    return json.dumps(_records(measured), indent=2, ensure_ascii=False) + "\n"
+def _json(studies: Sequence[Robustness]) -> str:
+    return json.dumps(_records(studies), indent=2, ensure_ascii=False) + "\n"

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ..comparisons.robustness import Robustness, RobustRow
+from ..tables.wording import UNCONVERGED
 from .style import SERIES, SMALL, style
 
 PANEL = 1.8  # smallest width of a panel in inches, and its height
@@ -25,7 +26,8 @@ together."""
 def robustness_figure(measured: Sequence[Robustness], width: float) -> Figure:
     """Draw each row's mean over seeds on every target, with the SD over seeds both ways, and the targets' lines.
 
-    The same row has the same colour and mark in all panels; the baseline is black.
+    The same row has the same colour and mark in all panels; the baseline is black, and ¶ is at rows that are not
+    converged, through which no line is drawn. A line ends with the rows that it is drawn through.
 
     Args:
         measured: sources with their rows and targets; at least one.
@@ -69,15 +71,17 @@ def _draw(panel: Axes, of: Robustness, position: int, looks: Mapping[str, tuple[
     for row in of.rows:
         x, y, spread = _point(row, position)
         if x < LEARNED * best:
-            aside.append(f"{row.row.label} ({x:.0f}, {y:.0f})")
+            aside.append(f"{row.label} ({x:.0f}, {y:.0f})")
             continue
         marker, colour = looks[row.row.label]
         panel.errorbar(x, y, fmt=marker, color=colour, markersize=3.5, elinewidth=0.5, **spread)
+        if not row.converged:
+            panel.annotate(UNCONVERGED, (x, y), (2, 2), textcoords="offset points", size=SMALL, color=colour)
     line = of.lines[position]
     if line is not None:
-        ends = np.array(panel.get_xlim())
+        fitted = [float(row.source.mean()) for row in of.rows if row.converged]
+        ends = np.array([min(fitted), max(fitted)])
         panel.plot(ends, line.at(ends), color="0.6", linewidth=0.8, zorder=0)
-        panel.set_xlim(*ends)
     if aside:
         text = "further left: " + "\n".join(aside)
         panel.text(0.97, 0.03, text, transform=panel.transAxes, size=SMALL - 1, ha="right", va="bottom", color="0.3")

@@ -25,7 +25,7 @@ class Convergence:
     """Rows that have learned their source, and rows that have not, as far as held-out scores tell."""
 
     verdicts: Mapping[tuple[str, Column], bool]  # by row id and column; False: not converged
-    text: str  # the rule and the rows that fail it; "" where none does
+    text: str  # the rule and the rows that fail it, or that nothing is judged; "" where none fails
 
 
 def judge(results: "SuiteResults") -> Convergence:
@@ -54,30 +54,40 @@ def judge(results: "SuiteResults") -> Convergence:
 def _by_baseline(results: "SuiteResults") -> tuple[dict[tuple[str, Column], bool], list[str]]:
     """Compare each row's mean held-out source DSC with the baseline's, over the seeds that both have.
 
-    The baseline is the first row of ``erm`` on the source alone without settings of its own, or tuned as others are.
     A row that trains for each target anew is judged in each column by its own runs. Rows trained inside the target
     are not judged, nor is anything without held-out scores.
     """
     suite, columns = results.suite, results.columns(validation=True)
-    rows = (row for row in suite.rows if row.method == "erm" and row.access == "source-only" and row.contender)
-    baseline = next((row for row in rows if not row.settings or row.tuned is not None), None)
+    baseline = judging_row(suite)
     if baseline is None:
-        return {}, []
-    references = {column: held_out_scores(results, baseline, column) for column in columns}
+        return {}, ["not judged: the suite has no row of erm that saw the source alone, without settings of its own"]
+    judging = results if baseline in suite.rows else results.of_rows((baseline,))
+    references = {column: held_out_scores(judging, baseline, column) for column in columns}
     verdicts: dict[tuple[str, Column], bool] = {}
     failures = []
     for row, (column, reference) in itertools.product(suite.rows, references.items()):
         scores = held_out_scores(results, row, column)
         if seeds := sorted(scores.keys() & reference.keys()):
-            mean, of_baseline = (sum(of[seed] for seed in seeds) / len(seeds) for of in (scores, reference))
-            verdicts[row.id, column] = mean >= LEAST * of_baseline - ROUNDING
+            mean, wanted = (sum(by_seed[seed] for seed in seeds) / len(seeds) for by_seed in (scores, reference))
+            verdicts[row.id, column] = mean >= LEAST * wanted - ROUNDING
             if not verdicts[row.id, column]:
-                failures.append(f"{_name(suite, row, column)} {100 * mean:.2f} of {100 * of_baseline:.2f}")
+                failures.append(f"{_name(suite, row, column)} {100 * mean:.2f} of {100 * wanted:.2f}")
     if not failures:
         return verdicts, []
     of_both = ", over the seeds that both have" if len(suite.seeds) > 1 else ""
     rule = f"held-out source DSC below {100 * LEAST:g} % of {baseline.label}'s{of_both}"
     return verdicts, [f"not converged: {rule} ({', '.join(dict.fromkeys(failures))})"]
+
+
+def judging_row(suite: Suite) -> Row | None:
+    """Return the row that others are judged by, also where it is not among the chosen ones.
+
+    It is the first row of ``erm`` on the source alone without settings of its own, or tuned as others are.
+    """
+    rows = [row for row in suite.all_rows or suite.rows if row.method == "erm" and row.access == "source-only"]
+    plain = (row for row in rows if row.contender and (not row.settings or row.tuned is not None))
+    judging = next(plain, None)
+    return next((row for row in suite.rows if judging is not None and row.id == judging.id), judging)
 
 
 def _is_judged(row: Row, column: Column) -> bool:

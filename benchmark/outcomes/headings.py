@@ -1,12 +1,13 @@
 """Printed columns: a target, a stratum of its cases, and which average."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 from ..scoring.metrics import DSC, Metric
+from ..statistics import TargetScores
 from ..suites.suite import Column, Row
-from .scores import Average, Paired, pair
+from .scores import Average, common_scores
 
 if TYPE_CHECKING:
     from .results import SuiteResults
@@ -63,7 +64,13 @@ def overall_headings(results: "SuiteResults", metric: Metric = DSC) -> list[Head
     return overall
 
 
-def pair_rows(results: "SuiteResults", rows: Sequence[Row], heading: Heading, metric: Metric = DSC) -> Paired:
+def target_scores(
+    results: "SuiteResults", rows: Sequence[Row], heading: Heading, metric: Metric = DSC
+) -> TargetScores:
     """Return the scores of rows on the cases of a printed column that all of them have."""
-    scores = [results.row_scores(row, heading.column, metric) for row in rows]
-    return pair(scores, heading.stratum, heading.average)
+    scores = common_scores(
+        [results.row_scores(row, heading.column, metric) for row in rows], heading.stratum, heading.average
+    )
+    column = heading.column
+    runs = tuple(results.train_ids(row, column) for row in rows)
+    return replace(scores, runs=runs, cases=(column.task, column.target, scores.cases))

@@ -27,6 +27,7 @@ from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
 from ..suites.sources import suite_across
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
 from ..suites.suite_file import PROVENANCE, is_export, load_suite, renamed
+from .convergence import judging_row
 from .counts import EvaluationFiles
 from .external import as_planned, scan_plan, with_external_rows
 from .frames import RUN_KEY, fold_text
@@ -118,7 +119,7 @@ class Export:
                 f"for anything else name the suite, {self.suite.name!r}, and have its runs"
             )
         with self._whole():
-            runs = list(_runs(plan, self._provenance, self._records, self._histories, self._files))
+            runs = list(_runs(_with_judging_row(plan), self._provenance, self._records, self._histories, self._files))
         return SuiteResults(plan, runs, files=self._files)
 
     @contextmanager
@@ -129,6 +130,14 @@ class Export:
             raise UsageError(
                 f"{self.folder} is not a whole export ({type(error).__name__}: {error}): export it again"
             ) from None
+
+
+def _with_judging_row(plan: Plan) -> Plan:
+    """Return a plan with the runs of the row that others are judged by, where it is not among the chosen ones."""
+    judging = judging_row(plan.suite)
+    if judging is None or judging in plan.suite.rows:
+        return plan
+    return replace(plan, runs=plan.runs + replace(plan.suite, rows=(judging,)).plan(Filters(), plan.inventory).runs)
 
 
 def _settings(suite: Suite, row: Row) -> dict[str, Any]:

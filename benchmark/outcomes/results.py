@@ -63,7 +63,8 @@ class SuiteResults:
         self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
-        self.counts = StoredCounts(plan, self.planned_runs, files or EvaluationFiles())
+        self._files = files or EvaluationFiles()
+        self.counts = StoredCounts(plan, self.planned_runs, self._files)
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
 
     # The Python API: data frames.
@@ -117,6 +118,15 @@ class SuiteResults:
         """Tell whether a row has all the suite's seeds on a target."""
         scores = self.row_scores(row, column, metric)
         return scores.availability == "planned" and len(scores.seeds) == len(self.suite.seeds_of(row))
+
+    def of_rows(self, rows: tuple[Row, ...]) -> "SuiteResults":
+        """Return the results of other rows on the same columns and seeds, from the same files."""
+        plan = replace(self.suite, rows=rows).plan(Filters(), self.inventory)
+        return SuiteResults(plan, self.stored, root=self.root, files=self._files)
+
+    def train_ids(self, row: Row, column: Column) -> tuple[str, ...]:
+        """Return the identities of a row's runs that are scored on a target."""
+        return tuple(r.stored.train_id for r in self.counts.runs_of(row, column) if r.stored is not None)
 
     def training_seconds(self, row: Row, column: Column) -> float | None:
         """Return the time of one training of a row that is scored on a target; None if not recorded."""

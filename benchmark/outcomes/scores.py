@@ -5,6 +5,7 @@ the foreground classes, then mean and sample SD over seeds. Cases are never pool
 out, never 0.
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -17,6 +18,7 @@ from ..scoring.case_file import CaseFile, counts_in_region
 from ..scoring.metrics import DSC, Metric
 from ..scoring.overlap import Empty
 from ..spec import EvaluationConfig
+from ..statistics import TargetScores
 from ..storage.results_reader import StoredEvaluation
 from ..suites.suite import Availability, Row
 
@@ -197,24 +199,15 @@ def mean_defined(values: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
     return np.where(n > 0, total / np.maximum(n, 1), np.nan)
 
 
-@dataclass(frozen=True, slots=True)
-class Paired:
-    """Scores of several rows on the same cases."""
+def common_scores(rows: Sequence[RowScores], stratum: str = "all", average: Average = "cases") -> TargetScores:
+    """Return the scores of rows on a stratum's cases, in one order; a seed's mean over them is its cell of the table.
 
-    cases: tuple[str, ...]
-    strata: tuple[str, ...] | None  # of each case, where strata weigh equally; None: cases do
-    scores: tuple[NDArray[np.float64], ...]  # of each row: (seeds, cases), NaN where not defined
-
-
-def pair(rows: Sequence[RowScores], stratum: str = "all", average: Average = "cases") -> Paired:
-    """Return the scores of rows on a stratum's cases, in one order.
-
-    A case's score is the mean over the classes that are defined in it. Where every class is defined in every case,
-    the mean of these is the cell of the table. Else they differ a little: a cell averages each class over its cases
-    first, so that a class which few cases have weighs as much as any other; here it weighs in those cases alone.
+    A case and class weigh there as in the cell: 1 / (classes x cases of the seed that have the class), times the
+    number of cases. Where every case has every class, a case's score is the mean of its classes.
 
     A class of a case that some seed of some row misses, under a metric that leaves misses out, is left out of that
-    case for all rows: no row's mean is over the easier classes alone.
+    case for all rows, so that no row's mean is over the easier classes alone: there means may not be the cells. Cases
+    are those with a defined value in some row; a seed without any is NaN.
 
     Each row has at least one complete seed; intra-domain rows may have their cases in another order.
 
@@ -224,13 +217,34 @@ def pair(rows: Sequence[RowScores], stratum: str = "all", average: Average = "ca
     first = rows[0]
     shared = frozenset.intersection(*(frozenset(scores.cases) for scores in rows))
     kept = [i for i in np.flatnonzero(first.members(stratum)) if first.cases[i] in shared]
-    cases = tuple(first.cases[i] for i in kept)
-    strata = tuple(first.strata[i] for i in kept)
     positions = [{case: index for index, case in enumerate(scores.cases)} for scores in rows]
-    orders = [[position[case] for case in cases] for position in positions]
+    orders = [[position[first.cases[i]] for i in kept] for position in positions]
     values = [scores.values[:, order] for scores, order in zip(rows, orders, strict=True)]
     missed = [scores.missed[:, order] for scores, order in zip(rows, orders, strict=True)]
     left_out = np.any([(np.isnan(v) & m).any(axis=0) for v, m in zip(values, missed, strict=True)], axis=0)
-    equal_strata = stratum == "average" and average == "strata"
-    by_case = tuple(mean_defined(np.where(left_out, np.nan, array), axis=2) for array in values)
-    return Paired(cases, strata if equal_strata else None, by_case)
+    values = [np.where(left_out, np.nan, array) for array in values]
+    scored = np.any([~np.isnan(array).all(axis=(0, 2)) for array in values], axis=0)
+    values = [array[:, scored] for array in values]
+    cases = tuple(first.cases[i] for i in itertools.compress(kept, scored))
+    strata = tuple(first.strata[i] for i in itertools.compress(kept, scored))
+    weighed = strata if stratum == "average" and average == "strata" else None
+    return TargetScores(
+        [_shares(array, weighed or ("",) * len(cases)) for array in values],
+        weighed,
+        cases=cases,
+        case_means=[mean_defined(array, axis=2) for array in values],
+    )
+
+
+def _shares(values: NDArray[np.float64], strata: Sequence[str]) -> NDArray[np.float64]:
+    """Return (seeds, cases) whose mean within a stratum is that per class over cases, then over classes."""
+    shares = np.empty(values.shape[:2])
+    for stratum in set(strata):
+        inside = np.array([name == stratum for name in strata])
+        defined = ~np.isnan(values[:, inside])
+        cases = defined.sum(axis=1, keepdims=True)  # (seeds, 1, classes): that have the class
+        total = (np.where(defined, values[:, inside], 0.0) * (inside.sum() / np.maximum(cases, 1))).sum(axis=2)
+        classes = (cases > 0).sum(axis=2)
+        shares[:, inside] = np.where(classes > 0, total / np.maximum(classes, 1), np.nan)
+    shares[np.isnan(shares).any(axis=1)] = np.nan
+    return shares

@@ -8,8 +8,8 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ..comparisons.contrasts import Contrast, contrast_rows, rank_rows
-from ..comparisons.render import level_text, p_text, stability_text
+from ..comparisons.contrasts import Contrast, contrast_contenders, not_compared, rank_rows
+from ..comparisons.render import adjusted_text, family_text, level_text, p_text, stability_text
 from ..outcomes.headings import overall_headings
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import RowScores, mean_defined
@@ -34,10 +34,8 @@ def _points(heading: str, *names: str) -> PrintedColumn[Contrast]:
     return PrintedColumn(heading, (), lambda c: " to ".join(map(signed, values(c))), lambda c: str(values(c)[0]))
 
 
-def _p(heading: str, value: Callable[[Contrast], float], alpha: float = -1) -> PrintedColumn[Contrast]:
-    return PrintedColumn(
-        heading, (), lambda c: p_text(value(c)), lambda c: str(value(c)), bold=lambda c: value(c) <= alpha
-    )
+def _p(heading: str, value: Callable[[Contrast], float]) -> PrintedColumn[Contrast]:
+    return PrintedColumn(heading, (), lambda c: p_text(value(c)), lambda c: str(value(c)))
 
 
 CONTRAST_COLUMNS: tuple[PrintedColumn[Contrast], ...] = (
@@ -45,7 +43,13 @@ CONTRAST_COLUMNS: tuple[PrintedColumn[Contrast], ...] = (
     _points("Difference", "difference"),
     _points("95 % interval", "low", "high"),
     _p("p", lambda c: c.comparison.p),
-    _p("p (Holm)", lambda c: c.adjusted, ALPHA),
+    PrintedColumn(
+        "p (Holm)",
+        (),
+        adjusted_text,
+        lambda c: "" if c.adjusted is None else str(c.adjusted),
+        bold=lambda c: c.separated,
+    ),
     _p("Wilcoxon p", lambda c: c.comparison.wilcoxon_p),
     _points("Median", "median"),
     PrintedColumn(
@@ -59,7 +63,7 @@ CONTRAST_COLUMNS: tuple[PrintedColumn[Contrast], ...] = (
 
 def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
     """Return a note, charts and comparisons of every complete row with the baseline; {} where there are none."""
-    contrasts = contrast_rows(results, results.suite.rows, baseline, overall_headings(results)).contrasts
+    contrasts = contrast_contenders(results, baseline, overall_headings(results)).contrasts
     if not contrasts:
         return {}
     charts: list[Chart] = []
@@ -67,7 +71,7 @@ def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
     for heading, grouped in itertools.groupby(contrasts, key=lambda contrast: contrast.heading):
         of_target = list(grouped)
         lines = [
-            (row_label(contrast.row), 100 * c.low, 100 * c.difference, 100 * c.high, contrast.adjusted <= ALPHA)
+            (row_label(contrast.row), 100 * c.low, 100 * c.difference, 100 * c.high, contrast.separated)
             for contrast in of_target
             for c in [contrast.comparison]
         ]
@@ -77,11 +81,10 @@ def difference_section(results: SuiteResults, baseline: Row) -> dict[str, Any]:
         tables.append((heading.text, Printed(CONTRAST_COLUMNS, of_target)))
     note = (
         f"Row minus {baseline.label}, in points of DSC on the same cases, with 95 % intervals. "
-        f"{level_text([contrast.comparison for contrast in contrasts])}. "
-        f"p (Holm) is adjusted for all {len(contrasts)} comparisons on this page; filled marks and bold: at most "
-        f"{ALPHA:g}. Wilcoxon's p, the median and the count of cases see these trained models alone. "
+        f"{level_text([contrast.comparison for contrast in contrasts])}. {family_text(contrasts)}; filled marks and "
+        f"bold: at most {ALPHA:g}. Wilcoxon's p, the median and the count of cases see these trained models alone. "
         "No clear difference is not the same as equal."
-    )
+    ) + "".join(f" {text}." for text in not_compared(results, baseline))
     title = f"Differences to {baseline.label}"
     return {"title": title, "note": note, "charts": charts, "targets": tables}
 

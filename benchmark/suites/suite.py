@@ -1,7 +1,4 @@
-"""Suites: which rows, columns and seeds make a table, and the runs they ask for.
-
-A suite is read by ``sweep`` (what to train), ``status`` and ``table`` (what to look up). Nothing here imports torch.
-"""
+"""Suites: which rows, columns and seeds make a table, and the runs they ask for; nothing here imports torch."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -144,6 +141,7 @@ class Suite:
     settings: Mapping[str, JSON] = field(default_factory=dict)
     published: str | None = None  # name of a table of published numbers, whose keys are the row ids
     components: Mapping[str, str] = field(default_factory=dict)  # columns with a check mark: label -> boolean setting
+    all_rows: tuple[Row, ...] = ()  # also those that are not chosen; (): not narrowed
 
     def narrowed(self, choice: Filters) -> "Suite":
         """Return the suite with only the chosen rows, columns and seeds, and the overrides among the rows' settings.
@@ -161,9 +159,11 @@ class Suite:
         if shared.keys() < choice.overrides.keys() and len({row.method for row in rows if not row.external}) > 1:
             raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
         own = [{k: v for k, v in choice.overrides.items() if k not in shared or k in row.settings} for row in rows]
+        others = [row.with_settings({k: v for k, v in shared.items() if k in row.settings}) for row in self.rows]
         return replace(
             self,
-            rows=tuple(row.with_settings(of) for row, of in zip(rows, own, strict=True)),
+            rows=tuple(row.with_settings(settings) for row, settings in zip(rows, own, strict=True)),
+            all_rows=self.all_rows or tuple(row for row in others if row.is_under(protocol)),
             columns=columns,
             settings={**self.settings, **shared},
             protocol=protocol,
@@ -231,8 +231,8 @@ class Suite:
                     f"row {row.id!r}: method {row.method!r} is {access!r}, and the row says access = {row.access!r}"
                 )
             sections, own = suite.resolved(row)
-            settings = {"row": row.id} if row.external else own
-            fields = {"method": row.method, "method_settings": settings, "protocol": suite.protocol, **sections}
+            own = {"row": row.id} if row.external else own
+            fields = {"method": row.method, "method_settings": own, "protocol": suite.protocol, **sections}
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
                 requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds_of(row))
@@ -288,10 +288,9 @@ def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
 
 def check_column(column: Column, task: Task) -> None:
     """Refuse a column whose source or target its task does not have."""
-    if column.source not in task.sources:
-        raise unknown(f"source of task {task.name!r}", column.source, task.sources)
-    if column.target not in task.targets:
-        raise unknown(f"target of task {task.name!r}", column.target, task.targets)
+    for kind, name, names in (("source", column.source, task.sources), ("target", column.target, task.targets)):
+        if name not in names:
+            raise unknown(f"{kind} of task {task.name!r}", name, names)
 
 
 def _check_names(kind: str, names: Iterable[str], valid: Sequence[str]) -> None:

@@ -1,25 +1,21 @@
 """Blocks of a suite, rows that repeat the same methods on another network, and whether the methods' order repeats.
 
-Descriptive, not a test: see :mod:`ssdg.benchmark.comparisons.ranking` on few seeds.
+Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.statistics.drawn_means`.
 """
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.random import Generator
 
-from ..outcomes.headings import Heading, overall_headings, pair_rows
+from ..outcomes.headings import Heading, overall_headings, target_scores
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, Metric
-from ..statistics import Floats, case_weights, defined_in_all, kendall_tau, resampled_means, times_drawn
+from ..statistics import DRAWS, SEED, Floats, TargetScores, defined, drawn_means, kendall_tau
 from ..suites.blocks import blocks_of
 from ..suites.suite import Row
 from .wording import decimals
-
-DRAWS = 2_000
-SEED = 0  # of the bootstrap's own generator: a line printed twice is the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,60 +38,36 @@ class Agreements:
 
 
 def compare_blocks(results: SuiteResults, metric: Metric = DSC) -> Agreements | None:
-    """Return how each pair of blocks agrees; None without two blocks, two methods and a target.
-
-    A draw takes the same cases of a target for all rows, and each row's seeds for itself.
-    """
+    """Return how each pair of blocks agrees; None without two blocks, two methods and a target."""
     blocks = blocks_of(results.suite.rows)
     methods = [m for m in next(iter(blocks.values()), ()) if all(m in block for block in blocks.values())]
     if len(blocks) < 2 or len(methods) < 2:
         return None
     rows = [block[method] for block in blocks.values() for method in methods]
-    rng, targets = np.random.default_rng(SEED), []
-    for heading in overall_headings(results, metric):
-        if all(results.is_complete(row, heading.column, metric) for row in rows):
-            means, drawn = row_means(results, rows, heading, metric, rng, rng)
-            if means.size:
-                targets.append((heading, means, drawn))
+    targets = [
+        (heading, target_scores(results, rows, heading, metric))
+        for heading in overall_headings(results, metric)
+        if all(results.is_complete(row, heading.column, metric) for row in rows)
+    ]
+    targets = [(heading, scores) for heading, scores in targets if defined(scores).strata]
     if not targets:
         return None
-    headings, means_by_target, drawn_by_target = zip(*targets, strict=True)
-    # (blocks, methods), and (draws, blocks, methods).
-    means = np.mean(means_by_target, axis=0).reshape(len(blocks), -1)
-    drawn = np.mean(drawn_by_target, axis=0).reshape(DRAWS, len(blocks), -1)
-    pairs = agreements(tuple(blocks), means, drawn.swapaxes(0, 1))
-    return Agreements(tuple(pairs), tuple(rows[: len(methods)]), headings)
+    headings, scores = zip(*targets, strict=True)
+    return Agreements(tuple(agreements(tuple(blocks), scores)[1]), tuple(rows[: len(methods)]), headings)
 
 
-def agreements(names: Sequence[str], means: Floats, drawn: Floats) -> Iterator[Agreement]:
-    """Yield how the orders in each pair of groups agree.
+def agreements(names: Sequence[str], targets: Sequence[TargetScores]) -> tuple[Floats, list[Agreement]]:
+    """Return means over targets, (groups, methods), and how the orders in each pair of groups agree.
 
-    Args:
-        names: of the groups.
-        means: (groups, methods).
-        drawn: (groups, draws, methods).
+    ``targets`` have the scores of all methods of the first group, then of the next one.
     """
+    means, drawn = (values.mean(axis=0) for values in drawn_means(targets, np.random.default_rng(SEED)))
+    means, drawn = means.reshape(len(names), -1), drawn.reshape(DRAWS, len(names), -1)
+    pairs = []
     for (i, first), (j, second) in itertools.combinations(enumerate(names), 2):
-        low, high = np.quantile(kendall_tau(drawn[i], drawn[j]), [0.025, 0.975])
-        yield Agreement((first, second), float(kendall_tau(means[i], means[j])), float(low), float(high))
-
-
-def row_means(
-    results: SuiteResults,
-    rows: Sequence[Row],
-    heading: Heading,
-    metric: Metric,
-    of_cases: Generator,
-    of_seeds: Generator,
-) -> tuple[Floats, Floats]:
-    """Return the means of rows on a target, (rows,), and of each draw, (draws, rows); empty without a shared case."""
-    paired = pair_rows(results, rows, heading, metric)
-    scores, strata = defined_in_all(paired.scores, paired.strata)
-    if not scores[0].size:
-        return np.empty(0), np.empty(0)
-    weights, full = case_weights(scores[0].shape[1], strata, DRAWS, of_cases)
-    shares = [times_drawn(len(of_row), DRAWS, of_seeds) / len(of_row) for of_row in scores]
-    return resampled_means(scores, shares, weights, full)
+        low, high = np.quantile(kendall_tau(drawn[:, i], drawn[:, j]), [0.025, 0.975])
+        pairs.append(Agreement((first, second), float(kendall_tau(means[i], means[j])), float(low), float(high)))
+    return means, pairs
 
 
 def block_notes(results: SuiteResults, metric: Metric = DSC) -> list[str]:

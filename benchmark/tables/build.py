@@ -96,11 +96,12 @@ def build_table(
         return Entry(heading, cell, printed, row.id in best, row.id in tied, verdict)
 
     rows = tuple(
-        TableRow(row, tuple(map(entry, [row] * len(headings), headings, of_row, marks.best, marks.tied)))
-        for row, of_row in zip(suite.rows, cells, strict=True)
+        TableRow(row, tuple(map(entry, [row] * len(headings), headings, row_cells, marks.best, marks.tied)))
+        for row, row_cells in zip(suite.rows, cells, strict=True)
     )
-    notes = [*block_notes(results, metric), *results.notes(metric, columns), *results.other_protocols(metric)]
-    has_dash = any(cell.state == "not-applicable" for of_row in cells for cell in of_row)
+    notes = [*marks.notes, *block_notes(results, metric)]
+    notes += [*results.notes(metric, columns), *results.other_protocols(metric)]
+    has_dash = any(cell.state == "not-applicable" for row_cells in cells for cell in row_cells)
     lead = lead_sentences(results, metric, columns, paper, marks.rule, has_dash)
     protocol = protocol_sentences(results, metric, columns, paper, notes)
     missing = tuple(results.holes(metric, columns))

@@ -180,6 +180,9 @@ class MadeResults(SuiteResults):
     def row_scores(self, row, column, metric=DSC, scoring=None) -> RowScores:
         return self.made[row.id, column]
 
+    def train_ids(self, row, column) -> tuple[str, ...]:
+        return (self.suite.name, row.id, column.source)
+
 
 def planned_runs(suite, **filters):
     """Return the runs that a suite, or a suite's file, asks for of what is installed."""

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssdg.benchmark.statistics import PairedScores, compare, holm, mean_difference, mean_difference_over
+from ssdg.benchmark.statistics import (
+    DRAWS,
+    TargetScores,
+    compare,
+    drawn_means,
+    holm,
+    mean_difference,
+    mean_difference_over,
+)
 
 FLAT = np.full((2, 3), 0.5)
 
@@ -198,8 +206,8 @@ def test_power_grows_with_seeds_and_effect():
 def test_over_several_targets_runs_vary_together_where_they_are_the_same():
     rng = np.random.default_rng(0)
     first, second = (rng.normal(size=(2, 3, n)) for n in (8, 5))
-    together = mean_difference_over([PairedScores(*first, None, "x"), PairedScores(*second, None, "x")])
-    apart = mean_difference_over([PairedScores(*first, None, "x"), PairedScores(*second, None, "y")])
+    together = mean_difference_over([TargetScores(first, runs="x"), TargetScores(second, runs="x")])
+    apart = mean_difference_over([TargetScores(first, runs="x"), TargetScores(second, runs="y")])
     means = [(of[0] - of[1]).mean() for of in (first, second)]
     assert together.difference == apart.difference == pytest.approx(np.mean(means))
     assert (together.cases, together.seeds, together.level) == (13, (3, 3), "runs and cases")
@@ -214,6 +222,44 @@ def test_over_several_targets_runs_vary_together_where_they_are_the_same():
 
 
 def test_a_target_whose_spread_is_unknown_leaves_the_interval_over_targets_open():
-    known = PairedScores([[0.9, 0.8, 0.7]] * 2, [[0.1, 0.2, 0.3]] * 2)
-    interval = mean_difference_over([known, PairedScores([[0.9]] * 2, [[0.1]] * 2)])
+    known = TargetScores(([[0.9, 0.8, 0.7]] * 2, [[0.1, 0.2, 0.3]] * 2))
+    interval = mean_difference_over([known, TargetScores(([[0.9]] * 2, [[0.1]] * 2))])
     assert (interval.low, interval.high, interval.p) == (-np.inf, np.inf, 1.0)
+
+
+def test_cases_that_two_targets_share_vary_together():
+    """The same runs and cases twice are no more than once; other runs on the same cases bring no other cases."""
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 2, 1, 9))
+    for strata in (None, ["x"] * 4 + ["y"] * 5):
+        once = mean_difference(*first, strata)
+        twice = mean_difference_over([TargetScores(first, strata, runs="x", cases="here")] * 2)
+        assert (twice.low, twice.high, twice.df) == pytest.approx((once.low, once.high, once.df))
+        fresh = mean_difference_over([TargetScores(first, strata, runs="x")] * 2)
+        assert fresh.high - fresh.low < 0.8 * (once.high - once.low)
+    shared = mean_difference_over(
+        [TargetScores(scores, runs=scores is first, cases="here") for scores in (first, second)]
+    )
+    both = mean_difference((first[0] + second[0]) / 2, (first[1] + second[1]) / 2)
+    assert (shared.low, shared.high) == pytest.approx((both.low, both.high))
+
+
+def test_runs_are_drawn_as_students_t_and_cases_with_the_variance_of_their_mean():
+    runs, cases = np.array([1.0, 3.0, 3.5, 0.0, 2.5]), np.array([0.2, 0.9, 0.4, 0.6])
+    targets = [TargetScores([np.repeat(runs[:, None], 4, axis=1)]), TargetScores([cases[None]], runs="other")]
+    means, drawn = drawn_means(targets, np.random.default_rng(0))
+    assert drawn.shape == (2, DRAWS, 1)
+    assert means[:, 0] == pytest.approx([runs.mean(), cases.mean()])
+    assert drawn.mean(axis=(1, 2)) == pytest.approx(means[:, 0], abs=0.03)
+    # The variance of t with 4 degrees of freedom is twice that of the mean.
+    assert drawn[0].var() == pytest.approx(2 * runs.var(ddof=1) / 5, rel=0.15)
+    assert drawn[1].var() == pytest.approx(cases.var(ddof=1) / 4, rel=0.05)
+
+
+def test_a_draw_has_the_same_seeds_and_cases_of_targets_that_share_them():
+    """Two targets alike: the draws are equal where runs and cases are shared, and not where either is its own."""
+    scores = np.random.default_rng(0).normal(size=(2, 3, 6))
+    for runs, cases, same in (("x", "here", True), ("y", "here", False), ("x", "there", False), ("x", None, False)):
+        targets = [TargetScores(scores, runs="x", cases="here"), TargetScores(scores, runs=runs, cases=cases)]
+        _, (first, second) = drawn_means(targets, np.random.default_rng(0))
+        assert np.array_equal(first, second) == same

@@ -184,14 +184,17 @@ def test_rank_prints_differences_to_the_baseline_and_ranks(results, suite):
     text = result.output
     assert "every row minus w/o SSDG, DSC in points" in text
     assert "B: 3 cases, 2 seeds a row" in text
-    assert "On 2 cases; Kendall's tau" in text  # w/o SSDG has no score in the third
+    assert "On 3 cases; Kendall's tau" in text  # in the third only RandConv has a score
     assert "C: 4 cases, 2 seeds a row" in text
     assert "crossed, over training runs and cases" in text
-    assert "adjusted for the number of comparisons here, 4" in text
+    assert "adjusted for the number of comparisons here, 0; 2 more with fewer than 3 seeds a row" in text
+    assert "Not compared, because they saw target images or labels, or are an ensemble: CutMix ‡." in text
     assert "in 95 % of 10,000 draws (generator seed 0)" in text
     lines = [line.split() for line in text.splitlines() if line.startswith(("RandConv", "CutMix"))]
-    assert [line[0] for line in lines] == ["RandConv", "CutMix", "RandConv", "CutMix", "RandConv", "RandConv"]
-    assert [line[:3] for line in lines[:1]] == [["RandConv", "2", "\N{MINUS SIGN}10.00"]]
+    assert [line[0] for line in lines] == ["RandConv"] * 4
+    # As the cells: RandConv has 0.7, 0.5 and, for what it finds in an empty label, 0; w/o SSDG 0.8 and 0.6.
+    assert [line[:3] for line in lines[:1]] == [["RandConv", "3", "\N{MINUS SIGN}30.00"]]
+    assert "0/0/2" in lines[0]
 
 
 def test_rank_as_json(results, suite):
@@ -206,13 +209,13 @@ def test_rank_as_json(results, suite):
         "runs and cases",
     )
     assert first["difference"] == pytest.approx(-10)
-    assert first["holm_p"] >= first["p"]
+    assert (first["holm_p"], first["separated"]) == (None, False)
     (ranking,) = data["rankings"]
     assert [line["row"] for line in ranking["rows"]] == ["erm", "randconv"]
     assert [sum(line["probabilities"]) for line in ranking["rows"]] == pytest.approx([1, 1])
     against = json.loads(results("rank", str(suite), "--json", "--baseline", "randconv").output)
     assert against["baseline"] == "randconv"
-    assert {line["row"] for line in against["comparisons"]} == {"erm", "cutmix"}
+    assert {line["row"] for line in against["comparisons"]} == {"erm"}
 
 
 def test_one_seed_says_so(results, suite):
@@ -288,31 +291,45 @@ def test_mistakes_are_named(bench, suite, arguments, message):
     assert message in result.output
 
 
-def test_several_suites_are_ranked_together(results, suite, tmp_path):
-    other = str(suite_file(tmp_path / "other.toml", ROWS, COLUMNS[1:], seeds=(0, 1)))
-    text = results("rank", str(suite), other)
+@pytest.fixture
+def two_suites(bench, tmp_path):
+    """Suites of B with two seeds and of C with three, as files."""
+    first = suite_file(tmp_path / "first.toml", ROWS, COLUMNS[:1], seeds=(0, 1))
+    other = suite_file(tmp_path / "other.toml", ROWS, COLUMNS[1:], seeds=(0, 1, 2))
+    for suite in (first, other):
+        fill(bench.results, suite)
+    return str(first), str(other)
+
+
+def test_several_suites_are_ranked_together(bench, suite, two_suites):
+    text = bench("rank", *two_suites)
     assert text.exit_code == 0, text.output
     lines = text.output.splitlines()
-    assert lines[0] == "mine, other: mean rank by DSC over 3 targets, 1 is best"
+    assert lines[0] == "first, other: mean rank by DSC over 2 targets, 1 is best"
     assert lines[3].split()[:4] == ["w/o", "SSDG", "1.00", "1.00"]
     assert "CutMix" not in text.output  # it saw the targets
-    data = json.loads(results("rank", str(suite), other, "--json").output)
+    data = json.loads(bench("rank", *two_suites, "--json").output)
     assert [row["mean_rank"] for row in data["rows"]] == [1, 2]
-    assert [rank["suite"] for rank in data["rows"][0]["ranks"]] == ["mine", "mine", "other"]
-    refused = results("rank", other, other)
-    assert (refused.exit_code, "name every suite once" in refused.output) == (2, True)
+    assert [rank["suite"] for rank in data["rows"][0]["ranks"]] == ["first", "other"]
+    for again, options, message in (
+        (two_suites[0], (), "name every suite once"),
+        (str(suite), (), "first and mine both have B from the same source"),
+        (str(suite), ("--baseline", "erm"), "first and mine both have B from the same source"),
+    ):
+        refused = bench("rank", two_suites[0], again, *options)
+        assert (refused.exit_code, message in refused.output) == (2, True)
 
 
-def test_differences_to_the_baseline_are_one_family_over_suites(results, suite, tmp_path):
-    other = str(suite_file(tmp_path / "other.toml", ROWS, COLUMNS[1:], seeds=(0, 1)))
-    text = results("rank", str(suite), other, "--baseline", "erm")
+def test_differences_to_the_baseline_are_one_family_over_suites(bench, two_suites):
+    text = bench("rank", *two_suites, "--baseline", "erm")
     assert text.exit_code == 0, text.output
     lines = text.output.splitlines()
-    assert lines[0] == "mine, other: every row minus erm, DSC: 2 of 6 differences are separated (Holm p at most 0.05)"
-    assert [line.split("  ")[0] for line in lines[3:5]] == ["RandConv on B (mine)", "CutMix ‡ on B (mine)"]
-    assert "adjusted for the number of comparisons here, 6" in text.output
-    data = json.loads(results("rank", str(suite), other, "--baseline", "erm", "--json").output)
-    alone = json.loads(results("rank", str(suite), "--baseline", "erm", "--json").output)["comparisons"]
-    assert [comparison["difference"] for comparison in data["comparisons"][:4]] == [c["difference"] for c in alone]
-    assert data["comparisons"][0]["holm_p"] >= alone[0]["holm_p"] >= data["comparisons"][0]["p"]
-    assert [c["row"] for c in data["comparisons"] if c["separated"]] == ["randconv", "cutmix"]
+    assert (
+        lines[0] == "first, other: every row minus erm, DSC: 1 of 1 differences are separated (Holm p at most 0.05)"
+    )
+    assert [line.split("  ")[0] for line in lines[3:4]] == ["RandConv on C (other)"]
+    assert "here, 1; 1 more (first) with fewer than 3 seeds a row, where nothing can be told apart" in text.output
+    data = json.loads(bench("rank", *two_suites, "--baseline", "erm", "--json").output)
+    alone = json.loads(bench("rank", two_suites[0], "--baseline", "erm", "--json").output)["comparisons"]
+    assert [comparison["difference"] for comparison in data["comparisons"][:1]] == [c["difference"] for c in alone]
+    assert [(c["suite"], c["separated"]) for c in data["comparisons"]] == [("first", False), ("other", True)]

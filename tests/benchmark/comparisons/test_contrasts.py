@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.comparisons.contrasts import (
+    contrast_contenders,
     contrast_rows,
+    contrast_suites,
     find_baseline,
     find_row,
-    pairing_notes,
+    misses_notes,
+    not_compared,
     rank_rows,
 )
 from ssdg.benchmark.errors import UsageError
@@ -35,15 +38,18 @@ from ..stored import (
     write_run,
 )
 
-SUITE = Suite(name="small", title="Small", columns=(LESAV, IOSTAR), rows=(ERM, RAS4DG, CUTMIX), seeds=(0, 1))
+SUITE = Suite(name="small", title="Small", columns=(LESAV, IOSTAR), rows=(ERM, RAS4DG, CUTMIX), seeds=(0, 1, 2))
 
 DICE = {
     ("erm", 0): (0.5, 0.7, 0.6),
     ("erm", 1): (0.6, 0.7, 0.5),
+    ("erm", 2): (0.6, 0.7, 0.6),
     ("ras4dg", 0): (0.7, 0.8, 0.8),
     ("ras4dg", 1): (0.7, 0.9, 0.8),
+    ("ras4dg", 2): (0.8, 0.9, 0.8),
     ("cutmix", 0): (0.9, 0.8, 0.8),
     ("cutmix", 1): (0.9, 0.9, 0.9),
+    ("cutmix", 2): (0.9, 0.9, 0.9),
 }
 
 
@@ -66,7 +72,7 @@ def test_every_row_is_compared_with_the_baseline_on_every_target(tmp_path):
         ("cutmix", "erm", "iostar"),
     ]
     assert family.missing == ()
-    a, b = (np.array([DICE[name, seed] for seed in (0, 1)]) for name in ("ras4dg", "erm"))
+    a, b = (np.array([DICE[name, seed] for seed in (0, 1, 2)]) for name in ("ras4dg", "erm"))
     first = family.contrasts[0]
     assert first.comparison.difference == pytest.approx((a - b).mean())
     assert first.comparison.p == pytest.approx(compare(a, b).p)
@@ -80,8 +86,8 @@ def test_cells_without_all_seeds_are_left_out_and_named(tmp_path):
     family = contrast_rows(found, SUITE.rows, ERM, overall_headings(found))
     assert {c.row.id for c in family.contrasts} == {"ras4dg"}
     assert family.missing == (
-        "CutMix on LES-AV: 1 of 2 seeds (not run)",
-        "CutMix on IOSTAR: 1 of 2 seeds (not run)",
+        "CutMix on LES-AV: 1 of 3 seeds (not run)",
+        "CutMix on IOSTAR: 1 of 3 seeds (not run)",
     )
     without_baseline = contrast_rows(found, [RAS4DG], CUTMIX, overall_headings(found))
     assert without_baseline.contrasts == ()
@@ -150,12 +156,53 @@ def test_a_row_that_misses_what_is_hard_neither_ranks_nor_gains_by_it(tmp_path):
     (ranking,) = rank_rows(found, headings, hd95)
     assert [row.id for row in ranking.rows] == ["erm", "feddg"]
     (contrast,) = contrast_rows(found, [RAS4DG], ERM, headings, hd95).contrasts
-    assert contrast.comparison.difference == pytest.approx(((2 - 3) + (5.5 - 5.5)) / 2)
+    assert contrast.comparison.difference == pytest.approx((2 - 3 + 9 - 8) / 2)  # of each class over its cases
     assert (contrast.comparison.wins, contrast.comparison.ties) == (1, 1)
-    misses, *explained = pairing_notes(found, headings, hd95)
+    misses, explained = misses_notes(found, headings, hd95)
     assert misses == "Misses on LES-AV, which HD95 leaves out: w/o SSDG 0, RAS4DG 1, FedDG 0"
-    assert ["NSD counts a miss as 0" in explained[0], "means differ" in explained[1]] == [True, True]
-    assert pairing_notes(found, headings, METRICS["nsd"]) == explained[1:]
+    assert "NSD counts a miss as 0" in explained
+    assert misses_notes(found, headings, METRICS["nsd"]) == []
+
+
+def test_a_difference_is_that_of_the_two_cells_where_a_class_is_not_in_every_case():
+    values = {"erm": ([0.5, 0.9], [0.6, np.nan], [0.7, np.nan]), "ras4dg": ([0.6, 0.2], [0.7, np.nan], [0.8, np.nan])}
+    suite = replace(SUITE, columns=(LESAV,), rows=(ERM, RAS4DG), seeds=(0,))
+    found = MadeResults(suite, {(row, LESAV): row_scores(scores) for row, scores in values.items()})
+    (contrast,) = contrast_rows(found, [RAS4DG], ERM, overall_headings(found)).contrasts
+    cells = [found.cell(row, LESAV).mean for row in (RAS4DG, ERM)]
+    assert contrast.comparison.difference == pytest.approx(cells[0] - cells[1]) == pytest.approx((0.1 - 0.7) / 2)
+    (ranking,) = rank_rows(found, overall_headings(found))
+    assert ranking.stability.means == pytest.approx(cells[::-1])
+
+
+def test_only_contenders_are_a_family_and_the_other_rows_are_named(tmp_path):
+    fill(tmp_path, SUITE)
+    found = results_of(tmp_path, SUITE)
+    headings = overall_headings(found)
+    family = contrast_contenders(found, ERM, headings)
+    assert ([c.row.id for c in family.contrasts], family.size) == (["ras4dg"] * 2, 2)
+    assert not_compared(found, ERM) == [
+        "Not compared, because they saw target images or labels, or are an ensemble: CutMix ‡"
+    ]
+    pairs, _ = contrast_suites([found], "erm")
+    assert [c.row.id for _, c in pairs] == ["ras4dg"] * 2
+    assert {c.row.id for c in contrast_rows(found, [CUTMIX], ERM, headings).contrasts} == {"cutmix"}  # asked for
+
+
+@pytest.mark.parametrize("seeds", [(0,), (0, 1)])
+def test_with_fewer_than_three_seeds_there_is_no_verdict_and_no_place_in_the_family(tmp_path, seeds):
+    few = replace(SUITE, name="few", rows=(ERM, RAS4DG), columns=(replace(IOSTAR, source="chase"),), seeds=seeds)
+    dice = {(row, seed): (0.9 if row == "ras4dg" else 0.1,) * 3 for row in ("erm", "ras4dg") for seed in range(3)}
+    fill(tmp_path, few, dice)
+    found = results_of(tmp_path, few)
+    family = contrast_contenders(found, ERM, overall_headings(found))
+    (contrast,) = family.contrasts
+    assert contrast.comparison.difference == pytest.approx(0.8)
+    assert (contrast.comparison.p, contrast.adjusted, contrast.separated, family.size) == (0, None, False, 0)
+    whole = replace(few, name="whole", columns=(LESAV,), seeds=(0, 1, 2))
+    fill(tmp_path, whole, dice)
+    pairs, _ = contrast_suites([found, results_of(tmp_path, whole)], "erm")
+    assert [(c.adjusted, c.separated) for _, c in pairs] == [(None, False), (0, True)]
 
 
 def test_rows_are_found_by_id_or_by_the_method_of_one():

@@ -27,12 +27,12 @@ ROWS = (
     Row(id="cutmix", method="cutmix", label="CutMix", access="uda"),
 )
 SUITE = Suite(name="mine", title="Mine", columns=(LESAV, IOSTAR), rows=ROWS, seeds=(0, 1))
-SOURCE = {"erm": 0.8, "feddg": 0.6, "ras4dg": 0.7, "cutmix": 0.8}
+SOURCE = {"erm": 0.8, "feddg": 0.78, "ras4dg": 0.79, "cutmix": 0.8, "weak": 0.5}
 TARGETS = {
-    "lesav": {"erm": 0.7, "feddg": 0.5, "ras4dg": 0.75, "cutmix": 0.9},
-    "iostar": {"erm": 0.5, "feddg": 0.3, "ras4dg": 0.55, "cutmix": 0.9},
+    "lesav": {"erm": 0.7, "feddg": 0.68, "ras4dg": 0.84, "cutmix": 0.9, "weak": 0.1},
+    "iostar": {"erm": 0.5, "feddg": 0.48, "ras4dg": 0.64, "cutmix": 0.9, "weak": 0.1},
 }
-SECONDS = {"erm": 60, "feddg": 240, "ras4dg": 90, "cutmix": 60}
+SECONDS = {"erm": 60, "feddg": 240, "ras4dg": 90, "cutmix": 60, "weak": 60}
 
 
 def measured(root, suite=SUITE, seconds=SECONDS, unscored=()):
@@ -63,7 +63,7 @@ def test_rows_are_measured_against_the_line_of_all_and_adapted_rows_are_not(tmp_
     above = {row.row.id: of.above(row) for row in of.rows}
     assert above["ras4dg"].tolist() == pytest.approx([10, 10])
     assert above["erm"].tolist() == pytest.approx([-5, -5])
-    assert of.gain(of.rows[2]) == pytest.approx(5)
+    assert of.gain(of.rows[2]) == pytest.approx(14)
     assert of.lines[1].text == f"1.00 \N{MULTIPLICATION SIGN} held out {MINUS} 25.0"
     assert f"LES-AV {of.lines[0].text}; IOSTAR {of.lines[1].text})" in render_robustness([of], "markdown")
 
@@ -73,7 +73,7 @@ def test_minutes_are_at_the_pace_of_the_fastest_epoch_and_a_point_has_a_price_wh
     assert [row.minutes for row in of_suite[0].rows] == [2, 8, 3]
     table = [line.split("|")[1:-1] for line in render_robustness(of_suite, "markdown").splitlines() if "|" in line]
     prices = {line[0].strip(): line[-1].strip() for line in table[2:]}
-    assert prices == {"w/o SSDG": DASH, "FedDG": DASH, "RAS4DG": "0.2 min"}
+    assert prices == {"w/o SSDG": DASH, "FedDG": DASH, "RAS4DG": "0.1 min"}
     assert table[-1][3].strip() == "+10.00 ± 0.00"
 
 
@@ -81,8 +81,25 @@ def test_two_rows_have_no_line(tmp_path):
     [of] = measured(tmp_path, replace(SUITE, rows=ROWS[:2]), seconds=None)
     assert of.lines == (None, None)
     assert of.above(of.rows[0]) is None
-    assert "needs 3 rows" in render_robustness([of], "markdown")
+    assert "needs 3 converged rows" in render_robustness([of], "markdown")
     assert of.rows[0].minutes is None
+
+
+def test_a_row_that_has_not_learned_its_source_is_shown_and_marked_and_moves_no_line(tmp_path):
+    [of] = measured(tmp_path / "without")
+    weak = Row(id="weak", method="ras4dg", label="Weak", settings={"method.rsd": False})
+    [there] = measured(tmp_path / "with", replace(SUITE, rows=(*ROWS, weak)))
+    assert there.lines == of.lines
+    assert [row.label for row in there.rows] == ["w/o SSDG", "FedDG", "RAS4DG", "Weak ¶"]
+    text = render_robustness([there], "markdown")
+    assert "the line is least squares over those converged, without Weak ¶, which it says nothing of (" in text
+    assert "* ¶ not converged: held-out source DSC below 95 % of w/o SSDG's" in text
+    records = json.loads(render_robustness([there], "json"))
+    assert [record["converged"] for record in records] == [True] * 3 + [False]
+    assert [record["above_line"] for record in records] == [-5, -5, 10, None]
+    assert robustness_figure([there], 7.2).axes[0].texts[0].get_text() == "further left: Weak ¶ (50, 10)"
+    near = replace(there, rows=(*there.rows[:3], replace(there.rows[3], source=there.rows[0].source)))
+    assert [text.get_text() for text in robustness_figure([near], 7.2).axes[0].texts] == ["¶"]
 
 
 def test_a_row_without_held_out_scores_is_left_out_and_none_at_all_is_an_error(tmp_path):
@@ -95,7 +112,7 @@ def test_a_row_without_held_out_scores_is_left_out_and_none_at_all_is_an_error(t
 def test_every_format_has_the_same_numbers(tmp_path):
     of_suite = measured(tmp_path)
     [record] = [line for line in json.loads(render_robustness(of_suite, "json")) if line["row"] == "ras4dg"]
-    expected = {"held_out": 70.5, "targets": 65.5, "above_line": 10, "over_baseline": 5, "minutes": 3}
+    expected = {"held_out": 79.5, "targets": 74.5, "above_line": 10, "over_baseline": 14, "minutes": 3}
     assert {name: record[name] for name in expected} == expected
     lines = list(csv.DictReader(io.StringIO(render_robustness(of_suite, "csv"))))
     assert [float(line["above_line"]) for line in lines] == pytest.approx([-5, -5, 10])
@@ -110,7 +127,7 @@ def test_the_figure_has_a_panel_a_target_and_names_rows_that_are_far_left(tmp_pa
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:4] == ["LES-AV\n(mine)", "IOSTAR\n(mine)", "LES-AV\n(far)", "IOSTAR\n(far)"]
     assert [len(axes.texts) for axes in figure.axes[:4]] == [0, 0, 1, 1]
-    assert figure.axes[2].texts[0].get_text() == "further left: FedDG (20, 50)"
+    assert figure.axes[2].texts[0].get_text() == "further left: FedDG (20, 68)"
     assert len(figure.axes[0].containers) == 3
     for name in ("one", "two"):
         save_figure(robustness_figure(of_suite, 3.5), tmp_path / f"{name}.png")

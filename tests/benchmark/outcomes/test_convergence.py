@@ -36,6 +36,7 @@ from ..stored import (
 )
 
 RULE = "not converged: held-out source DSC below 95 % of w/o SSDG's, over the seeds that both have"
+UNJUDGED = "not judged: the suite has no row of erm that saw the source alone, without settings of its own"
 SUITE = Suite(name="small", title="Small", columns=(LESAV, IOSTAR), rows=(ERM, RAS4DG), seeds=(0, 1))
 STARE = Column(task="fundus", source="chase", target="stare", label="STARE")
 
@@ -105,20 +106,34 @@ def test_rows_without_held_out_scores_are_not_judged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("baseline", "choice"),
+    "baseline",
     [
-        (ERM, Filters(methods=("ras4dg", "feddg"))),
-        (replace(ERM, settings={"training.augmentation": "nnunet"}), None),
-        (replace(ERM, access="ssdg"), None),
-        (replace(ERM, selection="oracle"), None),
-        (replace(RAS4DG, id="erm", access="source-only"), None),
+        replace(ERM, settings={"training.augmentation": "nnunet"}),
+        replace(ERM, access="ssdg"),
+        replace(ERM, selection="oracle"),
+        replace(RAS4DG, id="erm", access="source-only"),
     ],
-    ids=["left out", "own settings", "other access", "chosen on the target", "other method"],
+    ids=["own settings", "other access", "chosen on the target", "other method"],
 )
-def test_without_a_baseline_nothing_is_judged(tmp_path, baseline, choice):
+def test_without_a_baseline_nothing_is_judged_and_said_so(tmp_path, baseline):
     suite = replace(SUITE, rows=(baseline, RAS4DG, FEDDG))
-    convergence = convergence_of(tmp_path, suite, {"erm": 0.8, "ras4dg": 0.1, "feddg": 0.8}, choice)
-    assert (convergence.verdicts, convergence.text) == ({}, "")
+    convergence = convergence_of(tmp_path, suite, {"erm": 0.8, "ras4dg": 0.1, "feddg": 0.8})
+    assert (convergence.verdicts, convergence.text) == ({}, UNJUDGED)
+
+
+def test_rows_chosen_without_the_baseline_are_judged_by_it_also_from_an_export(tmp_path):
+    suite = suite_file(tmp_path / "mine.toml", ("erm", "ras4dg", "freesdg"), ["lesav"], seeds=(0,))
+    fill(tmp_path / "results", planned_runs(suite), lambda p: (0.2 if p.row.id == "ras4dg" else 0.8,))
+    whole = open_results(suite, tmp_path / "results")
+    write_export(export_suite(whole)[0], tmp_path / "exported")
+    for origin in (suite, tmp_path / "exported"):
+        part = open_results(origin, tmp_path / "results", methods=("ras4dg", "freesdg"))
+        assert [row.id for row in part.suite.rows] == ["ras4dg", "freesdg"]
+        assert part.convergence.text == whole.convergence.text != ""
+        verdicts = {(row, column.target): verdict for (row, column), verdict in part.convergence.verdicts.items()}
+        assert verdicts["ras4dg", "lesav"] is False
+        assert verdicts["freesdg", "lesav"] is True
+        assert "erm" not in {row for row, _ in verdicts}
 
 
 def test_a_baseline_without_held_out_scores_judges_nothing(tmp_path):
@@ -252,7 +267,7 @@ def test_an_early_best_epoch_counts_without_a_baseline_and_for_the_target_it_was
     fill_with_best_epochs(tmp_path, runs, lambda p: 0 if p.columns == (IOSTAR,) else 19)
     convergence = results_of(tmp_path, suite, STOPPED).convergence
     assert convergence.verdicts == {("cutmix", IOSTAR): False}
-    assert convergence.text == f"{EARLY} (CutMix for IOSTAR, seed 0: best epoch 1 of 20)"
+    assert convergence.text == f"{UNJUDGED}. Also {EARLY} (CutMix for IOSTAR, seed 0: best epoch 1 of 20)"
 
 
 def test_both_rules_have_a_sentence(tmp_path):

@@ -87,7 +87,7 @@ def test_every_pair_of_blocks_and_the_note_under_the_table(tmp_path):
     [note] = block_notes(results)
     assert "order of erm A, ras4dg A, feddg A by mean DSC over LES-AV, IOSTAR: Kendall's tau between" in note
     assert "A and B 1.00 [1.00, 1.00]; A and C \N{MINUS SIGN}1.00 [\N{MINUS SIGN}1.00, \N{MINUS SIGN}1.00]" in note
-    assert "2,000 draws of each target's cases, the same for all rows, and each row's seeds for itself" in note
+    assert "10,000 draws of each target's cases, the same for all rows, and each row's seeds for itself" in note
     caption = build_table(results, DSC).caption
     assert f"Note: {note}." in caption
     assert any("erm B with network.name = dynunet" in sentence for sentence in caption)
