@@ -1,20 +1,43 @@
-"""External rows of a suite: predictions of another program, scored by `bench score`, beside the runs."""
+"""A suite and its runs as a results folder has them: its own rows, external rows (`bench score`), and ensembles."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import Task
+from ssdg.methods import registry
+
 from ..errors import UsageError
 from ..spec import RunSpec
 from ..storage.external import external_id, row_folder, scored_folder, stored_rows
 from ..storage.files import read_object
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
-from ..suites.suite import EXTERNAL, Access, Column, Plan, Planned, Row, Suite
+from ..suites.sources import suite_across
+from ..suites.suite import EXTERNAL, Access, Column, Inventory, Plan, Planned, Row, Suite, check_column
+from ..suites.suite_file import load_suite
 from .ensembles import ensemble_rows, ensemble_runs
 
 UNSEEN = "external: predictions of another program, whose training was not seen by this harness"
 """Note under a table, at the mark of every external row."""
+
+
+def inventory_with(tasks: Iterable[Task]) -> Inventory:
+    """Return the methods that are installed or plugged in, and the tasks of the package with a user's own."""
+    return Inventory(registry(), {**TASKS, **{task.name: task for task in tasks}})
+
+
+def open_suite(name: str, sources: Sequence[str] | None, inventory: Inventory, results_root: Path) -> Suite:
+    """Return a suite across ``sources`` (None: its own columns), with the external rows of a results folder.
+
+    Raises:
+        UsageError: no such suite or source, a column that its task does not have, or a damaged ``row.json``.
+    """
+    suite = load_suite(name)
+    for column in suite.columns:
+        check_column(column, inventory.task(column.task))
+    return with_external_rows(suite_across(suite, sources, inventory), results_root)
 
 
 def with_external_rows(suite: Suite, results_root: Path) -> Suite:

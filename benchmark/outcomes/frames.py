@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 RUN_COLUMNS = (
     *("row", "method", "version", "seed", "task", "source", "targets", "fold", "train_id", "state"),
     *("epochs", "best_epoch", "steps", "training_seconds", "fastest_epoch", "device", "threads", *VERSIONS.values()),
-    *("commit", "started", "finished"),
+    *("commit", "started", "finished", "trained_on"),
 )
 
 SCORE_COLUMNS = ("row", "method", "seed", "source", "target", "case", "stratum", "class_name", "value")
@@ -61,6 +61,8 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
     """
     planned = {**run_key(run), "state": run.state}
     recorded = {} if run.stored is None else run.stored.recorded
+    evaluations = () if run.stored is None else run.stored.evaluations
+    planned["trained_on"] = next((e.data["trained_on"] for e in evaluations if "trained_on" in e.data), "")
     return dict.fromkeys(RUN_COLUMNS, "") | planned | {n: value for n, value in recorded.items() if value is not None}
 
 
@@ -85,7 +87,8 @@ def scored_evaluations(results: "SuiteResults") -> Iterator[tuple[PlannedRun, Co
         for row in results.suite.rows
     }
     for run in results.planned_runs:
-        for column in filter(run.contributes, columns):
+        # Folds score their target in the columns of every source: once here.
+        for column in {column.target: column for column in columns if run.contributes(column)}.values():
             evaluation = run.evaluation(column.target)
             # Validation cases of a row that trains once a target are in no cell, and tell whether it has converged.
             judges = column.target == VALIDATION and run.row.per_target and run.row.folds is None

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..launching.job_file import JobFile
-from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..spec import PROTOCOLS, EvaluationConfig
@@ -137,7 +136,7 @@ class SuiteResults:
     def rescored(self) -> frozenset[Path]:
         """Folders of evaluations that have values of metrics from masks."""
         scored = (scores for column in self.columns(validation=True) for scores in self.of_column(column))
-        return frozenset(e.path for scores in scored for e in scores.evaluations if has_any(e.path))
+        return frozenset(e.path for scores in scored for e in scores.evaluations if self.counts.files.rescored(e))
 
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, devices that differ, evaluations without a metric."""

@@ -18,6 +18,11 @@ from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ssdg.benchmark.suites.sources import suite_across
+from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.datasets import TASKS
+from ssdg.methods import registry
 
 from ...conftest import TINY
 from ...suites import suite_file
@@ -320,6 +325,27 @@ def test_holes_are_exported_and_listed(bench, tmp_path):
     assert runs["intra", "0", "1of2"]["state"] == "DONE"
     scored = {row["row"] for row in rows_of(tmp_path / "out" / "cases.csv")}
     assert scored == {"cutmix", "erm"}, "half a seed is no part of any table"
+
+
+def test_an_export_of_every_source_prints_what_the_runs_print(bench, tmp_path):
+    suite = write_suite(tmp_path, seeds=(0,))
+    inventory = Inventory(registry(), TASKS)
+    fill(
+        tmp_path / "results",
+        suite,
+        ("vessel",),
+        suite_across(load_suite(str(suite)), ("all",), inventory).plan(Filters(), inventory).runs,
+    )
+    export(bench, (suite, tmp_path / "results"), tmp_path / "out", "--sources", "all")
+    runs, exported = (
+        (str(suite), "--sources", "all", "--results-root", str(tmp_path / "results")),
+        str(tmp_path / "out"),
+    )
+    for view in ("--validation", "--matrix"):
+        printed = bench("table", exported, view)
+        assert printed.exit_code == 0, printed.output
+        assert printed.output == bench("table", *runs, view).output
+    assert "| phantom2d-b | " in printed.output
 
 
 def test_a_measure_that_was_not_computed_is_a_hole(bench, made, tmp_path):
