@@ -9,18 +9,18 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ..digests import to_json
 from ..errors import UsageError
 from ..outcomes.frames import RUN_COLUMNS, RUN_KEY, run_key, run_record, scored_evaluations
 from ..outcomes.results import SuiteResults
-from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
+from ..scoring.metrics import DSC, REGIONS, Metric, find_metric, mask_metrics
 from ..storage.files import read_json, write_text
-from ..storage.run_folder import CASE_COLUMNS, to_csv
+from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
 from ..suites.suite_file import PROVENANCE
-from ..tables.build import build_table
+from ..tables.build import Table, build_table
 from ..tables.render import render
 from .provenance import provenance
 
@@ -40,30 +40,63 @@ def export_suite(
     Raises:
         UsageError: runs on different data, or a damaged results file.
     """
-    tables = {
-        metric: build_table(results, metric, validation=validation) for metric in dict.fromkeys((DSC, *metrics))
-    }
+    tables = _tables(results, (DSC, *metrics), validation)
     runs = [run_record(run) for run in results.planned_runs]
     files = {
         "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
         "history.csv": history_csv(results),
-        **{
-            f"table{'' if metric is DSC else f'-{metric.name}'}.{ending}": render(table, form)
-            for metric, table in tables.items()
-            for ending, form in FORMATS.items()
-        },
+        **_printed(tables),
     }
-    holes = dict.fromkeys(tables[DSC].missing)
-    for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
-        holes |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in holes)
+    holes = _holes(tables)
     origin = {
         **provenance(results, runs),
         "complete": not holes,
-        "missing": list(holes),
+        "missing": holes,
         "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
     }
-    return {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, list(holes)
+    return {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, holes
+
+
+def rewrite_tables(results: SuiteResults, folder: Path) -> tuple[list[str], list[str]]:
+    """Write the tables of an export again in place, from its own counts; return their names and the holes.
+
+    They have the metrics that they had, and columns of validation cases where they had these. No other file of the
+    export changes: its provenance keeps the digests of the tables that the runs came with.
+
+    Raises:
+        UsageError: the export names a table of a metric that this version does not have.
+        StorageError: no space left, or the folder cannot be written.
+    """
+    named = [re.fullmatch(r"table-?(.*)\.csv", name) for name in sorted(_earlier(folder))]
+    metrics = [find_metric(match[1] or DSC.name) for match in named if match]
+    table = folder / "table.csv"
+    lines = csv.DictReader(table.read_text(encoding="utf-8").splitlines() if table.exists() else ())
+    tables = _tables(results, (DSC, *metrics), any(line["target"] == VALIDATION for line in lines))
+    files = _printed(tables)
+    for name, text in files.items():
+        write_text(folder / name, text)
+    return list(files), _holes(tables)
+
+
+def _tables(results: SuiteResults, metrics: Iterable[Metric], validation: bool) -> dict[Metric, Table]:
+    return {metric: build_table(results, metric, validation=validation) for metric in dict.fromkeys(metrics)}
+
+
+def _printed(tables: Mapping[Metric, Table]) -> dict[str, str]:
+    """Return tables by file name."""
+    return {
+        f"table{'' if metric is DSC else f'-{metric.name}'}.{ending}": render(table, form)
+        for metric, table in tables.items()
+        for ending, form in FORMATS.items()
+    }
+
+
+def _holes(tables: Mapping[Metric, Table]) -> list[str]:
+    holes = dict.fromkeys(tables[DSC].missing)
+    for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
+        holes |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in holes)
+    return list(holes)
 
 
 def history_csv(results: SuiteResults) -> str:

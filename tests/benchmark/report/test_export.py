@@ -328,7 +328,7 @@ def test_holes_are_exported_and_listed(bench, tmp_path):
 
 
 def test_an_export_of_every_source_prints_what_the_runs_print(bench, tmp_path):
-    suite = write_suite(tmp_path, seeds=(0,))
+    suite = write_suite(tmp_path, seeds=(0,), rows=({"id": "intra", "method": "erm", "folds": 2}, "erm"))
     inventory = Inventory(registry(), TASKS)
     fill(
         tmp_path / "results",
@@ -374,6 +374,26 @@ def test_an_earlier_export_is_replaced_and_nothing_else(bench, made, tmp_path):
     assert {path.name for path in output.iterdir()} == {*FILES, "README.md"}
     assert (output / "README.md").read_text() == "what matches, and what does not"
     assert {row["row"] for row in rows_of(output / "table.csv")} == {"narrow"}
+
+
+def test_the_tables_of_an_export_are_rewritten_without_its_runs(bench, made, tmp_path):
+    rescore(made[1])
+    output = tmp_path / "out"
+    export(bench, made, output, "--metric", "hd95", "--validation")
+    (output / "README.md").write_text("mine")
+    fresh = {path.name: path.read_bytes() for path in output.iterdir()}
+    shutil.rmtree(made[1])
+    for table in output.glob("table*"):
+        table.write_text(table.read_text().replace(f",{VALIDATION},", f",{VALIDATION},by a former rule,"))
+    for name in ("table.md", "table-hd95.tex"):
+        (output / name).write_text("by a former rule")
+    rewritten = bench("export", str(output))
+    assert rewritten.exit_code == 0, rewritten.output
+    assert "rewritten from its own counts: table.csv, table.md, table.tex, table-hd95.csv" in rewritten.output
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == fresh
+    for options in (("--methods", "narrow"), ("--set", "evaluation.region=image"), ("--metric", "hd95")):
+        assert "give its folder, and no option" in bench("export", str(output), *options).output
+    assert "is an export" in bench("export", str(output), "--output", str(tmp_path / "two")).output
 
 
 def test_a_file_that_no_export_wrote_is_not_replaced(bench, made, tmp_path):
