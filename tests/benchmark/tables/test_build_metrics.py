@@ -127,13 +127,20 @@ def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):
     table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {row: ["nothing predicted (2 misses)"] for row in ("w/o SSDG", "RAS4DG")}
     assert {entry.cell.state for row in table.rows for entry in row.entries} == {"undefined"}
-    assert not table.missing  # nothing is left to be run
+    assert table.missing == tuple(
+        f"{row} on LES-AV: 0 of 2 seeds (nothing predicted)" for row in ("w/o SSDG", "RAS4DG")
+    )
 
 
 def test_a_seed_that_predicts_nothing_makes_the_cell_partial(tmp_path):
     fill(tmp_path, 0.0, 0.0)
     write_metric(tmp_path, HD95, lambda _, seed: (NAN, 4.0) if seed else (NAN, NAN))
-    assert shown(table_of(tmp_path, SMALL, metric=HD95))["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
+    table = table_of(tmp_path, SMALL, metric=HD95)
+    assert shown(table)["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
+    assert "RAS4DG on LES-AV: 1 of 2 seeds (nothing predicted)" in table.missing
+    assert not json.loads(render(table, "json"))["complete"]
+    assert not results_of(tmp_path, SMALL).is_complete(RAS4DG, LESAV, HD95)
+    assert results_of(tmp_path, SMALL).is_complete(RAS4DG, LESAV)
 
 
 def test_misses_score_0_where_that_is_defined(tmp_path):
