@@ -95,7 +95,8 @@ def table(
         from ..tables.render import render
 
         matrix, results = shown["matrix"], selection.results()
-        cells = build_table(results, metric, published=not shown["no_published"], validation=validation or matrix)
+        published = not (shown["no_published"] or matrix)  # which has no room for them
+        cells = build_table(results, metric, published=published, validation=validation or matrix)
         cells = with_failures(cells, results) if shown["failures"] else cells
         text, missing = (render_matrix if matrix else render)(cells, form), cells.missing
     if final and missing:

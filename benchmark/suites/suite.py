@@ -167,7 +167,7 @@ class Suite:
             columns=columns,
             settings={**self.settings, **shared},
             protocol=protocol,
-            seeds=self.seeds if choice.seeds is None else choice.seeds,
+            seeds=self.seeds if choice.seeds is None else tuple(dict.fromkeys(choice.seeds)),
         )
 
     def _chosen_rows(self, choice: Filters) -> tuple[Row, ...]:

@@ -11,11 +11,12 @@ from .build import Table, TableRow
 from .latex import latex_lines, needs
 from .printed import Printed, PrintedColumn, markdown, markdown_folded, markdown_lines, markdown_list
 from .render import FONTS, printed_table, render, table_title
-from .wording import DASH
+from .wording import DASH, TIED
 
 CAPTION = (
     "Source by target: a line is what was trained on one source, a column the domain it is scored on; in brackets, "
-    "the validation cases of the source itself. Mean: of the other targets of that source, where all are complete"
+    "the validation cases of the source itself. Mean: of the other targets of that source, where all are complete. "
+    f"Bold and {TIED} compare, in each column, the rows of the same source"
 )
 
 
@@ -75,7 +76,10 @@ def _matrix(table: Table, task: str) -> Printed[MatrixRow]:
         def bold(row: MatrixRow) -> bool:
             return bool(of_row(row, lambda column: column.bold(row.row), False))
 
-        return PrintedColumn(domains[target], (domains[target],), text, bold=bold)
+        def tied(row: MatrixRow) -> bool:
+            return bool(of_row(row, lambda column: column.tied(row.row), False))
+
+        return PrintedColumn(domains[target], (domains[target],), text, bold=bold, tied=tied)
 
     def mean(row: MatrixRow) -> str:
         found = [(position, of) for (source, of), (position, _) in cells.items() if source == row.source != of]

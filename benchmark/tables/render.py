@@ -22,7 +22,7 @@ from .printed import (
     markdown_titled,
     render_as,
 )
-from .wording import UNCONVERGED, ours_text, published_text, row_label, setting_text, signed
+from .wording import UNCONVERGED, ours_text, published_text, row_label, setting_text, signed, unsigned_zero
 
 FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
 WORDS = {True: "true", False: "false", None: ""}
@@ -197,7 +197,7 @@ def _every_source(table: Table, entry: Entry, form: Callable[[tuple[PublishedSco
 
 def rounded(value: float | None) -> float | None:
     """Return a score with four decimals, as programs read it."""
-    return None if value is None else round(value, 4)
+    return None if value is None else unsigned_zero(value, 4)
 
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {

@@ -76,7 +76,7 @@ def test_a_history_has_a_line_an_epoch(suite, tmp_path):
 
 
 def test_filters_and_overrides_are_those_of_the_command_line(suite, tmp_path):
-    picked = open_results(suite, tmp_path / "results", methods=["ras4dg"], seeds=[1])
+    picked = open_results(suite, tmp_path / "results", methods=["ras4dg"], seeds=[1, 1])
     assert picked.scores()[["row", "seed"]].drop_duplicates().values.tolist() == [["ras4dg", 1]]
     # Outside of the foreground nothing is found of 2,000 voxels.
     whole = open_results(suite, tmp_path / "results", overrides={"evaluation.region": "image"})
