@@ -13,9 +13,10 @@ from ..scoring.metrics import find_metric
 from ..spec import RunRequest
 from ..storage.results_reader import VERSIONS, StoredEvaluation
 from ..storage.run_folder import VALIDATION
-from ..suites.suite import Column
-from .headings import stratum_headings
+from ..suites.suite import Column, Row
+from .headings import Heading, stratum_headings
 from .planned_run import PlannedRun
+from .scores import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,17 +37,16 @@ CELL_COLUMNS = (
         "label",
         "method",
         "setting",
+        "task",
         "source",
         "target",
         "stratum",
         "average",
         "metric",
         "unit",
-        "mean",
-        "sd",
-        "n",
+        "state",
     ),
-    *("expected_n", "cases", "undefined", "missed", "state", "reason"),
+    *("reason", "mean", "sd", "n", "expected_n", "cases", "undefined", "missed"),
 )
 
 RUN_KEY = ("row", "method", "seed", "task", "source", "targets", "fold")
@@ -56,8 +56,8 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
     """Return a planned run as a row of ``runs.csv``; what is not recorded is empty.
 
     ``best_epoch`` counts from 1 and is the epoch whose weights are scored; ``training_seconds`` are those of the
-    epochs, without preparing data and scoring, and ``fastest_epoch`` those of the fastest: a clock on a machine that
-    other work shares says least of the run itself on average.
+    epochs, without preparing data and scoring. On a shared machine the fastest epoch measures the run better than the
+    mean does.
     """
     planned = {**run_key(run), "state": run.state}
     recorded = {} if run.stored is None else run.stored.recorded
@@ -126,23 +126,29 @@ def scores_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame"
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(SCORE_COLUMNS))
 
 
+def cell_record(row: Row, heading: Heading, cell: Cell) -> dict[str, Any]:
+    """Return a cell by ``CELL_COLUMNS``, its mean and sample SD in the unit named; None where there is none."""
+    column = heading.column
+    values = (
+        *(row.id, row.label, row.method, row.access, column.task, column.source, column.target, heading.stratum),
+        *(heading.average, cell.metric.name, heading.unit, cell.state, cell.reason),
+        *(cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds, cell.expected_seeds),
+        *(cell.n_cases, cell.n_undefined, cell.n_missed),
+    )
+    return dict(zip(CELL_COLUMNS, values, strict=True))
+
+
 def table_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
     """Return the cells of a table as a frame, in printed units (percent, mm or px)."""
     import pandas as pd
 
     entry = find_metric(metric)
-    lines = []
-    for row in results.suite.rows:
-        for column in results.suite.columns:
-            for h in stratum_headings(results, column, entry):
-                cell = results.cell(row, column, h.stratum, h.average, entry)
-                names = (
-                    *(row.id, row.label, row.method, row.access, column.source, column.target),
-                    *(h.stratum, h.average, entry.name),
-                )
-                numbers = (h.unit, cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
-                counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
-                lines.append((*names, *numbers, *counts))
+    lines = [
+        cell_record(row, heading, results.cell(row, column, heading.stratum, heading.average, entry))
+        for row in results.suite.rows
+        for column in results.suite.columns
+        for heading in stratum_headings(results, column, entry)
+    ]
     return pd.DataFrame(lines, columns=list(CELL_COLUMNS)).astype({"mean": float, "sd": float})
 
 

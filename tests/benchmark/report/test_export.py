@@ -157,10 +157,10 @@ def mean_of(rows, value):
 
 
 def seed_score(rows, cell, value):
-    if cell["group"] == "average" and cell["average"] == "strata":
+    if cell["stratum"] == "average" and cell["average"] == "strata":
         strata = sorted({row["stratum"] for row in rows})
         return statistics.fmean(mean_of([r for r in rows if r["stratum"] == one], value) for one in strata)
-    return mean_of([r for r in rows if cell["group"] in ("all", "average", r["stratum"])], value)
+    return mean_of([r for r in rows if cell["stratum"] in ("all", "average", r["stratum"])], value)
 
 
 def recomputed(cell, cases, origin):
@@ -176,10 +176,10 @@ def recomputed(cell, cases, origin):
         if (row["row"], row["task"], row["target"]) == (cell["row"], cell["task"], cell["target"]):
             by_seed[row["seed"]].append(row)
     scores = [seed_score(rows, cell, value) for rows in by_seed.values()]
-    inside = [[r for r in rows if cell["group"] in ("all", "average", r["stratum"])] for rows in by_seed.values()]
+    inside = [[r for r in rows if cell["stratum"] in ("all", "average", r["stratum"])] for rows in by_seed.values()]
     return {
-        "ours_mean": statistics.fmean(scores),
-        "ours_sd": statistics.stdev(scores),
+        "mean": statistics.fmean(scores),
+        "sd": statistics.stdev(scores),
         "n": len(scores),
         "cases": len({row["case"] for row in inside[0]}),
         "undefined": max(sum(math.isnan(value(row)) for row in rows) for rows in inside),
@@ -442,7 +442,7 @@ def test_real_runs_with_rescored_measures(bench, tmp_path):
     assert {row["target"] for row in cases} == {VALIDATION, "phantom2d-b", "phantom2d-c"}
     nsd = [100 * float(row["nsd_foreground"]) for row in cases if row["target"] == "phantom2d-b"]
     [cell] = [row for row in rows_of(tmp_path / "out" / "table-nsd.csv") if row["target"] == "phantom2d-b"]
-    assert float(cell["ours_mean"]) == pytest.approx(statistics.fmean(nsd), abs=1e-3)
+    assert float(cell["mean"]) == pytest.approx(statistics.fmean(nsd), abs=1e-3)
     [run] = rows_of(tmp_path / "out" / "runs.csv")
     assert run["epochs"] == "2"
     assert float(run["training_seconds"]) > 0

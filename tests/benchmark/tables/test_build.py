@@ -125,15 +125,15 @@ def test_csv_has_one_line_a_cell(tmp_path):
     lines = list(csv.DictReader(io.StringIO(render(table_of(tmp_path, suite), "csv"))))
     assert [line["row"] for line in lines] == ["erm", "ras4dg"]
     found = lines[1]
-    assert (found["target"], found["group"], found["state"], found["n"], found["cases"]) == (
+    assert (found["target"], found["stratum"], found["state"], found["n"], found["cases"]) == (
         "lesav",
         "all",
         "complete",
         "2",
         "2",
     )
-    assert float(found["ours_mean"]) == pytest.approx(77.5)
-    assert float(found["ours_sd"]) == pytest.approx(100 * np.std([0.75, 0.8], ddof=1), abs=1e-3)
+    assert float(found["mean"]) == pytest.approx(77.5)
+    assert float(found["sd"]) == pytest.approx(100 * np.std([0.75, 0.8], ddof=1), abs=1e-3)
     assert (found["published_mean"], found["published_sd"], found["delta"]) == ("72.88", "0.07", "4.62")
     without = csv.DictReader(io.StringIO(render(table_of(tmp_path, suite, published=False), "csv")))
     assert {(line["published_mean"], line["delta"]) for line in without} == {("", "")}
@@ -299,7 +299,7 @@ def test_a_row_that_is_not_separated_from_the_best_is_marked_in_every_format(tmp
     assert list(shown(table).values()) == [["80.10 ± 0.10 ≈"], ["**80.77 ± 0.10**"], ["20.10 ± 0.10"]]
     assert r"& 80.10 $\pm$ 0.10\rlap{$^{\approx}$} \\" in render(table, "latex")
     lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
-    assert [(line["best"], line["tied"]) for line in lines] == [("False", "True"), ("True", "False"), ("False",) * 2]
+    assert [(line["best"], line["tied"]) for line in lines] == [("false", "true"), ("true", "false"), ("false",) * 2]
     cells = [row["cells"][0] for row in json.loads(render(table, "json"))["rows"]]
     assert [(cell["best"], cell["tied"]) for cell in cells] == [(False, True), (True, False), (False, False)]
 

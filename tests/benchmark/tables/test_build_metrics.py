@@ -62,13 +62,13 @@ def test_units_and_counts_are_in_what_programs_read(tmp_path):
     fill(tmp_path, 0.5, 0.0)
     write_metric(tmp_path, HD95, lambda row, seed: (DISTANCES[row, seed][0], NAN))
     [first, _] = csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=HD95), "csv")))
-    assert (first["metric"], first["unit"], first["ours_mean"]) == ("hd95", "px", "2.5")
+    assert (first["metric"], first["unit"], first["mean"]) == ("hd95", "px", "2.5")
     assert (first["undefined"], first["missed"], first["published_mean"]) == ("1", "1", "")
     data = json.loads(render(table_of(tmp_path, SMALL, metric=HD95), "json"))
     assert (data["metric"], data["better"]) == ("hd95", "lower")
     assert data["rows"][0]["cells"][0]["per_seed"] == [2.0, 3.0]
     dice = next(csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=METRICS["dsc"]), "csv"))))
-    assert (dice["metric"], dice["unit"], dice["ours_mean"], dice["missed"]) == ("dsc", "%", "25", "1")
+    assert (dice["metric"], dice["unit"], dice["mean"], dice["missed"]) == ("dsc", "%", "25", "1")
 
 
 def test_latex_names_measure_and_unit(tmp_path):

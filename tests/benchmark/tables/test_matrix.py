@@ -104,7 +104,7 @@ def test_rows_of_a_source_that_are_not_separated_are_marked():
 def test_programs_read_a_cell_a_line():
     table = build_table(made(), validation=True)
     lines = list(csv.DictReader(io.StringIO(render_matrix(table, "csv"))))
-    erm = {(line["source"], line["target"]): line["ours_mean"] for line in lines if line["row"] == "erm"}
+    erm = {(line["source"], line["target"]): line["mean"] for line in lines if line["row"] == "erm"}
     assert len(erm) == 9
     assert erm["phantom2d-b", "phantom2d-a"] == "21"
     assert erm["phantom2d-b", VALIDATION] == "90"
