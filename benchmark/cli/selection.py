@@ -142,7 +142,7 @@ class Selection:
         return self.results_root / "logs" / self.suite.name
 
     def nothing_finished(self) -> NoReturn:
-        """Say that nothing of the selected part is finished, with the way out, and exit as INCOMPLETE."""
+        """Exit as INCOMPLETE and name the commands that produce results."""
         click.echo(
             f"bench: nothing that is asked for of suite {self.suite.name!r} is finished under {self.results_root}: "
             f"`bench status {self.name}` says what is there, `bench sweep {self.name}` makes it; "

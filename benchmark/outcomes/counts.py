@@ -19,7 +19,7 @@ from .planned_run import EVALUATED_ON, PlannedRun, require_same_evaluations
 
 
 class EvaluationFiles:
-    """Read the counts and mask metrics of an evaluation from its run folder; an export overrides all of it."""
+    """Read the counts and mask metrics of an evaluation from its run folder; an export overrides this."""
 
     def cases(self, evaluation: StoredEvaluation) -> CaseFile:
         """Return the counts of an evaluation."""

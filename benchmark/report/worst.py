@@ -20,7 +20,7 @@ from ssdg.datasets.base import DataError, Domain, Task
 
 from ..data.images import file_ndim
 from ..errors import UsageError
-from ..figures.case_view import RGB, class_colours, error_colours, outcomes, painted, stored_prediction, view_case
+from ..figures.case_view import RGB, class_colours, error_colours, painted, pixel_errors, stored_prediction, view_case
 from ..figures.prediction_cases import scored_runs
 from ..outcomes.results import SuiteResults
 from ..scoring.case_file import CaseFile
@@ -119,7 +119,7 @@ def _thumbnails(
     if view.label.ndim == 3:
         view = replace(view, window=(*view.window[:-1], worst_slice(view.label, prediction)))
     label, predicted = view.plane(view.label), view.plane(prediction)
-    places = outcomes(label, predicted, view.inside(request.evaluation.region))
+    places = pixel_errors(label, predicted, view.inside(request.evaluation.region))
     classes, errors = class_colours(task), error_colours(task)
     of = f"case {name} of {domain.name}"
     tallies = ", ".join(f"{(places == place).sum()} {outcome}" for place, outcome in enumerate(errors, start=1))

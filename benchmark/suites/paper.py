@@ -40,8 +40,8 @@ def load_published(name: str) -> PublishedTable:
     """Return a table of published numbers by name.
 
     The CSV has the columns ``method`` (or ``variant``), ``target``, ``group``, ``dsc_mean``, ``dsc_std`` and perhaps
-    ``source``; a cell the paper left empty has empty numbers. Each source of a cell has its own line; ours is compared
-    with the first. ``sources.toml`` has the citations of sources, and the notes.
+    ``source``; a cell the paper left empty has empty numbers. Each source of a cell has its own line; ours is
+    compared with the first. ``sources.toml`` has the citations of sources, and the notes.
 
     Raises:
         UsageError: no such table.

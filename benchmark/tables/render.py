@@ -97,7 +97,7 @@ def render_latex(table: Table) -> str:
 
 def printed_table(table: Table) -> Printed[TableRow]:
     """Return the columns that people read: method, setting, components and targets."""
-    groups = 1 if any(heading.group for heading in table.headings) else 0
+    groups = 1 if any(heading.second_line for heading in table.headings) else 0
 
     def words(heading: str, text: Callable[[Row], str], align: Literal["l", "c"] = "l") -> PrintedColumn[TableRow]:
         return PrintedColumn(heading, (*[""] * groups, heading), lambda row: text(row.row), align=align)
@@ -123,7 +123,7 @@ def printed_table(table: Table) -> Printed[TableRow]:
 
         return PrintedColumn(
             heading.text,
-            (heading.column.label, heading.group)[: 1 + groups],
+            (heading.column.label, heading.second_line)[: 1 + groups],
             text=text,
             value=value,
             bold=lambda row: row.entries[position].best,
