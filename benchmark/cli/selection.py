@@ -53,8 +53,11 @@ class Selection:
         self.task_files = {task.name: file for task, file in own}
         self.name = suite  # as on the command line: of a file, its path
         self.plugins, self._results_root, self.problems = plugins, results_root, list[str]()
-        self._export = self._open_export(sources) if is_export(suite) else None
-        if self._export is not None:
+        self._export: Export | None = None
+        if is_export(suite):
+            from ..outcomes import opening  # imports numpy
+
+            self._export = opening.Export(Path(suite), sources)
             self.suite, self.inventory = self._export.suite, self._export.inventory
         else:
             self.inventory = inventory_with(task for task, _ in own)
@@ -64,11 +67,6 @@ class Selection:
             self.rescan()
         for problem in self.problems:
             click.echo(f"bench: {problem}", err=True)
-
-    def _open_export(self, sources: tuple[str, ...] | None) -> "Export":
-        from ..outcomes.opening import Export  # imports numpy
-
-        return Export(Path(self.name), sources)
 
     def require_runs(self) -> None:
         """Raise UsageError for an export, which has scores and no runs."""

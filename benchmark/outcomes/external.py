@@ -29,23 +29,16 @@ def inventory_with(tasks: Iterable[Task]) -> Inventory:
 
 
 def open_suite(name: str, sources: Sequence[str] | None, inventory: Inventory, results_root: Path) -> Suite:
-    """Return a suite across ``sources`` (None: its own columns), with the external rows of a results folder.
+    """Return a suite across ``sources`` (None: its own columns), then external rows and ensembles scored in a column.
 
     Raises:
-        UsageError: no such suite or source, a column that its task does not have, or a damaged ``row.json``.
+        UsageError: no such suite or source, a column that its task does not have, a damaged ``row.json``, or two rows
+            with one id.
     """
     suite = load_suite(name)
     for column in suite.columns:
         check_column(column, inventory.task(column.task))
-    return with_external_rows(suite_across(suite, sources, inventory), results_root)
-
-
-def with_external_rows(suite: Suite, results_root: Path) -> Suite:
-    """Return a suite with the external rows and ensembles that were scored in one of its columns, after its own rows.
-
-    Raises:
-        UsageError: one of them and a row of the suite have one id, or a damaged ``row.json``.
-    """
+    suite = suite_across(suite, sources, inventory)
     rows = [_marked(row) for row in suite.rows]
     own = {row.id: row for row in rows}
     for folder, facts in stored_rows(results_root, suite.name):

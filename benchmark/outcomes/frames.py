@@ -31,24 +31,6 @@ RUN_COLUMNS = (
 
 SCORE_COLUMNS = ("row", "method", "seed", "source", "target", "case", "stratum", "class_name", "value")
 
-CELL_COLUMNS = (
-    *(
-        "row",
-        "label",
-        "method",
-        "setting",
-        "task",
-        "source",
-        "target",
-        "stratum",
-        "average",
-        "metric",
-        "unit",
-        "state",
-    ),
-    *("reason", "mean", "sd", "n", "expected_n", "cases", "undefined", "missed"),
-)
-
 RUN_KEY = ("row", "method", "seed", "task", "source", "targets", "fold")
 
 
@@ -127,15 +109,16 @@ def scores_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame"
 
 
 def cell_record(row: Row, heading: Heading, cell: Cell) -> dict[str, Any]:
-    """Return a cell by ``CELL_COLUMNS``, its mean and sample SD in the unit named; None where there is none."""
-    column = heading.column
-    values = (
-        *(row.id, row.label, row.method, row.access, column.task, column.source, column.target, heading.stratum),
-        *(heading.average, cell.metric.name, heading.unit, cell.state, cell.reason),
-        *(cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds, cell.expected_seeds),
-        *(cell.n_cases, cell.n_undefined, cell.n_missed),
-    )
-    return dict(zip(CELL_COLUMNS, values, strict=True))
+    """Return a cell by name, its mean and sample SD in the unit named; None where there is none."""
+    column, mean, sd = heading.column, cell.scaled(cell.mean), cell.scaled(cell.sd)
+    return {
+        **{"row": row.id, "label": row.label, "method": row.method, "setting": row.access},
+        **{"task": column.task, "source": column.source, "target": column.target},
+        **{"stratum": heading.stratum, "average": heading.average, "metric": cell.metric.name, "unit": heading.unit},
+        **{"state": cell.state, "reason": cell.reason, "mean": mean, "sd": sd},
+        **{"n": cell.n_seeds, "expected_n": cell.expected_seeds, "cases": cell.n_cases},
+        **{"undefined": cell.n_undefined, "missed": cell.n_missed},
+    }
 
 
 def table_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
@@ -149,7 +132,7 @@ def table_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
         for column in results.suite.columns
         for heading in stratum_headings(results, column, entry)
     ]
-    return pd.DataFrame(lines, columns=list(CELL_COLUMNS)).astype({"mean": float, "sd": float})
+    return pd.DataFrame(lines).astype({"mean": float, "sd": float})
 
 
 def runs_frame(results: "SuiteResults") -> "pd.DataFrame":

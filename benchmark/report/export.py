@@ -20,7 +20,7 @@ from ..scoring.metrics import DSC, REGIONS, Metric, find_metric, mask_metrics
 from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
 from ..suites.suite_file import PROVENANCE
-from ..tables.build import Table, build_table
+from ..tables.build import build_table
 from ..tables.render import render
 from .provenance import provenance
 
@@ -40,15 +40,14 @@ def export_suite(
     Raises:
         UsageError: runs on different data, or a damaged results file.
     """
-    tables = _tables(results, (DSC, *metrics), validation)
+    tables, holes = _tables(results, metrics, validation)
     runs = [run_record(run) for run in results.planned_runs]
     files = {
         "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
         "history.csv": history_csv(results),
-        **_printed(tables),
+        **tables,
     }
-    holes = _holes(tables)
     origin = {
         **provenance(results, runs),
         "complete": not holes,
@@ -72,31 +71,23 @@ def rewrite_tables(results: SuiteResults, folder: Path) -> tuple[list[str], list
     metrics = [find_metric(match[1] or DSC.name) for match in named if match]
     table = folder / "table.csv"
     lines = csv.DictReader(table.read_text(encoding="utf-8").splitlines() if table.exists() else ())
-    tables = _tables(results, (DSC, *metrics), any(line["target"] == VALIDATION for line in lines))
-    files = _printed(tables)
+    files, holes = _tables(results, metrics, any(line["target"] == VALIDATION for line in lines))
     for name, text in files.items():
         write_text(folder / name, text)
-    return list(files), _holes(tables)
+    return list(files), holes
 
 
-def _tables(results: SuiteResults, metrics: Iterable[Metric], validation: bool) -> dict[Metric, Table]:
-    return {metric: build_table(results, metric, validation=validation) for metric in dict.fromkeys(metrics)}
-
-
-def _printed(tables: Mapping[Metric, Table]) -> dict[str, str]:
-    """Return tables by file name."""
-    return {
-        f"table{'' if metric is DSC else f'-{metric.name}'}.{ending}": render(table, form)
-        for metric, table in tables.items()
-        for ending, form in FORMATS.items()
-    }
-
-
-def _holes(tables: Mapping[Metric, Table]) -> list[str]:
-    holes = dict.fromkeys(tables[DSC].missing)
-    for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
-        holes |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in holes)
-    return list(holes)
+def _tables(results: SuiteResults, metrics: Iterable[Metric], validation: bool) -> tuple[dict[str, str], list[str]]:
+    """Return the tables of DSC and of further metrics by file name, and their holes."""
+    files, holes = dict[str, str](), dict[str, None]()
+    for metric in dict.fromkeys((DSC, *metrics)):
+        table = build_table(results, metric, validation=validation)
+        # Of a further metric only those where the Dice coefficient is there.
+        name = "" if metric is DSC else f"{metric.short}: "
+        holes |= {f"{name}{hole}": None for hole in table.missing if hole not in holes}
+        stem = "table" if metric is DSC else f"table-{metric.name}"
+        files |= {f"{stem}.{ending}": render(table, form) for ending, form in FORMATS.items()}
+    return files, list(holes)
 
 
 def history_csv(results: SuiteResults) -> str:
