@@ -4,7 +4,7 @@ Every name in the file is checked: one that a suite does not have is an error th
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -126,10 +126,8 @@ def _need(data: Mapping[str, Any], names: Iterable[str], where: str) -> None:
 def _check(suite: Suite, where: str) -> None:
     if suite.protocol not in PROTOCOLS:
         raise UsageError(f"{where}: {unknown('protocol', suite.protocol, PROTOCOLS)}")
-    unique: dict[str, Sequence[Any]] = {
-        **{"row id": [row.id for row in suite.rows], "target": [column.target for column in suite.columns]},
-        "seed": suite.seeds,
-    }
+    unique: dict[str, list[Any]] = {"row id": [row.id for row in suite.rows], "seed": list(suite.seeds)}
+    unique["target"] = [column.target for column in suite.columns]
     for kind, names in unique.items():
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
