@@ -45,7 +45,7 @@ def scores(demo):
     result = demo("table", "demo", *SEEDS, "--held-out", "--format", "csv", "--final")
     assert result.exit_code == 0, result.output
     rows = list(csv.DictReader(io.StringIO(result.stdout)))
-    return {(row["row"], row["target"]): float(row["ours_mean"]) / 100 for row in rows}
+    return {(row["row"], row["target"]): float(row["mean"]) / 100 for row in rows}
 
 
 def mean_on_targets(scores, row):

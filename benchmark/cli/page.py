@@ -95,7 +95,8 @@ def table(
         from ..tables.render import render
 
         matrix, results = shown["matrix"], selection.results()
-        cells = build_table(results, metric, published=not shown["no_published"], validation=validation or matrix)
+        published = not (shown["no_published"] or matrix)  # which has no room for them
+        cells = build_table(results, metric, published=published, validation=validation or matrix)
         cells = with_failures(cells, results) if shown["failures"] else cells
         text, missing = (render_matrix if matrix else render)(cells, form), cells.missing
     if final and missing:
@@ -151,15 +152,15 @@ def report(
 @click.option(
     "--output",
     type=options.OUTPUT_FOLDER,
-    required=True,
     help="Folder to write to; files of an earlier export are replaced, all others are left alone.",
 )
 @options.metric("metrics", text="A further table, of this metric; may be repeated.", multiple=True)
 @click.option("--validation", is_flag=True, help="Also the scores on the source's validation cases, in the tables.")
-def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], validation: bool) -> None:
+def export(selection: Selection, output: Path | None, metrics: tuple[Metric, ...], validation: bool) -> None:
     """Write a suite's results as files to commit.
 
-    Its tables can be computed from them again, without any run.
+    Its tables can be computed from them again, without any run: SUITE is then the folder of the export, whose
+    tables are rewritten in place by the rules of this version, with their digests in provenance.json.
 
     \b
     cases.csv        counts and scores by row, seed, target, case and class
@@ -171,11 +172,19 @@ def export(selection: Selection, output: Path, metrics: tuple[Metric, ...], vali
     Equal results give equal bytes. No file shows a case, or says on which machine it was made. What is missing is
     listed, and the exit code is then 3.
     """  # noqa: D301 - click wants a backspace character there
-    from ..report.export import export_suite, write_export
+    from ..report.export import export_suite, rewrite_tables, write_export
 
-    selection.require_runs()
-    files, missing = export_suite(selection.results(), metrics, validation)
-    write_export(files, output)
-    size = sum(len(text.encode()) for text in files.values())
-    click.echo(f"{output}: {len(files)} files, {size / 1e6:.2f} MB")
+    if selection.is_export and output is None:
+        if selection.plan.suite != selection.suite or metrics or validation:
+            raise UsageError("the tables of an export are rewritten as they are: give its folder, and no option")
+        names, missing = rewrite_tables(selection.results(), Path(selection.name))
+        click.echo(f"{selection.name}: rewritten from its own counts: {', '.join(names)}")
+    else:
+        selection.require_runs()
+        if output is None:
+            raise UsageError("--output names the folder to write to; it can be left out only for an export")
+        files, missing = export_suite(selection.results(), metrics, validation)
+        write_export(files, output)
+        size = sum(len(text.encode()) for text in files.values())
+        click.echo(f"{output}: {len(files)} files, {size / 1e6:.2f} MB")
     selection.require_complete(missing, f"the export has {len(missing)} hole{'s' * (len(missing) > 1)}")

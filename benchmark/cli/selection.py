@@ -11,18 +11,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from click.core import ParameterSource
 
-from ssdg.datasets import TASKS
-from ssdg.methods import registry
-
 from ..errors import INCOMPLETE, UsageError
 from ..launching.job_file import Job, JobFile, job_file
-from ..outcomes.external import scan_plan, with_external_rows
+from ..outcomes.external import inventory_with, open_suite, scan_plan
 from ..outcomes.planned_run import PlannedRun, match_plan
 from ..spec import PROTOCOLS
 from ..storage.results_reader import StoredRun
-from ..suites.sources import ALL, suite_across
-from ..suites.suite import Filters, Inventory, Plan, Planned, Row, check_column
-from ..suites.suite_file import is_export, load_suite
+from ..suites.sources import ALL
+from ..suites.suite import Filters, Plan, Planned, Row
+from ..suites.suite_file import is_export
 from ..training.runtime import Runtime
 from . import options
 
@@ -54,28 +51,22 @@ class Selection:
     ) -> None:
         own = [(options.find_task(name), options.task_file(name)) for name in tasks]
         self.task_files = {task.name: file for task, file in own}
-        self.inventory = Inventory(registry(), {**TASKS, **{task.name: task for task, _ in own}})
         self.name = suite  # as on the command line: of a file, its path
-        self.plugins, self._results_root = plugins, results_root
-        self._export = self._open_export(sources) if is_export(suite) else None
-        if self._export is not None:
-            self.suite, self.inventory, self.problems = self._export.suite, self._export.inventory, list[str]()
-            self.plan = self.suite.plan(filters, self.inventory)
-            return
-        own_columns = load_suite(suite)
-        for column in own_columns.columns:
-            check_column(column, self.inventory.task(column.task))
-        across = suite_across(own_columns, sources, self.inventory)
-        self.suite = with_external_rows(across, results_root)
+        self.plugins, self._results_root, self.problems = plugins, results_root, list[str]()
+        self._export: Export | None = None
+        if is_export(suite):
+            from ..outcomes import opening  # imports numpy
+
+            self._export = opening.Export(Path(suite), sources)
+            self.suite, self.inventory = self._export.suite, self._export.inventory
+        else:
+            self.inventory = inventory_with(task for task, _ in own)
+            self.suite = open_suite(suite, sources, self.inventory, results_root)
         self.plan = self.suite.plan(filters, self.inventory)
-        self.rescan()
+        if self._export is None:
+            self.rescan()
         for problem in self.problems:
             click.echo(f"bench: {problem}", err=True)
-
-    def _open_export(self, sources: tuple[str, ...] | None) -> "Export":
-        from ..outcomes.opening import Export  # imports numpy
-
-        return Export(Path(self.name), sources)
 
     def require_runs(self) -> None:
         """Raise UsageError for an export, which has scores and no runs."""
@@ -149,7 +140,7 @@ class Selection:
         return self.results_root / "logs" / self.suite.name
 
     def nothing_finished(self) -> NoReturn:
-        """Say that nothing of the selected part is finished, with the way out, and exit as INCOMPLETE."""
+        """Exit as INCOMPLETE and name the commands that produce results."""
         click.echo(
             f"bench: nothing that is asked for of suite {self.suite.name!r} is finished under {self.results_root}: "
             f"`bench status {self.name}` says what is there, `bench sweep {self.name}` makes it; "
@@ -201,8 +192,8 @@ def _selecting(*decorators: Callable[..., Any], several: bool = False) -> Callab
         def command(**values: Any) -> None:
             gc.set_threshold(2_000_000, 50, 50)  # thousands of runs are no garbage: 0.25 of 1.7 s of `bench status`
             filters = Filters(**{f.name: values.pop(f.name) for f in fields(Filters) if f.name in values})
-            if values.get("matrix") and values["sources"] is None:
-                values["sources"] = (ALL,)
+            if values.get("matrix") and values["sources"] is None and not is_export(values["suite"]):
+                values["sources"] = (ALL,)  # the columns of an export are as they are
             names = ("suite", "tasks", "plugins", "results_root", "sources")
             part = {name: values.pop(name) for name in names if name in values}
             suites = values.pop("suites") if several else (part.pop("suite"),)

@@ -13,7 +13,7 @@ from ..scoring.metrics import Metric
 from ..statistics import CONFIDENCE, DRAWS, SEED, Comparison, Interval
 from ..tables.caption import UNITS
 from ..tables.significance import ALPHA, LEAST_SEEDS
-from ..tables.wording import DASH, decimals, row_label, signed
+from ..tables.wording import DASH, decimals, percent, row_label, signed
 from .contrasts import Contrast, Ranking
 from .mean_ranks import MeanRanks
 
@@ -42,7 +42,7 @@ def ranking_lines(ranking: Ranking, scale: float) -> list[str]:
     s = ranking.stability
     lines = [["", "mean", "rank", "expected", *(f"P({rank})" for rank in range(1, len(ranking.rows) + 1))]]
     for i in ranking.order:
-        drawn = [f"{s.expected[i]:.2f}", *map(_percent, s.probabilities[i])]
+        drawn = [f"{s.expected[i]:.2f}", *(percent(share) or "." for share in s.probabilities[i])]
         drawn = drawn if s.level == "runs and cases" else [DASH] * len(drawn)
         lines.append([row_label(ranking.rows[i]), f"{scale * s.means[i]:.2f}", str(s.ranks[i]), *drawn])
     return aligned(lines)
@@ -208,7 +208,7 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _place(heading: Heading) -> dict[str, str]:
-    return {"target": heading.column.target, "group": heading.stratum, "average": heading.average}
+    return {"target": heading.column.target, "stratum": heading.stratum, "average": heading.average}
 
 
 def _axis(comparisons: Sequence[Comparison]) -> tuple[float, float]:
@@ -223,12 +223,6 @@ def _drawn(comparison: Comparison, left: float, right: float) -> str:
     low, high, zero, middle = (round((end - left) / (right - left) * (WIDTH - 1)) for end in ends.tolist())
     marks = {**dict.fromkeys(range(low, high + 1), "-"), zero: "|", middle: "o"}
     return "".join(marks.get(position, " ") for position in range(WIDTH))
-
-
-def _percent(share: float) -> str:
-    if share == 0:
-        return "."  # never drawn
-    return "<1" if share < 0.01 else ">99" if 0.99 < share < 1 else f"{100 * share:.0f}"
 
 
 def _s(count: int) -> str:

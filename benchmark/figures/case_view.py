@@ -131,7 +131,9 @@ def error_colours(task: Task) -> dict[str, str]:
     return {name: colour for name, colour in ERRORS.items() if len(task.classes) > 2 or name != OTHER_CLASS}
 
 
-def outcomes(label: NDArray[Any], prediction: NDArray[Any], inside: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+def pixel_errors(
+    label: NDArray[Any], prediction: NDArray[Any], inside: NDArray[np.bool_] | None
+) -> NDArray[np.uint8]:
     """Return each pixel's place in ``ERRORS``, from 1; 0 is agreed background, or not scored.
 
     Label and prediction (H, W) are class indices; ``inside`` (H, W) are the scored pixels, None: all.

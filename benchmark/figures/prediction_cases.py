@@ -17,7 +17,7 @@ from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import prediction_path
 from ..suites.suite import Column, Row
 from ..tables.wording import row_label
-from .case_view import ERRORS, class_colours, outcomes, painted, stored_prediction, view_case
+from .case_view import ERRORS, class_colours, painted, pixel_errors, stored_prediction, view_case
 from .predictions import Panel, Strip
 
 OUTCOMES = {"true positive": "found (TP)", "false positive": "false (FP)", "false negative": "missed (FN)"}
@@ -87,7 +87,7 @@ def make_strip(results: SuiteResults, column: Column, case: str, data_root: Path
 
     def panel(title: str, labels: NDArray[np.uint8], below: str) -> Panel:
         if len(task.classes) == 2:
-            return Panel(title, painted(outcomes(label, labels, inside), ERRORS), below)
+            return Panel(title, painted(pixel_errors(label, labels, inside), ERRORS), below)
         return Panel(title, painted(labels, class_colours(task)), below, outline=label)
 
     def prediction(row: Row) -> Panel:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile, read_cases
-from ..scoring.metric_file import MaskValues, stored_values
+from ..scoring.metric_file import MaskValues, has_any, stored_values
 from ..scoring.metrics import Metric
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import VALIDATION
@@ -19,7 +19,7 @@ from .planned_run import EVALUATED_ON, PlannedRun, require_same_evaluations
 
 
 class EvaluationFiles:
-    """Files of evaluations in run folders; an export has all of them in one."""
+    """Read the counts and mask metrics of an evaluation from its run folder; an export overrides this."""
 
     def cases(self, evaluation: StoredEvaluation) -> CaseFile:
         """Return the counts of an evaluation."""
@@ -28,6 +28,10 @@ class EvaluationFiles:
     def masks(self, evaluation: StoredEvaluation, cases: CaseFile, metric: Metric, /) -> MaskValues:
         """Return a metric of masks for the rows of ``cases``."""
         return stored_values(evaluation.path, cases, metric)
+
+    def rescored(self, evaluation: StoredEvaluation) -> bool:
+        """Tell whether an evaluation has values of any metric of masks."""
+        return has_any(evaluation.path)
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class StoredCounts:
         self._by_row: defaultdict[str, list[PlannedRun]] = defaultdict(list)
         for run in runs:
             self._by_row[run.row.id].append(run)
-        self._files = files
+        self.files = files
         self._cases: dict[str, CaseFile] = {}
         self._masks: dict[tuple[str, str], MaskValues] = {}
         self._seeds: dict[Column, dict[str, dict[int, SeedCases]]] = {}
@@ -107,14 +111,14 @@ class StoredCounts:
         """Return the counts of an evaluation; its file is read once."""
         key = str(evaluation.path)
         if key not in self._cases:
-            self._cases[key] = self._files.cases(evaluation)
+            self._cases[key] = self.files.cases(evaluation)
         return self._cases[key]
 
     def masks(self, evaluation: StoredEvaluation, metric: Metric) -> MaskValues:
         """Return a metric of masks of an evaluation; its file is read once."""
         key = str(evaluation.path), metric.name
         if key not in self._masks:
-            self._masks[key] = self._files.masks(evaluation, self.case_file(evaluation), metric)
+            self._masks[key] = self.files.masks(evaluation, self.case_file(evaluation), metric)
         return self._masks[key]
 
     def _complete(self, row: Row, column: Column) -> dict[int, list[StoredEvaluation]]:

@@ -1,28 +1,44 @@
-"""External rows of a suite: predictions of another program, scored by `bench score`, beside the runs."""
+"""A suite and its runs as a results folder has them: its own rows, external rows (`bench score`), and ensembles."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from ssdg.datasets import TASKS
+from ssdg.datasets.base import Task
+from ssdg.methods import registry
+
 from ..errors import UsageError
 from ..spec import RunSpec
 from ..storage.external import external_id, row_folder, scored_folder, stored_rows
 from ..storage.files import read_object
 from ..storage.results_reader import StoredEvaluation, StoredRun, scan
-from ..suites.suite import EXTERNAL, Access, Column, Plan, Planned, Row, Suite
+from ..suites.sources import suite_across
+from ..suites.suite import EXTERNAL, Access, Column, Inventory, Plan, Planned, Row, Suite, check_column
+from ..suites.suite_file import load_suite
 from .ensembles import ensemble_rows, ensemble_runs
 
 UNSEEN = "external: predictions of another program, whose training was not seen by this harness"
 """Note under a table, at the mark of every external row."""
 
 
-def with_external_rows(suite: Suite, results_root: Path) -> Suite:
-    """Return a suite with the external rows and ensembles that were scored in one of its columns, after its own rows.
+def inventory_with(tasks: Iterable[Task]) -> Inventory:
+    """Return the methods that are installed or plugged in, and the tasks of the package with a user's own."""
+    return Inventory(registry(), {**TASKS, **{task.name: task for task in tasks}})
+
+
+def open_suite(name: str, sources: Sequence[str] | None, inventory: Inventory, results_root: Path) -> Suite:
+    """Return a suite across ``sources`` (None: its own columns), then external rows and ensembles scored in a column.
 
     Raises:
-        UsageError: one of them and a row of the suite have one id, or a damaged ``row.json``.
+        UsageError: no such suite or source, a column that its task does not have, a damaged ``row.json``, or two rows
+            with one id.
     """
+    suite = load_suite(name)
+    for column in suite.columns:
+        check_column(column, inventory.task(column.task))
+    suite = suite_across(suite, sources, inventory)
     rows = [_marked(row) for row in suite.rows]
     own = {row.id: row for row in rows}
     for folder, facts in stored_rows(results_root, suite.name):

@@ -13,9 +13,10 @@ from ..scoring.metrics import find_metric
 from ..spec import RunRequest
 from ..storage.results_reader import VERSIONS, StoredEvaluation
 from ..storage.run_folder import VALIDATION
-from ..suites.suite import Column
-from .headings import stratum_headings
+from ..suites.suite import Column, Row
+from .headings import Heading, stratum_headings
 from .planned_run import PlannedRun
+from .scores import Cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,29 +26,10 @@ if TYPE_CHECKING:
 RUN_COLUMNS = (
     *("row", "method", "version", "seed", "task", "source", "targets", "fold", "train_id", "state"),
     *("epochs", "best_epoch", "steps", "training_seconds", "fastest_epoch", "device", "threads", *VERSIONS.values()),
-    *("commit", "started", "finished"),
+    *("commit", "started", "finished", "trained_on"),
 )
 
 SCORE_COLUMNS = ("row", "method", "seed", "source", "target", "case", "stratum", "class_name", "value")
-
-CELL_COLUMNS = (
-    *(
-        "row",
-        "label",
-        "method",
-        "setting",
-        "source",
-        "target",
-        "stratum",
-        "average",
-        "metric",
-        "unit",
-        "mean",
-        "sd",
-        "n",
-    ),
-    *("expected_n", "cases", "undefined", "missed", "state", "reason"),
-)
 
 RUN_KEY = ("row", "method", "seed", "task", "source", "targets", "fold")
 
@@ -56,11 +38,13 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
     """Return a planned run as a row of ``runs.csv``; what is not recorded is empty.
 
     ``best_epoch`` counts from 1 and is the epoch whose weights are scored; ``training_seconds`` are those of the
-    epochs, without preparing data and scoring, and ``fastest_epoch`` those of the fastest: a clock on a machine that
-    other work shares says least of the run itself on average.
+    epochs, without preparing data and scoring. On a shared machine the fastest epoch measures the run better than the
+    mean does.
     """
     planned = {**run_key(run), "state": run.state}
     recorded = {} if run.stored is None else run.stored.recorded
+    evaluations = () if run.stored is None else run.stored.evaluations
+    planned["trained_on"] = next((e.data["trained_on"] for e in evaluations if "trained_on" in e.data), "")
     return dict.fromkeys(RUN_COLUMNS, "") | planned | {n: value for n, value in recorded.items() if value is not None}
 
 
@@ -85,7 +69,8 @@ def scored_evaluations(results: "SuiteResults") -> Iterator[tuple[PlannedRun, Co
         for row in results.suite.rows
     }
     for run in results.planned_runs:
-        for column in filter(run.contributes, columns):
+        # Folds score their target in the columns of every source: once here.
+        for column in {column.target: column for column in columns if run.contributes(column)}.values():
             evaluation = run.evaluation(column.target)
             # Validation cases of a row that trains once a target are in no cell, and tell whether it has converged.
             judges = column.target == VALIDATION and run.row.per_target and run.row.folds is None
@@ -123,24 +108,31 @@ def scores_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame"
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(SCORE_COLUMNS))
 
 
+def cell_record(row: Row, heading: Heading, cell: Cell) -> dict[str, Any]:
+    """Return a cell by name, its mean and sample SD in the unit named; None where there is none."""
+    column, mean, sd = heading.column, cell.scaled(cell.mean), cell.scaled(cell.sd)
+    return {
+        **{"row": row.id, "label": row.label, "method": row.method, "setting": row.access},
+        **{"task": column.task, "source": column.source, "target": column.target},
+        **{"stratum": heading.stratum, "average": heading.average, "metric": cell.metric.name, "unit": heading.unit},
+        **{"state": cell.state, "reason": cell.reason, "mean": mean, "sd": sd},
+        **{"n": cell.n_seeds, "expected_n": cell.expected_seeds, "cases": cell.n_cases},
+        **{"undefined": cell.n_undefined, "missed": cell.n_missed},
+    }
+
+
 def table_frame(results: "SuiteResults", metric: str = "dsc") -> "pd.DataFrame":
     """Return the cells of a table as a frame, in printed units (percent, mm or px)."""
     import pandas as pd
 
     entry = find_metric(metric)
-    lines = []
-    for row in results.suite.rows:
-        for column in results.suite.columns:
-            for h in stratum_headings(results, column, entry):
-                cell = results.cell(row, column, h.stratum, h.average, entry)
-                names = (
-                    *(row.id, row.label, row.method, row.access, column.source, column.target),
-                    *(h.stratum, h.average, entry.name),
-                )
-                numbers = (h.unit, cell.scaled(cell.mean), cell.scaled(cell.sd), cell.n_seeds)
-                counts = (cell.expected_seeds, cell.n_cases, cell.n_undefined, cell.n_missed, cell.state, cell.reason)
-                lines.append((*names, *numbers, *counts))
-    return pd.DataFrame(lines, columns=list(CELL_COLUMNS)).astype({"mean": float, "sd": float})
+    lines = [
+        cell_record(row, heading, results.cell(row, column, heading.stratum, heading.average, entry))
+        for row in results.suite.rows
+        for column in results.suite.columns
+        for heading in stratum_headings(results, column, entry)
+    ]
+    return pd.DataFrame(lines).astype({"mean": float, "sd": float})
 
 
 def runs_frame(results: "SuiteResults") -> "pd.DataFrame":

@@ -29,14 +29,14 @@ class Heading:
         return {"all": "", "average": f"average of {self.average}"}.get(self.stratum, self.stratum)
 
     @property
-    def group(self) -> str:
+    def second_line(self) -> str:
         """Line under the target's name: the stratum, with a unit other than percent; "" for neither."""
         return " ".join(filter(None, (self.label, "" if self.unit == "%" else f"({self.unit})")))
 
     @property
     def text(self) -> str:
         """Target and stratum in one line, with a unit other than percent."""
-        return " ".join(filter(None, (self.column.label, self.group)))
+        return " ".join(filter(None, (self.column.label, self.second_line)))
 
 
 def column_headings(results: "SuiteResults", column: Column, metric: Metric = DSC) -> list[Heading]:

@@ -20,16 +20,15 @@ from ..digests import flatten, to_json
 from ..errors import UsageError
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
-from ..scoring.metrics import REGIONS, Metric
+from ..scoring.metrics import REGIONS, Metric, mask_metrics
 from ..spec import SECTIONS, RunSpec
 from ..storage.results_reader import VERSIONS, StoredEvaluation, StoredRun
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, State, to_csv
-from ..suites.sources import suite_across
 from ..suites.suite import Column, Filters, Inventory, Plan, Row, Suite
-from ..suites.suite_file import PROVENANCE, is_export, load_suite, renamed
+from ..suites.suite_file import PROVENANCE, is_export, renamed
 from .convergence import judging_row
 from .counts import EvaluationFiles
-from .external import as_planned, scan_plan, with_external_rows
+from .external import as_planned, inventory_with, open_suite, scan_plan
 from .frames import RUN_KEY, fold_text
 from .results import SuiteResults
 
@@ -75,10 +74,8 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
     if is_export(suite):
         export = Export(Path(suite), sources)
         return export.results(export.suite.plan(choice, export.inventory))
-    own = [task_from_toml(Path(file)) for file in tasks]
-    inventory, root = Inventory(registry(), {**TASKS, **{task.name: task for task in own}}), Path(results_root)
-    across = suite_across(load_suite(str(suite)), sources, inventory)
-    plan = with_external_rows(across, root).plan(choice, inventory)
+    inventory, root = inventory_with(task_from_toml(Path(file)) for file in tasks), Path(results_root)
+    plan = open_suite(str(suite), sources, inventory, root).plan(choice, inventory)
     return SuiteResults(plan, *scan_plan(plan, root), root)
 
 
@@ -100,7 +97,7 @@ class Export:
                 for line in _table(folder, "history.csv", self._provenance):
                     epoch = {name: value for name, value in line.items() if name not in RUN_KEY}
                     self._histories[_run_key(line)].append(epoch)
-            self._files = _ExportedFiles(_table(folder, "cases.csv", self._provenance))
+            self._files = _ExportedFiles(_table(folder, "cases.csv", self._provenance), self._provenance)
         if sources is not None:
             raise UsageError(f"{folder} is an export, whose columns are as they are: leave out --sources")
 
@@ -191,10 +188,14 @@ class _ExportedRun(StoredRun):
 class _ExportedFiles(EvaluationFiles):
     """Counts and metrics of all evaluations, from the export's ``cases.csv``."""
 
-    def __init__(self, rows: "csv.DictReader[str]") -> None:
+    def __init__(self, rows: "csv.DictReader[str]", provenance: Mapping[str, Any]) -> None:
         self.rows: defaultdict[Path, list[dict[str, str]]] = defaultdict(list)
         for row in rows:
             self.rows[_key(row)].append(row)
+        # A value of an earlier definition is none of today's metric, as in a run folder.
+        metrics = [metric for metric in mask_metrics().values() if metric.token in provenance["measures"]]
+        self._columns = {f"{metric.name}_{region}" for metric in metrics for region in REGIONS}
+        self._columns &= set(rows.fieldnames or ())
 
     def cases(self, evaluation: StoredEvaluation) -> CaseFile:
         rows = self.rows[evaluation.path]
@@ -202,9 +203,13 @@ class _ExportedFiles(EvaluationFiles):
 
     def masks(self, evaluation: StoredEvaluation, _cases: CaseFile, metric: Metric) -> MaskValues:
         rows = self.rows[evaluation.path]
-        texts = {region: [row.get(f"{metric.name}_{region}") for row in rows] for region in REGIONS}
-        values = {str(region): [float(v) if v else None for v in of_rows] for region, of_rows in texts.items()}
+        names = {str(region): f"{metric.name}_{region}" for region in REGIONS}
+        texts = {region: [row[n] if n in self._columns else "" for row in rows] for region, n in names.items()}
+        values = {region: [float(v) if v else None for v in of_rows] for region, of_rows in texts.items()}
         return MaskValues(values, frozenset())
+
+    def rescored(self, evaluation: StoredEvaluation) -> bool:
+        return any(row[name] for row in self.rows[evaluation.path] for name in self._columns)
 
 
 def _domain(task: str, source: str, target: str) -> tuple[str, str]:
@@ -277,6 +282,7 @@ def _runs(
                 of_domain = data.get(_domain(request.task, request.source, domain), {})
                 counts = {name: of_domain[name] for name in of_domain if name not in DOMAIN}
                 described = {"manifest": of_domain.get("manifest"), "counts": counts, "commit": scored_at}
+                described |= {"trained_on": device} if (device := record.get("trained_on")) else {}
                 evaluations.append(as_planned(planned, path, domain, described))
         train_id, state = record["train_id"], cast("State", record["state"])
         epochs = histories.get(_run_key(record), [])

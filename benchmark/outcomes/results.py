@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..errors import UsageError
 from ..launching.job_file import JobFile
-from ..scoring.metric_file import has_any
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
 from ..spec import PROTOCOLS, EvaluationConfig
@@ -22,6 +21,7 @@ from ..suites.suite import Column, Filters, Plan, Planned, Row
 from .convergence import Convergence, judge
 from .counts import EvaluationFiles, SeedCases, StoredCounts
 from .frames import history_frame, runs_frame, scores_frame, table_frame
+from .headings import column_headings
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
 from .scores import Average, Cell, RowScores, make_cell, metric_of
 
@@ -115,9 +115,12 @@ class SuiteResults:
         return make_cell(scores, len(self.suite.seeds_of(row)), stratum, average, metric)
 
     def is_complete(self, row: Row, column: Column, metric: Metric = DSC) -> bool:
-        """Tell whether a row has all the suite's seeds on a target."""
-        scores = self.row_scores(row, column, metric)
-        return scores.availability == "planned" and len(scores.seeds) == len(self.suite.seeds_of(row))
+        """Tell whether a row has a score of all the suite's seeds in each printed column of a target."""
+        return all(cell.state == "complete" for cell in self._cells(row, column, metric))
+
+    def _cells(self, row: Row, column: Column, metric: Metric) -> list[Cell]:
+        headings = column_headings(self, column, metric)
+        return [self.cell(row, column, heading.stratum, heading.average, metric) for heading in headings]
 
     def of_rows(self, rows: tuple[Row, ...]) -> "SuiteResults":
         """Return the results of other rows on the same columns and seeds, from the same files."""
@@ -147,7 +150,7 @@ class SuiteResults:
     def rescored(self) -> frozenset[Path]:
         """Folders of evaluations that have values of metrics from masks."""
         scored = (scores for column in self.columns(validation=True) for scores in self.of_column(column))
-        return frozenset(e.path for scores in scored for e in scores.evaluations if has_any(e.path))
+        return frozenset(e.path for scores in scored for e in scores.evaluations if self.counts.files.rescored(e))
 
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, devices that differ, evaluations without a metric."""
@@ -183,16 +186,16 @@ class SuiteResults:
     def holes(
         self, metric: Metric = DSC, columns: Iterable[Column] | None = None, rows: Iterable[Row] | None = None
     ) -> Iterator[str]:
-        """Yield a line for each row and target that lacks seeds, or a method."""
+        """Yield a line for each row and target that lacks the score of a seed, or a method."""
         columns = self.suite.columns if columns is None else tuple(columns)
         for row in self.suite.rows if rows is None else rows:
-            expected = len(self.suite.seeds_of(row))
             for column in columns:
-                scores = self.row_scores(row, column, metric)
-                if scores.availability == "unavailable":
+                cell = min(self._cells(row, column, metric), key=lambda cell: cell.n_seeds)
+                if cell.state == "unavailable":
                     yield f"{row.label} on {column.label}: method {row.method!r} is not in this version"
-                elif scores.availability == "planned" and len(scores.seeds) < expected:
-                    yield f"{row.label} on {column.label}: {len(scores.seeds)} of {expected} seeds ({scores.reason})"
+                elif cell.state not in ("complete", "not-applicable"):
+                    seeds = f"{cell.n_seeds} of {cell.expected_seeds} seeds"
+                    yield f"{row.label} on {column.label}: {seeds} ({cell.reason})"
 
     def other_protocols(self, metric: Metric = DSC) -> list[str]:
         """Return a note for each other protocol that has results where cells of this one are empty."""

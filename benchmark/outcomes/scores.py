@@ -73,7 +73,7 @@ class RowScores:
         return mean_defined(self.values, axis=2)
 
     def tally(self, stratum: str = "all") -> tuple[int, int]:
-        """Return how many values are not defined, and how many classes are missed, in the seed with most of each."""
+        """Return the number of undefined values and of missed classes, each of the seed with the most."""
         inside = self.members(stratum)
         undefined = np.isnan(self.values[:, inside]).sum(axis=(1, 2))
         return int(undefined.max(initial=0)), int(self.missed[:, inside].sum(axis=(1, 2)).max(initial=0))

@@ -9,16 +9,17 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ..digests import to_json
 from ..errors import UsageError
 from ..outcomes.frames import RUN_COLUMNS, RUN_KEY, run_key, run_record, scored_evaluations
 from ..outcomes.results import SuiteResults
-from ..scoring.metrics import DSC, REGIONS, Metric, mask_metrics
+from ..scoring.metrics import DSC, REGIONS, Metric, find_metric, mask_metrics
 from ..storage.files import read_json, write_text
-from ..storage.run_folder import CASE_COLUMNS, to_csv
+from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
 from ..suites.suite_file import PROVENANCE
 from ..tables.build import build_table
 from ..tables.render import render
@@ -40,30 +41,64 @@ def export_suite(
     Raises:
         UsageError: runs on different data, or a damaged results file.
     """
-    tables = {
-        metric: build_table(results, metric, validation=validation) for metric in dict.fromkeys((DSC, *metrics))
-    }
+    tables, holes = _tables(results, metrics, validation)
     runs = [run_record(run) for run in results.planned_runs]
     files = {
         "cases.csv": cases_csv(results),
         "runs.csv": to_csv(RUN_COLUMNS, runs),
         "history.csv": history_csv(results),
-        **{
-            f"table{'' if metric is DSC else f'-{metric.name}'}.{ending}": render(table, form)
-            for metric, table in tables.items()
-            for ending, form in FORMATS.items()
-        },
+        **tables,
     }
-    holes = dict.fromkeys(tables[DSC].missing)
-    for metric, table in tables.items():  # of a further metric only those where the Dice coefficient is there
-        holes |= dict.fromkeys(f"{metric.short}: {hole}" for hole in table.missing if hole not in holes)
     origin = {
         **provenance(results, runs),
         "complete": not holes,
-        "missing": list(holes),
-        "files": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
+        "missing": holes,
+        "files": _digests(files),
     }
-    return {PROVENANCE: json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n", **files}, list(holes)
+    return {PROVENANCE: _provenance_text(origin), **files}, holes
+
+
+def _digests(files: Mapping[str, str]) -> dict[str, str]:
+    return {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()}
+
+
+def _provenance_text(origin: Mapping[str, Any]) -> str:
+    return json.dumps(to_json(origin), indent=1, ensure_ascii=False) + "\n"
+
+
+def rewrite_tables(results: SuiteResults, folder: Path) -> tuple[list[str], list[str]]:
+    """Write the tables of an export again in place, from its own counts; return their names and the holes.
+
+    They have the metrics that they had, and columns of validation cases where they had these. Of the other files only
+    the provenance changes, which has the tables' digests and holes.
+
+    Raises:
+        UsageError: the export names a table of a metric that this version does not have.
+        StorageError: no space left, or the folder cannot be written.
+    """
+    named = [re.fullmatch(r"table-?(.*)\.csv", name) for name in sorted(_earlier(folder))]
+    metrics = [find_metric(match[1] or DSC.name) for match in named if match]
+    table = folder / "table.csv"
+    lines = csv.DictReader(table.read_text(encoding="utf-8").splitlines() if table.exists() else ())
+    files, holes = _tables(results, metrics, any(line["target"] == VALIDATION for line in lines))
+    origin = read_json(folder / PROVENANCE)
+    changed = {"complete": not holes, "missing": holes, "files": origin["files"] | _digests(files)}
+    for name, text in {PROVENANCE: _provenance_text(origin | changed), **files}.items():
+        write_text(folder / name, text)
+    return list(files), holes
+
+
+def _tables(results: SuiteResults, metrics: Iterable[Metric], validation: bool) -> tuple[dict[str, str], list[str]]:
+    """Return the tables of DSC and of further metrics by file name, and their holes."""
+    files, holes = dict[str, str](), dict[str, None]()
+    for metric in dict.fromkeys((DSC, *metrics)):
+        table = build_table(results, metric, validation=validation)
+        # Of a further metric only those where the Dice coefficient is there.
+        name = "" if metric is DSC else f"{metric.short}: "
+        holes |= {f"{name}{hole}": None for hole in table.missing if hole not in holes}
+        stem = "table" if metric is DSC else f"table-{metric.name}"
+        files |= {f"{stem}.{ending}": render(table, form) for ending, form in FORMATS.items()}
+    return files, list(holes)
 
 
 def history_csv(results: SuiteResults) -> str:

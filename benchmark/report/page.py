@@ -112,9 +112,8 @@ def _template() -> Template:
 
 
 def _further_tables(results: SuiteResults, published: bool) -> list[Table]:
-    rescored = any(evaluation.path in results.rescored for evaluation in results.evaluations)
-    # A table of shapes opens every file again: not before one is known to be there.
-    further = [m for m in metrics().values() if m is not DSC and (m.source != "masks" or rescored)]
+    # A metric of masks opens every file again: not before one is known to be there.
+    further = [m for m in metrics().values() if m is not DSC and (m.source != "masks" or results.rescored)]
     tables = [build_table(results, metric, published=published) for metric in further]
     return [table for table in tables if any(e.cell.values for row in table.rows for e in row.entries)]
 

@@ -17,7 +17,7 @@ from ..suites.suite import Column, Row
 from ..tables.build import Entry, Table, TableRow
 from ..tables.printed import Printed, PrintedColumn
 from ..tables.significance import ALPHA
-from ..tables.wording import DASH, row_label, signed
+from ..tables.wording import DASH, percent, row_label, signed
 from .charts import cost_chart, forest_chart, strip_chart
 from .run_facts import training_costs
 
@@ -94,15 +94,10 @@ def rank_tables(results: SuiteResults) -> list[tuple[str, list[HeatRow], str]]:
     tables = []
     for ranking in rank_rows(results, overall_headings(results)):
         stability = ranking.stability
-        cells = [[(100 * share, _percent(share)) for share in of_row] for of_row in stability.probabilities]
+        cells = [[(100 * share, percent(share)) for share in of_row] for of_row in stability.probabilities]
         rows = [(ranking.rows[i].label, cells[i], f"{stability.expected[i]:.1f}") for i in ranking.order]
         tables.append((ranking.heading.text, rows, f"{stability_text(ranking)}."))
     return tables
-
-
-def _percent(share: float) -> str:
-    text = f"{100 * share:.0f}"
-    return "" if share == 0 else "<1" if text == "0" else text
 
 
 def case_charts(results: SuiteResults, baseline: Row | None) -> list[Chart]:

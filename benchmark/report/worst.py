@@ -20,7 +20,7 @@ from ssdg.datasets.base import DataError, Domain, Task
 
 from ..data.images import file_ndim
 from ..errors import UsageError
-from ..figures.case_view import RGB, class_colours, error_colours, outcomes, painted, stored_prediction, view_case
+from ..figures.case_view import RGB, class_colours, error_colours, painted, pixel_errors, stored_prediction, view_case
 from ..figures.prediction_cases import scored_runs
 from ..outcomes.results import SuiteResults
 from ..scoring.case_file import CaseFile
@@ -28,6 +28,7 @@ from ..spec import RunRequest
 from ..storage.run_folder import prediction_path
 from ..suites.suite import Column, Row
 from ..tables.build import Table
+from ..tables.significance import best_first
 from .sections import overall, seed_means
 
 WORST = 3  # cases of a row and target that are shown
@@ -61,14 +62,16 @@ def worst_of_targets(table: Table, results: SuiteResults, baseline: Row | None, 
 
 
 def _shown_rows(table: Table, column: Column, baseline: Row | None) -> list[tuple[Row, str]]:
-    means = [(mean, row.row) for row in table.rows if (mean := overall(row, column).cell.mean) is not None]
-    ranked = [(mean, row) for mean, row in means if row.contender]
-    if not ranked:
-        return []
-    _, best = max(ranked, key=lambda pair: pair[0])
-    if best == baseline:
-        return [(best, "highest mean, and the baseline")]
-    return [(best, "highest mean"), *((row, "baseline") for _, row in means if row == baseline)]
+    cells = {row.row.id: overall(row, column).cell for row in table.rows}
+    rows = [row.row for row in table.rows if cells[row.row.id].mean is not None]
+    shown = best_first(rows, [cells[row.id] for row in rows]) if rows else []
+    why = "highest mean"
+    if not shown:
+        shown = sorted((r for r in rows if r.contender), key=lambda row: cells[row.id].state != "complete")
+        why = "only complete row" if shown and cells[shown[0].id].state == "complete" else "no row is complete"
+    if shown[:1] == [baseline]:
+        return [(shown[0], f"{why}, and the baseline")]
+    return [*((row, why) for row in shown[:1]), *((row, "baseline") for row in rows if shown and row == baseline)]
 
 
 def _cases(
@@ -116,7 +119,7 @@ def _thumbnails(
     if view.label.ndim == 3:
         view = replace(view, window=(*view.window[:-1], worst_slice(view.label, prediction)))
     label, predicted = view.plane(view.label), view.plane(prediction)
-    places = outcomes(label, predicted, view.inside(request.evaluation.region))
+    places = pixel_errors(label, predicted, view.inside(request.evaluation.region))
     classes, errors = class_colours(task), error_colours(task)
     of = f"case {name} of {domain.name}"
     tallies = ", ".join(f"{(places == place).sum()} {outcome}" for place, outcome in enumerate(errors, start=1))

@@ -91,13 +91,19 @@ class RunFolder:
 
 
 def to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV text; a missing value is empty, floats have six significant digits."""
+    """Return rows as CSV text: empty for a missing value, true or false, floats with six significant digits."""
     text = io.StringIO()
     writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: f"{value:.6g}" if isinstance(value, float) else value for name, value in row.items()})
+        writer.writerow({name: _csv_value(value) for name, value in row.items()})
     return text.getvalue()
+
+
+def _csv_value(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def row_name(request: RunRequest) -> str:

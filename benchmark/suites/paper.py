@@ -28,25 +28,11 @@ class PublishedTable:
     rows: frozenset[str]  # also those without any number
     scores: Mapping[tuple[str, str, str], tuple[PublishedScore, ...]]
     citations: Mapping[str, str]  # of each source; empty where the scores have none
+    notes: Mapping[str, str]  # a sentence on the numbers of a target, by its id
 
     def has_any_of(self, targets: Iterable[str]) -> bool:
         """Return whether it has a number on one of the targets."""
         return not {target for _, target, _ in self.scores}.isdisjoint(targets)
-
-    def case_weights(self, target: str) -> dict[str, float]:
-        """Return the weight of the abnormal cases that each row's printed average implies.
-
-        Solves average = w · abnormal + (1 - w) · normal: 0.5 is the plain mean of the two strata, the share of
-        abnormal cases is the mean of cases. Rounding to two decimals moves w by a few thousandths.
-        """
-        weights = {}
-        for row in sorted(self.rows):
-            scores = [self.scores.get((row, target, group)) for group in ("abnormal", "normal", "average")]
-            means = [score[0].mean for score in scores if score is not None]
-            if len(means) == len(scores):
-                abnormal, normal, average = means
-                weights[row] = (average - normal) / (abnormal - normal)
-        return weights
 
 
 @functools.cache
@@ -54,8 +40,8 @@ def load_published(name: str) -> PublishedTable:
     """Return a table of published numbers by name.
 
     The CSV has the columns ``method`` (or ``variant``), ``target``, ``group``, ``dsc_mean``, ``dsc_std`` and perhaps
-    ``source``, whose citation is in ``sources.toml``; a cell the paper left empty has empty numbers. Each source of a
-    cell has its own line; ours is compared with the first.
+    ``source``; a cell the paper left empty has empty numbers. Each source of a cell has its own line; ours is
+    compared with the first. ``sources.toml`` has the citations of sources, and the notes.
 
     Raises:
         UsageError: no such table.
@@ -74,4 +60,4 @@ def load_published(name: str) -> PublishedTable:
     cited = tomllib.loads((folder / "sources.toml").read_text(encoding="utf-8"))
     sources = dict.fromkeys(score.source for of_cell in scores.values() for score in of_cell if score.source)
     citations = {source: cited[source] for source in sources}
-    return PublishedTable(name, frozenset(row[key] for row in rows), scores, citations)
+    return PublishedTable(name, frozenset(row[key] for row in rows), scores, citations, cited["notes"].get(name, {}))

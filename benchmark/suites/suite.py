@@ -141,7 +141,7 @@ class Suite:
     settings: Mapping[str, JSON] = field(default_factory=dict)
     published: str | None = None  # name of a table of published numbers, whose keys are the row ids
     components: Mapping[str, str] = field(default_factory=dict)  # columns with a check mark: label -> boolean setting
-    all_rows: tuple[Row, ...] = ()  # also those that are not chosen; (): not narrowed
+    all_rows: tuple[Row, ...] = field(default=(), compare=False)  # also those not chosen; (): not narrowed
 
     def narrowed(self, choice: Filters) -> "Suite":
         """Return the suite with only the chosen rows, columns and seeds, and the overrides among the rows' settings.
@@ -167,7 +167,7 @@ class Suite:
             columns=columns,
             settings={**self.settings, **shared},
             protocol=protocol,
-            seeds=self.seeds if choice.seeds is None else choice.seeds,
+            seeds=self.seeds if choice.seeds is None else tuple(dict.fromkeys(choice.seeds)),
         )
 
     def _chosen_rows(self, choice: Filters) -> tuple[Row, ...]:

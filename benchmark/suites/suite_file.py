@@ -113,7 +113,7 @@ def _row(data: dict[str, Any], where: str) -> Row:
 
 
 def renamed(data: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
-    """Return a table with a key that had another name before version 0.2."""
+    """Return a table with a key that has another name in older files."""
     return {new if key == old else key: value for key, value in data.items()}
 
 
@@ -126,7 +126,9 @@ def _need(data: Mapping[str, Any], names: Iterable[str], where: str) -> None:
 def _check(suite: Suite, where: str) -> None:
     if suite.protocol not in PROTOCOLS:
         raise UsageError(f"{where}: {unknown('protocol', suite.protocol, PROTOCOLS)}")
-    for kind, names in (("row id", [r.id for r in suite.rows]), ("target", [c.target for c in suite.columns])):
+    unique: dict[str, list[Any]] = {"row id": [row.id for row in suite.rows], "seed": list(suite.seeds)}
+    unique["target"] = [column.target for column in suite.columns]
+    for kind, names in unique.items():
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
             raise UsageError(f"{where}: {kind} {repeated[0]!r} is there twice")

@@ -256,20 +256,7 @@ def _published_notes(suite: Suite, published: PublishedTable) -> list[str]:
     sentences = []
     if published.citations:
         sentences.append(f"Sources: {'; '.join(f'{name}: {text}' for name, text in published.citations.items())}.")
-    labels = {row.id: row.label for row in suite.rows}
-    for column in suite.columns:
-        weights = {row: w for row, w in published.case_weights(column.target).items() if row in labels}
-        weighted = {row: weight for row, weight in weights.items() if abs(weight - 0.5) >= 0.02}
-        if weighted and len(weighted) < len(weights):
-            plain = [label for row, label in labels.items() if row in weights.keys() - weighted]
-            others = [label for row, label in labels.items() if row in weighted]
-            shares = sorted(weighted.values())
-            sentences.append(
-                f"The published average on {column.label} is not one statistic: the numbers of {', '.join(plain)} "
-                f"are the plain mean of the two strata; those of {', '.join(others)} weigh the abnormal cases "
-                f"{shares[0]:.3f} to {shares[-1]:.3f}, as a mean of cases does."
-            )
-    return sentences
+    return sentences + [published.notes[c.target] for c in suite.columns if c.target in published.notes]
 
 
 def _cases(column: Column, of_rows: Iterable[RowScores], brief: bool = False) -> str:

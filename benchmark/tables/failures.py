@@ -73,9 +73,9 @@ def failure_columns(table: "Table", columns: Sequence[PrintedColumn["TableRow"]]
     interleaved = [replace(column, stacked=("", *column.stacked)[-2:]) for column in columns[:before]]
     for position, (column, heading) in enumerate(zip(columns[before:], table.headings, strict=True)):
         label = column.stacked[0]
-        interleaved.append(replace(column, stacked=(label, heading.group or table.metric.short)))
+        interleaved.append(replace(column, stacked=(label, heading.second_line or table.metric.short)))
         for name, words in NAMES.items() if heading.headline else ():
-            stacked = (label, " ".join(filter(None, (heading.group, words))))
+            stacked = (label, " ".join(filter(None, (heading.second_line, words))))
             text, value = _text(position, name, ".1f"), _text(position, name, ".4f")
             interleaved.append(PrintedColumn(f"{column.heading} {words}", stacked, text, value, unit="%"))
     return interleaved

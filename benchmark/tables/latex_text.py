@@ -15,6 +15,8 @@ ESCAPES = {
     **{"…": r"\ldots{}", "§": r"\S{}", "†": r"$\dagger$", "‡": r"$\ddagger$", "°": r"$^\circ$", "±": r"$\pm$"},
     **{"×": r"$\times$", "·": r"$\cdot$", "µ": r"$\mu$", "−": "$-$", "≤": r"$\leq$", "≥": r"$\geq$"},  # noqa: RUF001
     **{"→": r"$\to$", "÷": r"$\div$", "≈": r"$\approx$", "≠": r"$\neq$", "∞": r"$\infty$", "¶": r"\P{}"},
+    **{raised: f"$^{number}$" for number, raised in enumerate("⁰¹²³⁴⁵⁶⁷⁸⁹")},
+    **{lowered: f"$_{number}$" for number, lowered in enumerate("₀₁₂₃₄₅₆₇₈₉")},
 }
 
 GREEK_NAMES = (

@@ -1,6 +1,5 @@
 """A table of several sources as source × target: a line for each method and source, validation cases in brackets."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +10,12 @@ from .build import Table, TableRow
 from .latex import latex_lines, needs
 from .printed import Printed, PrintedColumn, markdown, markdown_folded, markdown_lines, markdown_list
 from .render import FONTS, printed_table, render, table_title
-from .wording import DASH
+from .wording import DASH, TIED
 
 CAPTION = (
     "Source by target: a line is what was trained on one source, a column the domain it is scored on; in brackets, "
-    "the validation cases of the source itself. Mean: of the other targets of that source, where all are complete"
+    "the validation cases of the source itself. Mean: of the other targets of that source, where all are complete. "
+    f"Bold and {TIED} compare, in each column, the rows of the same source"
 )
 
 
@@ -24,7 +24,6 @@ class MatrixRow:
     """A row of a suite from one source."""
 
     row: TableRow
-    task: str
     source: str
 
 
@@ -64,22 +63,19 @@ def _matrix(table: Table, task: str) -> Printed[MatrixRow]:
     cells = _cells(table, task)
 
     def cell(target: str) -> PrintedColumn[MatrixRow]:
-        def of_row(row: MatrixRow, wide: Callable[[PrintedColumn[TableRow]], Any], empty: Any) -> Any:
-            column = cells.get((row.source, target))
-            return empty if column is None else wide(column[1])
+        def read(row: MatrixRow, name: str) -> Any:
+            return getattr(cells[row.source, target][1], name)(row.row) if (row.source, target) in cells else ""
 
         def text(row: MatrixRow) -> str:
-            shown = str(of_row(row, lambda column: column.text(row.row), ""))
-            return f"[{shown}]" if row.source == target and shown not in ("", DASH) else shown
+            score = str(read(row, "text"))
+            return f"[{score}]" if row.source == target and score not in ("", DASH) else score
 
-        def bold(row: MatrixRow) -> bool:
-            return bool(of_row(row, lambda column: column.bold(row.row), False))
-
-        return PrintedColumn(domains[target], (domains[target],), text, bold=bold)
+        bold, tied = (lambda row: bool(read(row, "bold"))), (lambda row: bool(read(row, "tied")))
+        return PrintedColumn(domains[target], (domains[target],), text, bold=bold, tied=tied)
 
     def mean(row: MatrixRow) -> str:
-        found = [(position, of) for (source, of), (position, _) in cells.items() if source == row.source != of]
-        means = [row.row.entries[position].cell for position, _ in found]
+        positions = [place for (source, target), (place, _) in cells.items() if source == row.source != target]
+        means = [row.row.entries[position].cell for position in positions]
         if not means or any(other.state != "complete" for other in means):
             return ""
         return f"{sum(other.scaled(other.mean) or 0.0 for other in means) / len(means):.2f}"
@@ -92,7 +88,7 @@ def _matrix(table: Table, task: str) -> Printed[MatrixRow]:
         PrintedColumn("Mean", ("Mean",), mean),
     ]
     rows = [row for row in table.rows if row.row.folds is None]
-    return Printed(printed, [MatrixRow(row, task, source) for row in rows for source in labels])
+    return Printed(printed, [MatrixRow(row, source) for row in rows for source in labels])
 
 
 def _cells(table: Table, task: str) -> dict[tuple[str, str], tuple[int, PrintedColumn[TableRow]]]:
@@ -100,9 +96,9 @@ def _cells(table: Table, task: str) -> dict[tuple[str, str], tuple[int, PrintedC
     wide = printed_table(table).columns[-len(table.headings) :]
     cells: dict[tuple[str, str], tuple[int, PrintedColumn[TableRow]]] = {}
     for position, (heading, column) in enumerate(zip(table.headings, wide, strict=True)):
-        of = heading.column
-        if of.task == task and heading.headline:
-            place = (of.source, of.source if of.target == VALIDATION else of.target)
+        source, target = heading.column.source, heading.column.target
+        if heading.column.task == task and heading.headline:
+            place = (source, source if target == VALIDATION else target)
             if place not in cells or heading.stratum in ("all", "average"):
                 cells[place] = (position, column)
     return cells

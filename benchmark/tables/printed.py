@@ -1,5 +1,6 @@
 """A printed table: rows × columns with the text of each cell, the same for every format that people read."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
@@ -12,6 +13,9 @@ R = TypeVar("R")
 CHECK = "\N{CHECK MARK}"
 
 BOLD = "\x00"  # stands for Markdown's asterisks until other asterisks are escaped
+
+# An underscore inside a word, an ampersand before a space and brackets without a link mean themselves.
+SPECIAL = re.compile(r"[\\|*<`~]|(?<![^\W_])_|_(?![^\W_])|(?<=\])\(|&(?=#?\w+;)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +78,7 @@ def markdown_folded(title: str, sentences: Iterable[str]) -> list[str]:
 
 def markdown(text: str) -> str:
     """Return plain text as Markdown."""
-    for character in "\\|*<`":
-        text = text.replace(character, f"\\{character}")
-    return text.replace(BOLD, "**")
+    return SPECIAL.sub(r"\\\g<0>", text).replace(BOLD, "**")
 
 
 def render_as(formats: Mapping[str, Callable[[R], str]], form: str, table: R) -> str:

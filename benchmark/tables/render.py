@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ..digests import to_json
+from ..outcomes.frames import cell_record
 from ..outcomes.headings import Heading
 from ..scoring.metrics import DSC
 from ..storage.run_folder import to_csv
@@ -22,10 +23,9 @@ from .printed import (
     markdown_titled,
     render_as,
 )
-from .wording import UNCONVERGED, ours_text, published_text, row_label, setting_text, signed
+from .wording import UNCONVERGED, ours_text, published_text, row_label, setting_text, signed, unsigned_zero
 
 FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
-WORDS = {True: "true", False: "false", None: ""}
 MOST = 6  # columns of numbers that a line of 6.5 in holds: those of Table 1
 
 
@@ -35,16 +35,13 @@ def render(table: Table, form: str) -> str:
 
 
 def render_csv(table: Table) -> str:
-    """Return one line a row, target, group and average; scores in the unit named, empty where there is none."""
+    """Return one line a row, target, stratum and average; scores in the unit named, empty where there is none."""
     lines = []
     for row in table.rows:
-        components = table.suite.components_of(row.row).items()
-        marks = {f"component_{label}": str(has).lower() for label, has in components}
-        names = {"suite": table.suite.name, "protocol": table.suite.protocol, **_of_row(table, row.row)}
+        components = {f"component_{label}": has for label, has in table.suite.components_of(row.row).items()}
         for entry in row.entries:
             sources = _every_source(table, entry, published_text)
-            verdict = {"converged": WORDS[entry.converged]} if table.has_verdicts else {}
-            lines.append({**names, **_of_entry(table, entry), **verdict, **sources, **marks})
+            lines.append({**_of_cell(table, row.row, entry), **sources, **components})
     return to_csv(lines[0], lines)
 
 
@@ -61,25 +58,23 @@ def render_json(table: Table) -> str:
         "complete": not table.missing,
         "missing": table.missing,
         "caption": table.caption,
-        "rows": [
-            {
-                **_of_row(table, row.row),
-                "settings": row.row.settings,
-                "components": table.suite.components_of(row.row),
-                "cells": [
-                    {
-                        **_of_entry(table, e),
-                        **({"converged": e.converged} if table.has_verdicts else {}),
-                        **_every_source(table, e, list),
-                        "per_seed": list(map(e.cell.scaled, e.cell.values)),
-                    }
-                    for e in row.entries
-                ],
-            }
-            for row in table.rows
-        ],
+        "rows": [_json_row(table, row) for row in table.rows],
     }
     return json.dumps(to_json(data), indent=2, ensure_ascii=False) + "\n"
+
+
+def _json_row(table: Table, row: TableRow) -> dict[str, Any]:
+    cells = [
+        {
+            **_of_cell(table, row.row, entry),
+            **_every_source(table, entry, list),
+            "per_seed": list(map(entry.cell.scaled, entry.cell.values)),
+        }
+        for entry in row.entries
+    ]
+    shared = {name: cells[0][name] for name in ("row", "label", "method", "setting", "selection")}
+    components = table.suite.components_of(row.row)
+    return {**shared, "settings": row.row.settings, "components": components, "cells": cells}
 
 
 def render_markdown(table: Table) -> str:
@@ -102,7 +97,7 @@ def render_latex(table: Table) -> str:
 
 def printed_table(table: Table) -> Printed[TableRow]:
     """Return the columns that people read: method, setting, components and targets."""
-    groups = 1 if any(heading.group for heading in table.headings) else 0
+    groups = 1 if any(heading.second_line for heading in table.headings) else 0
 
     def words(heading: str, text: Callable[[Row], str], align: Literal["l", "c"] = "l") -> PrintedColumn[TableRow]:
         return PrintedColumn(heading, (*[""] * groups, heading), lambda row: text(row.row), align=align)
@@ -128,7 +123,7 @@ def printed_table(table: Table) -> Printed[TableRow]:
 
         return PrintedColumn(
             heading.text,
-            (heading.column.label, heading.group)[: 1 + groups],
+            (heading.column.label, heading.second_line)[: 1 + groups],
             text=text,
             value=value,
             bold=lambda row: row.entries[position].best,
@@ -154,39 +149,17 @@ def table_title(table: Table) -> str:
     return table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}"
 
 
-def _of_row(table: Table, row: Row) -> dict[str, Any]:
-    selection = table.suite.resolved(row)[0]["training"].selection
-    return {"row": row.id, "label": row.label, "method": row.method, "setting": row.access, "selection": selection}
-
-
-def _of_entry(table: Table, entry: Entry) -> dict[str, Any]:
-    column, cell, first = entry.heading.column, entry.cell, next(iter(entry.published), None)
-    return {
-        "suite": table.suite.name,
-        "protocol": table.suite.protocol,
-        "task": column.task,
-        "source": column.source,
-        "target": column.target,
-        "group": entry.heading.stratum,
-        "average": entry.heading.average,
-        "metric": cell.metric.name,
-        "unit": entry.heading.unit,
-        "state": cell.state,
-        "reason": cell.reason or None,
-        "ours_mean": rounded(cell.scaled(cell.mean)),
-        "ours_sd": rounded(cell.scaled(cell.sd)),
-        "n": cell.n_seeds,
-        "expected_n": cell.expected_seeds,
-        "cases": cell.n_cases,
-        "undefined": cell.n_undefined,
-        "missed": cell.n_missed,
-        "best": entry.best,
-        "tied": entry.tied,
-        "published_mean": None if first is None else first.mean,
-        "published_sd": None if first is None else first.sd,
-        "delta": rounded(entry.delta),
+def _of_cell(table: Table, row: Row, entry: Entry) -> dict[str, Any]:
+    first = next(iter(entry.published), None)
+    record = {
+        **{"suite": table.suite.name, "protocol": table.suite.protocol},
+        **cell_record(row, entry.heading, entry.cell),
+        **{"selection": table.suite.resolved(row)[0]["training"].selection, "best": entry.best, "tied": entry.tied},
+        **{"published_mean": first and first.mean, "published_sd": first and first.sd, "delta": entry.delta},
         **(failure_fields(entry.failures) if table.has_failures else {}),
+        **({"converged": entry.converged} if table.has_verdicts else {}),
     }
+    return {name: rounded(value) if isinstance(value, float) else value for name, value in record.items()}
 
 
 def _every_source(table: Table, entry: Entry, form: Callable[[tuple[PublishedScore, ...]], Any]) -> dict[str, Any]:
@@ -197,7 +170,7 @@ def _every_source(table: Table, entry: Entry, form: Callable[[tuple[PublishedSco
 
 def rounded(value: float | None) -> float | None:
     """Return a score with four decimals, as programs read it."""
-    return None if value is None else round(value, 4)
+    return None if value is None else unsigned_zero(value, 4)
 
 
 FORMATS: Mapping[str, Callable[[Table], str]] = {

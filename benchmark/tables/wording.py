@@ -76,13 +76,21 @@ def misses_notes(cell: Cell) -> list[str]:
 
 def decimals(value: float) -> str:
     """Return a number with two decimals and a minus sign as wide as a plus."""
-    return f"{value:.2f}".replace("-", MINUS)
+    return f"{unsigned_zero(value, 2):.2f}".replace("-", MINUS)
 
 
 def signed(value: float) -> str:
     """Return a number with its sign and two decimals; "–" where there is none."""
-    if math.isnan(value):
-        return DASH
-    # Adding zero turns a rounded -0.00 into +0.00.
-    text = f"{value:+.2f}" if math.isinf(value) else f"{round(value, 2) + 0.0:+.2f}"
-    return text.replace("-", MINUS)
+    return DASH if math.isnan(value) else f"{unsigned_zero(value, 2):+.2f}".replace("-", MINUS)
+
+
+def unsigned_zero(value: float, decimals: int) -> float:
+    """Return a rounded number; 0 where it would be -0."""
+    return round(value, decimals) + 0.0
+
+
+def percent(share: float) -> str:
+    """Return a probability in percent without decimals; "" for one of 0, and "<1" and ">99" next to the ends."""
+    if share == 0:
+        return ""
+    return "<1" if share < 0.01 else ">99" if 0.99 < share < 1 else f"{100 * share:.0f}"

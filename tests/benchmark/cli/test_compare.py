@@ -143,7 +143,7 @@ def test_the_numbers_are_those_of_the_table_under_the_same_settings(results, sui
     settings = ("--set", "evaluation.region=image", "--set", "evaluation.empty=skip")
     text = results("table", str(suite), "--format", "csv", "--no-published", *settings).output
     lines = list(csv.DictReader(io.StringIO(text)))
-    assert [float(x["ours_mean"]) for x in lines if (x["row"], x["target"]) == ("randconv", "phantom2d-b")] == [own]
+    assert [float(x["mean"]) for x in lines if (x["row"], x["target"]) == ("randconv", "phantom2d-b")] == [own]
     first = conventions(results, suite, *settings)["phantom2d-b"]["conventions"][0]
     assert (first["region"], first["empty"], first["in_force"]) == ("image", "skip", True)
 
@@ -158,7 +158,7 @@ def test_conventions_are_printed_in_every_format(results, suite, tmp_path):
     lines = list(csv.DictReader(io.StringIO(text)))
     assert len(lines) == (12 + 1) * 3
     (line,) = (x for x in lines if x["target"] == "phantom2d-c" and x["row"] == "erm")
-    assert (line["region"], line["empty"], line["rank"], line["in_force"]) == ("foreground", "zero-fp", "1", "True")
+    assert (line["region"], line["empty"], line["rank"], line["in_force"]) == ("foreground", "zero-fp", "1", "true")
     latex = results("table", str(suite), "--conventions", "--format", "latex").output
     assert latex.count(r"\begin{tabular}") == 2
     assert "Two rows \\& one" in latex

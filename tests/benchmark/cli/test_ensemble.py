@@ -125,11 +125,11 @@ def test_it_is_in_the_table_and_neither_bold_nor_ranked_nor_compared(bench, suit
     cell = rows["erm-ensemble"][B]
     [counts] = [list(csv.DictReader(io.StringIO((folder / "cases.csv").read_text()))) for folder in folders(bench)]
     tp, fp, fn = (np.array([int(line[name]) for line in counts]) for name in ("tp", "fp", "fn"))
-    assert cell["ours_mean"] == pytest.approx(100 * np.mean(2 * tp / (2 * tp + fp + fn)), abs=1e-3)
-    assert (cell["state"], cell["n"], cell["expected_n"], cell["ours_sd"]) == ("complete", 1, 1, None)
+    assert cell["mean"] == pytest.approx(100 * np.mean(2 * tp / (2 * tp + fp + fn)), abs=1e-3)
+    assert (cell["state"], cell["n"], cell["expected_n"], cell["sd"]) == ("complete", 1, 1, None)
     for target in (B, C):
         assert {row for row in rows if rows[row][target]["best"]} == {
-            max(("erm", "randconv"), key=lambda row: rows[row][target]["ours_mean"])
+            max(("erm", "randconv"), key=lambda row: rows[row][target]["mean"])
         }
         assert not any(rows[row][target]["tied"] for row in rows)
     hole = rows["randconv-ensemble"][C]

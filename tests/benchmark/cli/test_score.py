@@ -154,7 +154,7 @@ def test_the_row_is_in_the_table_and_marked(filled, suite):
     assert (external["method"], external["setting"], external["label"]) == ("external", "ssdg", "nnU-Net")
     cells = {cell["target"]: cell for cell in external["cells"]}
     tp, fp, fn = (np.array([int(line[name]) for line in lines_of(filled)]) for name in ("tp", "fp", "fn"))
-    assert cells[B]["ours_mean"] == pytest.approx(100 * np.mean(2 * tp / (2 * tp + fp + fn)), abs=1e-4)
+    assert cells[B]["mean"] == pytest.approx(100 * np.mean(2 * tp / (2 * tp + fp + fn)), abs=1e-4)
     assert (cells[C]["state"], cells[C]["reason"]) == ("missing", "not scored")
     text = filled("table", suite).output
     assert "| nnU-Net §" in text
@@ -171,7 +171,7 @@ def test_it_is_compared_and_ranked_with_the_others(filled, suite):
     assert compared.exit_code == 0, compared.output
     [contrast] = json.loads(compared.output)["comparisons"]
     rows = table(filled, suite)
-    [first, second] = [rows[name]["cells"][0]["ours_mean"] for name in ("nnunet", "erm")]
+    [first, second] = [rows[name]["cells"][0]["mean"] for name in ("nnunet", "erm")]
     assert contrast["difference"] == pytest.approx(first - second, abs=1e-3)
     ranked = filled("rank", suite, "--targets", B, "--json")
     assert ranked.exit_code == 0, ranked.output
@@ -206,7 +206,7 @@ def test_rescoring_works_from_the_copied_predictions(bench, suite, score):
     assert score().exit_code == 0
     result = bench("rescore", suite, "--metrics", "hd95", "--jobs", "1")
     assert (result.exit_code, "4 cases computed" in result.output) == (0, True), result.output
-    assert table(bench, suite, "--metric", "hd95")["nnunet"]["cells"][0]["ours_mean"] > 0
+    assert table(bench, suite, "--metric", "hd95")["nnunet"]["cells"][0]["mean"] > 0
 
 
 def test_a_volume_is_read_by_its_own_affine(bench, tmp_path):

@@ -48,7 +48,7 @@ def test_rows_far_apart_are_separated_and_have_their_ranks_on_every_target():
     assert separated_lines(ranks, DSC)[0].startswith("Separated are")
     data = mean_rank_data(ranks, DSC)
     assert data["rows"][0]["ranks"][2] == {
-        **{"suite": "two", "target": "lesav", "group": "all", "average": "cases"},
+        **{"suite": "two", "target": "lesav", "stratum": "all", "average": "cases"},
         "rank": 1,
     }
 

@@ -15,8 +15,8 @@ from ssdg.benchmark.figures.case_view import (
     CaseView,
     class_colours,
     error_colours,
-    outcomes,
     painted,
+    pixel_errors,
     require_counts,
     shrunk,
 )
@@ -127,12 +127,12 @@ def test_errors_have_the_colours_of_the_legend():
     label = np.array([[0, 0, 1, 1, 1, 1]])
     prediction = np.array([[0, 1, 1, 0, 2, 1]])
     inside = np.array([[True, True, True, True, True, False]])
-    places = outcomes(label, prediction, inside)
+    places = pixel_errors(label, prediction, inside)
     assert places.tolist() == [[0, 2, 1, 3, 4, 0]]
     colours = ["#" + "".join(f"{value:02X}" for value in pixel) for pixel in painted(places, ERRORS)[0]]
     names = ("false positive", "true positive", "false negative", "another class")
     assert colours == ["#FFFFFF", *(ERRORS[name] for name in names), "#FFFFFF"]
-    assert outcomes(label, prediction, None).tolist() == [[0, 2, 1, 3, 4, 1]]
+    assert pixel_errors(label, prediction, None).tolist() == [[0, 2, 1, 3, 4, 1]]
 
 
 def test_classes_keep_their_colours_whatever_is_predicted():

@@ -1,6 +1,6 @@
 """The Python API: results as data frames, from a results folder and from an export of it."""
 
-import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +13,12 @@ from ssdg.benchmark import open_results
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.report.export import export_suite, write_export
+from ssdg.benchmark.report.page import render_page
 from ssdg.benchmark.scoring.metrics import METRICS
+from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.tables.build import build_table
+from ssdg.benchmark.tables.render import render
 
 from ...suites import suite_file
 from ..metric_values import write_values
@@ -73,7 +76,7 @@ def test_a_history_has_a_line_an_epoch(suite, tmp_path):
 
 
 def test_filters_and_overrides_are_those_of_the_command_line(suite, tmp_path):
-    picked = open_results(suite, tmp_path / "results", methods=["ras4dg"], seeds=[1])
+    picked = open_results(suite, tmp_path / "results", methods=["ras4dg"], seeds=[1, 1])
     assert picked.scores()[["row", "seed"]].drop_duplicates().values.tolist() == [["ras4dg", 1]]
     # Outside of the foreground nothing is found of 2,000 voxels.
     whole = open_results(suite, tmp_path / "results", overrides={"evaluation.region": "image"})
@@ -106,6 +109,28 @@ def test_an_export_opens_without_its_runs(results, tmp_path):
         open_results(tmp_path / "exported").scores()
 
 
+def test_an_export_knows_the_devices_and_the_metrics_of_masks_that_its_runs_had(suite, results, tmp_path):
+    for run in scan(tmp_path / "results")[0]:
+        for evaluation in run.evaluations:
+            write_values(evaluation, METRICS["cldice"], [0.5, 0.25])
+            if run.spec.request.seed:
+                device = {"trained_on": "cuda (NVIDIA A100) in bf16"}
+                write_json(evaluation.path / "evaluation.json", {**evaluation.data, **device})
+    of_runs = open_results(suite, tmp_path / "results")
+    write_export(export_suite(of_runs)[0], tmp_path / "exported")
+    printed = [render(build_table(of), "markdown") for of in (of_runs, open_results(tmp_path / "exported"))]
+    assert "was trained on different kinds of device: seed 0 on cpu" in printed[0]
+    assert printed[0] == printed[1]
+    pages = [render_page(of) for of in (of_runs, open_results(tmp_path / "exported"))]
+    tables = [re.findall('aria-label="Table of scores, ([^"]+)"', page) for page in pages]
+    assert "clDice" in tables[0]
+    assert tables[0] == tables[1]
+    # Values of an earlier definition are none of today's metric.
+    path = tmp_path / "exported" / "provenance.json"
+    path.write_text(path.read_text().replace(METRICS["cldice"].token, "cldice:0"))
+    assert "clDice" not in render_page(open_results(tmp_path / "exported"))
+
+
 def test_an_export_of_before_a_setting_existed_is_told_as_it_ran():
     [folder] = [path.parent for path in EXPORTS if path.parent.name == "fundus-quick-paper"]
     caption = " ".join(build_table(open_results(folder)).caption)
@@ -115,15 +140,17 @@ def test_an_export_of_before_a_setting_existed_is_told_as_it_ran():
 
 
 @pytest.mark.parametrize("provenance", EXPORTS, ids=lambda path: path.parent.name)
-def test_committed_exports_give_the_numbers_of_their_tables(provenance):
+def test_committed_exports_give_their_tables(provenance):
     folder = provenance.parent
-    with (folder / "table.csv").open(newline="") as stream:
-        printed = [line for line in csv.DictReader(stream) if line["ours_mean"] and line["target"] != "held-out"]
-    frame = open_results(folder).table("dsc").set_index(["row", "target", "stratum", "average"])
-    assert printed
-    for line in printed:
-        cell = frame.loc[(line["row"], line["target"], line["group"], line["average"])]
-        assert (round(cell["mean"], 4), cell["n"]) == (float(line["ours_mean"]), int(line["n"]))
+    printed = (folder / "table.md").read_text()
+    table = build_table(open_results(folder), validation="held out)" in printed)
+    for form, committed in (("markdown", printed), ("csv", (folder / "table.csv").read_text())):
+        # The version that prints is not that of the results.
+        now, then = (
+            [line for line in text.split("\n") if "* ssdg-bench " not in line]
+            for text in (render(table, form), committed)
+        )
+        assert now == then, f"bench export {folder} rewrites its tables"
 
 
 BACKBONES, WINDOWS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "cardiac-windows"))

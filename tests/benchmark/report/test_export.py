@@ -18,6 +18,11 @@ from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ssdg.benchmark.suites.sources import suite_across
+from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.datasets import TASKS
+from ssdg.methods import registry
 
 from ...conftest import TINY
 from ...suites import suite_file
@@ -152,10 +157,10 @@ def mean_of(rows, value):
 
 
 def seed_score(rows, cell, value):
-    if cell["group"] == "average" and cell["average"] == "strata":
+    if cell["stratum"] == "average" and cell["average"] == "strata":
         strata = sorted({row["stratum"] for row in rows})
         return statistics.fmean(mean_of([r for r in rows if r["stratum"] == one], value) for one in strata)
-    return mean_of([r for r in rows if cell["group"] in ("all", "average", r["stratum"])], value)
+    return mean_of([r for r in rows if cell["stratum"] in ("all", "average", r["stratum"])], value)
 
 
 def recomputed(cell, cases, origin):
@@ -171,10 +176,10 @@ def recomputed(cell, cases, origin):
         if (row["row"], row["task"], row["target"]) == (cell["row"], cell["task"], cell["target"]):
             by_seed[row["seed"]].append(row)
     scores = [seed_score(rows, cell, value) for rows in by_seed.values()]
-    inside = [[r for r in rows if cell["group"] in ("all", "average", r["stratum"])] for rows in by_seed.values()]
+    inside = [[r for r in rows if cell["stratum"] in ("all", "average", r["stratum"])] for rows in by_seed.values()]
     return {
-        "ours_mean": statistics.fmean(scores),
-        "ours_sd": statistics.stdev(scores),
+        "mean": statistics.fmean(scores),
+        "sd": statistics.stdev(scores),
         "n": len(scores),
         "cases": len({row["case"] for row in inside[0]}),
         "undefined": max(sum(math.isnan(value(row)) for row in rows) for rows in inside),
@@ -322,6 +327,27 @@ def test_holes_are_exported_and_listed(bench, tmp_path):
     assert scored == {"cutmix", "erm"}, "half a seed is no part of any table"
 
 
+def test_an_export_of_every_source_prints_what_the_runs_print(bench, tmp_path):
+    suite = write_suite(tmp_path, seeds=(0,), rows=({"id": "intra", "method": "erm", "folds": 2}, "erm"))
+    inventory = Inventory(registry(), TASKS)
+    fill(
+        tmp_path / "results",
+        suite,
+        ("vessel",),
+        suite_across(load_suite(str(suite)), ("all",), inventory).plan(Filters(), inventory).runs,
+    )
+    export(bench, (suite, tmp_path / "results"), tmp_path / "out", "--sources", "all")
+    runs, exported = (
+        (str(suite), "--sources", "all", "--results-root", str(tmp_path / "results")),
+        str(tmp_path / "out"),
+    )
+    for view in ("--validation", "--matrix"):
+        printed = bench("table", exported, view)
+        assert printed.exit_code == 0, printed.output
+        assert printed.output == bench("table", *runs, view).output
+    assert "| phantom2d-b | " in printed.output
+
+
 def test_a_measure_that_was_not_computed_is_a_hole(bench, made, tmp_path):
     result = export(bench, made, tmp_path / "out", "--metric", "hd95", code=3)
     assert "HD95: w/o SSDG on phantom2d-b: 0 of 2 seeds (not rescored)" in result.output
@@ -348,6 +374,29 @@ def test_an_earlier_export_is_replaced_and_nothing_else(bench, made, tmp_path):
     assert {path.name for path in output.iterdir()} == {*FILES, "README.md"}
     assert (output / "README.md").read_text() == "what matches, and what does not"
     assert {row["row"] for row in rows_of(output / "table.csv")} == {"narrow"}
+
+
+def test_the_tables_of_an_export_are_rewritten_without_its_runs(bench, made, tmp_path):
+    rescore(made[1])
+    output = tmp_path / "out"
+    export(bench, made, output, "--metric", "hd95", "--validation")
+    (output / "README.md").write_text("mine")
+    fresh = {path.name: path.read_bytes() for path in output.iterdir()}
+    shutil.rmtree(made[1])
+    for table in output.glob("table*"):
+        table.write_text(table.read_text().replace(f",{VALIDATION},", f",{VALIDATION},by a former rule,"))
+    for name in ("table.md", "table-hd95.tex"):
+        (output / name).write_text("by a former rule")
+    origin = json.loads(fresh["provenance.json"])
+    former = origin | {"files": origin["files"] | {"table.md": "of a former rule"}, "complete": None}
+    (output / "provenance.json").write_text(json.dumps(former))
+    rewritten = bench("export", str(output))
+    assert rewritten.exit_code == 0, rewritten.output
+    assert "rewritten from its own counts: table.csv, table.md, table.tex, table-hd95.csv" in rewritten.output
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == fresh
+    for options in (("--methods", "narrow"), ("--set", "evaluation.region=image"), ("--metric", "hd95")):
+        assert "give its folder, and no option" in bench("export", str(output), *options).output
+    assert "is an export" in bench("export", str(output), "--output", str(tmp_path / "two")).output
 
 
 def test_a_file_that_no_export_wrote_is_not_replaced(bench, made, tmp_path):
@@ -396,7 +445,7 @@ def test_real_runs_with_rescored_measures(bench, tmp_path):
     assert {row["target"] for row in cases} == {VALIDATION, "phantom2d-b", "phantom2d-c"}
     nsd = [100 * float(row["nsd_foreground"]) for row in cases if row["target"] == "phantom2d-b"]
     [cell] = [row for row in rows_of(tmp_path / "out" / "table-nsd.csv") if row["target"] == "phantom2d-b"]
-    assert float(cell["ours_mean"]) == pytest.approx(statistics.fmean(nsd), abs=1e-3)
+    assert float(cell["mean"]) == pytest.approx(statistics.fmean(nsd), abs=1e-3)
     [run] = rows_of(tmp_path / "out" / "runs.csv")
     assert run["epochs"] == "2"
     assert float(run["training_seconds"]) > 0

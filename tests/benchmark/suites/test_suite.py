@@ -278,6 +278,7 @@ def test_quoted_and_nested_keys_are_the_same_setting():
         (lambda t: "seeds = []\n" + t, "whole numbers"),
         (lambda t: 'seeds = ["a"]\n' + t, "seeds: expected comma-separated whole numbers, such as"),
         (lambda t: t + '[[rows]]\nid = "erm"\nmethod = "erm"\n', "there twice"),
+        (lambda t: f"seeds = [0, 0, 1]\n{t}", "seed 0 is there twice"),
         (lambda t: t.partition("[[rows]]")[0], "needs rows"),
         (lambda t: t + "= 3\n", "not valid TOML"),
         (lambda t: 'extends = "tabel1"\n' + t, "mine.toml, extends.*did you mean 'table1'"),

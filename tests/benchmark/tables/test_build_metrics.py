@@ -62,13 +62,13 @@ def test_units_and_counts_are_in_what_programs_read(tmp_path):
     fill(tmp_path, 0.5, 0.0)
     write_metric(tmp_path, HD95, lambda row, seed: (DISTANCES[row, seed][0], NAN))
     [first, _] = csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=HD95), "csv")))
-    assert (first["metric"], first["unit"], first["ours_mean"]) == ("hd95", "px", "2.5")
+    assert (first["metric"], first["unit"], first["mean"]) == ("hd95", "px", "2.5")
     assert (first["undefined"], first["missed"], first["published_mean"]) == ("1", "1", "")
     data = json.loads(render(table_of(tmp_path, SMALL, metric=HD95), "json"))
     assert (data["metric"], data["better"]) == ("hd95", "lower")
     assert data["rows"][0]["cells"][0]["per_seed"] == [2.0, 3.0]
     dice = next(csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=METRICS["dsc"]), "csv"))))
-    assert (dice["metric"], dice["unit"], dice["ours_mean"], dice["missed"]) == ("dsc", "%", "25", "1")
+    assert (dice["metric"], dice["unit"], dice["mean"], dice["missed"]) == ("dsc", "%", "25", "1")
 
 
 def test_latex_names_measure_and_unit(tmp_path):
@@ -127,13 +127,20 @@ def test_a_row_that_predicts_nothing_has_no_distance_and_says_so(tmp_path):
     table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {row: ["nothing predicted (2 misses)"] for row in ("w/o SSDG", "RAS4DG")}
     assert {entry.cell.state for row in table.rows for entry in row.entries} == {"undefined"}
-    assert not table.missing  # nothing is left to be run
+    assert table.missing == tuple(
+        f"{row} on LES-AV: 0 of 2 seeds (nothing predicted)" for row in ("w/o SSDG", "RAS4DG")
+    )
 
 
 def test_a_seed_that_predicts_nothing_makes_the_cell_partial(tmp_path):
     fill(tmp_path, 0.0, 0.0)
     write_metric(tmp_path, HD95, lambda _, seed: (NAN, 4.0) if seed else (NAN, NAN))
-    assert shown(table_of(tmp_path, SMALL, metric=HD95))["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
+    table = table_of(tmp_path, SMALL, metric=HD95)
+    assert shown(table)["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
+    assert "RAS4DG on LES-AV: 1 of 2 seeds (nothing predicted)" in table.missing
+    assert not json.loads(render(table, "json"))["complete"]
+    assert not results_of(tmp_path, SMALL).is_complete(RAS4DG, LESAV, HD95)
+    assert results_of(tmp_path, SMALL).is_complete(RAS4DG, LESAV)
 
 
 def test_misses_score_0_where_that_is_defined(tmp_path):

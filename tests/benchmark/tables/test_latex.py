@@ -6,14 +6,16 @@ import re
 import shutil
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.outcomes.opening import Export
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Inventory
-from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
+from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.latex_text import escape
 from ssdg.benchmark.tables.render import render
@@ -22,6 +24,7 @@ from ssdg.methods import registry
 
 from ..stored import planned_runs, results_of, write_run
 
+EXPORTS = Path(__file__).parents[3] / "results" / "reproduced"
 PAGE = r"""\documentclass{article}
 \usepackage[letterpaper,margin=1in]{geometry}
 \usepackage{booktabs%s}
@@ -194,10 +197,21 @@ def test_hostile_labels_are_printed_and_not_obeyed(pages, tmp_path):
         ("中 Α ą", "{[}U+4E2D] {[}U+0391] {[}U+0105]"),
         ("a\n  b\t", "a b"),
         (r"\&", r"\textbackslash{}\&"),
+        ("256² CO₂", "256$^2$ CO$_2$"),
     ],
 )
 def test_text_is_escaped(text, expected):
     assert escape(text) == expected
+
+
+def test_every_name_of_the_package_can_be_printed():
+    suites = [load_suite(name) for name in list_suites()]
+    suites += [Export(path.parent).suite for path in EXPORTS.glob("*/provenance.json")]
+    named = [*suites, *(part for suite in suites for part in (*suite.rows, *suite.columns))]
+    names = {*(TASKS), *(getattr(part, field, "") for part in named for field in ("label", "title", "note"))}
+    names |= {name for task in TASKS.values() for name in (*task.classes, *task.sources, *task.targets)}
+    assert len(names) > 100
+    assert [name for name in names if "[U+" in escape(name).replace("{[}", "[")] == []
 
 
 def test_every_character_compiles(pages):

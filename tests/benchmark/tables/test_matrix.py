@@ -2,7 +2,9 @@
 
 import csv
 import io
+import itertools
 
+import numpy as np
 import pytest
 
 from ssdg.benchmark.errors import UsageError
@@ -13,6 +15,7 @@ from ssdg.benchmark.suites.suite import Filters, Inventory, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.matrix import render_matrix
+from ssdg.benchmark.tables.wording import TIED
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
@@ -81,10 +84,27 @@ def test_a_matrix_has_a_line_a_source_and_held_out_cases_in_brackets():
     assert "[90.00]" in render_matrix(table, "latex").replace("{[}", "[")
 
 
+def test_rows_of_a_source_that_are_not_separated_are_marked():
+    suite = suite_across(
+        Suite(name="small", title="Small", columns=DEMO.columns, rows=(ERM, RAS4DG)), ("all",), INVENTORY
+    )
+    results = MadeResults(suite, {}, INVENTORY)
+    noise = np.random.default_rng(0)
+    for row, column in itertools.product(suite.rows, results.columns(validation=True)):
+        seeds = [0.5 + 0.1 * noise.standard_normal(6) for _ in range(3)]
+        results.made[row.id, column] = row_scores(*seeds, counts=({"scored": 6},) * 3)
+    text = render_matrix(build_table(results, validation=True), "markdown")
+    marks = sum(entry.tied for row in build_table(results, validation=True).rows for entry in row.entries)
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    assert marks > 5
+    assert sum(line.count(TIED) for line in lines) == marks
+    assert "Bold and ≈ compare, in each column, the rows of the same source" in text
+
+
 def test_programs_read_a_cell_a_line():
     table = build_table(made(), validation=True)
     lines = list(csv.DictReader(io.StringIO(render_matrix(table, "csv"))))
-    erm = {(line["source"], line["target"]): line["ours_mean"] for line in lines if line["row"] == "erm"}
+    erm = {(line["source"], line["target"]): line["mean"] for line in lines if line["row"] == "erm"}
     assert len(erm) == 9
     assert erm["phantom2d-b", "phantom2d-a"] == "21"
     assert erm["phantom2d-b", VALIDATION] == "90"

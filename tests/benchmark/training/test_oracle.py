@@ -244,7 +244,7 @@ def test_csv_and_json_have_the_mark_and_the_selection(table):
         ("RAS4DG", "last"),
         ("RAS4DG †", "oracle"),
     }
-    assert not any(line["best"] == "True" for line in lines if line["selection"] == "oracle")
+    assert not any(line["best"] == "true" for line in lines if line["selection"] == "oracle")
     rows = json.loads(render(table, "json"))["rows"]
     assert [(row["row"], row["label"], row["selection"]) for row in rows][1] == ("erm-oracle", "w/o SSDG †", "oracle")
 
