@@ -180,7 +180,7 @@ def _text(runs: Sequence[_RunStatus], remarks: Sequence[str]) -> str:
 @click.option("--seeds", callback=options.numbers, help="With SUITE: the job's seed.")
 @click.argument("run", metavar="RUN|SUITE")
 def logs(run: str, results_root: Path, lines: int | None, every_start: bool, **wanted: Any) -> None:
-    """Print what a run, or a suite's job, printed when it was last started.
+    """Print what a run, or a suite's job, printed since its last start.
 
     RUN is the run's folder, or the beginning of its id (the part of the folder's name after the seed). SUITE with
     --methods and --seeds also shows a job that failed before it had a run's folder; where several fit, their logs

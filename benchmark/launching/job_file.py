@@ -81,31 +81,27 @@ def read_job(path: Path, runtime: Mapping[str, Any]) -> Job:
     try:
         data = read_json(path)
         request = request_from_json(data["request"])
+        stored = dict(data.get("runtime") or data.get("place") or {})  # "place", "starts": in earlier files
+        if "starts" in stored:
+            stored["max_attempts"] = stored.pop("starts")
+        fields = {**runtime, **stored}
+        for name in ("data_root", "results_root", "log"):
+            fields[name] = Path(fields[name]) if fields.get(name) else None
+        fields["observers"] = tuple(fields.get("observers", ()))
+        task_file = data.get("task_file")
+        return Job(
+            request=request,
+            targets=tuple(data.get("targets", filter(None, [request.target]))),  # a spec.json has none
+            runtime=Runtime(**fields),
+            task_file=Path(task_file) if task_file else None,
+            plugins=tuple(map(Path, data.get("plugins", ()))),
+            row=data.get("row", ""),
+        )
     except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
-        raise UsageError(f"{path} is neither a job nor a run's spec.json of this version: {error}") from error
-    stored = dict(data.get("runtime") or data.get("place") or {})  # "place", "starts": in earlier files
-    if "starts" in stored:
-        stored["max_attempts"] = stored.pop("starts")
-    fields = {**runtime, **stored}
-    for name in ("data_root", "results_root", "log"):
-        fields[name] = Path(fields[name]) if fields.get(name) else None
-    fields["observers"] = tuple(fields.get("observers", ()))
-    task_file = data.get("task_file")
-    try:
-        execution = Runtime(**fields)
-    except TypeError as error:
         raise UsageError(
-            f"{path} was written by another version of ssdg-bench ({error}): run it with that version, or write it "
-            "anew with `bench sweep` of this one"
-        ) from None
-    return Job(
-        request=request,
-        targets=tuple(data.get("targets", filter(None, [request.target]))),  # a spec.json has none
-        runtime=execution,
-        task_file=Path(task_file) if task_file else None,
-        plugins=tuple(map(Path, data.get("plugins", ()))),
-        row=data.get("row", ""),
-    )
+            f"{path} is neither a job nor a run's spec.json of this version: {error}; `bench sweep` writes jobs "
+            "anew, and the version that wrote one still runs it"
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -164,18 +165,6 @@ def test_cancel_stops_a_training_whatever_targets_it_was_submitted_for(bench, wi
     assert bench("cancel", wide, "--targets", "phantom2d-c").output.count("ended") == 1
 
 
-def test_cancel_names_what_others_run_and_does_not_count_it(bench, wide, fake, tmp_path):
-    bench("sweep", wide, "--launcher", "fake")
-    assert bench("run", str(fake.paths["f.0"]), "--log", str(tmp_path / "logs/another/x.log")).exit_code == 0
-    [run] = bench.results.glob("runs/*/erm/*")
-    (run / "DONE").unlink()
-    with Lease(run):
-        output = bench("cancel", wide).output
-        assert "erm s0 goes on: a job of suite another works on it; `bench cancel another` stops it" in output
-        assert "0 running asked to stop" in output
-        assert "nothing to cancel: no run of" in bench("cancel", wide).output
-
-
 def test_an_allocation_of_another_name_is_not_ours(bench, suite, fake):
     bench("sweep", suite, "--launcher", "fake")
     fake.jobs["f.0"] = QueuedJob("RUNNING", False, "", "another")  # of another suite, with an id used again
@@ -202,9 +191,13 @@ def test_waiting_outlives_a_scheduler_that_does_not_answer_at_times(bench, suite
     files = read_jobs(folder)
     fake.silent = 2
     naps = []
-    monkeypatch.setattr(
-        submissions.time, "sleep", lambda _seconds: naps.append(1) or (len(naps) > 2 and fake.jobs.clear())
-    )
+
+    def sleep(seconds):
+        naps.append(seconds)
+        if len(naps) > 2:
+            fake.jobs.clear()
+
+    monkeypatch.setattr(submissions.time, "sleep", sleep)
     wait_until_over(fake, files, folder)
     assert len(naps) == 3
     monkeypatch.setattr(submissions, "PATIENCE", 0.0)
@@ -239,6 +232,17 @@ def test_a_job_file_is_done_by_the_allocation_and_names_it(bench, suite, fake):
     assert start is not None
     assert start.job_id == "f.0"
     assert sorted(line["state"] for line in lines(bench, suite)) == ["DONE", "QUEUED"]
+    fake.jobs.clear()
+    (run / "DONE").unlink()
+    shutil.rmtree(run / "evaluations")
+    with Lease(run):  # as if `bench run`, which reads no mark of a suite's, worked on it
+        assert "erm s0 goes on: `bench run` on " in bench("cancel", suite).output
+        starts = json.loads((run / "starts.json").read_text())
+        starts["starts"][-1]["log"] = "results/logs/another/erm-s0.log"
+        (run / "starts.json").write_text(json.dumps(starts))
+        output = bench("cancel", suite).output
+        assert "erm s0 goes on: a job of suite another works on it; `bench cancel another` stops it" in output
+        assert "nothing to cancel: no run of" in output
 
 
 @pytest.mark.parametrize(
