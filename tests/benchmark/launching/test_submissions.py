@@ -183,6 +183,8 @@ def test_a_job_counts_as_queued_whatever_clocks_say(bench, suite, fake):
     assert "2 are in the queue already" in bench("sweep", suite, "--launcher", "fake").output
     assert list(fake.jobs) == ["f.1", "f.2"]
     assert "Fake f.2 HELD" in bench("status", suite).output
+    fake.jobs.clear()
+    assert "Fake f.2 is over" in bench("status", suite).output
 
 
 def test_waiting_outlives_a_scheduler_that_does_not_answer_at_times(bench, suite, fake, monkeypatch):
