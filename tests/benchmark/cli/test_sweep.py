@@ -294,6 +294,14 @@ def test_changed_files_are_seen_as_a_run_would_see_them(swept, tmp_path):
     assert "1 to train, 2 evaluations" in bench("sweep", name, "--dry-run", *options).output
 
 
+def test_the_threads_of_a_run_are_those_of_cpus_on_this_machine_too(bench, suite, monkeypatch):
+    started = []
+    monkeypatch.setattr("ssdg.benchmark.cli.sweep._run_here", lambda files, _at_once: started.extend(files))
+    bench("sweep", suite(other=None), "--cpus", "3")
+    bench("sweep", suite(other=None))
+    assert [file.job.runtime.threads for file in started] == [3, 3, None, None]
+
+
 def test_a_setting_that_a_method_lacks_is_refused_before_anything_starts(bench, suite):
     result = bench("sweep", suite(), "--methods", "other", "--set", "method.typo=1", "--dry-run")
     assert result.exit_code == 2
