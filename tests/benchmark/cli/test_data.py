@@ -458,7 +458,7 @@ def test_published_data_sets_are_drafted(real_data, tmp_path, images, labels, ca
 
 def test_prepare_refuses_an_incomplete_domain_if_asked(phantom_data, tmp_path):
     shutil.copytree(phantom_data / "phantom2d", tmp_path / "data" / "phantom2d")
-    (tmp_path / "data/phantom2d/b/label/b-00.png").unlink()
+    (tmp_path / "data/phantom2d/b/image/b-00.png").unlink()
     roots = ("--data-root", tmp_path / "data", "--results-root", tmp_path / "results")
     result = data("prepare", "phantom2d-b", "--strict", *roots)
     assert result.exit_code == 2, result.output
