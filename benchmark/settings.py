@@ -2,10 +2,12 @@
 
 import dataclasses
 import functools
+import hashlib
 import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ssdg.datasets.base import Task
@@ -122,7 +124,21 @@ def resolve_sections(
             raise unknown("section of settings", section, sections)
         sections[section][key] = value
     settings = sections.pop("method")
-    return {name: build(SECTIONS[name], section, name) for name, section in sections.items()}, settings
+    resolved = {name: build(SECTIONS[name], section, name) for name, section in sections.items()}
+    if (weights := resolved["network"].weights) is not None:  # jobs are run from other folders
+        resolved["network"] = dataclasses.replace(resolved["network"], weights=str(Path(weights).resolve()))
+    return resolved, settings
+
+
+def weights_digest(path: str | None) -> str:
+    """Return the digest of a file's content, "" for no file; UsageError if it cannot be read."""
+    if path is None:
+        return ""
+    try:
+        with Path(path).open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
+    except OSError as error:
+        raise UsageError(f"network.weights={path} cannot be read: {error.strerror}") from None
 
 
 def request_from_json(data: Mapping[str, JSON]) -> RunRequest:

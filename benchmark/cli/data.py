@@ -169,9 +169,12 @@ def _describe(name: str, domain: Domain, manifest: Manifest) -> dict[str, Any]:
 @click.option("--task", help="Task of the domains: its id, where several have them, or the TOML file of your own.")
 @options.protocol
 @options.settings
+@options.strict
 @options.data_root
 @options.results_root
-def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: dict[str, str], **roots: Path) -> None:
+def prepare(
+    names: Sequence[str], task: str | None, protocol: str, overrides: dict[str, str], strict: bool, **roots: Path
+) -> None:
     """Preprocess domains into the cache, ahead of a sweep.
 
     `bench run` and `bench sweep` prepare what is missing by themselves.
@@ -181,7 +184,7 @@ def prepare(names: Sequence[str], task: str | None, protocol: str, overrides: di
     from ..progress import observer
 
     config = resolve_sections(protocol, overrides)[0]["preprocess"]
-    source = DataSource(roots["data_root"], roots["results_root"] / "prepared")
+    source = DataSource(roots["data_root"], roots["results_root"] / "prepared", strict)
     for name, its_task in _tasks_of(names, task).items():
         with observer(name) as watcher:
             located = find_domain(its_task, name, source, watcher.log)

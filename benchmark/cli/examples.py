@@ -155,6 +155,7 @@ EXAMPLES = {
     "logs": """
         bench logs results/runs/phantom2d/erm/s0-*
         bench logs 1f2e3d --lines 50
+        bench logs demo --methods erm --seeds 0
     """,
     "retry": """
         bench retry demo

@@ -152,6 +152,9 @@ plugins = click.option(
 device = click.option(
     "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."
 )
+strict = click.option(
+    "--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing."
+)
 protocol = click.option(
     "--protocol",
     type=click.Choice(list(PROTOCOLS)),

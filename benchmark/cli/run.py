@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
 from ssdg.datasets import find_target
 from ssdg.datasets.base import Task
@@ -20,6 +19,7 @@ from ..storage.results_reader import numeric_history
 from ..tracking.observers import Observers, check_observers
 from ..training.runtime import Runtime
 from . import options
+from .launch_checks import from_command_line
 
 RUNTIME = ("data_root", "results_root", "device", "strict", "threads", "checkpoint_interval", "log", "observers")
 REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
@@ -57,7 +57,7 @@ REQUEST = ("method", "source", "seed", "protocol", "selection", "overrides")
 )
 @options.device
 @click.option("--threads", type=options.WholeNumber(1), help="CPU threads; a resumed CPU run keeps its first number.")
-@click.option("--strict", is_flag=True, help="Refuse an incomplete data set instead of counting what is missing.")
+@options.strict
 @click.option("--explain", is_flag=True, help="Only measure and print what one step sees and costs; train nothing.")
 @click.option("--wait", is_flag=True, help="Wait if another process works on the same run.")
 @click.option("--log", type=click.Path(path_type=Path), hidden=True, help="Where a launcher sends what this prints.")
@@ -71,7 +71,7 @@ def run(job: Path | None, **values: Any) -> None:
     """Train a method once and score its targets.
 
     The same command again resumes what was interrupted and skips what is done. Instead of --method, JOB repeats
-    exactly one run: its spec.json, or a job file.
+    exactly one run: its spec.json, or a job file, whose data root, device and the like are used unless given here.
     """
     wait = float("inf") if values["wait"] else 0.0
     runtime = Runtime(wait=wait, job_id=current_job(), **{name: values[name] for name in RUNTIME})
@@ -82,18 +82,21 @@ def run(job: Path | None, **values: Any) -> None:
         return
     if runtime.log is not None:
         end_with_launcher()
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        if name in REQUEST and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(f"{parameter.opts[0]} does not go with a job file, which says it: leave one of them out")
+    if flags := from_command_line({*REQUEST}):
+        raise UsageError(
+            f"{', '.join(flags.values())} does not go with a job file, which says it: leave one of them out"
+        )
     stored = read_job(job, asdict(runtime))
     # A spec.json names neither targets nor a task's own file: --target and --task do.
     targets = values["targets"] or stored.targets
-    task_file = stored.task_file or options.task_file(values["task"])
+    task_file = options.task_file(values["task"]) or stored.task_file
+    if task_file is None and values["task"] not in (None, stored.request.task):
+        raise UsageError(f"--task {values['task']}: {job} is of task {stored.request.task!r}")
     # A name that is wrong here ends the observation, not the job.
     observers = tuple(dict.fromkeys((*stored.runtime.observers, *runtime.observers)))
-    here = replace(stored.runtime, log=runtime.log, job_id=runtime.job_id, observers=observers)
+    asked = {name: getattr(runtime, name) for name in from_command_line({*RUNTIME, "wait"})}
+    always = {"log": runtime.log, "job_id": runtime.job_id, "observers": observers}
+    here = replace(stored.runtime, **{**asked, **always})
     given = replace(stored, targets=targets, runtime=here, task_file=task_file)
     if values["explain"]:
         explain_job(given)

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from ..errors import INCOMPLETE, UsageError
 from ..launching.job_file import Job, JobFile, job_file
+from ..outcomes.answering import PresentData
 from ..outcomes.external import inventory_with, open_suite, scan_plan
 from ..outcomes.planned_run import PlannedRun, match_plan
 from ..spec import PROTOCOLS
@@ -107,12 +108,15 @@ class Selection:
             return self._export.results(plan)
         return SuiteResults(plan, self.stored, self.problems, self.results_root, self._job)
 
-    def planned_runs(self, runtime: Runtime | None = None, external: bool = False) -> list[PlannedRun]:
+    def planned_runs(
+        self, runtime: Runtime | None = None, external: bool = False, data: PresentData | None = None
+    ) -> list[PlannedRun]:
         """Return the planned runs; those of an older version of a method do not count as done.
 
         Args:
             runtime: of their jobs; None where nothing is to be run.
             external: also the rows of which nothing is run here.
+            data: stored runs and evaluations of other versions of it do not count as done; None: all do.
         """
         versions = {name: entry.version for name, entry in self.inventory.methods.items()}
         current = [
@@ -120,7 +124,7 @@ class Selection:
             for run in self.stored
             if run.spec.method_version == versions.get(run.spec.request.method, run.spec.method_version)
         ]
-        runs = match_plan(self.plan.runs, current, functools.partial(self._job, runtime=runtime))[0]
+        runs = match_plan(self.plan.runs, current, functools.partial(self._job, runtime=runtime), data)[0]
         return [run for run in runs if external or not run.row.external]
 
     def _job(self, planned: Planned, runtime: Runtime | None = None) -> JobFile:

@@ -12,14 +12,15 @@ import click
 
 from .. import environment
 from ..errors import FAILED, INCOMPLETE, UsageError
-from ..launching.job_file import last_lines
+from ..launching.job_file import STARTED, last_lines, read_jobs
 from ..launching.registry import find_scheduler
 from ..launching.scheduler import QueuedJob, Ticket
-from ..launching.submissions import read_tickets
+from ..launching.submissions import read_tickets, suite_queue
 from ..outcomes.planned_run import PlannedRun, tally
 from ..storage.attempts import last_start
 from ..storage.results_reader import scan
 from ..storage.run_folder import row_name
+from ..suites.suite_file import load_suite
 from . import options
 from .selection import Selection, suite_options
 
@@ -48,7 +49,7 @@ class _RunStatus:
             return
         self.cancelled = run.job.cancelled
         logs = [self.log, run.job.log]
-        if ticket := tickets.get(run.job.path.stem):
+        if ticket := tickets.get(run.job.stem):
             self.ticket = ticket
             logs.append(ticket.log)
             queue = queues[ticket.scheduler]
@@ -113,14 +114,16 @@ class _RunStatus:
 
 def _run_statuses(selection: Selection) -> tuple[list[_RunStatus], list[str]]:
     """Return the status of every run, and why schedulers could not be asked."""
-    tickets, remarks = read_tickets(selection.jobs_folder), []
+    submitted, remarks = read_tickets(selection.jobs_folder), []
     queues: dict[str, Mapping[str, QueuedJob] | None] = {}
-    for name in {ticket.scheduler for ticket in tickets.values()}:
+    for name in {ticket.scheduler for ticket in submitted}:
         try:
-            queues[name] = find_scheduler(name).queue()
+            queues[name] = suite_queue(find_scheduler(name).queue(), selection.jobs_folder)
         except UsageError as error:
             queues[name] = None
             remarks.append(f"{error}. The states are from the results folder alone")
+    submitted.sort(key=lambda ticket: ticket.job_id in (queues[ticket.scheduler] or {}))  # what waits is the newest
+    tickets = {stem: ticket for ticket in submitted for stem in ticket.stems}
     return [_RunStatus(run, tickets, queues) for run in selection.planned_runs(external=True)], remarks
 
 
@@ -140,7 +143,7 @@ def status(selection: Selection, as_json: bool, watch: bool) -> None:
         sys.exit(FAILED if states & {"FAILED", "DIVERGED"} else INCOMPLETE)
 
 
-def _watch(selection: Selection, seconds: float = 5.0) -> None:
+def _watch(selection: Selection) -> None:
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -151,7 +154,8 @@ def _watch(selection: Selection, seconds: float = 5.0) -> None:
             live.update(Text(_text(runs, remarks)), refresh=True)
             if all(run.run.state == "DONE" for run in runs):
                 return
-            time.sleep(seconds)
+            # Each time asks the queue, of which a controller wants no more than a few a minute.
+            time.sleep(20.0 if any(run.ticket is not None for run in runs) else 5.0)
             selection.rescan()
 
 
@@ -171,27 +175,65 @@ def _text(runs: Sequence[_RunStatus], remarks: Sequence[str]) -> str:
 @click.command()
 @options.results_root
 @click.option("--lines", type=options.WholeNumber(1), help="Only the last lines, this many.")
-@click.argument("run")
-def logs(run: str, lines: int | None, results_root: Path) -> None:
-    """Print what a run printed when it was last started.
+@click.option("--all", "every_start", is_flag=True, help="Also what earlier starts printed.")
+@click.option("--methods", callback=options.names, help="With SUITE: the job's row or method.")
+@click.option("--seeds", callback=options.numbers, help="With SUITE: the job's seed.")
+@click.argument("run", metavar="RUN|SUITE")
+def logs(run: str, results_root: Path, lines: int | None, every_start: bool, **wanted: Any) -> None:
+    """Print what a run, or a suite's job, printed since its last start.
 
-    RUN is the run's folder, or the beginning of its id (the part of the folder's name after the seed).
+    RUN is the run's folder, or the beginning of its id (the part of the folder's name after the seed). SUITE with
+    --methods and --seeds also shows a job that failed before it had a run's folder; where several fit, their logs
+    are listed.
     """
+    suite = results_root / "logs" / (load_suite(run).name if run.endswith(".toml") else run)
+    of_suite = suite.parent == results_root / "logs" and suite.is_dir()
+    if any(wanted.values()) and not of_suite:
+        raise UsageError(f"--methods and --seeds go with a suite that was swept, and there is no folder {suite}")
+    log = _log_of_job(suite, **wanted) if of_suite else _log_of_run(run, results_root)
+    if log is None:
+        return
+    try:
+        text = log.read_text(errors="replace").splitlines()
+    except OSError as error:
+        raise UsageError(f"{log} cannot be read: {error.strerror}") from None
+    click.echo(str(log), err=True)
+    if not every_start:
+        text = text[max((number for number, line in enumerate(text) if line.startswith(STARTED)), default=0) :]
+    click.echo("\n".join(text[-lines:] if lines else text))
+
+
+def _log_of_job(folder: Path, methods: Sequence[str] | None, seeds: Sequence[int] | None) -> Path | None:
+    """Return the log of the only job of a suite's folder that fits; None where several did and are listed."""
+    jobs = [
+        file
+        for file in read_jobs(folder)
+        if (methods is None or {file.job.row, file.job.request.method} & {*methods})
+        and (seeds is None or file.job.request.seed in seeds)
+    ]
+    if not jobs:
+        raise UsageError(
+            f"no job in {folder} fits: `bench logs {folder.name}` without --methods and --seeds lists all"
+        )
+    if len(jobs) == 1:
+        return jobs[0].log
+    for file in jobs:
+        click.echo(f"{file.job.name} -> {', '.join(file.job.targets)}  {file.log}")
+    return None
+
+
+def _log_of_run(run: str, results_root: Path) -> Path:
+    """Return the log of a run by its folder or the beginning of its id."""
     path = Path(run)
     if not path.is_dir():
         paths = [stored.path for stored in scan(results_root)[0] if stored.spec.train_id.startswith(run)]
         if len(paths) != 1:
-            many = f"{len(paths)} runs begin so" if paths else f"no run under {results_root} begins so"
-            raise UsageError(f"{run!r} is neither a run's folder nor the beginning of one id: {many}")
+            many = f"{len(paths)} runs begin so" if paths else f"no run or suite under {results_root} begins so"
+            raise UsageError(f"{run!r} is neither a run's folder nor the beginning of one id, nor a suite: {many}")
         path = paths[0]
     start = last_start(path)
     if start is None:
         raise UsageError(f"{path} has never been started")
     if start.log is None:
         raise UsageError(f"{path} was started by `bench run` on {start.host}, which prints to its terminal alone")
-    try:
-        text = Path(start.log).read_text(errors="replace")
-    except OSError as error:
-        raise UsageError(f"{start.log} cannot be read: {error.strerror}") from None
-    click.echo(start.log, err=True)
-    click.echo("\n".join(text.splitlines()[-lines:] if lines else text.splitlines()))
+    return Path(start.log)

@@ -1,48 +1,42 @@
 """Commands that run a suite, here or on a cluster: ``bench sweep``, ``retry``, ``cancel``."""
 
 import dataclasses
-import functools
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from operator import attrgetter
+from pathlib import Path
 from typing import Any
 
 import click
 
-from ssdg.datasets.base import AbsentData, DataError, Task
-from ssdg.methods import METHODS, MethodError, load_method
-
 from ..durations import duration
-from ..errors import FAILED, INCOMPLETE, INTERRUPTED, UsageError, listed
+from ..errors import FAILED, INCOMPLETE, INTERRUPTED, UsageError
 from ..launching.cluster import OPTIONS, read_cluster
-from ..launching.job_file import JobFile, write_jobs
+from ..launching.job_file import JobFile, read_jobs, write_jobs
 from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
 from ..outcomes.planned_run import AGAIN, PlannedRun, tally
-from ..settings import fixed_grid
-from ..spec import NetworkConfig, RunRequest
+from ..storage.attempts import last_start
 from ..storage.results_reader import StoredRun, training_seconds
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import Inventory
 from ..tracking.observers import check_observers
 from ..training.runtime import Runtime
 from . import options
+from .launch_checks import check_options, check_runs, outdated_lines, present_data
 from .selection import Selection, suite_options
 
 SAMPLES = 3
 """Finished runs whose history tells the time of others; they differ in the seed alone."""
-
-ROWS = 3
-"""Rows that a message names."""
 
 MAX_ATTEMPTS = 3
 """Consecutive starts without progress after which a sweep's run is FAILED."""
 
 
 def _cluster_option(field: "dataclasses.Field[Any]") -> Callable[..., Any]:
-    name, help_text = f"--{field.name.replace('_', '-')}", f"Slurm: {field.metadata['help']}"
+    scope = "" if field.name == "cpus" else "Slurm: "
+    name, help_text = f"--{field.name.replace('_', '-')}", f"{scope}{field.metadata['help']}"
     if field.name == "setup":
         return click.option(name, multiple=True, help=help_text)
     number = field.type in (int, int | None) and "read" not in field.metadata
@@ -65,10 +59,11 @@ launch_options = options.combined(
         type=options.WholeNumber(1),
         default=1,
         show_default=True,
-        help="Runs at the same time, on this machine.",
+        help="Runs at the same time, on this machine; its cores are dealt out among them unless --cpus says how many "
+        "threads each has (OMP_NUM_THREADS does not).",
     ),
     options.device,
-    click.option("--strict", is_flag=True, help="Refuse incomplete data sets."),
+    options.strict,
     click.option("--dry-run", is_flag=True, help="Show what would run, and run nothing."),
     options.checkpoint_interval,
     options.observe,
@@ -117,21 +112,47 @@ def retry(selection: Selection, states: tuple[str, ...], **launch: Any) -> None:
 def cancel(selection: Selection) -> None:
     """Stop a suite's runs; `bench sweep` continues them later.
 
-    Runs are stopped wherever they wait or run, here or on a cluster; each saves a checkpoint.
+    Runs are stopped wherever they wait or run, here or on a cluster; each saves a checkpoint. What another suite, or
+    `bench run`, trains is named and goes on.
     """
-    runs = [run for run in selection.planned_runs() if run.state != "DONE" and run.job.path.exists()]
-    running = sum(run.state == "RUNNING" for run in runs)
-    waiting = sum(run.state in ("QUEUED", "STALE") and not run.job.cancelled for run in runs)
-    ended = list(cancel_jobs([run.job for run in runs], selection.jobs_folder))
-    for line in ended:
+    planned = selection.planned_runs()
+    # Of whatever targets, as a training cannot be stopped for some of them; and of whatever state, as what is DONE
+    # may be in work again, on data that have changed.
+    trainings = {run.job.job.training for run in planned}
+    files = [file for file in read_jobs(selection.jobs_folder) if file.job.training in trainings]
+    logs = {(file.log.parent.name, file.log.name) for file in files}
+    running = sum(run.state == "RUNNING" and not _started_by(run, logs) for run in selection.stored)
+    others = {run.name: who for run in planned if run.state == "RUNNING" and (who := _started_by(run.stored, logs))}
+    left = [file for file in files if not file.cancelled]
+    waiting = sum(run.state in ("QUEUED", "STALE") and _is_left(run, left) for run in planned)
+    ended = list(cancel_jobs(files, selection.jobs_folder))
+    for line in (*ended, *(f"{name} goes on: {who}" for name, who in others.items())):
         click.echo(line)
     if not (running or waiting or ended):
-        click.echo(f"nothing to cancel: no run of {selection.name} runs or waits")
+        click.echo(f"nothing to cancel: no run of {selection.name} runs or waits{' otherwise' if others else ''}")
         return
     click.echo(
         f"{running} running asked to stop with a checkpoint, {waiting} waiting taken from the queue; "
         f"`bench sweep {selection.name}`, same options, continues them"
     )
+
+
+def _is_left(run: PlannedRun, files: Iterable[JobFile]) -> bool:
+    """Return whether a job of its training has targets to score."""
+    targets = [file.job.targets for file in files if file.job.training == run.job.job.training]
+    return any(not run.trained or any(run.evaluation(target) is None for target in each) for each in targets)
+
+
+def _started_by(run: StoredRun | None, logs: Collection[tuple[str, str]]) -> str:
+    """Return who started a running run and how it is stopped; "" for the jobs of these logs."""
+    start = last_start(run.path) if run is not None else None
+    if start is None or start.log is None:
+        host = f" on {start.host}" if start is not None else ""
+        return f"`bench run`{host} works on it; Ctrl-C stops it there"
+    log = Path(start.log)
+    if (log.parent.name, log.name) in logs:
+        return ""
+    return f"a job of suite {log.parent.name} works on it; `bench cancel {log.parent.name}` stops it"
 
 
 def _sweep(selection: Selection, states: tuple[State, ...], launch: dict[str, Any]) -> None:
@@ -151,23 +172,27 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
         The states of what is not done afterwards; None where it was not waited for.
     """
     scheduler: Scheduler | None = launch["scheduler"]
+    check_options(launch)
     cluster = read_cluster(launch["profile"], {option.name: launch[option.name] for option in OPTIONS})
     runtime = Runtime(
         results_root=selection.results_root,
         # Another sweep may work on the same run: its result is as good. Here the job waits for it, but not in an
         # allocation that others could use.
         wait=0.0 if scheduler else float("inf"),
-        threads=cluster.cpus if scheduler else None,
+        threads=cluster.cpus if scheduler else launch["cpus"],
         max_attempts=MAX_ATTEMPTS,
         observers=check_observers(launch["observers"]),
         **{name: launch[name] for name in ("data_root", "device", "strict", "checkpoint_interval")},
     )
-    planned = selection.planned_runs(runtime)
+    data = present_data(selection, runtime)
+    planned = selection.planned_runs(runtime, data=data)
     pending = [run for run in planned if run.state in states and run.state != "DONE"]
     _announce(selection, planned, pending, states)
+    for line in outdated_lines(data, runtime):
+        click.echo(line)
     files = [run.job for run in pending]
     if pending:
-        _check_runs(pending, selection.inventory, runtime, here=scheduler is None and not launch["dry_run"])
+        check_runs(pending, selection.inventory, runtime, here=scheduler is None and not launch["dry_run"])
     if launch["dry_run"]:
         for run in pending:
             click.echo(f"  {run.name}: {run.request.source} -> {', '.join(run.targets) or 'its held-out cases'}")
@@ -181,7 +206,7 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
             return None
         wait_until_over(scheduler, files, selection.jobs_folder)
     selection.rescan()
-    return {run.state for run in selection.planned_runs(runtime)} - {"DONE"}
+    return {run.state for run in selection.planned_runs(runtime, data=data)} - {"DONE"}
 
 
 def _announce(
@@ -225,43 +250,6 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
     if unknown:
         parts.append(f"no finished run tells the time of {', '.join(unknown)}")
     return "; ".join(parts) or "no training"
-
-
-def _check_runs(pending: Sequence[PlannedRun], inventory: Inventory, runtime: Runtime, here: bool) -> None:
-    """Refuse what would end runs before their first step, as `bench run` does, before anything is started.
-
-    ``here``: the runs read their data on this machine, now; elsewhere a data set may be that is not on this one.
-    """
-    from ..data.run_data import DataSource, divide_cases, domain_names, load_domain  # imports numpy
-
-    source = DataSource(runtime.data_root, runtime.prepared, runtime.strict)
-    load = functools.cache(lambda task, name: load_domain(inventory.task(task), name, source, lambda _gap: None))
-    faults: dict[str, list[str]] = {}
-    kinds = {(r.row.id, r.request.task, r.request.source, r.targets, r.request.fold): r for r in pending}
-    for run in kinds.values():  # runs that differ in the seed alone have the same faults
-        request = run.request
-        try:
-            _check_request(request, inventory.task(request.task))
-            domains = {name: load(request.task, name) for name in domain_names(request, run.targets)}
-            divide_cases(request, domains, run.targets)
-        except (UsageError, DataError, MethodError) as error:
-            if here or not isinstance(error, AbsentData):
-                faults.setdefault(str(error), []).append(run.row.id)
-    if faults:
-        texts = [f"row {listed(list(dict.fromkeys(rows)), ROWS)}: {text}" for text, rows in faults.items()]
-        raise UsageError("\n".join(["nothing is started, because runs would fail:", *texts]))
-
-
-def _check_request(request: RunRequest, task: Task) -> None:
-    fixed_grid(task, request.preprocess)
-    training, network = request.training, request.network
-    default_network = network == NetworkConfig(init_filters=network.init_filters)
-    whole = training.window is None and training.batch_size > 1
-    if request.method in METHODS and whole and default_network and not request.method_settings:
-        return  # every built-in method takes it: two seconds for torch are saved
-    from ..training.build import check_request  # imports torch
-
-    check_request(request, task, load_method(request.method))
 
 
 def _run_here(files: Sequence[JobFile], at_once: int) -> None:

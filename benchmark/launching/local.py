@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from .. import environment
 from ..errors import INCOMPLETE, INTERRUPTED, StorageError
 from ..storage.files import write_text
 from ..storage.lease import is_running, started
-from .job_file import JobFile
+from .job_file import STARTED, JobFile
 
 # -P: a folder called `datasets` in the working directory must not become the import of that name.
 BENCH = [sys.executable, "-P", "-c", "from ssdg.benchmark.cli import main; main()"]
@@ -127,6 +128,8 @@ class LocalLauncher:
         threads = str(file.job.runtime.threads or max(1, environment.cores() // self.at_once))
         slot = min(set(range(self.at_once)) - {running.slot for running in self._running})
         with file.log.open("ab") as stream:
+            stream.write(f"{STARTED}{environment.now()} on {socket.gethostname()}\n".encode())
+            stream.flush()
             process = subprocess.Popen(
                 [*BENCH, "run", str(file.path), "--log", str(file.log)],
                 stdin=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ class QueuedJob:
     state: str  # in the scheduler's words: PENDING, RUNNING, COMPLETING, …
     pending: bool  # not started: cancelling it interrupts no run
     reason: str = ""  # why it is pending
+    name: str = ""  # the suite's that it was submitted with; "" where the scheduler does not say
 
     @property
     def described(self) -> str:

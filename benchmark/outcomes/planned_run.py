@@ -5,27 +5,19 @@ more than one answer (an older version of a method, other data under the same na
 different data are an error: a mean over them would mean nothing.
 """
 
-import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
-from ..digests import JSON, to_json
 from ..errors import UsageError
 from ..launching.job_file import JobFile, job_name
-from ..settings import convert
-from ..spec import IDENTIFYING, RunRequest, RunSpec
+from ..spec import IDENTIFYING
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import ENSEMBLE, EXTERNAL, Column, Planned
-
-_key = attrgetter(
-    *(f.name for f in dataclasses.fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings"))
-)
-"""What must be equal of two requests; ``protocol`` is a name, the others are compared in their own way."""
+from .answering import PresentData, request_key, settings_fit, weights_fit
 
 EVALUATED_ON = ("manifest", "cases", "preprocess")
 """Fields of an evaluation that say which data it scored."""
@@ -56,6 +48,7 @@ class PlannedRun(Planned):
 
     stored: StoredRun | None = None
     job_of: Callable[[Planned], JobFile] | None = field(default=None, repr=False, compare=False)
+    data: PresentData | None = field(default=None, repr=False, compare=False)  # None: stored ones are not compared
 
     @property
     def name(self) -> str:
@@ -107,6 +100,9 @@ class PlannedRun(Planned):
         fields = (True, domain, training.selection, evaluation.resample, request.overlap, self.regions)
         stored = () if self.stored is None else self.stored.evaluations
         matching = [e for e in stored if (e.done, e.domain, e.selection, e.resample, e.overlap, e.regions) == fields]
+        if self.data is not None:
+            name = request.source if domain == VALIDATION else domain
+            matching = [e for e in matching if self.data.agree(request.task, name, e.data.get("manifest"), e.path)]
         require_same_evaluations(matching)
         return matching[0] if matching else None
 
@@ -151,24 +147,37 @@ class PlannedRun(Planned):
 
 
 def match_plan(
-    plan: Sequence[Planned], stored: Iterable[StoredRun], job_of: Callable[[Planned], JobFile] | None = None
+    plan: Sequence[Planned],
+    stored: Iterable[StoredRun],
+    job_of: Callable[[Planned], JobFile] | None = None,
+    data: PresentData | None = None,
 ) -> tuple[list[PlannedRun], list[str]]:
     """Return each planned run with the stored run that answers it, and notes about runs left out.
+
+    With ``data``, what is stored of other versions of the present files answers nothing.
 
     Raises:
         UsageError: runs that belong in one table were trained on different data; names the field and both folders.
     """
     index: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
     for run in stored:
-        index[_key(run.spec.request)].append(run)
+        index[request_key(run.spec.request)].append(run)
     candidates = [
-        [run for run in index[_key(p.request)] if settings_fit(p.request.method_settings, run.spec)] for p in plan
+        [
+            run
+            for run in index[request_key(p.request)]
+            if settings_fit(p.request.method_settings, run.spec)
+            and weights_fit(p.request, run.spec)
+            and (data is None or data.trained(p.request, run.spec, run.path))
+        ]
+        for p in plan
     ]
     candidates, foreign = _of_their_task(plan, candidates)
     newest, notes = _newest_versions(plan, candidates)
     matched = [
         PlannedRun(
-            p.row, p.columns, p.request, p.task_definition, p.regions, _answer(runs, newest.get(p.row.id)), job_of
+            *(p.row, p.columns, p.request, p.task_definition, p.regions),
+            *(_answer(runs, newest.get(p.row.id)), job_of, data),
         )
         for p, runs in zip(plan, candidates, strict=True)
     ]
@@ -182,30 +191,6 @@ def require_same_evaluations(evaluations: Sequence[StoredEvaluation], fields: Se
         for name in fields:
             if other.data.get(name) != evaluations[0].data.get(name):
                 raise _conflict(f"evaluations on {other.domain!r}", name, evaluations[0].path, other.path)
-
-
-def settings_fit(settings: Mapping[str, JSON], spec: RunSpec) -> bool:
-    """Return whether a run used these settings and the method's defaults elsewhere."""
-    config = spec.method_config
-    return set(spec.method_changed) <= set(settings) and all(
-        key in config and _same_value(value, config[key]) for key, value in settings.items()
-    )
-
-
-def _same_value(value: Any, resolved: JSON) -> bool:
-    """Compare a setting, perhaps the text of ``--set``, with its resolved value."""
-    if isinstance(value, str) and not isinstance(resolved, str):
-        if resolved is None:
-            return value.lower() in ("none", "null")
-        try:
-            if isinstance(resolved, list):
-                kind = type(resolved[0]) if resolved else str
-                value = [convert(item, kind) for item in value.split(",")]
-            else:
-                value = convert(value, type(resolved))
-        except (ValueError, TypeError):
-            return False
-    return bool(to_json(value) == resolved)
 
 
 def _has_results(run: StoredRun) -> bool:

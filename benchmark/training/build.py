@@ -14,10 +14,10 @@ from ..data.grids import counted_degrees
 from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
-from ..settings import build, check_window, fixed_grid
+from ..settings import build, check_window, fixed_grid, weights_digest
 from ..spec import PIPELINE_VERSION, RunRequest, RunSpec
 from ..task_digests import task_digest
-from .encoder_weights import check_weights, load_weights, weights_digest
+from .encoder_weights import check_weights, load_weights
 from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
 
 ARITHMETIC = {"cudnn.allow_tf32": False, "cuda.matmul.allow_tf32": False, "cudnn.benchmark": False}

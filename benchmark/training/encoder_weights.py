@@ -1,6 +1,5 @@
 """``network.weights``: the encoder starts from a file of weights instead of random ones."""
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -19,17 +18,6 @@ PREFIXES = ("module.", "network.", "encoder.")
 
 COUNTER = "num_batches_tracked"
 """Counter of batch normalisations; plays no part where their momentum is fixed, and old files lack it."""
-
-
-def weights_digest(path: str | None) -> str:
-    """Return the digest of a file's content, "" for no file; UsageError if it cannot be read."""
-    if path is None:
-        return ""
-    try:
-        with Path(path).open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()[:12]
-    except OSError as error:
-        raise UsageError(f"network.weights={path} cannot be read: {error.strerror}") from None
 
 
 def check_weights(network: SegmentationNetwork, path: str) -> None:

@@ -1,6 +1,5 @@
 """Slurm's commands: what is in the queue, how long an array may be, and cancelling."""
 
-import getpass
 import os
 import re
 import shutil
@@ -12,6 +11,9 @@ from ...errors import UsageError
 from ..cluster import Cluster
 from ..job_file import JobFile
 from ..scheduler import Limits, QueuedJob, Ticket
+
+PREFIX = "bench-"
+"""Of the names of this benchmark's jobs. An id alone may be another's: of another cluster, or after a reset."""
 
 TIMEOUT = 30
 """Seconds that Slurm may take for an answer."""
@@ -32,10 +34,15 @@ class Slurm:
         return submit(files, name, cluster, folder, self.limits().array_length)
 
     def queue(self) -> dict[str, QueuedJob]:
-        """Return this user's jobs that are not over, by id ("12", or "12_3" for an element of an array)."""
-        answer = _ask("squeue", "--array", "--noheader", "--user", getpass.getuser(), "--format", "%i|%T|%r")
-        rows = (line.strip().split("|", 2) for line in answer.splitlines() if line.count("|") >= 2)
-        return {i: QueuedJob(state, state == "PENDING", "" if why == "None" else why) for i, state, why in rows}
+        """Return this user's jobs of suites that are not over, by id ("12", or "12_3" for an element of an array)."""
+        # By number: a user of a container may have no name.
+        answer = _ask("squeue", "--array", "--noheader", "--user", str(os.getuid()), "--format", "%i|%T|%r|%j")
+        rows = (line.strip().split("|", 3) for line in answer.splitlines() if line.count("|") >= 3)
+        return {
+            job_id: QueuedJob(state, state == "PENDING", "" if why == "None" else why, name.removeprefix(PREFIX))
+            for job_id, state, why, name in rows
+            if name.startswith(PREFIX)
+        }
 
     def cancel(self, job_ids: Iterable[str]) -> None:
         """Cancel jobs; those that are over are no error."""

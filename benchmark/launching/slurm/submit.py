@@ -12,6 +12,7 @@ from ..cluster import Cluster
 from ..job_file import JobFile
 from ..scheduler import Ticket
 from .allocation import SAVING, Allocation
+from .scheduler import PREFIX
 
 SETUP = (
     "export PYTHONSAFEPATH=1",  # the folder one submits from must not be imported from
@@ -55,7 +56,9 @@ def submit(
 
 
 def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | None, dependency: str | None) -> Any:
-    """Return submitit's executor for allocations of a cluster."""
+    """Return submitit's executor for allocations of a cluster; UsageError where its profile renames them."""
+    if cluster.sbatch.keys() & {"job-name", "job_name", "J"}:
+        raise UsageError(f"leave the job's name out of [sbatch]: the queue is searched for {PREFIX}{name}")
     executor = submitit.AutoExecutor(
         folder=folder.resolve(), cluster="slurm", slurm_max_num_timeout=UNLIMITED, slurm_python=cluster.python
     )
@@ -66,7 +69,7 @@ def make_executor(name: str, cluster: Cluster, folder: Path, parallel: int | Non
         "slurm_additional_parameters": {"requeue": True, **cluster.sbatch},
     }
     executor.update_parameters(
-        name=f"bench-{name}",
+        name=f"{PREFIX}{name}",
         timeout_min=cluster.time,
         cpus_per_task=cluster.cpus * cluster.pack,
         slurm_setup=[*SETUP, *cluster.setup],

@@ -454,3 +454,12 @@ def test_published_data_sets_are_drafted(real_data, tmp_path, images, labels, ca
     result = new(real_data, tmp_path / "t.toml", images, labels)
     assert result.exit_code == 0, result.output
     assert len(task_from_toml(tmp_path / "t.toml").domain("mine")(real_data).cases) == cases
+
+
+def test_prepare_refuses_an_incomplete_domain_if_asked(phantom_data, tmp_path):
+    shutil.copytree(phantom_data / "phantom2d", tmp_path / "data" / "phantom2d")
+    (tmp_path / "data/phantom2d/b/image/b-00.png").unlink()
+    roots = ("--data-root", tmp_path / "data", "--results-root", tmp_path / "results")
+    result = data("prepare", "phantom2d-b", "--strict", *roots)
+    assert result.exit_code == 2, result.output
+    assert "refused because of --strict" in result.output

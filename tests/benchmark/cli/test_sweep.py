@@ -220,6 +220,15 @@ def test_logs_by_folder_and_by_id(swept):
     identity = path.name.partition("-")[2]
     last = bench("logs", identity[:6], "--lines", "1")
     assert last.stdout.strip() == whole.stdout.strip().splitlines()[-1]
+    [log] = bench.results.glob("logs/mine/*.log")
+    printed = log.read_text()
+    assert bench("logs", "mine", "--methods", "erm", "--seeds", "0").stdout == whole.stdout
+    log.write_text(f"bench: started earlier\nan earlier start\n{printed}")
+    assert bench("logs", "mine").stdout == whole.stdout
+    assert "an earlier start" in bench("logs", "mine", "--all").stdout
+    log.write_text(printed)
+    assert "no job in" in bench("logs", "mine", "--seeds", "7").output
+    assert bench("logs", str(path), "--seeds", "0").exit_code == 2
     missing = bench("logs", "nosuchrun")
     assert missing.exit_code == 2
     assert "neither a run's folder nor the beginning" in missing.output
@@ -256,6 +265,41 @@ def test_data_that_cannot_be_read_fail_the_run_with_their_name(bench, suite, tmp
     image.write_bytes(good)
     retried = elsewhere("retry", name, "--methods", "erm", "--seeds", "0")
     assert retried.exit_code == 0, retried.output
+
+
+def test_changed_files_are_seen_as_a_run_would_see_them(swept, tmp_path):
+    before, name = swept
+    data, results = tmp_path / "data", tmp_path / "results"
+    shutil.copytree(before.data, data)
+    shutil.copytree(before.results, results)
+    bench, options = Bench(data, results), ("--methods", "erm", "--seeds", "0")
+
+    def change(domain):
+        labels = data / "phantom2d" / domain / "label"
+        shutil.copy(labels / f"{domain}-01.png", labels / f"{domain}-00.png")
+
+    assert "0 to do" in bench("sweep", name, "--dry-run", *options).output, "copies of the same files"
+    change("b")
+    changed = bench("sweep", name, "--dry-run", *options).output
+    assert "0 to train, 1 evaluations" in changed
+    assert "phantom2d-b has changed" in changed
+    assert "0 to do" in Bench(tmp_path / "nowhere", results)("sweep", name, *options).output
+    spec = bench.run_path() / "spec.json"
+    assert bench("run", str(spec), "--target", "phantom2d-b").exit_code == 0
+    again = bench("sweep", name, *options)
+    assert again.exit_code == 0, again.output
+    assert "0 to do" in again.output
+    assert "differ in manifest" in bench("table", name, *options).output
+    change("a")
+    assert "1 to train, 2 evaluations" in bench("sweep", name, "--dry-run", *options).output
+
+
+def test_the_threads_of_a_run_are_those_of_cpus_on_this_machine_too(bench, suite, monkeypatch):
+    started = []
+    monkeypatch.setattr("ssdg.benchmark.cli.sweep._run_here", lambda files, _at_once: started.extend(files))
+    bench("sweep", suite(other=None), "--cpus", "3")
+    bench("sweep", suite(other=None))
+    assert [file.job.runtime.threads for file in started] == [3, 3, None, None]
 
 
 def test_a_setting_that_a_method_lacks_is_refused_before_anything_starts(bench, suite):
@@ -356,6 +400,7 @@ def test_a_run_that_failed_before_it_began_is_called_failed_in_tables_too(bench,
     shutil.copy(shared / "phantom2d/a/image/a-00.png", shared / "phantom2d/b/image/b-00.png")
     failed = Bench(shared, bench.results)("sweep", name, *options)
     assert failed.exit_code == 1, failed.output
+    assert "identical images" in bench("logs", "mine").output, "of a run that has no folder"
     table = bench("table", name, *options)
     assert "| failed" in table.output
     again = bench("sweep", name, *options)

@@ -4,9 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from ssdg.benchmark.launching.job_file import Job, job_file, last_lines, read_job, write_jobs
+import pytest
+
+from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.launching.job_file import Job, cancel_mark, job_file, last_lines, read_job, write_jobs
 from ssdg.benchmark.launching.local import LocalLauncher
 from ssdg.benchmark.spec import RunRequest
+from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.training.runtime import Runtime
 
 REQUEST = RunRequest(task="phantom2d", source="phantom2d-a", method="ras4dg", method_settings={"rass": False})
@@ -62,13 +66,13 @@ def test_jobs_at_the_same_time_have_slots_of_their_own(tmp_path, monkeypatch):
 def test_a_job_is_named_by_its_row_and_survives_its_file(tmp_path):
     job = replace(JOB, row="without_rass")
     assert job.name == "without_rass s0"
-    job.write(tmp_path / "job.json")
+    write_json(tmp_path / "job.json", job.data)
     assert read_job(tmp_path / "job.json", {}) == job
 
 
 def test_a_job_that_adapts_to_a_target_need_not_score_it(tmp_path):
     adapting = replace(JOB, request=replace(REQUEST, method="cutmix", target="phantom2d-b"), targets=())
-    adapting.write(tmp_path / "job.json")
+    write_json(tmp_path / "job.json", adapting.data)
     assert read_job(tmp_path / "job.json", {}).targets == ()
     spec = json.loads((tmp_path / "job.json").read_text())
     del spec["targets"]
@@ -78,13 +82,35 @@ def test_a_job_that_adapts_to_a_target_need_not_score_it(tmp_path):
 
 def test_a_file_of_an_earlier_version_gives_the_same_job(tmp_path):
     job = replace(JOB, runtime=replace(JOB.runtime, threads=2, max_attempts=3))
-    job.write(tmp_path / "job.json")
+    write_json(tmp_path / "job.json", job.data)
     data = json.loads((tmp_path / "job.json").read_text())
     place = data.pop("runtime")
     place["starts"] = place.pop("max_attempts")
     del place["job_id"]
     (tmp_path / "old.json").write_text(json.dumps({**data, "place": place}))
     assert read_job(tmp_path / "old.json", {}) == job
+
+
+@pytest.mark.parametrize("key", ["runtime", "request"])
+def test_a_file_of_a_newer_version_is_named_with_a_way_out(tmp_path, key):
+    data = json.loads(json.dumps(JOB.data))
+    data[key]["future"] = 1
+    write_json(tmp_path / "job.json", data)
+    with pytest.raises(UsageError, match=r"job\.json .*version"):
+        read_job(tmp_path / "job.json", {})
+
+
+def test_a_file_is_never_changed_by_a_later_sweep(tmp_path):
+    threads = [replace(JOB, runtime=replace(JOB.runtime, threads=count)) for count in (4, None, 4)]
+    first, second, third = (write_jobs([job_file(tmp_path, job)])[0] for job in threads)
+    assert first.path == third.path != second.path
+    assert [read_job(file.path, {}).runtime.threads for file in (first, second)] == [4, None]
+    assert {(file.log, file.failure) for file in (first, second)} == {
+        (tmp_path / f"{JOB.stem}.log", tmp_path / f"{JOB.stem}.failed")
+    }
+    cancel_mark(first.path).touch()
+    assert second.cancelled
+    assert job_file(tmp_path, JOB).cancelled
 
 
 def test_the_last_lines_of_a_log(tmp_path):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.outcomes.planned_run import match_plan, settings_fit
+from ssdg.benchmark.outcomes.answering import settings_fit
+from ssdg.benchmark.outcomes.planned_run import match_plan
 from ssdg.benchmark.report.page import render_page
 from ssdg.benchmark.spec import RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import scan

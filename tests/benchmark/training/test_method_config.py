@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.outcomes.planned_run import settings_fit
+from ssdg.benchmark.outcomes.answering import settings_fit
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec
 from ssdg.benchmark.training.build import build_method
 from ssdg.benchmark.training.contract_fixture import MethodUnderTest, context, modules_of, take_steps

@@ -8,12 +8,12 @@ import torch
 
 from ssdg.benchmark.digests import to_json
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.settings import spec_from_json
+from ssdg.benchmark.settings import spec_from_json, weights_digest
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec
 from ssdg.benchmark.training.build import build_method, network_class
 from ssdg.benchmark.training.contract import check_method, run_check
 from ssdg.benchmark.training.contract_fixture import MethodUnderTest
-from ssdg.benchmark.training.encoder_weights import check_weights, load_weights, weights_digest
+from ssdg.benchmark.training.encoder_weights import check_weights, load_weights
 from ssdg.datasets.base import Task
 from ssdg.methods import METHODS, load_method
 from ssdg.methods.base import Method
