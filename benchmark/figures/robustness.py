@@ -26,8 +26,8 @@ together."""
 def robustness_figure(measured: Sequence[Robustness], width: float) -> Figure:
     """Draw each row's mean over seeds on every target, with the SD over seeds both ways, and the targets' lines.
 
-    The same row has the same colour and mark in all panels; the baseline is black, and ¶ is at rows that are not
-    converged, through which no line is drawn. A line ends with the rows that it is drawn through.
+    The same row has the same colour and mark in all panels; the baseline is black, and marks of rows that are not
+    converged, through which no line is drawn, are hollow. A line ends with the rows that it is drawn through.
 
     Args:
         measured: sources with their rows and targets; at least one.
@@ -53,7 +53,10 @@ def robustness_figure(measured: Sequence[Robustness], width: float) -> Figure:
             panel.set_xlabel(f"DSC on {heading.column.source}, held out (%)", size=SMALL)
             panel.set_ylabel("DSC on the target (%)", size=SMALL)
         handles = [Line2D([], [], linestyle="", marker=m, color=c, markersize=3.5) for m, c in looks.values()]
-        figure.legend(handles, list(looks), loc="outside lower center", ncols=names_across)
+        hollow = Line2D([], [], linestyle="", marker="o", color="0.3", markerfacecolor="white", markersize=3.5)
+        unconverged = any(not row.converged for of in measured for row in of.rows)
+        names = [*looks, *([f"{UNCONVERGED} not converged"] if unconverged else [])]
+        figure.legend([*handles, hollow][: len(names)], names, loc="outside lower center", ncols=names_across)
     return figure
 
 
@@ -74,9 +77,8 @@ def _draw(panel: Axes, of: Robustness, position: int, looks: Mapping[str, tuple[
             aside.append(f"{row.label} ({x:.0f}, {y:.0f})")
             continue
         marker, colour = looks[row.row.label]
-        panel.errorbar(x, y, fmt=marker, color=colour, markersize=3.5, elinewidth=0.5, **spread)
-        if not row.converged:
-            panel.annotate(UNCONVERGED, (x, y), (2, 2), textcoords="offset points", size=SMALL, color=colour)
+        face = colour if row.converged else "white"
+        panel.errorbar(x, y, fmt=marker, color=colour, markerfacecolor=face, markersize=3.5, elinewidth=0.5, **spread)
     line = of.lines[position]
     if line is not None:
         fitted = [float(row.source.mean()) for row in of.rows if row.converged]

@@ -35,6 +35,10 @@ TARGETS = {
 SECONDS = {"erm": 60, "feddg": 240, "ras4dg": 90, "cutmix": 60, "weak": 60}
 
 
+def legend_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
 def measured(root, suite=SUITE, seconds=SECONDS, unscored=()):
     """Write every run, seed 1 a point better everywhere, its second epoch slow, and return what is measured."""
     plan = suite.plan(Filters(), INVENTORY)
@@ -99,7 +103,8 @@ def test_a_row_that_has_not_learned_its_source_is_shown_and_marked_and_moves_no_
     assert [record["above_line"] for record in records] == [-5, -5, 10, None]
     assert robustness_figure([there], 7.2).axes[0].texts[0].get_text() == "further left: Weak ¶ (50, 10)"
     near = replace(there, rows=(*there.rows[:3], replace(there.rows[3], source=there.rows[0].source)))
-    assert [text.get_text() for text in robustness_figure([near], 7.2).axes[0].texts] == ["¶"]
+    assert legend_of(robustness_figure([near], 7.2))[-1] == "¶ not converged"
+    assert legend_of(robustness_figure([of], 7.2))[-1] == "RAS4DG"
 
 
 def test_a_row_without_held_out_scores_is_left_out_and_none_at_all_is_an_error(tmp_path):
