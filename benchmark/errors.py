@@ -22,9 +22,12 @@ class UsageError(BenchError):
 
 
 class StorageError(BenchError):
-    """The results folder cannot be written or read (disk full, quota, permissions); what was there is intact."""
+    """The results folder cannot be written or read (disk full, quota, permissions); what was there is intact.
 
-    exit_code = USAGE
+    No fault of a run: it stays as it is, and the same command continues it.
+    """
+
+    exit_code = INCOMPLETE
 
 
 class LeaseLost(BenchError):

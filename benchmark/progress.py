@@ -5,8 +5,11 @@ rich is imported on use: the type of a row is part of what every command imports
 
 # ruff: noqa: D102 - the bar overrides documented methods
 
+import os
+import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +22,16 @@ SCORES = {"held_out_dsc": "held-out DSC", "oracle_dsc": "target DSC †"}
 
 NO_LOSSES = ("epoch", "step", "seconds", *SCORES)
 """Columns of ``history.csv``; all others are terms of the loss."""
+
+
+def say(message: str, stream: TextIO) -> None:
+    """Print a line; where the pipe, the terminal or the disk behind a stream fails, it is turned off for good."""
+    try:
+        print(message, file=stream, flush=True)
+    except OSError:
+        # The descriptor, not the object: what is left in its buffer would fail again at the end of the process.
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def summary(row: Row) -> str:
@@ -40,7 +53,7 @@ class RunObserver:
 
     def log(self, message: str) -> None:
         """Print a message."""
-        print(f"{self.name}: {message}", flush=True)
+        say(f"{self.name}: {message}", sys.stdout)
 
     def preparing(self, domain: str, done: int, total: int) -> None:
         """Report a preprocessed case of a domain."""

@@ -3,9 +3,11 @@
 An image is a whole case, or one slice of a volume that feeds a network of two dimensions.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from functools import partial
+from itertools import accumulate, groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +24,11 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Images of some cases of a domain as device-resident tensors; smaller ones are filled up with zeros."""
+    """Images of some cases of a domain as device-resident tensors.
+
+    Where grids differ, the tensors are (lines, L): the lines along the last axis of every channel of every image one
+    after another, filled up with zeros to the longest. All of a grid filled up would be many times the data.
+    """
 
     image: Tensor  # (N, C, *S) uint8 or float16
     label: Tensor | None  # (N, 1, *S) uint8
@@ -31,26 +37,41 @@ class Pool:
     sides: tuple[Shape, ...] = ()  # of each image's own grid, where they differ
 
     def __len__(self) -> int:
-        return len(self.image)
+        return len(self.case)
 
     @property
     def shapes(self) -> tuple[Shape, ...]:
         """The grid of each image."""
         return self.sides or (tuple(self.image.shape[2:]),) * len(self)
 
+    @property
+    def starts(self) -> list[int]:
+        """The first line of each image's foreground."""
+        lines = [math.prod(shape[:-1]) for shape in self.shapes]
+        return [0, *accumulate(lines[:-1])]
+
     def images(self, index: Tensor) -> Tensor:
-        """Return images (B, C, *S) float32 in [0, 1]."""
+        """Return images (B, C, *S) float32 in [0, 1], of a pool of one grid."""
         return unit_range(self.image[index])
 
     def chunks(self, size: int) -> Iterator["Pool"]:
         """Yield all images in their order, up to ``size`` of one grid at a time, without what fills them up."""
+        starts = self.starts
         for shape, group in groupby(range(len(self)), key=self.shapes.__getitem__):
             rows = list(group)
-            inside = (slice(None), slice(None), *(slice(0, side) for side in shape))
             for start in range(rows[0], rows[-1] + 1, size):
                 part = slice(start, min(start + size, rows[-1] + 1))
-                label = None if self.label is None else self.label[part][inside]
-                yield Pool(self.image[part][inside], label, self.foreground[part][inside], self.case[part])
+                own = partial(self._part, first=starts[start], part=part, shape=shape)
+                label = None if self.label is None else own(self.label)
+                yield Pool(own(self.image), label, own(self.foreground), self.case[part])
+
+    def _part(self, maps: Tensor, first: int, part: slice, shape: Shape) -> Tensor:
+        """Return the maps (B, C, *S) of successive images of one grid, whose foregrounds begin at a line."""
+        if not self.sides:
+            return maps[part]
+        channels, count = maps.numel() // self.foreground.numel(), part.stop - part.start
+        lines = maps.narrow(0, first * channels, count * channels * math.prod(shape[:-1]))
+        return lines.view(count, channels, *shape[:-1], -1)[..., : shape[-1]]
 
 
 def unit_range(images: Tensor) -> Tensor:
@@ -87,28 +108,29 @@ def pool(
         rows, case = rows[chosen], case[chosen]
     own = [domain.foreground[row].shape for row in rows]
     sides = [tuple(np.maximum(shape, at_least or 0).tolist()) for shape in own]
-    largest = tuple(max(side) for side in zip(*sides, strict=True))
+    is_ragged, longest = len(set(sides)) > 1, max(side[-1] for side in sides)
+    lines = sum(math.prod(side[:-1]) for side in sides)
 
     def stacked(arrays: Any) -> Tensor:
-        if all(shape == largest for shape in own):
-            return torch.from_numpy(np.stack([arrays[row] for row in rows])).to(device)
         first = arrays[rows[0]]
-        out = np.zeros((len(rows), *first.shape[: first.ndim - len(largest)], *largest), dtype=first.dtype)
-        for position, (row, shape) in enumerate(zip(rows, own, strict=True)):
-            box: tuple[Any, ...] = tuple(slice(0, side) for side in shape)
-            out[(position, ..., *box)] = arrays[row]
-        return torch.from_numpy(out).to(device)
+        leading = first.shape[: first.ndim - len(sides[0])]
+        out = np.zeros((lines * math.prod(leading), longest), dtype=first.dtype)
+        start = 0
+        for row, shape, side in zip(rows, own, sides, strict=True):
+            stop = start + math.prod(leading) * math.prod(side[:-1])
+            maps = out[start:stop].reshape(*leading, *side[:-1], longest)
+            box: tuple[Any, ...] = tuple(slice(0, length) for length in shape)
+            maps[(..., *box)] = arrays[row]
+            start = stop
+        stored = torch.from_numpy(out).to(device)
+        return stored if is_ragged else stored.view(len(rows), -1, *sides[0])
 
-    label = None
-    if labelled:
-        assert domain.label is not None
-        label = stacked(domain.label).unsqueeze(1)
     return Pool(
         image=stacked(domain.image),
-        label=label,
-        foreground=stacked(domain.foreground).unsqueeze(1),
+        label=stacked(domain.label) if labelled else None,
+        foreground=stacked(domain.foreground),
         case=torch.from_numpy(case).to(device),
-        sides=() if all(shape == largest for shape in sides) else tuple(sides),
+        sides=tuple(sides) if is_ragged else (),
     )
 
 

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import DataError, Domain, Task
 
 from ..digests import JSON, digest, to_json
-from ..errors import LeaseLost, UsageError
+from ..errors import LeaseLost, StorageError, UsageError
 from ..settings import fixed_grid
 from ..spec import PreprocessConfig
-from ..storage.files import free_bytes, read_json, storage_error, sync_folder, write_json
+from ..storage.files import free_bytes, read_json, storage_error, sync_folder, unreadable, write_json
 from ..storage.lease import Lease
 from .arrays import FOREGROUNDS, IMAGES, LABELS, Grid, Layout, Ragged
 from .each_case import OnCase, each_case, ignore_case
@@ -100,15 +100,17 @@ def prepare_domain(
     manifest_digest: str,
     cache_root: Path,
     progress: OnCase = ignore_case,
+    look: Callable[[], None] = lambda: None,
 ) -> PreparedDomain:
     """Return a domain on the network's grid, from the cache or computed into it.
 
-    Of several processes that ask at once, one computes and the others wait. A damaged cache is computed anew.
+    Of several processes that ask at once, one computes and the others wait; ``look`` is called meanwhile, and an
+    exception of it ends the wait. A damaged cache is computed anew.
 
     Raises:
         DataError: cases that cannot be used, all of them in one message.
-        UsageError: a grid of the wrong dimension, or no space left for the cache.
-        StorageError: the cache root cannot be written.
+        UsageError: a grid of the wrong dimension.
+        StorageError: the cache cannot be written, has no space left, or cannot be read now; it stays as it is.
     """
     if not domain.cases:
         raise DataError(
@@ -120,23 +122,17 @@ def prepare_domain(
     while prepared is None:
         # A process that took the lease over may have finished the cache; if not, this one tries again.
         with contextlib.suppress(LeaseLost):
-            prepared = _compute(folder, domain, task, config, progress)
-    return replace(prepared, note=scale_note(domain, config))
-
-
-def _compute(folder: Path, domain: Domain, task: Task, config: PreprocessConfig, progress: OnCase) -> PreparedDomain:
-    layout = _layout(domain, task, config)
-    try:
-        with Lease(folder.parent / ".building" / folder.name, wait=math.inf) as lease:
-            prepared = _load(folder, domain, layout)  # another process may have finished it meanwhile
+            try:
+                with Lease(folder.parent / ".building" / folder.name, wait=math.inf, look=look) as lease:
+                    prepared = _load(folder, domain, layout)  # another process may have finished it meanwhile
+                    if prepared is None:
+                        _build(folder, lease, _prepared_cases(domain, task, config, progress), layout)
+                        prepared = _load(folder, domain, layout)
+            except OSError as error:
+                raise _disk_error(error, folder, domain, layout) from error
             if prepared is None:
-                _build(folder, lease, _prepared_cases(domain, task, config, progress), layout)
-                prepared = _load(folder, domain, layout)
-    except OSError as error:
-        raise _disk_error(error, folder, domain, layout) from error
-    if prepared is None:
-        raise UsageError(f"{folder} was written and cannot be read back: is the disk healthy?")
-    return prepared
+                raise UsageError(f"{folder} was written and cannot be read back: is the disk healthy?")
+    return replace(prepared, note=scale_note(domain, config))
 
 
 def _layout(domain: Domain, task: Task, config: PreprocessConfig) -> Layout:
@@ -150,7 +146,10 @@ def _layout(domain: Domain, task: Task, config: PreprocessConfig) -> Layout:
 
 
 def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None:
-    """Map a cache into memory; None if it is absent, truncated or of another layout."""
+    """Map a cache into memory; None if it is absent, truncated or of another layout.
+
+    StorageError: it cannot be opened, or not now (permission, too many open files, a stale handle): others map it.
+    """
     ids = tuple(case.id for case in domain.cases)
     try:
         cases = read_json(folder / CASES)
@@ -160,8 +159,10 @@ def _load(folder: Path, domain: Domain, layout: Layout) -> PreparedDomain | None
             return None
         rows = zip(geometries, depths or (1,) * len(ids), strict=True)
         arrays = layout.map(folder, [geometry.shape for geometry, depth in rows for _ in range(depth)])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, NotADirectoryError, EOFError, ValueError, KeyError, TypeError):
         return None
+    except OSError as error:
+        raise unreadable(folder, error) from error
     return PreparedDomain(
         name=domain.name,
         ids=ids,
@@ -223,7 +224,7 @@ def _prepared_cases(
 def _disk_error(error: OSError, folder: Path, domain: Domain, layout: Layout) -> BaseException:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         size = "do not fit" if layout.bytes is None else f"need {math.ceil(layout.bytes / 1e6)} MB"
-        return UsageError(
+        return StorageError(
             f"no space left in {folder.parent}: the prepared data of {domain.name} {size}; "
             "free some, or choose another folder with --results-root"
         )

@@ -1,6 +1,6 @@
 """The data of one run: its domains, and which of their cases train, validate and are scored."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,21 +85,37 @@ class RunData:
         return digest({"training": self.training, "held_out": self.validation})
 
     def prepare(
-        self, task: Task, config: PreprocessConfig, cache: Path, on_case: OnCase = ignore_case
+        self,
+        task: Task,
+        config: PreprocessConfig,
+        cache: Path,
+        on_case: OnCase = ignore_case,
+        look: Callable[[], None] = lambda: None,
+        trains: bool = True,
+        scored: Collection[str] | None = None,
     ) -> dict[str, PreparedDomain]:
-        """Return every domain on the network's grid by name, cached where possible.
+        """Return the domains that are trained on or scored on the network's grid, by name, cached where possible.
+
+        Args:
+            task: of the run.
+            config: of the grid.
+            cache: folder of prepared data.
+            on_case: called after each case.
+            look: called while another process prepares a domain; see :func:`prepare_domain`.
+            trains: False leaves out those that only training sees.
+            scored: names of those to score; None: all.
 
         Raises:
             DataError: files that cannot be used, all of them in one message.
+            StorageError: see :func:`prepare_domain`.
         """
-        adapted = [self.target] if self.target is not None else []
-        domains = {
-            each.domain.name: each
-            for each in [self.source, *adapted, *(cases.located for cases in self.scored.values())]
-        }
+        trained_on = [located for located in (self.source, self.target) if located is not None and trains]
+        scored_on = [cases.located for name, cases in self.scored.items() if scored is None or name in scored]
         return {
-            name: prepare_domain(located.domain, task, config, located.manifest.digest, cache, on_case)
-            for name, located in domains.items()
+            located.domain.name: prepare_domain(
+                located.domain, task, config, located.manifest.digest, cache, on_case, look
+            )
+            for located in {each.domain.name: each for each in (*trained_on, *scored_on)}.values()
         }
 
 

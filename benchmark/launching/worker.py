@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import click
-
+from ..progress import say
 from .job_file import cancel_mark
 
 CANCEL_INTERVAL = 2.0
@@ -24,8 +23,9 @@ def end_with_launcher() -> None:
 def stop_on_request(file: Path | None) -> Callable[[], bool]:
     """Return a function that tells whether a signal, or the cancelling of the job's file, asked to stop.
 
-    Ctrl-C, SIGTERM (kill, a scheduler that preempts) and SIGUSR2 (a scheduler near the time limit) do; a second
-    Ctrl-C ends the process at once. Schedulers send several signals, so repeated ones of the others change nothing.
+    Ctrl-C, SIGTERM (kill, a scheduler that preempts), SIGUSR2 (a scheduler near the time limit) and, unless it is
+    ignored (nohup), SIGHUP (a terminal that closes) do; a second Ctrl-C ends the process at once. Schedulers send
+    several signals, so repeated ones of the others change nothing.
     """
     requests: list[int] = []
     checked = time.monotonic()
@@ -34,7 +34,7 @@ def stop_on_request(file: Path | None) -> Callable[[], bool]:
         if requests and number == signal.SIGINT:
             sys.exit(128 + number)
         if not requests:
-            click.echo("bench: stopping after this step; Ctrl-C again stops at once", err=True)
+            say("bench: stopping after this step; Ctrl-C again stops at once", sys.stderr)
         requests.append(number)
 
     def requested() -> bool:
@@ -45,6 +45,7 @@ def stop_on_request(file: Path | None) -> Callable[[], bool]:
                 requests.append(0)
         return bool(requests)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+    ignored = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, *([] if ignored else [signal.SIGHUP])):
         signal.signal(number, handle)
     return requested

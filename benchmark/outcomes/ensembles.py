@@ -7,7 +7,7 @@ from pathlib import Path
 from ..digests import JSON
 from ..errors import UsageError
 from ..spec import RunSpec
-from ..storage.ensembles import ensemble_folder, ensemble_id, stored_ensembles
+from ..storage.ensembles import ensemble_folder, ensemble_id, has_weights_of, stored_ensembles
 from ..storage.results_reader import StoredRun, read_evaluations
 from ..storage.run_folder import folder_name
 from ..suites.ensemble_row import EnsembleRow, make_ensemble_row
@@ -85,6 +85,8 @@ def ensemble_runs(plan: Plan, stored: Sequence[StoredRun], results_root: Path) -
             ids: dict[str, JSON] = {str(seed): run.train_id for seed, run in of_seeds if run is not None}
             config: dict[str, JSON] = {**planned.request.method_settings, "members": ids}
             spec = RunSpec.of_record(planned.request, config, planned.task_definition)
-            scored = tuple(e for e in evaluations if e.done and e.data.get("train_id") == train_id)
+            paths = [run.stored.path for run in members.runs.values() if run.stored is not None]
+            current = (e for e in evaluations if e.done and e.data.get("train_id") == train_id)
+            scored = tuple(e for e in current if has_weights_of(e.data, paths))
             runs += [StoredRun(folder, spec, "DONE", scored, train_id, trained=False)] if scored else []
     return runs, problems

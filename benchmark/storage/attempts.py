@@ -1,7 +1,7 @@
 """Starts of a run, and how many of them in a row made no progress: ``starts.json`` in its folder."""
 
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,12 @@ class Start:
     code: str  # digest of the sources
     log: str | None = None  # None: a person's terminal
     job_id: str | None = None  # the scheduler's id of the allocation it ran in, such as "12_3"
+    device: str = ""  # "": not recorded, by an earlier version
+    versions: dict[str, str] = field(default_factory=dict)  # of packages
 
 
-def start_here(log: Path | None = None, job_id: str | None = None) -> Start:
-    """Return the start of a run in this process."""
+def start_here(log: Path | None = None, job_id: str | None = None, device: str = "") -> Start:
+    """Return the start of a run in this process, on the device of a name."""
     return Start(
         time=environment.now(),
         host=socket.gethostname(),
@@ -33,11 +35,13 @@ def start_here(log: Path | None = None, job_id: str | None = None) -> Start:
         code=environment.code_digest(),
         log=str(log) if log else None,
         job_id=job_id,
+        device=device,
+        versions=environment.package_versions(),
     )
 
 
 class Attempts:
-    """Counter of a run's starts since it last made progress: a checkpoint, or a finished evaluation.
+    """Counter of a run's starts since it last made progress: a checkpoint, a prepared domain, or scores on disk.
 
     The process holds the run's lease; ``guard`` is called before every change. ``limit``: attempts in a row without
     progress, after which another one raises.

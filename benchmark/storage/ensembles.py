@@ -1,7 +1,8 @@
 """Ensembles as they are kept below a results folder.
 
 ``ensembles/<suite>/<row>/`` holds ``row.json`` and ``evaluations/`` as a run's folder does. The ``train_id`` of an
-evaluation is the digest of its members': where a member is another, an ensemble is another.
+evaluation is the digest of its members': where a member is another, an ensemble is another. ``weights`` are the
+digests of their final weights, which a run that is trained anew may have others of.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from ..digests import digest
 from .external import described_rows
-from .run_folder import folder_name
+from .run_folder import final_weights_digest, folder_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +42,15 @@ def _ensembles(results_root: Path, suite: str) -> Path:
 def ensemble_id(members: Iterable[str]) -> str:
     """Return what stands for the ``train_id`` of an ensemble of runs with some ids."""
     return digest({"ensemble": sorted(members)})
+
+
+def has_weights_of(evaluation: Mapping[str, Any], members: Iterable[Path]) -> bool:
+    """Tell whether the content of an ``evaluation.json`` is of the final weights that runs in some folders have now.
+
+    True of what cannot be told: of weights that were removed, and of an evaluation by an earlier version.
+    """
+    stored = evaluation.get("weights")
+    return stored is None or {final_weights_digest(run) for run in members} <= {*stored, ""}
 
 
 def stored_ensembles(results_root: Path, suite: str) -> list[StoredEnsemble]:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,13 +25,14 @@ def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> It
 
     The content is on disk (fsync) before the rename, unless ``durable`` is False: then it may be lost if the machine
     fails. On any error the temporary file is removed and an existing ``path`` is left as it was. StorageError: no
-    space, no quota, no permission or a read-only folder.
+    space, no quota, no permission, a read-only folder or a file system that fails.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Not by the pid: in containers it is 1, and two hosts repeat each other's.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     guard()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as stream:
+        with temporary.open("xb") as stream:
             yield stream
             stream.flush()
             if durable:
@@ -82,7 +84,17 @@ def storage_error(error: BaseException, path: Path) -> BaseException:
         return StorageError(f"cannot write {path}: {cause.strerror}. Choose another folder with --results-root")
     if isinstance(cause, OSError) and cause.errno in (errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG):
         return StorageError(f"cannot write {path}: {cause.strerror}. Give another name, or move away what is there")
+    if isinstance(cause, OSError) and cause.errno in (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE):
+        return StorageError(f"cannot write {path}: {cause.strerror}. Give the same command again when it can be")
     return error
+
+
+def unreadable(path: Path, error: OSError) -> StorageError:
+    """Return the error of a file that may be whole."""
+    return StorageError(
+        f"cannot read {path}: {error.strerror or error}. It stays as it is: give the same command again once it "
+        "can be read"
+    )
 
 
 def free_bytes(folder: Path) -> int:

@@ -1,10 +1,10 @@
 """One writer per run folder, without file locks: works on NFS, between hosts, and after kill -9.
 
 A lease is a file ``lease.<token>.json`` created with O_EXCL; the highest token owns the folder. Its owner raises a
-counter in it from a thread. A lease is stale if its owner's process is gone (same host), or if an observer saw no
-change of the counter for ``patience`` seconds; clocks are not compared. Taking over creates the next token, which
-only one process can; an owner that was paused sees the higher token, or its file gone, and must not write
-(:meth:`Lease.check` before every change).
+counter in it from a thread. A lease is stale if its owner is gone (its process, or the boot of this machine that it
+ran in), or if an observer saw no change of the counter for ``patience`` seconds; clocks are not compared, but for a
+file without content. Taking over creates the next token, which only one process can; an owner that was paused sees
+the higher token, or its file gone, and must not write (:meth:`Lease.check` before every change).
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LeaseHeld, LeaseLost
-from .files import read_json
+from .files import read_json, storage_error
 
 INTERVAL = 5.0  # seconds between two beats of the counter
 PATIENCE = 60.0  # seconds without a beat after which an owner on another host counts as dead
@@ -37,6 +37,7 @@ class Owner:
     pid: int
     started: str
     counter: int
+    empty_for: float = 0.0  # seconds since a file without content was written; 0 of one with content
 
     @property
     def described(self) -> str:
@@ -52,14 +53,21 @@ def read_owner(folder: Path) -> Owner | None:
         except FileNotFoundError:
             continue
         except (ValueError, TypeError):
-            # Created and not yet written, or written by a host that crashed: it never beats, so patience decides.
-            return Owner(token=token, id="", place="", host="an unknown host", pid=0, started="", counter=-1)
+            # Created and not yet written, or written by a host that crashed: it never beats.
+            with contextlib.suppress(FileNotFoundError):
+                age = time.time() - _file(folder, token).stat().st_mtime
+                return Owner(token, "", "", host="an unknown host", pid=0, started="", counter=-1, empty_for=age)
     return None
 
 
 def is_gone(owner: Owner) -> bool:
-    """Tell whether the owner certainly died: it ran on this machine and its process is gone."""
-    return owner.place == _place() and started(owner.pid) != owner.started
+    """Tell whether the owner certainly died: its process, or the boot of this machine that it ran in, is gone."""
+    if _is_here(owner):
+        return started(owner.pid) != owner.started and not _is_hidden(owner.pid)
+    (host, boot, _, machine), own = _parts(owner.place), _parts(_place())
+    same_machine = host == own[0] and not host.startswith("localhost") and machine in ("", own[3])
+    rebooted = same_machine and "" not in (boot, own[1]) and boot != own[1]
+    return rebooted or owner.empty_for > PATIENCE
 
 
 class Lease:
@@ -120,8 +128,13 @@ class Lease:
             descriptor = os.open(_file(self.folder, token), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
         except FileExistsError:
             return False
-        with os.fdopen(descriptor, "w") as stream:
-            stream.write(self._record(0))
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(self._record(0))
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                _file(self.folder, token).unlink()
+            raise storage_error(error, _file(self.folder, token)) from error
         self.token = token
         return True
 
@@ -148,7 +161,7 @@ class Lease:
     def _is_stale(self, owner: Owner) -> bool:
         if is_gone(owner):
             return True
-        if owner.place == _place():
+        if _is_here(owner) and started(owner.pid) == owner.started:
             return False
         for _ in range(LOOKS):
             self.look()
@@ -169,12 +182,34 @@ def _tokens(folder: Path) -> list[int]:
 
 
 def _place() -> str:
-    """Return the scope of a pid: this boot of this machine, and this process namespace."""
-    parts = [socket.gethostname()]
+    """Return the scope of a pid: host, boot and process namespace; and the machine's id, where it has one."""
+    parts = [socket.gethostname(), "", "", ""]
     with contextlib.suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+        parts[1] = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        parts[2] = str(Path("/proc/self/ns/pid").readlink())
+        parts[3] = Path("/etc/machine-id").read_text().strip()
     return "|".join(parts)
+
+
+def _parts(place: str) -> list[str]:
+    """Return host, boot, process namespace and machine; "" for what an earlier version did not record."""
+    return [*place.split("|"), "", "", ""][:4]
+
+
+def _is_here(owner: Owner) -> bool:
+    """Tell whether the owner's pid is one of this process's namespace."""
+    return _parts(owner.place)[:3] == _parts(_place())[:3]
+
+
+def _is_hidden(pid: int) -> bool:
+    """Tell whether a process is alive of which /proc shows nothing: another user's, where it is mounted so."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return not started(pid)
+    except OSError:
+        pass
+    return False
 
 
 def is_running(pid: int, since: str) -> bool:

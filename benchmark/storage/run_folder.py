@@ -10,11 +10,12 @@ import csv
 import io
 import re
 import traceback
+import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-from ..digests import to_json
+from ..digests import digest, to_json
 from ..errors import UsageError
 from ..spec import EvaluationSpec, RunRequest, RunSpec
 from .files import Guard, no_guard, read_json, write_json, write_text
@@ -125,6 +126,15 @@ def evaluation_path(run: Path, spec: EvaluationSpec) -> Path:
 def prediction_path(folder: Path, case: str, ndim: int) -> Path:
     """Return where an evaluation's prediction of a case is kept: PNG in 2D, compressed NIfTI in 3D."""
     return folder / "predictions" / f"{case}{'.png' if ndim == 2 else '.nii.gz'}"
+
+
+def final_weights_digest(run: Path) -> str:
+    """Return the digest of a run's final weights, by the checksums in their file; "" if there are none."""
+    try:
+        with zipfile.ZipFile(run / "checkpoints" / "final.pt") as archive:
+            return digest([(entry.filename, entry.CRC) for entry in archive.infolist()])
+    except (OSError, zipfile.BadZipFile):
+        return ""
 
 
 def folder_name(name: str) -> str:

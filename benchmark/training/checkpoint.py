@@ -3,16 +3,16 @@
 import io
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import StorageError, UsageError, is_out_of_memory
+from ..errors import UsageError, is_out_of_memory
 from ..progress import Row
-from ..storage.files import Guard, atomic_file, no_guard
+from ..storage.files import Guard, atomic_file, no_guard, unreadable
 
 NEW, LAST, PREVIOUS, FINAL = "last.pt.new", "last.pt", "previous.pt", "final.pt"
 NEWEST_FIRST = (NEW, LAST, PREVIOUS)
@@ -53,7 +53,8 @@ class Checkpoints:
     interval: float = 60.0  # seconds between two periodic checkpoints
     guard: Guard = no_guard  # called before each rename
     warn: Callable[[str], None] = print  # called with a message about a damaged checkpoint
-    progressed: Callable[[], None] = lambda: None  # called after each checkpoint but that of step 0
+    begins: Callable[[], None] = lambda: None  # called before the checkpoint of step 0
+    progressed: Callable[[], None] = lambda: None  # called after each other checkpoint
     save_history: Callable[[list[Row]], None] = lambda _history: None  # called after each epoch
     _written: float = field(default_factory=time.monotonic, init=False)
 
@@ -64,6 +65,8 @@ class Checkpoints:
     def save(self, state: dict[str, Any]) -> None:
         """Write a checkpoint; its predecessor is kept until the next."""
         last = self.folder / LAST
+        if not state["step"]:
+            self.begins()
         with atomic_file(self.folder / NEW, self.guard) as stream:
             torch.save({"identity": self.identity, "state": state}, stream)
         self.guard()
@@ -93,16 +96,7 @@ class Checkpoints:
             except (DamagedFile, KeyError, TypeError) as error:
                 self._set_aside(path, error)
                 continue
-            differing = [
-                f"{key}: {identity.get(key)!r} there, {value!r} here"
-                for key, value in self.identity.items()
-                if identity.get(key) != value
-            ]
-            if differing:
-                raise UsageError(
-                    f"{path} belongs to another run ({'; '.join(differing)}). "
-                    f"Move {self.folder.parent} away to start over, or resume it as it was started"
-                )
+            _require_same(path, identity, self.identity, "resume it as it was started")
             return dict(state)
         return None
 
@@ -121,30 +115,42 @@ class Checkpoints:
             torch.save({"identity": self.identity, "weights": weights}, stream)
 
     def clear(self) -> None:
-        """Remove the checkpoints that the final weights came from."""
-        for name in NEWEST_FIRST:
-            for each in (name, name + DAMAGED_SUFFIX):
-                self.guard()
-                (self.folder / each).unlink(missing_ok=True)
+        """Remove the checkpoints that the final weights came from, and what a killed process left half written."""
+        names = [each for name in NEWEST_FIRST for each in (name, name + DAMAGED_SUFFIX)]
+        for path in [*(self.folder / name for name in names), *self.folder.glob(".*.tmp")]:
+            self.guard()
+            path.unlink(missing_ok=True)
 
 
-def load_final(folder: Path) -> dict[str, Any]:
-    """Return the final weights of a finished run's ``checkpoints`` folder, on the CPU."""
+def load_final(folder: Path, train_id: str) -> dict[str, Any]:
+    """Return the final weights of a finished run's ``checkpoints`` folder, on the CPU.
+
+    Raises:
+        UsageError: there are none, or they are damaged or of another run than that of ``train_id``.
+        StorageError: see :meth:`Checkpoints.load`.
+    """
     path = folder / FINAL
     try:
-        weights: dict[str, Any] = read_saved(path)["weights"]
+        content = read_saved(path)
+        identity, weights = content["identity"], content["weights"]
     except FileNotFoundError:
         raise UsageError(f"{path} does not exist: the run has not finished, or its weights were removed") from None
     except OSError as error:
         raise unreadable(path, error) from error
     except (DamagedFile, KeyError, TypeError) as error:
         raise UsageError(f"{path} is damaged ({error}); remove {folder.parent} to train again") from error
-    return weights
+    _require_same(path, identity, {"train_id": train_id}, "put the run's own file back")
+    return dict(weights)
 
 
-def unreadable(path: Path, error: OSError) -> StorageError:
-    """Return the error of a file that may be whole."""
-    return StorageError(
-        f"cannot read {path}: {error.strerror or error}. It stays as it is: give the same command again once it "
-        "can be read"
-    )
+def _require_same(path: Path, stored: Mapping[str, Any], expected: Mapping[str, Any], otherwise: str) -> None:
+    differing = [
+        f"{key}: {stored.get(key)!r} there, {value!r} here"
+        for key, value in expected.items()
+        if stored.get(key) != value
+    ]
+    if differing:
+        raise UsageError(
+            f"{path} belongs to another run ({'; '.join(differing)}). "
+            f"Move {path.parent.parent} away to start over, or {otherwise}"
+        )

@@ -1,5 +1,6 @@
 """Ensembles: the mean of the probabilities of finished runs, scored as each of them is."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,8 @@ from ..data.prepared import prepare_domain
 from ..data.run_data import DataSource, EvaluationSet, find_domain, require_labels
 from ..progress import RunObserver
 from ..spec import RunRequest
-from ..storage.ensembles import ensemble_id
+from ..storage.ensembles import ensemble_id, has_weights_of
+from ..storage.files import read_object
 from ..storage.lease import Lease
 from ..storage.results_reader import StoredRun
 from ..storage.run_folder import RunFolder, evaluation_path
@@ -48,15 +50,20 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
             cases = EvaluationSet(located, tuple(case.id for case in located.domain.cases))
             spec = evaluation_spec(request, identity, task, target, cases)
             path = evaluation_path(folder, spec)
+            if not has_weights_of(read_object(path / "evaluation.json", lenient=True), [run.path for run in members]):
+                lease.check()
+                shutil.rmtree(path)  # with its distances: a member was trained anew
             scored[target] = path, not (path / "DONE").exists()
             if not scored[target][1]:
                 continue
             config, manifest = request.preprocess, located.manifest.digest
-            images = prepare_domain(located.domain, task, config, manifest, data_source.cache, observer.preparing)
+            images = prepare_domain(
+                located.domain, task, config, manifest, data_source.cache, observer.preparing, check_cancelled
+            )
             predictor = predictor or _predictor(members, request, task, device)
             observer.scoring(target, len(cases.ids))
 
-            def advance() -> None:
+            def advance(_saved: bool) -> None:
                 observer.scored()
                 check_cancelled()
 

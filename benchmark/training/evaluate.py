@@ -1,5 +1,6 @@
 """Scoring a trained method on a domain: predictions on the native grid, and counts per case and class."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,12 +26,25 @@ from ..digests import digest, to_json
 from ..errors import UsageError
 from ..scoring.case_counts import count_case
 from ..spec import EvaluationSpec, RunRequest, RunSpec
-from ..storage.files import write_json, write_text
-from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, prediction_path, to_csv
+from ..storage.files import read_object, write_json, write_text
+from ..storage.run_folder import (
+    CASE_COLUMNS,
+    RunFolder,
+    evaluation_path,
+    final_weights_digest,
+    prediction_path,
+    to_csv,
+)
 from ..task_digests import regions_digest, task_digest
 from .build import build_method
 from .checkpoint import load_final
 from .inference import Inference
+
+PARTIAL = "cases.partial.json"
+"""Counts of an evaluation that is not done."""
+
+SAVE_INTERVAL = 5.0
+"""Seconds between two writes of it, which hold all cases so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +55,7 @@ class Predictor:
     device: torch.device
     inference: Inference
     resample: str  # as in EvaluationConfig
+    weights: tuple[str, ...] = ()  # digest of each method's
 
     @classmethod
     def of_run(cls, run: Path, spec: RunSpec, task: Task, device: torch.device) -> Self:
@@ -54,15 +69,16 @@ class Predictor:
                 "differ): give the file of that task with --task FILE"
             )
         method = build_method(load_method(spec.request.method), spec, task, device, trained=True)
-        method.load_state_dict(load_final(run / "checkpoints"))
+        method.load_state_dict(load_final(run / "checkpoints", spec.train_id))
         inference = Inference.of(spec.request, spec.request.overlap)
-        return cls((method,), device, inference, spec.request.evaluation.resample)
+        return cls((method,), device, inference, spec.request.evaluation.resample, (final_weights_digest(run),))
 
     @classmethod
     def of_ensemble(cls, members: "Sequence[Predictor]") -> "Predictor":
         """Return the predictor that averages the probabilities of others, which return to the native grid alike."""
         methods = tuple(method for member in members for method in member.methods)
-        return replace(members[0], methods=methods)
+        weights = tuple(digest for member in members for digest in member.weights)
+        return replace(members[0], methods=methods, weights=weights)
 
     def native_labels(self, domain: PreparedDomain, ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (case id, uint8 class indices on the case's native grid) for some cases of a prepared domain."""
@@ -144,26 +160,38 @@ def evaluate(
     prepared: PreparedDomain,
     spec: EvaluationSpec,
     store: RunFolder,
-    advance: Callable[[], None],
+    advance: Callable[[bool], None],
 ) -> None:
     """Predict cases and write predictions, ``cases.csv``, ``evaluation.json`` and ``DONE``.
 
     Labels are read from their native files and never resampled; a voxel outside the prepared box is background.
+    Cases that the same weights and code have scored before an interruption are not predicted again. ``advance`` is
+    called after each case, with whether its counts and those before it were saved.
     """
     domain, guard = scored.located.domain, store.guard
-    folder = evaluation_path(store.path, spec)
+    folder, ndim = evaluation_path(store.path, spec), file_ndim(task, domain)
     cases = {case.id: case for case in domain.cases}
-    rows: list[dict[str, Any]] = []
-    for name, predicted in predictor.native_labels(prepared, scored.ids):
+    partial, maker = folder / PARTIAL, [environment.code_digest(), *predictor.weights]
+    stored = read_object(partial, lenient=True)
+    counted: dict[str, list[dict[str, Any]]] = stored["cases"] if stored.get("maker") == maker else {}
+    counted = {name: rows for name, rows in counted.items() if prediction_path(folder, name, ndim).exists()}
+    for _ in counted:
+        advance(False)  # no progress of this start
+    saved = time.monotonic()
+    for name, predicted in predictor.native_labels(prepared, [name for name in scored.ids if name not in counted]):
         case = cases[name]
-        predicted, counted = count_case(
+        predicted, counted[name] = count_case(
             predicted, case, domain, task, read_image(case, domain, task), spec.preprocess
         )
-        write_prediction(predicted, case, domain, prediction_path(folder, name, file_ndim(task, domain)), guard)
-        rows += counted
-        advance()
+        write_prediction(predicted, case, domain, prediction_path(folder, name, ndim), guard)
+        if is_due := time.monotonic() - saved >= SAVE_INTERVAL:
+            write_json(partial, {"maker": maker, "cases": counted}, guard)
+            saved = time.monotonic()
+        advance(is_due)
+    rows = [row for name in scored.ids for row in counted[name]]
     write_text(folder / "cases.csv", to_csv(CASE_COLUMNS, rows), guard)
     provenance = {
+        "weights": predictor.weights,
         "counts": scored.counts(prepared, task),
         **trained_on(store.environment(), predictor.inference.precision),
         "commit": environment.commit(),
@@ -171,6 +199,9 @@ def evaluate(
     }
     write_json(folder / "evaluation.json", {**to_json(spec), "eval_id": spec.eval_id, **provenance}, guard)
     write_json(folder / "DONE", {"cases": len(scored.ids)}, guard)
+    if partial.exists():
+        guard()
+        partial.unlink()
 
 
 def trained_on(environment: Mapping[str, Any], precision: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from .. import environment
 from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
 from ..digests import JSON, flatten, to_json
-from ..errors import Diverged, Interrupted, memory_advice
+from ..errors import Diverged, Interrupted, StorageError, memory_advice
 from ..progress import Row, RunObserver
 from ..settings import grid_shape
 from ..spec import SECTIONS, EvaluationSpec, RunRequest, RunSpec
@@ -80,16 +80,24 @@ def run_one(
             return folder
         failed = store.clear_failure()
         try:
-            attempts.begin(start_here(runtime.log, runtime.job_id), reset=failed)
+            attempts.begin(start_here(runtime.log, runtime.job_id, device_name(device)), reset=failed)
             with memory_advice(_smaller(request, task)):
-                prepared = run_data.prepare(task, request.preprocess, runtime.prepared, run.preparing)
+                prepared = run_data.prepare(
+                    task,
+                    request.preprocess,
+                    runtime.prepared,
+                    on_case=run.preparing,
+                    look=run.waiting,
+                    trains=not store.trained,
+                    scored=unscored,
+                )
                 if not store.trained:
                     run.train(prepared, should_stop)
                 run.score(prepared, unscored)
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
             raise
-        except Interrupted:
+        except (Interrupted, StorageError):  # not the run's fault: the same command continues it
             raise
         except Exception as error:
             store.mark("FAILED", failure(error))
@@ -132,10 +140,18 @@ class _RunInProgress:
 
     def preparing(self, domain: str, done: int, total: int) -> None:
         self.observer.preparing(domain, done, total)
+        if done == total:  # a domain that is prepared in part is begun anew
+            self.attempts.progressed()
         self.check_cancelled()
 
-    def scored(self) -> None:
+    def waiting(self) -> None:
+        self.attempts.progressed()  # another process makes it
+        self.check_cancelled()
+
+    def scored(self, saved: bool) -> None:
         self.observer.scored()
+        if saved:
+            self.attempts.progressed()
         self.check_cancelled()
 
     def unscored(self) -> dict[str, EvaluationSpec]:
@@ -153,9 +169,8 @@ class _RunInProgress:
     def train(self, prepared: Mapping[str, PreparedDomain], should_stop: Callable[[], bool]) -> None:
         request, device = self.spec.request, self.device
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
-        if not self.store.environment():
-            arithmetic = ARITHMETIC if device.type == "cuda" else {}
-            self.store.write_environment(environment.record(device_name(device), threads, arithmetic))
+        arithmetic = ARITHMETIC if device.type == "cuda" else {}
+        record = environment.record(device_name(device), threads, arithmetic)
         batches, validation = training_data(request, self.run_data, prepared, device)
         method = build_method(load_method(request.method), self.spec, self.task, device)
         checkpoints = Checkpoints(
@@ -164,6 +179,8 @@ class _RunInProgress:
             interval=self.runtime.checkpoint_interval,
             guard=self.store.guard,
             warn=self.observer.log,
+            # Not before: a start that failed may have been on another device.
+            begins=lambda: self.store.write_environment(record),
             progressed=self.attempts.progressed,
             save_history=self.save_history,
         )

@@ -40,6 +40,7 @@ class Progress:
     best_score: float = float("-inf")
     best_epoch: int = -1
     best_weights: dict[str, Tensor] | None = None
+    seconds: float = 0.0  # of this epoch, up to the checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def fit(
     progress = restore(checkpoints, take_step)
     observer.start(progress.step, total_steps)
     method.train()
-    clock = time.monotonic()
+    clock = time.monotonic() - progress.seconds
     while progress.step < total_steps and not has_converged(progress, request, batches.steps_per_epoch):
         for name, value in take_step(progress.step).items():
             # On the device; a term that is not finite stays in its sum for good.
@@ -91,6 +92,7 @@ def fit(
         stopping = should_stop()
         if stopping or checkpoints.due():
             raise_if_diverged(progress, take_step, checkpoints)
+            progress.seconds = time.monotonic() - clock
             checkpoints.save(snapshot(take_step, progress))
         if stopping:
             raise Interrupted(f"stopped after step {progress.step} of {total_steps}; the same command continues it")

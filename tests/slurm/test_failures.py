@@ -118,8 +118,13 @@ def test_requeues_without_progress_end_in_a_failure_that_says_so(
 ):
     sweep = Sweep(cluster, phantom_data, tmp_path / "sweep", options, LAUNCH).write("stuck")
     sweep("sweep")
-    for start in range(1, 4):
-        cluster.wait_for(f"start {start}", lambda n=start: list(sweep.starts().values()) == [n] and sweep.owners())
+
+    def begun(start):
+        checkpoints = sweep.results.glob("runs/*/*/*/checkpoints/last.pt")
+        return list(sweep.starts().values()) == [start] and sweep.owners() and list(checkpoints)
+
+    for start in range(1, 5):  # the first prepares the data, which is progress
+        cluster.wait_for(f"start {start}", lambda n=start: begun(n))
         [job] = cluster.queue()
         cluster.run("scontrol", "requeue", job)
         cluster.wait_for("the run to stop", lambda: not sweep.owners())

@@ -358,7 +358,7 @@ def test_a_results_folder_that_cannot_be_written(phantom_data, tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
     result = Bench(phantom_data, blocked / "results")("run", "--method", "erm", "--target", "phantom2d-b", *TINY)
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == 3, result.output
     assert str(blocked) in result.output
 
 
@@ -368,5 +368,5 @@ def test_a_read_only_results_folder(phantom_data, tmp_path):
     folder.mkdir()
     folder.chmod(stat.S_IRUSR | stat.S_IXUSR)
     result = Bench(phantom_data, folder)("run", "--method", "erm", "--target", "phantom2d-b", *TINY)
-    assert result.exit_code == 2, result.output
+    assert result.exit_code == 3, result.output
     assert "--results-root" in result.output

@@ -200,6 +200,31 @@ def test_it_is_no_longer_shown_once_a_member_is_trained_anew(bench, suite, ensem
     assert table(bench, suite)["erm-ensemble"][B]["state"] == "complete"
 
 
+def test_other_weights_of_the_same_run_make_it_stale(bench, suite, ensemble):
+    assert ensemble().exit_code == 0
+    [folder] = folders(bench)
+    scored = (folder / "cases.csv").read_bytes()
+    stored = json.loads((folder / "evaluation.json").read_text())
+    path = seeds(bench)[1].path / "checkpoints" / "final.pt"
+    content = torch.load(path, weights_only=True)
+    content["weights"] = {name: -value for name, value in content["weights"].items()}
+    torch.save(content, path)
+    assert table(bench, suite)["erm-ensemble"][B]["reason"] == "not scored"
+    (folder / "metrics").mkdir()  # distances of the masks of before
+    assert "as before" not in ensemble().output
+    assert folders(bench) == [folder]
+    assert not (folder / "metrics").exists()
+    assert (folder / "cases.csv").read_bytes() != scored
+    assert table(bench, suite)["erm-ensemble"][B]["state"] == "complete"
+    # Weights that were removed, and an ensemble of an earlier version, tell nothing.
+    path.unlink()
+    assert table(bench, suite)["erm-ensemble"][B]["state"] == "complete"
+    torch.save({}, path)
+    del stored["weights"]
+    (folder / "evaluation.json").write_text(json.dumps(stored))
+    assert table(bench, suite)["erm-ensemble"][B]["state"] == "complete"
+
+
 def test_a_suite_cannot_name_one_and_its_id_is_its_own(bench, suite, ensemble, tmp_path):
     rows = ("erm", {"id": "mean", "method": "ensemble"})
     refused = bench("table", str(suite_file(tmp_path / "other.toml", rows)))

@@ -144,7 +144,7 @@ def test_a_disk_that_fills_up_loses_nothing(phantom_data, small_disk, run, hold,
         free = os.statvfs(small_disk)
         stream.write(b"0" * (free.f_bavail * free.f_frsize - 4096))
     release()
-    output = process.finish(2)
+    output = process.finish(3)
     assert "no space left" in output
     assert "Traceback" not in output
     filler.unlink()
@@ -154,7 +154,7 @@ def test_a_disk_that_fills_up_loses_nothing(phantom_data, small_disk, run, hold,
 
 def test_a_disk_that_is_full_from_the_start(phantom_data, small_disk, run):
     (small_disk / "filler").write_bytes(b"0" * (13 << 20))
-    output = Bench(phantom_data, small_disk).start(*run).finish(2)
+    output = Bench(phantom_data, small_disk).start(*run).finish(3)
     assert "space" in output
     assert "Traceback" not in output
 

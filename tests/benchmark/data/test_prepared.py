@@ -21,8 +21,9 @@ from ssdg.benchmark.data import arrays
 from ssdg.benchmark.data import prepared as module
 from ssdg.benchmark.data.prepared import prepare_domain, prepared_digest
 from ssdg.benchmark.data.preprocess import prepare_case
-from ssdg.benchmark.errors import StorageError, UsageError
+from ssdg.benchmark.errors import Interrupted, StorageError
 from ssdg.benchmark.spec import PreprocessConfig
+from ssdg.benchmark.storage import lease as leases
 from ssdg.datasets.base import Case, DataError, Domain, Intensity, Layer, Slices, Task
 from ssdg.datasets.manifest import read_manifest
 
@@ -164,7 +165,7 @@ def test_a_damaged_cache_is_made_anew(data, cache, config, name, damage):
     if damage == "missing":
         path.unlink()
     elif damage == "cut":
-        path.write_bytes(path.read_bytes()[:-5])
+        path.write_bytes(b"" if name == "labels.npy" else path.read_bytes()[:-5])
     elif path.suffix == ".npy":
         np.save(path, np.zeros((4, 2, 2), np.uint8))
     else:
@@ -174,6 +175,36 @@ def test_a_damaged_cache_is_made_anew(data, cache, config, name, damage):
     assert len(calls) == 4
     assert same(second.image, expected)
     assert not leftovers(cache)
+
+
+@pytest.mark.parametrize("reader", [(module, "read_json"), (arrays.np, "load")], ids=["cases", "arrays"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.EACCES])
+def test_a_cache_that_cannot_be_opened_now_stays(data, cache, monkeypatch, reader, number):
+    folder = cache / prepare_domain(data, TASK, CONFIG, "m", cache).digest
+    before = state_of(folder)
+
+    def fail(*_arguments, **_options):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(*reader, fail)
+        with pytest.raises(StorageError, match=rf"cannot read {folder}: {os.strerror(number)}. It stays as it is"):
+            prepare_domain(data, TASK, CONFIG, "m", cache)
+    assert state_of(folder) == before
+
+
+def test_whoever_waits_for_another_process_can_be_stopped(data, cache, monkeypatch):
+    identity = prepared_digest(data, TASK, CONFIG, "m")
+    other = leases.Lease(cache / ".building" / identity)
+
+    def look():
+        raise Interrupted
+
+    with other:
+        # With the fault it waits for good: let it get on after the first pause.
+        monkeypatch.setattr(leases.time, "sleep", lambda _seconds: other.__exit__())
+        with pytest.raises(Interrupted):
+            prepare_domain(data, TASK, CONFIG, "m", cache, look=look)
 
 
 @pytest.mark.parametrize("other", [{"shape": [20, 31]}, {"shape": None}])
@@ -269,7 +300,9 @@ def test_a_full_disk_is_told_before_and_during_the_writing(data, cache, config, 
     with monkeypatch.context() as patch:
         patch.setattr(module, "free_bytes", lambda _folder: 100)
         if config is CONFIG:  # the size of ragged rows is not known before they are written
-            with pytest.raises(UsageError, match=r"no space left in .*prepared: the prepared data of toy need 1 MB"):
+            with pytest.raises(
+                StorageError, match=r"no space left in .*prepared: the prepared data of toy need 1 MB"
+            ):
                 prepare_domain(data, TASK, config, "m", cache)
 
     def full(_descriptor):
@@ -278,7 +311,9 @@ def test_a_full_disk_is_told_before_and_during_the_writing(data, cache, config, 
     size = "need 1 MB" if config is CONFIG else "do not fit"
     with monkeypatch.context() as patch:
         patch.setattr(arrays.os, "fsync", full)
-        with pytest.raises(UsageError, match=rf"no space left in .*the prepared data of toy {size}.*--results-root"):
+        with pytest.raises(
+            StorageError, match=rf"no space left in .*the prepared data of toy {size}.*--results-root"
+        ):
             prepare_domain(data, TASK, config, "m", cache)
     assert not leftovers(cache)
     assert len(prepare_domain(data, TASK, config, "m", cache).image) == 4

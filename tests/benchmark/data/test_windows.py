@@ -2,11 +2,13 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ssdg.benchmark.data.loader import Batches, Pool
+from ssdg.benchmark.data.loader import Batches, Pool, pool
+from ssdg.benchmark.data.prepared import PreparedDomain
 from ssdg.benchmark.data.windows import LABELLED, Centres, Sampler, WindowBatches, Windows, labelled_share
 from ssdg.methods.base import Method
 from ssdg.methods.transforms.affine import AffineRange, draw_affine, reach
@@ -174,14 +176,24 @@ def test_the_box_that_is_read_holds_every_position(shape, rotation):
 
 @pytest.mark.parametrize("margin", [0, 3])
 def test_images_of_different_size(margin):
-    pool = numbered()
+    whole = numbered()
     own = ((16, 16), (10, 12), (8, 16))
-    ragged = Pool(pool.image, pool.label, pool.foreground, pool.case, own)
-    for index, (shape, part) in enumerate(zip(own, ragged.chunks(4), strict=True)):
-        assert part.image.shape == (1, 2, *shape)
-        pool.foreground[index, :, shape[0] :] = False
-        pool.foreground[index, :, :, shape[1] :] = False
+    parts = [
+        [maps[index, ..., :height, :width].numpy() for index, (height, width) in enumerate(own)]
+        for maps in (whole.image, whole.label[:, 0], whole.foreground[:, 0])
+    ]
+    ids = ("a", "b", "c")
+    ragged = pool(PreparedDomain("toy", ids, ids, *parts, geometries=(), digest=""), ids, torch.device("cpu"))
+    assert ragged.label.shape == (16 + 10 + 8, 16)
+    for index, part in enumerate(ragged.chunks(4)):
+        for maps, stored in zip((part.image[0], part.label[0, 0], part.foreground[0, 0]), parts, strict=True):
+            assert np.array_equal(maps, stored[index])
     cut = draw(ragged, Windows((8, 8), per_image=30, margin=margin))
+    images = torch.cat([whole.images(torch.tensor([index] * 30)) for index in range(3)])
+    for image, corner, drawn in zip(images, cut.label[:, 0, margin, margin], cut.image, strict=True):
+        row, column = int(corner) // 16, int(corner) % 16
+        inner = slice(margin, margin + 8)
+        assert torch.equal(drawn[:, inner, inner], image[:, row : row + 8, column : column + 8])
     rows, columns = cut.label[:, 0] // 16, cut.label[:, 0] % 16
     inner = slice(margin, margin + 8)
     for index, (height, width) in enumerate(own):

@@ -36,10 +36,11 @@ def test_somebody_at_a_terminal_may_start_a_run_as_often_as_they_like(tmp_path):
 
 
 def test_a_start_says_where_and_by_whom(tmp_path):
-    Attempts(tmp_path).begin(start_here(tmp_path / "a.log", "12_3"), reset=False)
+    Attempts(tmp_path).begin(start_here(tmp_path / "a.log", "12_3", "cuda (X)"), reset=False)
     start = last_start(tmp_path)
     assert start is not None
-    assert (start.job_id, start.log) == ("12_3", str(tmp_path / "a.log"))
+    assert (start.job_id, start.log, start.device) == ("12_3", str(tmp_path / "a.log"), "cuda (X)")
+    assert start.versions == environment.package_versions()
     assert start.code == environment.code_digest()
     assert last_start(tmp_path / "elsewhere") is None
 

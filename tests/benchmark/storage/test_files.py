@@ -25,6 +25,16 @@ def test_a_failure_inside_leaves_the_old_file_and_no_temporary(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_two_writers_with_one_pid_do_not_share_a_temporary_file(tmp_path):
+    path = tmp_path / "a.txt"
+    with atomic_file(path) as stream:
+        stream.write(b"first")
+        write_text(path, "second, which is longer")  # as by the process 1 of another container
+        assert path.read_text() == "second, which is longer"
+    assert path.read_text() == "first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_guard_that_raises_stops_the_rename(tmp_path):
     path = tmp_path / "a.json"
     write_json(path, 1)
@@ -55,6 +65,15 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
     with pytest.raises(StorageError, match=r"cannot write .*--results-root"):
         forbid()
+
+
+def test_a_file_system_that_fails_is_named(tmp_path):
+    def fail():
+        with atomic_file(tmp_path / "a.txt"):
+            raise OSError(errno.ESTALE, "Stale file handle")
+
+    with pytest.raises(StorageError, match=r"cannot write .*a\.txt: Stale file handle.*same command again"):
+        fail()
 
 
 def test_a_link_stays_and_its_target_is_replaced(tmp_path):

@@ -1,13 +1,15 @@
 """One writer per folder: takeover, races, and an owner that wakes up too late."""
 
+import errno
 import json
 import multiprocessing
+import os
 import sys
 from types import SimpleNamespace
 
 import pytest
 
-from ssdg.benchmark.errors import LeaseHeld, LeaseLost
+from ssdg.benchmark.errors import LeaseHeld, LeaseLost, StorageError
 from ssdg.benchmark.storage import lease as leases
 from ssdg.benchmark.storage.lease import Lease, is_gone, read_owner
 
@@ -140,6 +142,65 @@ def test_an_owner_whose_successor_is_done_may_not_write(tmp_path):
 def test_an_unreadable_lease_counts_as_held_until_patience_runs_out(tmp_path):
     (tmp_path / "lease.1.json").write_text("")
     with Lease(tmp_path, patience=0.3) as lease:
+        assert lease.token == 2
+
+
+def test_an_empty_lease_is_gone_once_it_is_old(tmp_path):
+    file = tmp_path / "lease.1.json"
+    file.touch()
+    assert not is_gone(read_owner(tmp_path))
+    os.utime(file, (0, 0))
+    assert is_gone(read_owner(tmp_path))
+
+
+def test_a_lease_that_cannot_be_written_is_not_left_empty(tmp_path, monkeypatch):
+    def full(_lease, _counter):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Lease, "_record", full)
+    with pytest.raises(StorageError, match="no space left while writing"):
+        Lease(tmp_path).__enter__()
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("host", "boot", "machine", "gone"),
+    [
+        ("here", "before", None, True),  # by an earlier version
+        ("here", "before", "id-1", True),
+        ("here", "before", "id-2", False),  # another machine of that name
+        ("there", "before", "id-1", False),  # an image of one id for all nodes
+        ("localhost", "before", None, False),
+        ("here", "now", None, False),  # another container of this boot
+    ],
+)
+def test_an_owner_of_before_the_machine_restarted_is_gone(tmp_path, monkeypatch, host, boot, machine, gone):
+    own = "localhost" if host == "localhost" else "here"
+    monkeypatch.setattr(leases, "_place", lambda: f"{own}|now|pid:[1]|id-1")
+    parts = [host, boot, "pid:[2]", *([] if machine is None else [machine])]
+    foreign_lease(tmp_path, place="|".join(parts), host=host)
+    assert is_gone(read_owner(tmp_path)) is gone
+
+
+def test_of_a_process_that_proc_hides_patience_decides(tmp_path, monkeypatch):
+    """Another user's, where /proc is mounted with hidepid; its lease is one of an earlier version."""
+
+    def refuse(pid, _signal):
+        raise PermissionError if pid == 4 else ProcessLookupError
+
+    monkeypatch.setattr(leases, "started", lambda pid: "" if pid in (4, 5) else "1")
+    monkeypatch.setattr(leases, "os", SimpleNamespace(**{**vars(os), "kill": refuse}))
+    place = leases._place().rpartition("|")[0]
+    foreign_lease(tmp_path, pid=5, place=place)
+    assert is_gone(read_owner(tmp_path))
+    foreign_lease(tmp_path, place=place)
+    assert not is_gone(read_owner(tmp_path))
+    beats = iter(range(9, 10**9))
+    with pytest.raises(LeaseHeld):
+        Lease(
+            tmp_path, patience=0.1, look=lambda: foreign_lease(tmp_path, place=place, counter=next(beats))
+        ).__enter__()
+    with Lease(tmp_path, patience=0.1) as lease:
         assert lease.token == 2
 
 

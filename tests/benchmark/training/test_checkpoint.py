@@ -49,6 +49,10 @@ def begun(folder):
     return restore(checkpoints_of(folder), a_step()).step
 
 
+def final(folder):
+    return load_final(folder, "x")
+
+
 def content(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -78,7 +82,7 @@ def test_an_error_that_passes_costs_no_checkpoint(cut, error, monkeypatch):
     before = content(cut)
     with monkeypatch.context() as patch:
         patch.setattr(torch, "load", raising(error))
-        for load in (begun, load_final):  # without the advice to remove the run
+        for load in (begun, final):  # without the advice to remove the run
             with pytest.raises(type(error)):
                 load(cut)
     assert content(cut) == before
@@ -90,7 +94,7 @@ def test_a_checkpoint_that_cannot_be_read_is_not_begun_anew(cut, error, monkeypa
     before = content(cut)
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", raising(error))
-        for load in (begun, load_final):
+        for load in (begun, final):
             with pytest.raises(StorageError, match=rf"cannot read .*\.pt.*: {error.strerror}.*same command again"):
                 load(cut)
     assert content(cut) == before
@@ -99,12 +103,24 @@ def test_a_checkpoint_that_cannot_be_read_is_not_begun_anew(cut, error, monkeypa
 def test_damaged_final_weights_name_the_way_out(tmp_path):
     (tmp_path / "final.pt").touch()
     with pytest.raises(UsageError, match=r"final.pt is damaged \(EOFError: \); remove .* to train again"):
-        load_final(tmp_path)
+        final(tmp_path)
 
 
-def test_a_checkpoint_of_another_run_is_refused(cut):
-    with pytest.raises(UsageError, match=r"train_id: 'x' there, 'y' here"):
-        checkpoints_of(cut, "y").load()
+def test_checkpoints_and_final_weights_of_another_run_are_refused(cut):
+    checkpoints_of(cut).finish({"weight": torch.ones(2)})
+    assert torch.equal(final(cut)["weight"], torch.ones(2))
+    for load in (lambda: checkpoints_of(cut, "y").load(), lambda: load_final(cut, "y")):
+        with pytest.raises(
+            UsageError, match=r"belongs to another run \(train_id: 'x' there, 'y' here\).* to start over"
+        ):
+            load()
+
+
+def test_what_a_killed_writer_left_goes_with_the_checkpoints(cut):
+    (cut / ".last.pt.new.0123abcd.tmp").write_bytes(b"half")
+    checkpoints_of(cut).finish({})
+    checkpoints_of(cut).clear()
+    assert [path.name for path in cut.iterdir()] == ["final.pt"]
 
 
 def raising(error):

@@ -56,10 +56,10 @@ class Changes:
 
     def name(self, operation, path, argument="r"):
         """Return an operation with the file it is about; "" where it changes nothing, or only a lease."""
-        if (operation == "open" and "w" not in argument) or (operation == "unlink" and not path.exists()):
+        if (operation == "open" and not {"w", "x"} & set(argument)) or (operation == "unlink" and not path.exists()):
             return ""
         target = Path(argument) if operation == "replace" else path
-        name = re.sub(r"^\.(.*)\.\d+\.tmp$", r"\1", target.name)
+        name = re.sub(r"^\.(.*)\.[0-9a-f]+\.tmp$", r"\1", target.name)
         return "" if name.startswith("lease.") or not target.is_relative_to(self.runs) else f"{operation} {name}"
 
 
@@ -90,6 +90,8 @@ def moments(names):
 
 def test_a_run_that_loses_its_lease_at_any_moment_changes_nothing_after_that(start, monkeypatch, bench):
     runs = bench.results / "runs"
+    start()  # prepares the data
+    shutil.rmtree(runs)
     with monkeypatch.context() as patch:
         calm = Changes(patch, runs)
         start()

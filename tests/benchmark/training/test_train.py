@@ -1,6 +1,7 @@
 """The loop: it learns, resumes bitwise from any step, selects, stops, and names what diverged."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -107,6 +108,25 @@ def test_a_run_continues_bitwise_wherever_it_was_cut(tmp_path, toy_request, cls,
     assert equal(whole, resumed)
     drop = [{k: v for k, v in row.items() if k != "seconds"} for row in progress.history]
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in again.history] == drop
+
+
+def test_the_seconds_of_an_epoch_are_those_before_and_after_a_cut(tmp_path, toy_request, monkeypatch):
+    clock = iter(range(0, 10**6, 10))
+    monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: seconds))
+
+    def step(watcher, number):
+        nonlocal seconds
+        seconds = next(clock)
+        watcher.steps.append(number)
+
+    monkeypatch.setattr(Silent, "step", step)
+    seconds = next(clock)
+    with pytest.raises(Interrupted):
+        train(toy_request, tmp_path, stop_after=5)  # two steps into the second epoch
+    seconds += 10_000  # in the queue
+    clock = iter(range(seconds + 10, 10**6, 10))
+    _, progress, _ = train(toy_request, tmp_path)
+    assert [row["seconds"] for row in progress.history] == [30.0] * 4
 
 
 def test_a_run_on_windows_continues_bitwise(tmp_path, toy_request):

@@ -1,0 +1,173 @@
+"""A run from start to scores: what its starts record, prepare and score, and what is not its fault."""
+
+import json
+import shutil
+
+import pytest
+
+from ssdg.benchmark.data import prepared, run_data
+from ssdg.benchmark.errors import Interrupted, LeaseHeld, StorageError
+from ssdg.benchmark.launching.local import Finished
+from ssdg.benchmark.progress import RunObserver
+from ssdg.benchmark.settings import resolve_sections
+from ssdg.benchmark.spec import RunRequest
+from ssdg.benchmark.storage.attempts import read_record
+from ssdg.benchmark.storage.lease import Lease
+from ssdg.benchmark.storage.results_reader import read_run
+from ssdg.benchmark.training import evaluate as scoring
+from ssdg.benchmark.training import run as runs
+from ssdg.benchmark.training.runtime import Runtime
+from ssdg.datasets import TASKS
+
+from ...conftest import TINY, Bench
+
+B, C = "phantom2d-b", "phantom2d-c"
+SHORT = (*TINY[:2], "--set=training.epochs=1", "--set=training.batch_size=2", *TINY[4:])
+
+
+class Scored(RunObserver):
+    """Asks to stop once so many cases were scored."""
+
+    def __init__(self, most=10**9):
+        super().__init__("test")
+        self.most, self.count = most, 0
+
+    def scored(self):
+        self.count += 1
+
+    def should_stop(self):
+        return self.count >= self.most
+
+
+def start(bench, *targets, watcher=None, **runtime):
+    sections, _ = resolve_sections("clean", dict(text[6:].split("=") for text in SHORT))
+    request = RunRequest(task="phantom2d", source="phantom2d-a", method="erm", **sections)
+    place = Runtime(data_root=bench.data, results_root=bench.results, device="cpu", **runtime)
+    watcher = watcher or Scored()
+    return runs.run_one(request, TASKS["phantom2d"], targets, place, watcher, watcher.should_stop)
+
+
+@pytest.fixture(scope="module")
+def trained(phantom_data, tmp_path_factory):
+    """A run that failed on a GPU before its first step, and was trained and scored on the CPU."""
+    bench = Bench(phantom_data, tmp_path_factory.mktemp("trained") / "results")
+
+    def out_of_memory(*_arguments):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runs, "device_name", lambda _device: "cuda (a GPU)")
+        patch.setattr(runs, "build_method", out_of_memory)
+        with pytest.raises(RuntimeError, match="device-side"):
+            start(bench, B)
+    start(bench, B)
+    return bench
+
+
+@pytest.fixture
+def again(trained, tmp_path):
+    shutil.copytree(trained.results, tmp_path / "results")
+    return Bench(trained.data, tmp_path / "results")
+
+
+def scores(bench, target=B):
+    [folder] = bench.run_path().glob(f"evaluations/{target}-*")
+    return folder
+
+
+def test_a_run_records_the_device_that_trained_it_and_that_of_each_start(trained):
+    run = read_run(trained.run_path())
+    assert run.environment["device"] == "cpu"
+    assert all("trained_on" not in evaluation.data for evaluation in run.evaluations)
+    starts = read_record(run.path)["starts"]
+    assert [start["device"] for start in starts] == ["cuda (a GPU)", "cpu"]
+    assert all(start["versions"] == run.environment["versions"] for start in starts)
+
+
+def test_of_a_trained_run_only_what_is_scored_is_prepared(again, monkeypatch):
+    names, original = [], run_data.prepare_domain
+    monkeypatch.setattr(
+        run_data, "prepare_domain", lambda domain, *rest: names.append(domain.name) or original(domain, *rest)
+    )
+    start(again, B, C)
+    assert names == [C]
+
+
+def test_scoring_goes_on_where_it_was_interrupted_and_ends_alike(again, monkeypatch):
+    whole = (scores(again) / "cases.csv").read_bytes()
+    shutil.rmtree(scores(again))
+    counted, original = [], scoring.count_case
+    monkeypatch.setattr(scoring, "SAVE_INTERVAL", 0.0)
+    monkeypatch.setattr(
+        scoring,
+        "count_case",
+        lambda predicted, case, *rest: counted.append(case.id) or original(predicted, case, *rest),
+    )
+    # Each start gets a case further, which is progress: one start in a row is allowed to make none.
+    for scored in range(1, 4):
+        with pytest.raises(Interrupted):
+            start(again, B, watcher=Scored(scored), max_attempts=1)
+    assert len(counted) == 3
+    prediction = next(scores(again).glob(f"predictions/{counted[0]}.*"))
+    prediction.unlink()
+    start(again, B)
+    assert prediction.exists()
+    assert sorted(counted) == sorted([counted[0], *(path.stem for path in scores(again).glob("predictions/*"))])
+    assert (scores(again) / "cases.csv").read_bytes() == whole
+    assert not (scores(again) / scoring.PARTIAL).exists()
+
+
+def test_counts_of_other_weights_are_not_taken_over(again, monkeypatch):
+    monkeypatch.setattr(scoring, "SAVE_INTERVAL", 0.0)
+    whole = (scores(again) / "cases.csv").read_bytes()
+    shutil.rmtree(scores(again))
+    with pytest.raises(Interrupted):
+        start(again, B, watcher=Scored(2))
+    partial = scores(again) / scoring.PARTIAL
+    content = json.loads(partial.read_text())
+    for rows in content["cases"].values():
+        rows[0]["tp"] = -1
+    content["maker"][-1] = "other"
+    partial.write_text(json.dumps(content))
+    start(again, B)
+    assert (scores(again) / "cases.csv").read_bytes() == whole
+
+
+def test_a_start_that_scores_nothing_new_is_no_progress(again, monkeypatch):
+    monkeypatch.setattr(scoring, "SAVE_INTERVAL", 0.0)
+    shutil.rmtree(scores(again))
+    with pytest.raises(Interrupted):
+        start(again, B, watcher=Scored(2))
+    assert read_record(again.run_path())["without_progress"] == 0
+    with pytest.raises(Interrupted):
+        start(again, B, watcher=Scored(1))  # stopped at the first of the two that are there
+    assert read_record(again.run_path())["without_progress"] == 1
+
+
+def test_a_full_disk_is_no_failure_of_the_run(again, monkeypatch):
+    shutil.rmtree(scores(again))
+
+    def full(*_arguments):
+        raise StorageError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "evaluate", full)
+        with pytest.raises(StorageError):
+            start(again, B)
+    assert read_run(again.run_path()).state == "DONE"  # trained; what is left to score is queued
+    assert read_record(again.run_path())["without_progress"] == 1
+    assert not Finished(None, StorageError.exit_code).failed, "a sweep would leave it alone"
+    start(again, B)
+    assert (scores(again) / "DONE").exists()
+
+
+def test_waiting_for_prepared_data_can_be_stopped_and_is_no_attempt(bench, monkeypatch):
+    class Held(Lease):
+        def __enter__(self):
+            self.look()
+            raise LeaseHeld("by another process")
+
+    monkeypatch.setattr(prepared, "Lease", Held)
+    with pytest.raises(Interrupted):
+        start(bench, B, watcher=Scored(0))
+    assert read_record(bench.run_path())["without_progress"] == 0
