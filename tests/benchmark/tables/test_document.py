@@ -50,3 +50,10 @@ def test_programs_read_records_and_data_alone():
     assert json.loads(render(document(data=lambda: {"pairs": (1, 2)}), "json")) == {"pairs": [1, 2]}
     with pytest.raises(UsageError, match="unknown table format 'htlm'"):
         render(document(), "htlm")
+
+
+def test_latex_headings_in_lines_are_grouped_and_a_heading_of_one_line_is_in_the_last():
+    grouped = [PrintedColumn(f"B {name}", str, stacked=("B", name)) for name in ("cases", "strata")]
+    lines = render(Document("Title", "label", [Part(Printed([COLUMNS[0], *grouped], ["a"]))], never, never), "latex")
+    header = [r" & \multicolumn{2}{c}{B} \\", r"\cmidrule(lr){2-3}", r"Method & cases & strata \\"]
+    assert "\n".join([r"\toprule", *header, r"\midrule"]) in lines
