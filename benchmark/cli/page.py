@@ -41,7 +41,7 @@ def table(
     metric: Metric,
     validation: bool,
     final: bool,
-    **shown: bool,
+    **views: bool,
 ) -> None:
     """Print a suite's table: mean ± sample SD over seeds.
 
@@ -71,19 +71,19 @@ def table(
     from ..tables.document import render
 
     for view in ("failures", "robustness"):
-        if shown[view] and metric is not DSC:
+        if views[view] and metric is not DSC:
             raise UsageError(f"--{view} is of DSC: leave out --metric")
-    if shown["regimes"]:
+    if views["regimes"]:
         from ..comparisons.regimes import regimes_document
 
         study = regime_study(selection, metric)
         document, missing = regimes_document(study), study.missing
-    elif shown["robustness"]:
+    elif views["robustness"]:
         from ..comparisons.robustness import measure_robustness, robustness_document
 
         results = selection.results()
         document, missing = robustness_document(measure_robustness(results)), tuple(results.holes(DSC))
-    elif shown["conventions"]:
+    elif views["conventions"]:
         from ..comparisons.conventions import build_conventions
         from ..comparisons.conventions_text import conventions_document
 
@@ -95,10 +95,10 @@ def table(
         from ..tables.matrix import matrix_document
         from ..tables.suite_table import table_document
 
-        matrix, results = shown["matrix"], selection.results()
-        published = not (shown["no_published"] or matrix)  # which has no room for them
+        matrix, results = views["matrix"], selection.results()
+        published = not (views["no_published"] or matrix)  # which has no room for them
         cells = build_table(results, metric, published=published, validation=validation or matrix)
-        cells = with_failures(cells, results) if shown["failures"] else cells
+        cells = with_failures(cells, results) if views["failures"] else cells
         # For programs a matrix is the table, which has a cell a line.
         as_matrix = matrix and form in ("markdown", "latex")
         document, missing = (matrix_document if as_matrix else table_document)(cells), cells.missing
