@@ -41,7 +41,7 @@ def table(
     metric: Metric,
     validation: bool,
     final: bool,
-    **shown: bool,
+    **views: bool,
 ) -> None:
     """Print a suite's table: mean ± sample SD over seeds.
 
@@ -68,41 +68,45 @@ def table(
     --matrix and --sources all need `bench sweep SUITE --sources all` before. --set evaluation.resample predicts
     again, from the stored weights.
     """  # noqa: D301 - click wants a backspace character there
+    from ..tables.document import render
+
     for view in ("failures", "robustness"):
-        if shown[view] and metric is not DSC:
+        if views[view] and metric is not DSC:
             raise UsageError(f"--{view} is of DSC: leave out --metric")
-    if shown["regimes"]:
-        from ..comparisons.regimes import render_study
+    if views["regimes"]:
+        from ..comparisons.regimes import regimes_document
 
         study = regime_study(selection, metric)
-        text, missing = render_study(study, form), study.missing
-    elif shown["robustness"]:
-        from ..comparisons.robustness import measure_robustness, render_robustness
+        document, missing = regimes_document(study), study.missing
+    elif views["robustness"]:
+        from ..comparisons.robustness import measure_robustness, robustness_document
 
         results = selection.results()
-        text = render_robustness(measure_robustness(results), form)
-        missing = tuple(results.holes(DSC))
-    elif shown["conventions"]:
+        document, missing = robustness_document(measure_robustness(results)), tuple(results.holes(DSC))
+    elif views["conventions"]:
         from ..comparisons.conventions import build_conventions
-        from ..comparisons.conventions_text import render_conventions
+        from ..comparisons.conventions_text import conventions_document
 
         means = build_conventions(selection.results(), metric, validation)
-        text, missing = render_conventions(means, form), means.missing
+        document, missing = conventions_document(means), means.missing
     else:
         from ..tables.build import build_table
         from ..tables.failures import with_failures
-        from ..tables.matrix import render_matrix
-        from ..tables.render import render
+        from ..tables.matrix import matrix_document
+        from ..tables.suite_table import table_document
 
-        matrix, results = shown["matrix"], selection.results()
-        published = not (shown["no_published"] or matrix)  # which has no room for them
+        matrix, results = views["matrix"], selection.results()
+        published = not (views["no_published"] or matrix)  # which has no room for them
         cells = build_table(results, metric, published=published, validation=validation or matrix)
-        cells = with_failures(cells, results) if shown["failures"] else cells
-        text, missing = (render_matrix if matrix else render)(cells, form), cells.missing
+        cells = with_failures(cells, results) if views["failures"] else cells
+        # For programs a matrix is the table, which has a cell a line.
+        as_matrix = matrix and form in ("markdown", "latex")
+        document, missing = (matrix_document if as_matrix else table_document)(cells), cells.missing
+    text = render(document, form)
     if final and missing:
         selection.require_complete(missing, f"the table has {len(missing)} hole{'s' * (len(missing) > 1)}")
     if output is None:
-        click.echo(text, nl=not text.endswith("\n"))
+        click.echo(text, nl=False)
     else:
         write_output(output, text)
     selection.require_complete()

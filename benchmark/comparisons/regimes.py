@@ -3,27 +3,22 @@
 Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.statistics.drawn_means`.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..digests import to_json
 from ..errors import UsageError
 from ..outcomes.headings import Heading, overall_headings
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import common_scores
 from ..scoring.metrics import DSC, Metric
 from ..statistics import DRAWS, SEED, Floats, TargetScores, defined
-from ..storage.run_folder import to_csv
 from ..suites.suite import Filters, Plan, Row
 from ..tables.blocks import Agreement, agreement_text, agreements
-from ..tables.latex import latex_lines, needs
-from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
-from ..tables.render import FONTS
+from ..tables.document import Document, Part
+from ..tables.printed import Printed, PrintedColumn
 from .ranking import competition_ranks
 
 AUGMENTATION = "training.augmentation"
@@ -133,9 +128,32 @@ def _common(results: Sequence[SuiteResults], rows: Sequence[Row], heading: Headi
     return replace(common, runs=(column.task, column.source), cases=(column.task, column.target, common.cases))
 
 
-def render_study(study: RegimeStudy, form: str) -> str:
-    """Return a study as ``markdown``, ``latex``, ``csv`` or ``json``; UsageError for another format."""
-    return render_as({"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}, form, study)
+def regimes_document(study: RegimeStudy) -> Document:
+    """Return a study to print, with a line a row and regime for programs."""
+    records = [
+        {
+            **{"row": row.id, "label": row.label, "regime": name},
+            "mean": round(float(study.metric.scale * study.means[regime, position]), 4),
+            "rank": int(study.ranks[regime, position]),
+        }
+        for position, row in enumerate(study.rows)
+        for regime, name in enumerate(study.regimes)
+    ]
+    data = {
+        **{"suite": study.name, "metric": study.metric.name, "seeds": study.seeds},
+        "targets": [heading.text for heading in study.headings],
+        "rows": records,
+        "agreement": study.pairs,
+        "missing": study.missing,
+    }
+    return Document(
+        title=f"{study.title}: does the order depend on the protocol?",
+        label=f"{study.name}-regimes",
+        parts=[Part(_printed(study))],
+        records=lambda: records,
+        data=lambda: data,
+        sentences=sentences(study),
+    )
 
 
 def sentences(study: RegimeStudy) -> list[str]:
@@ -153,62 +171,13 @@ def sentences(study: RegimeStudy) -> list[str]:
 
 
 def _printed(study: RegimeStudy) -> Printed[int]:
-    columns: list[PrintedColumn[int]] = [
-        PrintedColumn("Method", ("Method",), lambda position: study.rows[position].label, align="l")
-    ]
-    columns += [_column(study, regime) for regime in range(len(study.regimes))]
-    return Printed(columns, range(len(study.rows)))
+    def column(regime: int) -> PrintedColumn[int]:
+        means, ranks = study.metric.scale * study.means[regime], study.ranks[regime]
+        return PrintedColumn(
+            study.regimes[regime],
+            lambda position: f"{means[position]:.2f} [{ranks[position]}]",
+            bold=lambda position: bool(ranks[position] == 1),
+        )
 
-
-def _column(study: RegimeStudy, regime: int) -> PrintedColumn[int]:
-    name, means, ranks = study.regimes[regime], study.means[regime], study.ranks[regime]
-
-    def text(position: int) -> str:
-        return f"{study.metric.scale * means[position]:.2f} [{ranks[position]}]"
-
-    return PrintedColumn(name, (name,), text, bold=lambda position: bool(ranks[position] == 1))
-
-
-def _title(study: RegimeStudy) -> str:
-    return f"{study.title}: does the order depend on the protocol?"
-
-
-def _markdown(study: RegimeStudy) -> str:
-    return "\n".join(markdown_titled(_title(study), _printed(study), sentences(study))) + "\n"
-
-
-def _latex(study: RegimeStudy) -> str:
-    lines = [needs()]
-    paragraphs = (sentences(study),)
-    lines += latex_lines(
-        _printed(study), _title(study), f"{study.name}-regimes", paragraphs, FONTS, gap=r"\par\smallskip"
-    )
-    return "\n".join(lines) + "\n"
-
-
-def _records(study: RegimeStudy) -> list[dict[str, Any]]:
-    return [
-        {
-            **{"row": row.id, "label": row.label, "regime": name},
-            "mean": round(float(study.metric.scale * study.means[regime, position]), 4),
-            "rank": int(study.ranks[regime, position]),
-        }
-        for position, row in enumerate(study.rows)
-        for regime, name in enumerate(study.regimes)
-    ]
-
-
-def _csv(study: RegimeStudy) -> str:
-    records = _records(study)
-    return to_csv(tuple(records[0]), records)
-
-
-def _json(study: RegimeStudy) -> str:
-    data = {
-        **{"suite": study.name, "metric": study.metric.name, "seeds": study.seeds},
-        "targets": [heading.text for heading in study.headings],
-        "rows": _records(study),
-        "agreement": [to_json(pair) for pair in study.pairs],
-        "missing": study.missing,
-    }
-    return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    method: PrintedColumn[int] = PrintedColumn("Method", lambda position: study.rows[position].label, align="l")
+    return Printed([method, *map(column, range(len(study.regimes)))], range(len(study.rows)))

@@ -5,11 +5,11 @@ arXiv 2107.04649); what a method has above that line is its effective robustness
 2007.00644). Here the line is least squares over a suite's own rows: descriptive, not a test.
 """
 
-import json
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -18,11 +18,10 @@ from ..outcomes.convergence import held_out_scores
 from ..outcomes.headings import Heading, overall_headings
 from ..outcomes.results import SuiteResults
 from ..statistics import Floats
-from ..storage.run_folder import to_csv
+from ..suites.sources import ends
 from ..suites.suite import Row
-from ..tables.latex import latex_lines, needs
-from ..tables.printed import Printed, PrintedColumn, markdown_titled, render_as
-from ..tables.render import FONTS
+from ..tables.document import Document, Part
+from ..tables.printed import Printed, PrintedColumn
 from ..tables.wording import DASH, MINUS, UNCONVERGED, decimals, signed
 
 LEAST = 3
@@ -144,24 +143,33 @@ def _line(sources: Sequence[Floats], targets: Sequence[Floats]) -> Line | None:
     return Line(float(slope), float(intercept))
 
 
-def render_robustness(studies: Sequence[Robustness], form: str) -> str:
-    """Return the tables as ``markdown``, ``latex``, ``csv`` or ``json``; UsageError for another format."""
-    return render_as({"markdown": _markdown, "latex": _latex, "csv": _csv, "json": _json}, form, studies)
+def robustness_document(studies: Sequence[Robustness]) -> Document:
+    """Return the studies of a suite to print, as a part a source, with a line a row for programs."""
+    return Document(
+        title=f"{studies[0].title}: target accuracy against source accuracy, and its price",
+        label=f"{studies[0].name}-robustness",
+        parts=[
+            Part(_printed(study), f"from {ends(study.headings[0].column)[0]}" * (len(studies) > 1), sentences(study))
+            for study in studies
+        ],
+        records=partial(_records, studies),
+        data=partial(_records, studies),
+    )
 
 
 def sentences(study: Robustness) -> list[str]:
     """Return what a reader needs under a table."""
     targets = ", ".join(heading.text for heading in study.headings)
-    named = zip(study.headings, study.lines, strict=True)
-    fits = [f"{heading.text} {line.text}" for heading, line in named if line is not None]
+    lines = zip(study.headings, study.lines, strict=True)
+    fits = [f"{heading.text} {line.text}" for heading, line in lines if line is not None]
     left_out = [row.label for row in study.rows if not row.converged]
     rows = f"those converged, without {', '.join(left_out)}, which it says nothing of" if left_out else "these rows"
-    line = f"least squares over {rows} ({'; '.join(fits)})" if fits else f"needs {LEAST} converged rows"
+    line = f"is least squares over {rows} ({'; '.join(fits)})" if fits else f"needs {LEAST} converged rows"
     seeds = len(study.rows[0].source)
     return [
         f"DSC (%), mean of n = {seeds} seed{'s' * (seeds > 1)}; targets: mean of {targets}.",
         "Above the line: target DSC minus the one that the row's held-out source DSC predicts, mean ± SD over seeds; "
-        f"the line is {line}. Descriptive: it moves with the rows that are there.",
+        f"the line {line}. Descriptive: it moves with the rows that are there.",
         "Minutes: of a training at the pace of the row's fastest epoch, on the machine that runs.csv names. "
         "A point costs: minutes more than the baseline's for each point of target DSC gained over it, where both are "
         "more.",
@@ -169,90 +177,46 @@ def sentences(study: Robustness) -> list[str]:
     ]
 
 
-def _title(study: Robustness) -> str:
-    return f"{study.title}: target accuracy against source accuracy, and its price"
-
-
 def _printed(study: Robustness) -> Printed[RobustRow]:
     def above(row: RobustRow) -> str:
         values = study.above(row)
         if values is None:
             return DASH
-        return signed(float(values.mean())) + (
-            f" ± {statistics.stdev(values.tolist()):.2f}" if len(values) > 1 else ""
-        )
+        spread = f" ± {statistics.stdev(values.tolist()):.2f}" if len(values) > 1 else ""
+        return f"{signed(float(values.mean()))}{spread}"
 
     def gain(row: RobustRow) -> str:
         return DASH if study.baseline is None or row is study.baseline else signed(study.gain(row))
 
     def price(row: RobustRow) -> str:
-        more = _extra_minutes(study, row)
-        return f"{more / study.gain(row):.1f} min" if more is not None and more > 0 and study.gain(row) > 0 else DASH
+        if study.baseline is None or study.baseline.minutes is None or row.minutes is None:
+            return DASH
+        minutes, points = row.minutes - study.baseline.minutes, study.gain(row)
+        return f"{minutes / points:.1f} min" if minutes > 0 and points > 0 else DASH
 
-    def column(name: str, text: Callable[[RobustRow], str]) -> PrintedColumn[RobustRow]:
-        return PrintedColumn(name, (name,), text)
-
-    baseline = study.baseline.row.label if study.baseline is not None else "the baseline"
-    return Printed(
-        [
-            PrintedColumn("Method", ("Method",), lambda row: row.label, align="l"),
-            column("held out", lambda row: f"{row.source.mean():.2f}"),
-            column("targets", lambda row: f"{row.targets.mean():.2f}"),
-            column("above the line", above),
-            column(f"over {baseline}", gain),
-            column("minutes", lambda row: DASH if row.minutes is None else f"{row.minutes:.1f}"),
-            column("a point costs", price),
-        ],
-        study.rows,
-    )
-
-
-def _extra_minutes(study: Robustness, row: RobustRow) -> float | None:
-    if study.baseline is None or study.baseline.minutes is None or row.minutes is None:
-        return None
-    return row.minutes - study.baseline.minutes
-
-
-def _markdown(studies: Sequence[Robustness]) -> str:
-    tables = (
-        "\n".join(markdown_titled(_title(study), _printed(study), sentences(study))) + "\n" for study in studies
-    )
-    return "\n".join(tables)
-
-
-def _latex(studies: Sequence[Robustness]) -> str:
-    lines = [needs()]
-    for number, study in enumerate(studies):
-        label = f"{study.name}-robustness" + (f"-{number + 1}" if number else "")
-        lines += latex_lines(_printed(study), _title(study), label, (sentences(study),), FONTS, gap=r"\par\smallskip")
-    return "\n".join(lines) + "\n"
+    columns = [
+        PrintedColumn("Method", lambda row: row.label, align="l"),
+        PrintedColumn("held out", lambda row: f"{row.source.mean():.2f}"),
+        PrintedColumn("targets", lambda row: f"{row.targets.mean():.2f}"),
+        PrintedColumn("above the line", above),
+        PrintedColumn(f"over {study.baseline.row.label if study.baseline else 'the baseline'}", gain),
+        PrintedColumn("minutes", lambda row: DASH if row.minutes is None else f"{row.minutes:.1f}"),
+        PrintedColumn("a point costs", price),
+    ]
+    return Printed(columns, study.rows)
 
 
 def _records(studies: Sequence[Robustness]) -> list[dict[str, object]]:
-    records: list[dict[str, object]] = []
-    for study in studies:
-        for row in study.rows:
-            above = study.above(row)
-            records.append(
-                {
-                    "suite": study.name,
-                    "source": study.headings[0].column.source,
-                    "row": row.row.id,
-                    "converged": row.converged,
-                    "held_out": round(float(row.source.mean()), 4),
-                    "targets": round(float(row.targets.mean()), 4),
-                    "above_line": None if above is None else round(float(above.mean()), 4),
-                    "over_baseline": None if study.baseline is None else round(study.gain(row), 4),
-                    "minutes": None if row.minutes is None else round(row.minutes, 2),
-                }
-            )
-    return records
-
-
-def _csv(studies: Sequence[Robustness]) -> str:
-    records = [{name: "" if value is None else value for name, value in r.items()} for r in _records(studies)]
-    return to_csv(tuple(records[0]), records)
-
-
-def _json(studies: Sequence[Robustness]) -> str:
-    return json.dumps(_records(studies), indent=2, ensure_ascii=False) + "\n"
+    return [
+        {
+            **{"suite": study.name, "source": study.headings[0].column.source},
+            **{"row": row.row.id, "converged": row.converged},
+            "held_out": round(float(row.source.mean()), 4),
+            "targets": round(float(row.targets.mean()), 4),
+            "above_line": None if (above := study.above(row)) is None else round(float(above.mean()), 4),
+            "over_baseline": None if study.baseline is None else round(study.gain(row), 4),
+            "minutes": None if row.minutes is None else round(row.minutes, 2),
+        }
+        for study in studies
+        for row in study.rows
+    ]

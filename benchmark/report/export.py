@@ -22,7 +22,8 @@ from ..storage.files import read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
 from ..suites.suite_file import PROVENANCE
 from ..tables.build import build_table
-from ..tables.render import render
+from ..tables.document import render
+from ..tables.suite_table import table_document
 from .provenance import provenance
 
 # Names that an export gives, but for its provenance.
@@ -97,7 +98,8 @@ def _tables(results: SuiteResults, metrics: Iterable[Metric], validation: bool) 
         name = "" if metric is DSC else f"{metric.short}: "
         holes |= {f"{name}{hole}": None for hole in table.missing if hole not in holes}
         stem = "table" if metric is DSC else f"table-{metric.name}"
-        files |= {f"{stem}.{ending}": render(table, form) for ending, form in FORMATS.items()}
+        document = table_document(table)
+        files |= {f"{stem}.{ending}": render(document, form) for ending, form in FORMATS.items()}
     return files, list(holes)
 
 

@@ -13,8 +13,8 @@ from ..scoring.metrics import DSC, metrics
 from ..suites.suite import Row
 from ..tables.build import Table, build_table
 from ..tables.failures import with_failures
-from ..tables.render import printed_table
 from ..tables.significance import best_first
+from ..tables.suite_table import printed_table
 from ..tables.wording import SETTINGS, signed
 from . import run_facts
 from .sections import case_charts, class_tables, cost_charts, difference_section, missing_parts, rank_tables

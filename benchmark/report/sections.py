@@ -31,21 +31,20 @@ def _points(heading: str, *names: str) -> PrintedColumn[Contrast]:
     def values(contrast: Contrast) -> list[float]:
         return [100 * getattr(contrast.comparison, name) for name in names]
 
-    return PrintedColumn(heading, (), lambda c: " to ".join(map(signed, values(c))), lambda c: str(values(c)[0]))
+    return PrintedColumn(heading, lambda c: " to ".join(map(signed, values(c))), lambda c: str(values(c)[0]))
 
 
 def _p(heading: str, value: Callable[[Contrast], float]) -> PrintedColumn[Contrast]:
-    return PrintedColumn(heading, (), lambda c: p_text(value(c)), lambda c: str(value(c)))
+    return PrintedColumn(heading, lambda c: p_text(value(c)), lambda c: str(value(c)))
 
 
 CONTRAST_COLUMNS: tuple[PrintedColumn[Contrast], ...] = (
-    PrintedColumn("Method", (), lambda c: row_label(c.row)),
+    PrintedColumn("Method", lambda c: row_label(c.row)),
     _points("Difference", "difference"),
     _points("95 % interval", "low", "high"),
     _p("p", lambda c: c.comparison.p),
     PrintedColumn(
         "p (Holm)",
-        (),
         adjusted_text,
         lambda c: "" if c.adjusted is None else str(c.adjusted),
         bold=lambda c: c.separated,
@@ -54,7 +53,6 @@ CONTRAST_COLUMNS: tuple[PrintedColumn[Contrast], ...] = (
     _points("Median", "median"),
     PrintedColumn(
         "Higher / equal / lower",
-        (),
         lambda c: f"{c.comparison.wins} / {c.comparison.ties} / {c.comparison.losses}",
         lambda c: str(c.comparison.wins),
     ),

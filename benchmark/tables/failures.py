@@ -1,4 +1,4 @@
-"""How often and how badly a row fails, beside its mean: cases with a DSC below .50, and the worst 5 % of cases."""
+"""How often and how badly a row fails, next to its mean: cases with a DSC below .50, and the worst 5 % of cases."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -43,11 +43,11 @@ def failures_of(scores: RowScores, stratum: str = "all") -> Failures | None:
     """
     if not scores.seeds:
         return None
-    by_seed = [of_seed[~np.isnan(of_seed)] for of_seed in scores.case_means()[:, scores.members(stratum)]]
-    if not all(len(of_seed) for of_seed in by_seed):
+    by_seed = [means[~np.isnan(means)] for means in scores.case_means()[:, scores.members(stratum)]]
+    if not all(map(len, by_seed)):
         return None
-    worst = [np.sort(of_seed)[: max(1, len(of_seed) // SHARE)].mean() for of_seed in by_seed]
-    below = [(of_seed < BELOW).mean() for of_seed in by_seed]
+    worst = [np.sort(means)[: max(1, len(means) // SHARE)].mean() for means in by_seed]
+    below = [(means < BELOW).mean() for means in by_seed]
     return Failures(float(np.mean(below)), float(np.mean(worst)))
 
 
@@ -70,14 +70,14 @@ def failure_fields(failures: Failures | None) -> dict[str, Any]:
 def failure_columns(table: "Table", columns: Sequence[PrintedColumn["TableRow"]]) -> list[PrintedColumn["TableRow"]]:
     """Return the printed columns of a table, those of its headings each followed by the two of its failures."""
     before = len(columns) - len(table.headings)
-    interleaved = [replace(column, stacked=("", *column.stacked)[-2:]) for column in columns[:before]]
+    interleaved = [*columns[:before]]
     for position, (column, heading) in enumerate(zip(columns[before:], table.headings, strict=True)):
         label = column.stacked[0]
         interleaved.append(replace(column, stacked=(label, heading.second_line or table.metric.short)))
         for name, words in NAMES.items() if heading.headline else ():
             stacked = (label, " ".join(filter(None, (heading.second_line, words))))
             text, value = _text(position, name, ".1f"), _text(position, name, ".4f")
-            interleaved.append(PrintedColumn(f"{column.heading} {words}", stacked, text, value, unit="%"))
+            interleaved.append(PrintedColumn(f"{column.heading} {words}", text, value, unit="%", stacked=stacked))
     return interleaved
 
 

@@ -9,37 +9,28 @@ from typing import Any
 from .latex_text import escape
 from .printed import CHECK, Printed, PrintedColumn
 
+FONT = r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}"
+CHECKMARK = r"$\checkmark$"
 PROTOCOL = r"\par\textit{Protocol.} % Down to the end of the minipage: optional, if it is printed elsewhere."
 TIED = r"\rlap{$^{\approx}$}"  # takes no room, so that the numbers of a column stay under each other
 WIDEST = 14  # letters of a cell or heading, "76.98 ± 0.17" and a digit more; longer text is broken between words
 
 
-def needs(packages: str = "booktabs") -> str:
-    """Return the comment above a table that says what it needs."""
-    return rf"% Needs \usepackage{{{packages}}}; in a class of two columns, say table*."
-
-
 def latex_lines(
-    printed: Printed[Any],
-    caption: str,
-    label: str,
-    paragraphs: Sequence[Sequence[str]],  # sentences; the second paragraph is the protocol
-    fonts: tuple[str, str],  # of the table and of the paragraphs
-    edge: str = "",  # column type at both ends
-    gap: str = "",  # under the caption
+    printed: Printed[Any], caption: str, label: str, sentences: Iterable[str], protocol: Sequence[str]
 ) -> list[str]:
     """Return the lines of a ``table`` environment; cells have their notes in lines of their own under them."""
-    columns, (lead, *protocol) = printed.columns, paragraphs
+    columns = printed.columns
     rows = [_row(columns, row) for row in printed.rows]
     if any(column.notes(row) for row in printed.rows for column in columns):
         rows[1:] = [[r"\addlinespace[1.5pt]", *lines] for lines in rows[1:]]
     foot = [line for row in printed.foot for line in _row(columns, row)]
     return [
         r"\begin{table}",
-        rf"\centering{fonts[0]}",
+        rf"\centering{FONT}",
         rf"\caption{{{escape(caption)}}}",
-        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', label)}}}{gap}",
-        rf"\begin{{tabular}}{{{edge}{''.join(column.align for column in columns)}{edge}}}",
+        rf"\label{{tab:{re.sub(r'[^A-Za-z0-9:.-]+', '-', label)}}}\par\smallskip",
+        rf"\begin{{tabular}}{{{''.join(column.align for column in columns)}}}",
         r"\toprule",
         *_header(columns),
         r"\midrule",
@@ -48,16 +39,18 @@ def latex_lines(
         r"\bottomrule",
         r"\end{tabular}",
         r"\par\smallskip",
-        rf"\begin{{minipage}}{{\linewidth}}{fonts[1]}",
-        *map(escape, lead),
-        *itertools.chain(*([PROTOCOL, *map(escape, sentences)] for sentences in protocol)),
+        r"\begin{minipage}{\linewidth}\scriptsize",
+        *map(escape, sentences),
+        *([PROTOCOL, *map(escape, protocol)] if protocol else []),
         r"\end{minipage}",
         r"\end{table}",
     ]
 
 
 def _header(columns: Iterable[PrintedColumn[Any]]) -> list[str]:
-    first, *others = zip(*(column.stacked for column in columns), strict=True)
+    stacked = [column.stacked or (column.heading,) for column in columns]
+    depth = max(map(len, stacked))
+    first, *others = zip(*((*[""] * (depth - len(lines)), *lines) for lines in stacked), strict=True)
     cells, rules, position = [], [], 1
     for text, repeated in itertools.groupby(first):
         width = len(list(repeated))
@@ -85,7 +78,7 @@ def _row(columns: Iterable[PrintedColumn[Any]], row: Any) -> list[str]:
 def _cell(column: PrintedColumn[Any], row: Any) -> str:
     text = column.text(row)
     if text == CHECK:
-        return r"$\checkmark$"
+        return CHECKMARK
     if column.align == "l":
         return escape(text)
     return _broken(text, "t", r"\textbf{%s}" if column.bold(row) else "%s", TIED if column.tied(row) else "")

@@ -1,15 +1,15 @@
 """A table of several sources as source × target: a line for each method and source, validation cases in brackets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import UsageError
 from ..storage.run_folder import VALIDATION
 from ..suites.sources import ends
 from .build import Table, TableRow
-from .latex import latex_lines, needs
-from .printed import Printed, PrintedColumn, markdown, markdown_folded, markdown_lines, markdown_list
-from .render import FONTS, printed_table, render, table_title
+from .document import Document, Part
+from .printed import Printed, PrintedColumn
+from .suite_table import printed_table, table_document
 from .wording import DASH, TIED
 
 CAPTION = (
@@ -27,39 +27,28 @@ class MatrixRow:
     source: str
 
 
-def render_matrix(table: Table, form: str) -> str:
-    """Return a table of several sources, with its validation columns, as text; CSV and JSON have a cell a line.
+def matrix_document(table: Table) -> Document:
+    """Return a table of several sources, with its validation columns, as a part a task; CSV and JSON are the table's.
 
     Raises:
-        UsageError: a form that is not one of tables, or failures, for which a matrix has no place.
+        UsageError: the table has failures, for which a matrix has no place.
     """
-    if form in ("csv", "json"):
-        return render(table, form)
     if table.has_failures:
         raise UsageError("--matrix and --failures: leave one of them out, or take --format csv")
-    lead = (f"{CAPTION}.", *table.lead)
-    parts = [_matrix(table, task) for task in dict.fromkeys(column.task for column in table.suite.columns)]
-    if form == "markdown":
-        lines = [f"**{markdown(table_title(table))}**"]
-        for printed in parts:
-            lines += ["", *markdown_lines(printed)]
-        lines += ["", *markdown_list(lead), "", *markdown_folded("Protocol", table.protocol)]
-        return "\n".join(lines) + "\n"
-    lines = [needs()]
-    for number, printed in enumerate(parts):
-        label = f"{table.suite.name}-matrix" + (f"-{number + 1}" if number else "")
-        paragraphs = (lead, table.protocol)
-        lines += latex_lines(printed, table_title(table), label, paragraphs, FONTS, gap=r"\par\smallskip")
-    return "\n".join(lines) + "\n"
+    return replace(
+        table_document(table),
+        label=f"{table.suite.name}-matrix",
+        parts=[Part(_matrix(table, task)) for task in dict.fromkeys(column.task for column in table.suite.columns)],
+        sentences=(f"{CAPTION}.", *table.lead),
+        wide=False,
+    )
 
 
 def _matrix(table: Table, task: str) -> Printed[MatrixRow]:
     """Return the lines and columns of one task; rows that train inside the target are left out."""
     columns = [column for column in table.suite.columns if column.task == task]
-    named = [ends(column) for column in columns]
-    labels = {c.source: source for c, (source, _) in zip(columns, named, strict=True)}
-    targets = {c.target: target for c, (_, target) in zip(columns, named, strict=True)}
-    domains = {**labels, **targets}
+    labels = {column.source: ends(column)[0] for column in columns}
+    domains = labels | {column.target: ends(column)[1] for column in columns}
     cells = _cells(table, task)
 
     def cell(target: str) -> PrintedColumn[MatrixRow]:
@@ -71,7 +60,7 @@ def _matrix(table: Table, task: str) -> Printed[MatrixRow]:
             return f"[{score}]" if row.source == target and score not in ("", DASH) else score
 
         bold, tied = (lambda row: bool(read(row, "bold"))), (lambda row: bool(read(row, "tied")))
-        return PrintedColumn(domains[target], (domains[target],), text, bold=bold, tied=tied)
+        return PrintedColumn(domains[target], text, bold=bold, tied=tied)
 
     def mean(row: MatrixRow) -> str:
         positions = [place for (source, target), (place, _) in cells.items() if source == row.source != target]
@@ -82,10 +71,10 @@ def _matrix(table: Table, task: str) -> Printed[MatrixRow]:
 
     method = printed_table(table).columns[0]
     printed: list[PrintedColumn[MatrixRow]] = [
-        PrintedColumn("Method", ("Method",), lambda row: method.text(row.row), align="l"),
-        PrintedColumn("Source", ("Source",), lambda row: labels[row.source], align="l"),
+        PrintedColumn("Method", lambda row: method.text(row.row), align="l"),
+        PrintedColumn("Source", lambda row: labels[row.source], align="l"),
         *map(cell, domains),
-        PrintedColumn("Mean", ("Mean",), mean),
+        PrintedColumn("Mean", mean),
     ]
     rows = [row for row in table.rows if row.row.folds is None]
     return Printed(printed, [MatrixRow(row, source) for row in rows for source in labels])

@@ -1,11 +1,10 @@
 """A printed table: rows × columns with the text of each cell, the same for every format that people read."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Literal, TypeVar
 
-from ..errors import unknown
 from .wording import TIED
 
 R = TypeVar("R")
@@ -23,7 +22,6 @@ class PrintedColumn(Generic[R]):
     """A column: its heading and what it prints of a row."""
 
     heading: str
-    stacked: tuple[str, ...]  # the heading in lines; neighbours with the same first line of several share it
     text: Callable[[R], str]
     value: Callable[[R], str] | None = None  # sorts a page's rows by number, "" last; None: the text does
     bold: Callable[[R], bool] = field(default=lambda _: False)
@@ -31,6 +29,7 @@ class PrintedColumn(Generic[R]):
     notes: Callable[[R], Mapping[str, str]] = field(default=lambda _: {})  # in brackets behind, or in lines under it
     align: Literal["l", "c"] = "c"
     unit: str = ""  # that a page adds to the heading
+    stacked: Sequence[str] = ()  # the heading in lines; neighbours with the same first line of several share it
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +59,6 @@ def _markdown_cell(column: PrintedColumn[R], row: R) -> str:
     return f"{text} [{notes}]" if notes else text
 
 
-def markdown_list(sentences: Iterable[str]) -> list[str]:
-    """Return sentences as the points of a list."""
-    return [f"* {markdown(sentence)}" for sentence in sentences]
-
-
-def markdown_titled(title: str, printed: Printed[Any], sentences: Iterable[str]) -> list[str]:
-    """Return the lines of a table under its title, and of a list of sentences under it."""
-    return [f"**{markdown(title)}**", "", *markdown_lines(printed), "", *markdown_list(sentences)]
-
-
-def markdown_folded(title: str, sentences: Iterable[str]) -> list[str]:
-    """Return a list that GitHub shows when its title is clicked on."""
-    # GitHub reads Markdown inside HTML only after an empty line.
-    return [f"<details><summary>{title}</summary>", "", *markdown_list(sentences), "", "</details>"]
-
-
 def markdown(text: str) -> str:
     """Return plain text as Markdown."""
     return SPECIAL.sub(r"\\\g<0>", text).replace(BOLD, "**")
-
-
-def render_as(formats: Mapping[str, Callable[[R], str]], form: str, table: R) -> str:
-    """Return a table in one of several formats; UsageError for another."""
-    if form not in formats:
-        raise unknown("table format", form, formats)
-    return formats[form](table)

@@ -162,11 +162,22 @@ def test_conventions_are_printed_in_every_format(results, suite, tmp_path):
     latex = results("table", str(suite), "--conventions", "--format", "latex").output
     assert latex.count(r"\begin{tabular}") == 2
     assert "Two rows \\& one" in latex
+    assert re.findall(r"\\label\{(.*?)\}", latex) == ["tab:mine-conventions", "tab:mine-conventions-2"]
+    assert "sidewaystable" in latex  # for the twelve conventions of B
     if shutil.which("pdflatex"):
         page = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\n%s\\end{document}\n"
         write_text(tmp_path / "page.tex", page % latex)
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
         assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode == 0
+
+
+def test_a_matrix_has_no_place_for_failures_but_its_lines_for_programs_have(bench, suite):
+    refused = bench("table", str(suite), "--matrix", "--failures")
+    assert refused.exit_code == 2
+    assert "--matrix and --failures: leave one of them out, or take --format csv" in refused.output
+    lines = bench("table", str(suite), "--matrix", "--failures", "--format", "csv")
+    assert lines.exit_code == 0
+    assert ",cases_below_half,worst_5_percent" in lines.output
 
 
 def test_conventions_without_results(bench, suite):

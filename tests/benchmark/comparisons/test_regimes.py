@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssdg.benchmark.comparisons.regimes import REGIMES, render_study, study_regimes
+from ssdg.benchmark.comparisons.regimes import REGIMES, regimes_document, study_regimes
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.figures.regimes import regimes_figure
 from ssdg.benchmark.figures.style import save_figure
@@ -15,6 +15,7 @@ from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.scoring.metrics import find_metric
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Filters, Row, Suite
+from ssdg.benchmark.tables.document import render
 
 from ..stored import INVENTORY, IOSTAR, LESAV, cases, write_run
 
@@ -105,20 +106,20 @@ def test_a_metric_that_leaves_misses_out_is_refused(tmp_path):
 
 def test_every_form_of_the_table(tmp_path):
     study = studied(tmp_path, SAME)
-    text = render_study(study, "markdown")
+    text = render(regimes_document(study), "markdown")
     assert "| w/o SSDG | 25.00 [3] | 40.00 [3] | **70.00 [1]** |" in re.sub(" +", " ", text)
     assert f"Kendall's tau between {PAPER} and {CLEAN} 1.00 [1.00, 1.00]" in text
     assert "n = 2 seeds" in text
-    assert r"\begin{tabular}" in render_study(study, "latex")
-    assert render_study(study, "csv").splitlines()[1] == f"erm,w/o SSDG,{PAPER},25,3"
-    data = json.loads(render_study(study, "json"))
+    assert r"\begin{tabular}" in render(regimes_document(study), "latex")
+    assert render(regimes_document(study), "csv").splitlines()[1] == f"erm,w/o SSDG,{PAPER},25,3"
+    data = json.loads(render(regimes_document(study), "json"))
     assert data["agreement"][0]["blocks"] == [PAPER, CLEAN]
     assert len(data["rows"]) == 9
 
 
 def test_one_seed_is_not_resampled_and_said_so(tmp_path):
-    assert "the one seed is not resampled" in render_study(
-        studied(tmp_path, SAME, replace(SUITE, seeds=(0,))), "markdown"
+    assert "the one seed is not resampled" in render(
+        regimes_document(studied(tmp_path, SAME, replace(SUITE, seeds=(0,)))), "markdown"
     )
 
 

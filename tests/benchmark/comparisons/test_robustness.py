@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ssdg.benchmark.comparisons.robustness import measure_robustness, render_robustness
+from ssdg.benchmark.comparisons.robustness import measure_robustness, robustness_document
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.figures.robustness import robustness_figure
 from ssdg.benchmark.figures.style import save_figure
@@ -16,6 +16,7 @@ from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.suite import Filters, Row, Suite
+from ssdg.benchmark.tables.document import render
 from ssdg.benchmark.tables.wording import DASH, MINUS
 
 from ..stored import INVENTORY, IOSTAR, LESAV, cases, write_run
@@ -69,23 +70,36 @@ def test_rows_are_measured_against_the_line_of_all_and_adapted_rows_are_not(tmp_
     assert above["erm"].tolist() == pytest.approx([-5, -5])
     assert of.gain(of.rows[2]) == pytest.approx(14)
     assert of.lines[1].text == f"1.00 \N{MULTIPLICATION SIGN} held out {MINUS} 25.0"
-    assert f"LES-AV {of.lines[0].text}; IOSTAR {of.lines[1].text})" in render_robustness([of], "markdown")
+    assert f"LES-AV {of.lines[0].text}; IOSTAR {of.lines[1].text})" in render(robustness_document([of]), "markdown")
 
 
 def test_minutes_are_at_the_pace_of_the_fastest_epoch_and_a_point_has_a_price_where_there_is_a_gain(tmp_path):
     of_suite = measured(tmp_path)
     assert [row.minutes for row in of_suite[0].rows] == [2, 8, 3]
-    table = [line.split("|")[1:-1] for line in render_robustness(of_suite, "markdown").splitlines() if "|" in line]
+    table = [
+        line.split("|")[1:-1]
+        for line in render(robustness_document(of_suite), "markdown").splitlines()
+        if "|" in line
+    ]
     prices = {line[0].strip(): line[-1].strip() for line in table[2:]}
     assert prices == {"w/o SSDG": DASH, "FedDG": DASH, "RAS4DG": "0.1 min"}
     assert table[-1][3].strip() == "+10.00 ± 0.00"
+
+
+def test_tables_of_several_sources_have_one_title_and_name_their_source(tmp_path):
+    [first] = measured(tmp_path)
+    headings = tuple(replace(each, column=replace(each.column, source="stare")) for each in first.headings)
+    several = robustness_document([first, replace(first, headings=headings)])
+    assert [part.heading for part in several.parts] == ["from drive", "from stare"]
+    assert render(several, "markdown").count("**Mine: target accuracy") == 1
+    assert [part.heading for part in robustness_document([first]).parts] == [""]
 
 
 def test_two_rows_have_no_line(tmp_path):
     [of] = measured(tmp_path, replace(SUITE, rows=ROWS[:2]), seconds=None)
     assert of.lines == (None, None)
     assert of.above(of.rows[0]) is None
-    assert "needs 3 converged rows" in render_robustness([of], "markdown")
+    assert "; the line needs 3 converged rows." in render(robustness_document([of]), "markdown")
     assert of.rows[0].minutes is None
 
 
@@ -95,10 +109,10 @@ def test_a_row_that_has_not_learned_its_source_is_shown_and_marked_and_moves_no_
     [there] = measured(tmp_path / "with", replace(SUITE, rows=(*ROWS, weak)))
     assert there.lines == of.lines
     assert [row.label for row in there.rows] == ["w/o SSDG", "FedDG", "RAS4DG", "Weak ¶"]
-    text = render_robustness([there], "markdown")
+    text = render(robustness_document([there]), "markdown")
     assert "the line is least squares over those converged, without Weak ¶, which it says nothing of (" in text
     assert "* ¶ not converged: held-out source DSC below 95 % of w/o SSDG's" in text
-    records = json.loads(render_robustness([there], "json"))
+    records = json.loads(render(robustness_document([there]), "json"))
     assert [record["converged"] for record in records] == [True] * 3 + [False]
     assert [record["above_line"] for record in records] == [-5, -5, 10, None]
     assert robustness_figure([there], 7.2).axes[0].texts[0].get_text() == "further left: Weak ¶ (50, 10)"
@@ -116,12 +130,12 @@ def test_a_row_without_held_out_scores_is_left_out_and_none_at_all_is_an_error(t
 
 def test_every_format_has_the_same_numbers(tmp_path):
     of_suite = measured(tmp_path)
-    [record] = [line for line in json.loads(render_robustness(of_suite, "json")) if line["row"] == "ras4dg"]
+    [record] = [line for line in json.loads(render(robustness_document(of_suite), "json")) if line["row"] == "ras4dg"]
     expected = {"held_out": 79.5, "targets": 74.5, "above_line": 10, "over_baseline": 14, "minutes": 3}
     assert {name: record[name] for name in expected} == expected
-    lines = list(csv.DictReader(io.StringIO(render_robustness(of_suite, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render(robustness_document(of_suite), "csv"))))
     assert [float(line["above_line"]) for line in lines] == pytest.approx([-5, -5, 10])
-    assert r"+10.00 $\pm$ 0.00" in render_robustness(of_suite, "latex")
+    assert r"+10.00 $\pm$ 0.00" in render(robustness_document(of_suite), "latex")
 
 
 def test_the_figure_has_a_panel_a_target_and_names_rows_that_are_far_left(tmp_path):

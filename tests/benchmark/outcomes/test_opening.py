@@ -18,7 +18,8 @@ from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.tables.build import build_table
-from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.document import render
+from ssdg.benchmark.tables.suite_table import table_document
 
 from ...suites import suite_file
 from ..metric_values import write_values
@@ -118,7 +119,9 @@ def test_an_export_knows_the_devices_and_the_metrics_of_masks_that_its_runs_had(
                 write_json(evaluation.path / "evaluation.json", {**evaluation.data, **device})
     of_runs = open_results(suite, tmp_path / "results")
     write_export(export_suite(of_runs)[0], tmp_path / "exported")
-    printed = [render(build_table(of), "markdown") for of in (of_runs, open_results(tmp_path / "exported"))]
+    printed = [
+        render(table_document(build_table(of)), "markdown") for of in (of_runs, open_results(tmp_path / "exported"))
+    ]
     assert "was trained on different kinds of device: seed 0 on cpu" in printed[0]
     assert printed[0] == printed[1]
     pages = [render_page(of) for of in (of_runs, open_results(tmp_path / "exported"))]
@@ -148,7 +151,7 @@ def test_committed_exports_give_their_tables(provenance):
         # The version that prints is not that of the results.
         now, then = (
             [line for line in text.split("\n") if "* ssdg-bench " not in line]
-            for text in (render(table, form), committed)
+            for text in (render(table_document(table), form), committed)
         )
         assert now == then, f"bench export {folder} rewrites its tables"
 

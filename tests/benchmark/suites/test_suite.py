@@ -325,7 +325,7 @@ def test_a_row_cannot_hide_that_its_method_sees_the_target():
 
 def test_reading_suites_and_tables_imports_neither_torch_nor_pandas():
     script = (
-        "import sys; import ssdg.benchmark.tables.render; from ssdg.benchmark.suites.suite_file import load_suite;"
+        "import sys, ssdg.benchmark.tables.suite_table; from ssdg.benchmark.suites.suite_file import load_suite;"
         "load_suite('table1'); print([m for m in ('torch', 'monai', 'pandas') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

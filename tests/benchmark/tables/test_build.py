@@ -18,7 +18,8 @@ from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.paper import load_published
 from ssdg.benchmark.suites.suite import Filters, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
-from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.document import render
+from ssdg.benchmark.tables.suite_table import table_document
 from ssdg.benchmark.training.evaluate import trained_on
 
 from ..stored import CUTMIX, ERM, FETAL, INTRA, INVENTORY, LESAV, RAS4DG, cases, results_of, table_of, write_run
@@ -39,7 +40,7 @@ def fill(root, suite, dice, **kwargs):
 
 def shown(table):
     """Return the text of each cell of a Markdown table without its caption, by row label."""
-    lines = [line for line in render(table, "markdown").splitlines() if line.startswith("| ")]
+    lines = [line for line in render(table_document(table), "markdown").splitlines() if line.startswith("| ")]
     parsed = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     return {line[0]: line[2:] for line in parsed[1:]}
 
@@ -67,7 +68,7 @@ def test_a_row_trained_on_different_kinds_of_device_is_named_under_the_table(tmp
 
 def test_markdown_is_as_expected(tmp_path):
     fill(tmp_path, SMALL, small_dice)
-    text = render(table_of(tmp_path, SMALL), "markdown")
+    text = render(table_document(table_of(tmp_path, SMALL)), "markdown")
     head, _, caption = text.partition("\n* ")
     assert head == (
         "**Small & tidy**\n"
@@ -84,7 +85,7 @@ def test_markdown_is_as_expected(tmp_path):
 
 def test_latex_is_as_expected(tmp_path):
     fill(tmp_path, SMALL, small_dice)
-    text = render(table_of(tmp_path, SMALL), "latex")
+    text = render(table_document(table_of(tmp_path, SMALL)), "latex")
     head, _, caption = text.partition(r"\begin{minipage}")
     assert head == (
         "% Needs \\usepackage{booktabs}; in a class of two columns, say table*.\n"
@@ -108,7 +109,7 @@ def test_latex_is_as_expected(tmp_path):
 
 
 def test_latex_has_the_published_numbers_under_each_row_and_rules_over_groups(tmp_path):
-    text = render(table_of(tmp_path, load_suite("table1")), "latex")
+    text = render(table_document(table_of(tmp_path, load_suite("table1"))), "latex")
     body = text.partition(r"\toprule")[2].partition(r"\bottomrule")[0]
     assert r"\multicolumn{4}{c}{FeTA 2021} & IOSTAR & LES-AV \\" in body
     assert r"\cmidrule(lr){3-6}" in body
@@ -123,7 +124,7 @@ def test_latex_has_the_published_numbers_under_each_row_and_rules_over_groups(tm
 def test_csv_has_one_line_a_cell(tmp_path):
     suite = replace(SMALL, published="table1")
     fill(tmp_path, suite, small_dice)
-    lines = list(csv.DictReader(io.StringIO(render(table_of(tmp_path, suite), "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render(table_document(table_of(tmp_path, suite)), "csv"))))
     assert [line["row"] for line in lines] == ["erm", "ras4dg"]
     found = lines[1]
     assert (found["target"], found["stratum"], found["state"], found["n"], found["cases"]) == (
@@ -136,18 +137,18 @@ def test_csv_has_one_line_a_cell(tmp_path):
     assert float(found["mean"]) == pytest.approx(77.5)
     assert float(found["sd"]) == pytest.approx(100 * np.std([0.75, 0.8], ddof=1), abs=1e-3)
     assert (found["published_mean"], found["published_sd"], found["delta"]) == ("72.88", "0.07", "4.62")
-    without = csv.DictReader(io.StringIO(render(table_of(tmp_path, suite, published=False), "csv")))
+    without = csv.DictReader(io.StringIO(render(table_document(table_of(tmp_path, suite, published=False)), "csv")))
     assert {(line["published_mean"], line["delta"]) for line in without} == {("", "")}
 
 
 def test_json_has_everything(tmp_path):
     fill(tmp_path, SMALL, small_dice)
-    data = json.loads(render(table_of(tmp_path, SMALL), "json"))
+    data = json.loads(render(table_document(table_of(tmp_path, SMALL)), "json"))
     assert data["rows"][1]["cells"][0]["per_seed"] == pytest.approx([75.0, 80.0])
     assert data["sections"]["training"]["epochs"] == 300
     assert data["complete"] is True
     with pytest.raises(UsageError, match="did you mean 'markdown'"):
-        render(table_of(tmp_path, SMALL), "markdwon")
+        render(table_document(table_of(tmp_path, SMALL)), "markdwon")
 
 
 def test_a_published_table_without_numbers_on_these_targets_is_not_mentioned(tmp_path):
@@ -298,10 +299,10 @@ def test_a_row_that_is_not_separated_from_the_best_is_marked_in_every_format(tmp
     ]
     assert table.lead[1].endswith("above 0.05 after Holm over 2 comparisons).")
     assert list(shown(table).values()) == [["80.10 ± 0.10 ≈"], ["**80.77 ± 0.10**"], ["20.10 ± 0.10"]]
-    assert r"& 80.10 $\pm$ 0.10\rlap{$^{\approx}$} \\" in render(table, "latex")
-    lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    assert r"& 80.10 $\pm$ 0.10\rlap{$^{\approx}$} \\" in render(table_document(table), "latex")
+    lines = list(csv.DictReader(io.StringIO(render(table_document(table), "csv"))))
     assert [(line["best"], line["tied"]) for line in lines] == [("false", "true"), ("true", "false"), ("false",) * 2]
-    cells = [row["cells"][0] for row in json.loads(render(table, "json"))["rows"]]
+    cells = [row["cells"][0] for row in json.loads(render(table_document(table), "json"))["rows"]]
     assert [(cell["best"], cell["tied"]) for cell in cells] == [(False, True), (True, False), (False, False)]
 
 
@@ -319,7 +320,7 @@ def test_with_two_seeds_no_row_is_marked_and_the_caption_says_why(tmp_path):
     suite = replace(THREE, seeds=(0, 1))
     fill(tmp_path, suite, near)
     table = table_of(tmp_path, suite)
-    assert "≈" not in "".join(render(table, form) for form in ("markdown", "json"))
+    assert "≈" not in "".join(render(table_document(table), form) for form in ("markdown", "json"))
     assert table.lead[1].endswith("; with 2 seeds a row nothing can be told apart, 3 are the least.")
 
 
@@ -330,13 +331,13 @@ def test_what_a_reader_needs_comes_first_and_the_protocol_is_folded(tmp_path):
         "Dice similarity coefficient (%), mean ± sample SD over n = 3 seeds; protocol clean; cases: LES-AV 3 of 3."
     )
     assert len(table.lead) == 2
-    assert json.loads(render(table, "json"))["caption"] == [*table.lead, *table.protocol]
-    text = render(table, "markdown")
+    assert json.loads(render(table_document(table), "json"))["caption"] == [*table.lead, *table.protocol]
+    text = render(table_document(table), "markdown")
     head, folded = text.split("<details><summary>Protocol</summary>\n\n* ")
     assert head.count("\n* ") == 2
     assert folded.endswith("\n\n</details>\n")
     assert folded.count("\n* ") == len(table.protocol) - 1
-    first, second = render(table, "latex").split("\\par\\textit{Protocol.}")
+    first, second = render(table_document(table), "latex").split("\\par\\textit{Protocol.}")
     assert "Bold: the best mean" in first
     assert "Protocol clean, training" in second
 
@@ -430,7 +431,7 @@ def test_the_other_protocol_is_named_where_it_has_results(tmp_path):
     assert shown(table)["w/o SSDG"] == ["not run"]
     note = "1 of the 2 empty cells (row and target) have results under the paper protocol"
     assert f"Note: {note}: show them with --protocol paper." in table.caption
-    assert r"-{}-protocol paper" in render(table, "latex")
+    assert r"-{}-protocol paper" in render(table_document(table), "latex")
     assert not any(s.startswith("Note:") for s in table_of(tmp_path, SMALL, choice=Filters(protocol="paper")).caption)
 
 

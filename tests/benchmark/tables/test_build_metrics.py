@@ -7,11 +7,12 @@ import re
 from dataclasses import replace
 
 from ssdg.benchmark.comparisons.conventions import build_conventions
-from ssdg.benchmark.comparisons.conventions_text import render_conventions
+from ssdg.benchmark.comparisons.conventions_text import conventions_document
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Filters
-from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.document import render
+from ssdg.benchmark.tables.suite_table import table_document
 
 from ..metric_values import write_values
 from ..stored import ERM, FEDDG, FETAL, INVENTORY, LESAV, RAS4DG, cases, results_of, table_of, write_run
@@ -48,7 +49,7 @@ def test_the_lowest_distance_is_the_best_and_named_with_its_unit(tmp_path):
     write_metric(tmp_path, HD95, lambda row, seed: [base[row] + seed + case % 3 for case in range(12)])
     table = table_of(tmp_path, suite, metric=HD95)
     assert shown(table) == {"w/o SSDG": ["**4.50 ± 0.71**"], "RAS4DG": ["9.50 ± 0.71"]}  # nothing published beside it
-    text = render(table, "markdown")
+    text = render(table_document(table), "markdown")
     assert "**Small & tidy: HD95**" in text
     assert "| LES-AV (px) " in text
     assert table.caption[0].startswith(
@@ -61,18 +62,20 @@ def test_the_lowest_distance_is_the_best_and_named_with_its_unit(tmp_path):
 def test_units_and_counts_are_in_what_programs_read(tmp_path):
     fill(tmp_path, 0.5, 0.0)
     write_metric(tmp_path, HD95, lambda row, seed: (DISTANCES[row, seed][0], NAN))
-    [first, _] = csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=HD95), "csv")))
+    [first, _] = csv.DictReader(io.StringIO(render(table_document(table_of(tmp_path, SMALL, metric=HD95)), "csv")))
     assert (first["metric"], first["unit"], first["mean"]) == ("hd95", "px", "2.5")
     assert (first["undefined"], first["missed"], first["published_mean"]) == ("1", "1", "")
-    data = json.loads(render(table_of(tmp_path, SMALL, metric=HD95), "json"))
+    data = json.loads(render(table_document(table_of(tmp_path, SMALL, metric=HD95)), "json"))
     assert (data["metric"], data["better"]) == ("hd95", "lower")
     assert data["rows"][0]["cells"][0]["per_seed"] == [2.0, 3.0]
-    dice = next(csv.DictReader(io.StringIO(render(table_of(tmp_path, SMALL, metric=METRICS["dsc"]), "csv"))))
+    dice = next(
+        csv.DictReader(io.StringIO(render(table_document(table_of(tmp_path, SMALL, metric=METRICS["dsc"])), "csv")))
+    )
     assert (dice["metric"], dice["unit"], dice["mean"], dice["missed"]) == ("dsc", "%", "25", "1")
 
 
 def test_latex_names_measure_and_unit(tmp_path):
-    text = render(table_of(tmp_path, SMALL, metric=HD95), "latex")
+    text = render(table_document(table_of(tmp_path, SMALL, metric=HD95)), "latex")
     assert r"\caption{Small \& tidy: HD95}" in text
     assert r"\label{tab:small-hd95}" in text
     assert r"Method & Setting & (px) \\" in text
@@ -83,7 +86,7 @@ def test_both_units_are_named_where_a_suite_has_2d_and_3d(tmp_path):
     suite = replace(SMALL, columns=(LESAV, replace(FETAL, strata=("abnormal", "average"))))
     table = table_of(tmp_path, suite, metric=HD95)
     assert table.caption[0].startswith("Hausdorff distance, 95th percentile (pixels or mm; lower is better)")
-    head = render(table, "markdown").splitlines()[2]
+    head = render(table_document(table), "markdown").splitlines()[2]
     assert "LES-AV (px)" in head
     assert "FeTA average of cases (mm)" in head
 
@@ -105,14 +108,14 @@ def test_misses_are_beside_every_mean_of_a_convention_and_no_way_to_a_rank(tmp_p
     near = {"erm": (8.0, 9.0), "ras4dg": (1.0, NAN), "feddg": (7.0, 7.0)}
     write_metric(tmp_path, HD95, lambda row, _: near[row])
     suite = replace(SMALL, rows=(ERM, RAS4DG))
-    text = render_conventions(build_conventions(results_of(tmp_path, suite), HD95), "markdown")
+    text = render(conventions_document(build_conventions(results_of(tmp_path, suite), HD95)), "markdown")
     assert re.search(r"RAS4DG +\| 1.00 \(1 miss\) +\|", text)
     assert re.search(r"w/o SSDG +\| 8.50 +\|", text)  # alone, it has no rank
     assert "and have the fewest misses, which are not in the mean" in text
     fill(tmp_path, 0.5, 0.5, suite=replace(SMALL, rows=(FEDDG,)))
     write_metric(tmp_path, HD95, lambda row, _: near[row])
     suite = replace(suite, rows=(*suite.rows, FEDDG))
-    data = json.loads(render_conventions(build_conventions(results_of(tmp_path, suite), HD95), "json"))
+    data = json.loads(render(conventions_document(build_conventions(results_of(tmp_path, suite), HD95)), "json"))
     rows = data["targets"][0]["conventions"][0]["rows"]
     assert [(row["row"], row["rank"], row["missed"]) for row in rows] == [
         ("erm", 2, 0),
@@ -138,7 +141,7 @@ def test_a_seed_that_predicts_nothing_makes_the_cell_partial(tmp_path):
     table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table)["RAS4DG"] == ["4.00 (1/2 seeds, 2 misses)"]
     assert "RAS4DG on LES-AV: 1 of 2 seeds (nothing predicted)" in table.missing
-    assert not json.loads(render(table, "json"))["complete"]
+    assert not json.loads(render(table_document(table), "json"))["complete"]
     assert not results_of(tmp_path, SMALL).is_complete(RAS4DG, LESAV, HD95)
     assert results_of(tmp_path, SMALL).is_complete(RAS4DG, LESAV)
 

@@ -9,8 +9,9 @@ import pytest
 
 from ssdg.benchmark.suites.suite import Suite
 from ssdg.benchmark.tables.build import build_table
+from ssdg.benchmark.tables.document import render
 from ssdg.benchmark.tables.failures import failures_of, with_failures
-from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.suite_table import table_document
 
 from ..stored import FETAL, LESAV, RAS4DG, MadeResults, row_scores
 
@@ -51,20 +52,20 @@ def results():
 
 def test_every_format_has_them(results):
     table = with_failures(build_table(results), results)
-    lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render(table_document(table), "csv"))))
     assert (lines[0]["cases_below_half"], lines[0]["worst_5_percent"]) == ("50", "25")
-    [row] = json.loads(render(table, "json"))["rows"]
+    [row] = json.loads(render(table_document(table), "json"))["rows"]
     third = pytest.approx(100 / 3, abs=1e-4)
     assert [cell["cases_below_half"] for cell in row["cells"]] == [50, 50, 0, third, third]
-    text = render(table, "markdown")
+    text = render(table_document(table), "markdown")
     assert "| LES-AV | LES-AV cases \\< .50 | LES-AV worst 5 % | FeTA abnormal | FeTA abnormal cases" in text
     assert "share of the cases (%) whose DSC" in text
-    latex = render(table, "latex")
+    latex = render(table_document(table), "latex")
     assert r"\multicolumn{3}{c}{LES-AV}" in latex
     assert "sidewaystable" in latex
 
 
 def test_without_being_asked_a_table_is_as_before(results):
     table = build_table(results)
-    assert "cases_below_half" not in render(table, "csv")
-    assert "worst" not in render(table, "markdown")
+    assert "cases_below_half" not in render(table_document(table), "csv")
+    assert "worst" not in render(table_document(table), "markdown")

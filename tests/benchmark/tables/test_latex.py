@@ -17,8 +17,9 @@ from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Inventory
 from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
 from ssdg.benchmark.tables.build import build_table
+from ssdg.benchmark.tables.document import render
 from ssdg.benchmark.tables.latex_text import escape
-from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.suite_table import table_document
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
@@ -88,7 +89,7 @@ def latex_of(root, suite, **options):
     runs, problems = scan(root)
     assert problems == []
     results = results_of(runs, suite, inventory=Inventory(registry(), TASKS))
-    return render(build_table(results, **options), "latex")
+    return render(table_document(build_table(results, **options)), "latex")
 
 
 @pytest.mark.parametrize("seeds", [(), (0,), (0, 1), (0, 1, 2)], ids=["empty", "one", "partial", "complete"])
@@ -143,11 +144,13 @@ def test_table2_has_check_marks(pages, tmp_path):
 def test_components_in_the_other_formats(tmp_path):
     suite = load_suite("table2")
     table = build_table(results_of([], suite, inventory=Inventory(registry(), TASKS)))
-    assert "| RMS + RSD                 | SSDG        |      | ✓   | ✓   |" in render(table, "markdown")
-    header, baseline, *_ = render(table, "csv").splitlines()
+    assert "| RMS + RSD                 | SSDG        |      | ✓   | ✓   |" in render(
+        table_document(table), "markdown"
+    )
+    header, baseline, *_ = render(table_document(table), "csv").splitlines()
     assert header.endswith(",component_RASS,component_RMS,component_RSD")
     assert baseline.endswith(",false,false,false")
-    assert '"components": {\n        "RASS": true,' in render(table, "json")
+    assert '"components": {\n        "RASS": true,' in render(table_document(table), "json")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ from ssdg.benchmark.suites.sources import suite_across
 from ssdg.benchmark.suites.suite import Filters, Inventory, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
-from ssdg.benchmark.tables.matrix import render_matrix
+from ssdg.benchmark.tables.document import render
+from ssdg.benchmark.tables.matrix import matrix_document
 from ssdg.benchmark.tables.wording import TIED
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
@@ -74,14 +75,14 @@ def made(rows=(ERM, CUTMIX, INTRA)):
 
 def test_a_matrix_has_a_line_a_source_and_held_out_cases_in_brackets():
     table = build_table(made(), validation=True)
-    lines = [line for line in render_matrix(table, "markdown").splitlines() if line.startswith("| ")]
+    lines = [line for line in render(matrix_document(table), "markdown").splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
     assert cells[0] == ["Method", "Source", "phantom2d-a", "phantom B", "phantom C", "Mean"]
     assert cells[1] == ["w/o SSDG", "phantom2d-a", "[90.00]", "12.00", "13.00", "12.50"]
     assert cells[3] == ["w/o SSDG", "phantom C", "31.00", "32.00", "[90.00]", "31.50"]
     assert cells[4] == ["CutMix ‡", "phantom2d-a", "–", "12.00", "13.00", "12.50"]  # noqa: RUF001
     assert len(cells) == 1 + 2 * 3  # a row inside the target has no source
-    assert "[90.00]" in render_matrix(table, "latex").replace("{[}", "[")
+    assert "[90.00]" in render(matrix_document(table), "latex").replace("{[}", "[")
 
 
 def test_rows_of_a_source_that_are_not_separated_are_marked():
@@ -93,7 +94,7 @@ def test_rows_of_a_source_that_are_not_separated_are_marked():
     for row, column in itertools.product(suite.rows, results.columns(validation=True)):
         seeds = [0.5 + 0.1 * noise.standard_normal(6) for _ in range(3)]
         results.made[row.id, column] = row_scores(*seeds, counts=({"scored": 6},) * 3)
-    text = render_matrix(build_table(results, validation=True), "markdown")
+    text = render(matrix_document(build_table(results, validation=True)), "markdown")
     marks = sum(entry.tied for row in build_table(results, validation=True).rows for entry in row.entries)
     lines = [line for line in text.splitlines() if line.startswith("| ")]
     assert marks > 5
@@ -103,7 +104,7 @@ def test_rows_of_a_source_that_are_not_separated_are_marked():
 
 def test_programs_read_a_cell_a_line():
     table = build_table(made(), validation=True)
-    lines = list(csv.DictReader(io.StringIO(render_matrix(table, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render(matrix_document(table), "csv"))))
     erm = {(line["source"], line["target"]): line["mean"] for line in lines if line["row"] == "erm"}
     assert len(erm) == 9
     assert erm["phantom2d-b", "phantom2d-a"] == "21"

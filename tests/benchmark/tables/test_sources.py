@@ -13,7 +13,8 @@ from ssdg.benchmark.suites.sources import suite_across
 from ssdg.benchmark.suites.suite import Column, Filters, Inventory
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
-from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.document import render
+from ssdg.benchmark.tables.suite_table import table_document
 from ssdg.benchmark.tables.wording import published_text
 from ssdg.datasets import TASKS
 from ssdg.datasets.grammar import task_from_toml
@@ -38,7 +39,7 @@ def table(tmp_path_factory):
 
 def cells_of(table, row):
     """Return the row's cells as JSON by target."""
-    [found] = [each for each in json.loads(render(table, "json"))["rows"] if each["row"] == row]
+    [found] = [each for each in json.loads(render(table_document(table), "json"))["rows"] if each["row"] == row]
     return {cell["target"]: cell for cell in found["cells"]}
 
 
@@ -57,17 +58,17 @@ def test_all_sources_leave_out_what_has_no_labels_and_need_a_second_domain(tmp_p
 
 
 def test_markdown_and_latex_print_every_source(table):
-    markdown = render(table, "markdown")
+    markdown = render(table_document(table), "markdown")
     assert f"45.00 ± 0.00 [{BOTH}; \N{MINUS SIGN}43.55]" in markdown
     assert "not run [81.70 (S2S2), 83.05 (SLAug README)]" in markdown
     assert "not in this version [70.50 (S2S2)]" in markdown
-    latex = render(table, "latex")
+    latex = render(table_document(table), "latex")
     assert rf"\scriptsize {BOTH} & \scriptsize 81.70 (S2S2), 83.05 (SLAug README)" in latex
     assert r"\quad\scriptsize difference &  & \scriptsize $-$43.55 & " in latex
 
 
 def test_csv_has_every_source_in_a_column_of_its_own(table):
-    lines = csv.DictReader(io.StringIO(render(table, "csv")))
+    lines = csv.DictReader(io.StringIO(render(table_document(table), "csv")))
     by_cell = {(line["row"], line["target"]): line for line in lines}
     line = by_cell["slaug", "chaos"]
     assert (line["published"], line["published_mean"], line["published_sd"]) == (BOTH, "88.55", "")
@@ -95,10 +96,10 @@ def test_the_caption_says_which_source_the_difference_uses_and_cites_each(table)
 
 def test_tables_of_one_paper_are_as_they_were(tmp_path):
     table = table_of(tmp_path, load_suite("table1"))
-    header = render(table, "csv").splitlines()[0]
+    header = render(table_document(table), "csv").splitlines()[0]
     assert header.endswith(",best,tied,published_mean,published_sd,delta")
-    assert '"published"' not in render(table, "json")
-    assert "[72.88 ± 0.07]" in render(table, "markdown")
+    assert '"published"' not in render(table_document(table), "json")
+    assert "[72.88 ± 0.07]" in render(table_document(table), "markdown")
     sentence = "With each number: the published mean ± as printed there, and the difference, ours minus published."
     assert sentence in table.caption
     assert not any(line.startswith("Sources") for line in table.caption)

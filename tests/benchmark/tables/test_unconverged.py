@@ -12,8 +12,9 @@ from ssdg.benchmark.cli import main
 from ssdg.benchmark.report.page import render_page
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.suite import Column, Filters, Suite
+from ssdg.benchmark.tables.document import FORMATS, render
 from ssdg.benchmark.tables.latex_text import escape
-from ssdg.benchmark.tables.render import FORMATS, render
+from ssdg.benchmark.tables.suite_table import table_document
 from ssdg.benchmark.tables.wording import ours_text
 
 from ...suites import suite_file
@@ -49,7 +50,7 @@ def fill(root, suite, low=(), held_out=True):
 
 def lines(root, suite, **options):
     """Return the rows of a Markdown table as lists of cells, and its caption."""
-    text = render(table_of(root, suite, **options), "markdown")
+    text = render(table_document(table_of(root, suite, **options)), "markdown")
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in text.splitlines() if line[:1] == "|"]
     return rows[2:], [line for line in text.splitlines() if line.startswith("* ")]
 
@@ -92,7 +93,7 @@ def test_bold_is_as_it_was(tmp_path):
 
 def test_latex_has_the_mark_as_a_command_and_stays_ascii(tmp_path):
     fill(tmp_path, SUITE, {("ras4dg", "chase"), ("ras4dg", "drive")})
-    text = render(table_of(tmp_path, SUITE), "latex")
+    text = render(table_document(table_of(tmp_path, SUITE)), "latex")
     assert r"RAS4DG \P{} & SSDG" in text
     assert r"\P{} not converged: held-out source DSC below 95 \% of" in text
     assert text.isascii()
@@ -102,10 +103,10 @@ def test_latex_has_the_mark_as_a_command_and_stays_ascii(tmp_path):
 def test_csv_and_json_say_what_is_converged_what_is_not_and_what_is_not_judged(tmp_path):
     fill(tmp_path, SUITE, {("ras4dg", "chase")})
     table = table_of(tmp_path, SUITE)
-    read = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    read = list(csv.DictReader(io.StringIO(render(table_document(table), "csv"))))
     expected = {"intra": ("", ""), "erm": ("true", "true"), "ras4dg": ("true", "false")}
     assert [line["converged"] for line in read] == [text for texts in expected.values() for text in texts]
-    rows = json.loads(render(table, "json"))["rows"]
+    rows = json.loads(render(table_document(table), "json"))["rows"]
     values = [[cell["converged"] for cell in row["cells"]] for row in rows]
     assert values == [[None, None], [True, True], [True, False]]
 
@@ -114,7 +115,9 @@ def test_csv_and_json_say_what_is_converged_what_is_not_and_what_is_not_judged(t
 def test_a_table_whose_rows_are_all_converged_is_that_without_held_out_scores(tmp_path, form):
     fill(tmp_path / "judged", SUITE)
     fill(tmp_path / "not judged", SUITE, held_out=False)
-    judged, not_judged = (render(table_of(tmp_path / name, SUITE), form) for name in ("judged", "not judged"))
+    judged, not_judged = (
+        render(table_document(table_of(tmp_path / name, SUITE)), form) for name in ("judged", "not judged")
+    )
     assert judged == not_judged
     assert "converged" not in judged
 

@@ -7,7 +7,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from ssdg.benchmark.tables.printed import markdown
-from ssdg.benchmark.tables.render import rounded
+from ssdg.benchmark.tables.suite_table import rounded
 from ssdg.benchmark.tables.wording import MINUS, decimals, percent, signed
 
 

@@ -19,7 +19,8 @@ from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.benchmark.suites.suite import Column, Filters, Suite, selected_on_target
 from ssdg.benchmark.suites.suite_file import load_suite, parse_suite
 from ssdg.benchmark.tables.build import build_table
-from ssdg.benchmark.tables.render import render
+from ssdg.benchmark.tables.document import render
+from ssdg.benchmark.tables.suite_table import table_document
 
 from ..stored import CUTMIX, ERM, INTRA, INVENTORY, RAS4DG, cases, results_of, table_of, write_run
 
@@ -220,7 +221,7 @@ def table(tmp_path):
 
 
 def test_markdown_has_the_mark_and_no_bold(table):
-    text = render(table, "markdown")
+    text = render(table_document(table), "markdown")
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("| ")]
     assert rows[1:] == [
         ["w/o SSDG", "source only", "**90.00**", "50.00", "50.00"],
@@ -231,13 +232,13 @@ def test_markdown_has_the_mark_and_no_bold(table):
 
 
 def test_latex_has_the_mark_and_no_bold(table):
-    text = render(table, "latex")
+    text = render(table_document(table), "latex")
     assert r"RAS4DG $\dagger$ & SSDG & -- & 90.00 & 90.00 \\" in text
     assert text.isascii()
 
 
 def test_csv_and_json_have_the_mark_and_the_selection(table):
-    lines = list(csv.DictReader(io.StringIO(render(table, "csv"))))
+    lines = list(csv.DictReader(io.StringIO(render(table_document(table), "csv"))))
     assert {(line["label"], line["selection"]) for line in lines} == {
         ("w/o SSDG", "last"),
         ("w/o SSDG †", "oracle"),
@@ -245,7 +246,7 @@ def test_csv_and_json_have_the_mark_and_the_selection(table):
         ("RAS4DG †", "oracle"),
     }
     assert not any(line["best"] == "true" for line in lines if line["selection"] == "oracle")
-    rows = json.loads(render(table, "json"))["rows"]
+    rows = json.loads(render(table_document(table), "json"))["rows"]
     assert [(row["row"], row["label"], row["selection"]) for row in rows][1] == ("erm-oracle", "w/o SSDG †", "oracle")
 
 

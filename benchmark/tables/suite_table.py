@@ -1,53 +1,54 @@
-"""Printing a suite's table: CSV with one line a cell, Markdown, LaTeX, JSON."""
+"""A suite's table to print: its columns for people, a line a cell for programs."""
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any, Literal
 
-from ..digests import to_json
 from ..outcomes.frames import cell_record
 from ..outcomes.headings import Heading
 from ..scoring.metrics import DSC
-from ..storage.run_folder import to_csv
 from ..suites.paper import PublishedScore
 from ..suites.suite import Row
 from .build import Entry, Table, TableRow
+from .document import Document, Part
 from .failures import NAMES, failure_columns, failure_fields
-from .latex import latex_lines, needs
-from .printed import (
-    CHECK,
-    Printed,
-    PrintedColumn,
-    markdown_folded,
-    markdown_titled,
-    render_as,
-)
+from .printed import CHECK, Printed, PrintedColumn
 from .wording import UNCONVERGED, ours_text, published_text, row_label, setting_text, signed, unsigned_zero
 
-FONTS = (r"\footnotesize\setlength{\tabcolsep}{3pt}\renewcommand{\arraystretch}{0.85}", r"\scriptsize")
 MOST = 6  # columns of numbers that a line of 6.5 in holds: those of Table 1
 
 
-def render(table: Table, form: str) -> str:
-    """Return a table as text that ends with a line break; ``form`` is a key of ``FORMATS``."""
-    return render_as(FORMATS, form, table)
+def table_document(table: Table) -> Document:
+    """Return a suite's table to print.
+
+    CSV has a line a row, target, stratum and average, with scores in the unit named, empty where there is none; JSON
+    has everything that is known.
+    """
+    return Document(
+        title=table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}",
+        label=table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}",
+        parts=[Part(printed_table(table))],
+        records=partial(_records, table),
+        data=partial(_data, table),
+        sentences=table.lead,
+        protocol=table.protocol,
+        wide=len(table.headings) * (1 + table.has_failures * len(NAMES)) > MOST,
+    )
 
 
-def render_csv(table: Table) -> str:
-    """Return one line a row, target, stratum and average; scores in the unit named, empty where there is none."""
-    lines = []
+def _records(table: Table) -> list[dict[str, Any]]:
+    records = []
     for row in table.rows:
         components = {f"component_{label}": has for label, has in table.suite.components_of(row.row).items()}
         for entry in row.entries:
             sources = _every_source(table, entry, published_text)
-            lines.append({**_of_cell(table, row.row, entry), **sources, **components})
-    return to_csv(lines[0], lines)
+            records.append({**_cell_record(table, row.row, entry), **sources, **components})
+    return records
 
 
-def render_json(table: Table) -> str:
-    """Return everything that is known of a table."""
-    data = {
+def _data(table: Table) -> dict[str, Any]:
+    return {
         "suite": table.suite.name,
         "title": table.suite.title,
         "protocol": table.suite.protocol,
@@ -60,13 +61,12 @@ def render_json(table: Table) -> str:
         "caption": table.caption,
         "rows": [_json_row(table, row) for row in table.rows],
     }
-    return json.dumps(to_json(data), indent=2, ensure_ascii=False) + "\n"
 
 
 def _json_row(table: Table, row: TableRow) -> dict[str, Any]:
     cells = [
         {
-            **_of_cell(table, row.row, entry),
+            **_cell_record(table, row.row, entry),
             **_every_source(table, entry, list),
             "per_seed": list(map(entry.cell.scaled, entry.cell.values)),
         }
@@ -77,30 +77,12 @@ def _json_row(table: Table, row: TableRow) -> dict[str, Any]:
     return {**shared, "settings": row.row.settings, "components": components, "cells": cells}
 
 
-def render_markdown(table: Table) -> str:
-    """Return a GitHub table with its title and caption, the protocol folded."""
-    lines = markdown_titled(table_title(table), printed_table(table), table.lead)
-    return "\n".join([*lines, "", *markdown_folded("Protocol", table.protocol)]) + "\n"
-
-
-def render_latex(table: Table) -> str:
-    """Return a ``table`` environment, made for a line of 6.5 in, which Table 1 fills."""
-    packages = "booktabs,amssymb" if table.suite.components else "booktabs"
-    lines = [needs(packages)]
-    if len(table.headings) * (1 + table.has_failures * len(NAMES)) > MOST:
-        lines.append("% Wider than an upright page: say sidewaystable, of the package rotating.")
-    label = table.suite.name if table.metric is DSC else f"{table.suite.name}-{table.metric.name}"
-    paragraphs = (table.lead, table.protocol)
-    lines += latex_lines(printed_table(table), table_title(table), label, paragraphs, FONTS, gap=r"\par\smallskip")
-    return "\n".join(lines) + "\n"
-
-
 def printed_table(table: Table) -> Printed[TableRow]:
     """Return the columns that people read: method, setting, components and targets."""
-    groups = 1 if any(heading.second_line for heading in table.headings) else 0
+    depth = 1 + any(heading.second_line for heading in table.headings)
 
     def words(heading: str, text: Callable[[Row], str], align: Literal["l", "c"] = "l") -> PrintedColumn[TableRow]:
-        return PrintedColumn(heading, (*[""] * groups, heading), lambda row: text(row.row), align=align)
+        return PrintedColumn(heading, lambda row: text(row.row), align=align)
 
     def component(label: str) -> PrintedColumn[TableRow]:
         return words(label, lambda row: CHECK if table.suite.components_of(row)[label] else "", "c")
@@ -123,13 +105,13 @@ def printed_table(table: Table) -> Printed[TableRow]:
 
         return PrintedColumn(
             heading.text,
-            (heading.column.label, heading.second_line)[: 1 + groups],
             text=text,
             value=value,
             bold=lambda row: row.entries[position].best,
             tied=lambda row: row.entries[position].tied,
             notes=notes if table.published is not None else lambda _: {},
             unit="%" if heading.unit == "%" else "",
+            stacked=(heading.column.label, heading.second_line)[:depth],
         )
 
     def label(row: TableRow) -> str:
@@ -144,12 +126,7 @@ def printed_table(table: Table) -> Printed[TableRow]:
     return Printed(failure_columns(table, columns) if table.has_failures else columns, table.rows)
 
 
-def table_title(table: Table) -> str:
-    """Return the suite's title, with a metric other than DSC."""
-    return table.suite.title if table.metric is DSC else f"{table.suite.title}: {table.metric.short}"
-
-
-def _of_cell(table: Table, row: Row, entry: Entry) -> dict[str, Any]:
+def _cell_record(table: Table, row: Row, entry: Entry) -> dict[str, Any]:
     first = next(iter(entry.published), None)
     record = {
         **{"suite": table.suite.name, "protocol": table.suite.protocol},
@@ -171,11 +148,3 @@ def _every_source(table: Table, entry: Entry, form: Callable[[tuple[PublishedSco
 def rounded(value: float | None) -> float | None:
     """Return a score with four decimals, as programs read it."""
     return None if value is None else unsigned_zero(value, 4)
-
-
-FORMATS: Mapping[str, Callable[[Table], str]] = {
-    "csv": render_csv,
-    "markdown": render_markdown,
-    "latex": render_latex,
-    "json": render_json,
-}
