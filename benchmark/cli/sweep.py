@@ -172,8 +172,8 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
         The states of what is not done afterwards; None where it was not waited for.
     """
     scheduler: Scheduler | None = launch["scheduler"]
-    check_options(launch)
     cluster = read_cluster(launch["profile"], {option.name: launch[option.name] for option in OPTIONS})
+    check_options(launch)
     runtime = Runtime(
         results_root=selection.results_root,
         # Another sweep may work on the same run: its result is as good. Here the job waits for it, but not in an

@@ -16,7 +16,7 @@ from ..storage.files import read_json, write_json
 from ..storage.run_folder import row_name
 from ..training.runtime import Runtime
 
-STARTED = "bench: started "
+STARTED = "===== started "
 """Beginning of the line that a launcher writes into a job's log before it starts the job."""
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from ssdg.benchmark.cli.sweep import _estimate_text
 from ssdg.benchmark.durations import duration
+from ssdg.benchmark.launching.job_file import STARTED
 from ssdg.benchmark.launching.registry import SCHEDULERS
 from ssdg.benchmark.outcomes.planned_run import match_plan
 from ssdg.benchmark.storage.attempts import read_record
@@ -223,7 +224,7 @@ def test_logs_by_folder_and_by_id(swept):
     [log] = bench.results.glob("logs/mine/*.log")
     printed = log.read_text()
     assert bench("logs", "mine", "--methods", "erm", "--seeds", "0").stdout == whole.stdout
-    log.write_text(f"bench: started earlier\nan earlier start\n{printed}")
+    log.write_text(f"{STARTED}earlier\nan earlier start\n{printed}")
     assert bench("logs", "mine").stdout == whole.stdout
     assert "an earlier start" in bench("logs", "mine", "--all").stdout
     log.write_text(printed)

@@ -11,6 +11,7 @@ from ssdg import methods
 from ssdg.benchmark.cli import run as run_command
 from ssdg.benchmark.cli import sweep
 from ssdg.benchmark.launching.job_file import read_job
+from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.storage.results_reader import numeric_history, read_run
 from ssdg.benchmark.tracking import observers
 
@@ -178,7 +179,7 @@ def test_the_flag_travels_in_job_files_and_changes_no_name(bench, monkeypatch, p
     monkeypatch.delenv("BENCH_OBSERVE")
     assert list(files) == [path]
     assert (plain.runtime.observers, files[path].runtime.observers) == ((), ("recorder",))
-    files[path].write(path)
+    write_json(path, files[path].data)
     assert read_job(path, {}).runtime.observers == ("recorder",)
     # A worker registers the plugin itself; a name that is gone by then ends the observation, not the run.
     data = json.loads(path.read_text())
