@@ -30,6 +30,12 @@ class StorageError(BenchError):
     exit_code = INCOMPLETE
 
 
+class NameRefused(StorageError):
+    """A file cannot have this name or be in this place; the same command would meet it again."""
+
+    exit_code = USAGE
+
+
 class LeaseLost(BenchError):
     """Another process took the folder over; this one must not write to it."""
 

@@ -124,10 +124,7 @@ def resolve_sections(
             raise unknown("section of settings", section, sections)
         sections[section][key] = value
     settings = sections.pop("method")
-    resolved = {name: build(SECTIONS[name], section, name) for name, section in sections.items()}
-    if (weights := resolved["network"].weights) is not None:  # jobs are run from other folders
-        resolved["network"] = dataclasses.replace(resolved["network"], weights=str(Path(weights).resolve()))
-    return resolved, settings
+    return {name: build(SECTIONS[name], section, name) for name, section in sections.items()}, settings
 
 
 def weights_digest(path: str | None) -> str:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 Level: TypeAlias = Literal["runs and cases", "cases"]
@@ -25,8 +24,6 @@ CONFIDENCE = 0.95
 EQUAL = 1e-9
 """Scores this close are equal: what is left is the rounding of sums."""
 
-DRAWS = 10_000
-SEED = 0  # of the bootstrap's own generator: what is printed twice is the same
 Floats: TypeAlias = NDArray[np.float64]
 
 
@@ -83,14 +80,13 @@ def mean_difference(a: ArrayLike, b: ArrayLike, strata: Sequence[str] | None = N
     degrees of freedom gives interval and p. Where a method has a single seed, its runs' spread is unknown: the
     interval is over cases alone.
 
-    Without any spread p is 1 for equal means and 0 for others. With a single case (or a stratum with a single case)
-    nothing is known of the spread: the interval is infinite and p is 1.
+    Without any spread p is 1 for equal means and 0 for others. With a single case in a stratum nothing is known of
+    the spread: the interval is infinite and p is 1.
 
     Args:
         a: (seeds, cases) scores of one method, NaN where not defined.
         b: the same of the other; as many cases, not necessarily as many seeds.
-        strata: the stratum of each case, to weigh strata equally instead of cases. Cases vary within their
-            stratum; a run's mean is over all strata, because one run is good or bad in all of them.
+        strata: the stratum of each case, to weigh strata equally instead of cases. A run's mean is over all of them.
 
     Cases that are not defined for every seed of both methods are left out, and strata without any other.
 
@@ -106,9 +102,13 @@ class TargetScores:
 
     scores: Sequence[ArrayLike]  # of each method: (seeds, cases), NaN where not defined
     strata: Sequence[str] | None = None  # of each case, where strata weigh equally; None: cases do
-    runs: Hashable = None  # equal on targets that the same runs were scored on
+    runs: Hashable = None  # of each method (a tuple), or of all: equal on targets that the same runs were scored on
     cases: Hashable = None  # equal on targets that have the same cases in the same order; None: cases of its own
     case_means: Sequence[ArrayLike] = ()  # of each method, as ``scores``: what a case is won or lost by
+
+    def runs_of(self, method: int) -> Hashable:
+        """Return what is equal on targets that the same runs of a method were scored on."""
+        return self.runs[method] if isinstance(self.runs, tuple) else self.runs
 
 
 class DefinedScores(NamedTuple):
@@ -173,7 +173,8 @@ def mean_difference_over(targets: Sequence[TargetScores]) -> Interval:
             before = case_shares[common.cases][1] if common.cases in case_shares else 0.0
             case_shares[common.cases] = groups, before + share / len(groups) * differences
             for side, scores in enumerate((a, b)):
-                run_means[side, target.runs] = run_means.get((side, target.runs), 0.0) + scores @ weights
+                key = side, target.runs_of(side)
+                run_means[key] = run_means.get(key, 0.0) + scores @ weights
     fewest = min(counts[0] for counts in seeds), min(counts[1] for counts in seeds)
     level: Level = "runs and cases" if min(fewest) > 1 else "cases"
     if not known:
@@ -251,50 +252,3 @@ def kendall_tau(scores: ArrayLike, reference: ArrayLike) -> Floats:
 
 def _signs(differences: Floats) -> Floats:
     return np.where(np.abs(differences) < EQUAL, 0.0, np.sign(differences))
-
-
-def drawn_means(targets: Sequence[TargetScores], rng: Generator) -> tuple[Floats, Floats]:
-    """Return the means of methods, (targets, methods), and of each draw of runs and cases, (targets, DRAWS, methods).
-
-    A draw takes the same cases for all methods, and on all targets that have them; the seeds of a method for itself,
-    and the same ones on all targets of its runs. Resampling n of them understates their variance by (n - 1) / n, and
-    three runs say little of it: draws are spread accordingly, those of runs as Student's t.
-
-    Raises:
-        ValueError: see :func:`defined`; or no case is defined for every seed of all methods.
-    """
-    seeds: dict[Hashable, list[Floats]] = {}
-    cases: dict[Hashable, tuple[Floats, Floats]] = {}
-    means, drawn = [], []
-    for target in targets:
-        common = defined(target)
-        if not common.strata:
-            raise ValueError("no case is defined for every seed of all methods")
-        if target.runs not in seeds:
-            seeds[target.runs] = [_drawn_seeds(len(scores), rng) for scores in common.scores]
-        if common.cases not in cases:
-            cases[common.cases] = _drawn_cases(common, rng)
-        weights, full = cases[common.cases]
-        means.append([float((scores @ full).mean()) for scores in common.scores])
-        of_methods = zip(seeds[target.runs], common.scores, strict=True)
-        drawn.append(np.stack([((shares @ scores) * weights).sum(axis=1) for shares, scores in of_methods], axis=-1))
-    return np.array(means), np.stack(drawn)
-
-
-def _drawn_seeds(seeds: int, rng: Generator) -> Floats:
-    """Return the weight of each seed in each draw, (DRAWS, seeds): around the full mean as Student's t of n - 1."""
-    if seeds == 1:
-        return np.ones((DRAWS, 1))
-    share = rng.multinomial(seeds, np.full(seeds, 1 / seeds), size=DRAWS) / seeds
-    return np.asarray(1 / seeds + (share - 1 / seeds) * (seeds / rng.chisquare(seeds - 1, (DRAWS, 1))) ** 0.5)
-
-
-def _drawn_cases(common: DefinedScores, rng: Generator) -> tuple[Floats, Floats]:
-    """Return the weight of each case in each draw, (DRAWS, cases), and in the full mean; each sums to 1."""
-    weights, full = np.empty((DRAWS, len(common.strata))), np.empty(len(common.strata))
-    for group in common.groups:
-        n = int(group.sum())
-        full[group] = 1 / (n * len(common.groups))
-        share = rng.multinomial(n, np.full(n, 1 / n), size=DRAWS) / (n * len(common.groups))
-        weights[:, group] = full[group] + (share - full[group]) * (n / max(1, n - 1)) ** 0.5
-    return weights, full

@@ -73,7 +73,7 @@ def outdated_lines(data: PresentData, runtime: Runtime) -> list[str]:
     return [
         f"{domain} has changed under {runtime.data_root} ({stored}, now {present}): {len(folders)} runs and "
         "evaluations of its earlier files do not count. Tables refuse two versions of a domain: move them away; "
-        f"`grep -rl {stored} {runtime.results_root / 'runs'} --include=*.json` lists them"
+        f"`grep -rlZ {stored} {runtime.results_root / 'runs'} --include=*.json | xargs -0 dirname` names folders"
         for (domain, stored, present), folders in data.outdated.items()
     ]
 

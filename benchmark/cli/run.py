@@ -89,9 +89,11 @@ def run(job: Path | None, **values: Any) -> None:
     stored = read_job(job, asdict(runtime))
     # A spec.json names neither targets nor a task's own file: --target and --task do.
     targets = values["targets"] or stored.targets
+    if values["task"] is not None and (task := options.find_task(values["task"])).name != stored.request.task:
+        raise UsageError(
+            f"--task {values['task']}: that is task {task.name!r}, and {job} is of {stored.request.task!r}"
+        )
     task_file = options.task_file(values["task"]) or stored.task_file
-    if task_file is None and values["task"] not in (None, stored.request.task):
-        raise UsageError(f"--task {values['task']}: {job} is of task {stored.request.task!r}")
     # A name that is wrong here ends the observation, not the job.
     observers = tuple(dict.fromkeys((*stored.runtime.observers, *runtime.observers)))
     asked = {name: getattr(runtime, name) for name in from_command_line({*RUNTIME, "wait"})}

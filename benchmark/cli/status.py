@@ -124,7 +124,7 @@ def _run_statuses(selection: Selection) -> tuple[list[_RunStatus], list[str]]:
             remarks.append(f"{error}. The states are from the results folder alone")
     submitted.sort(key=lambda ticket: ticket.job_id in (queues[ticket.scheduler] or {}))  # what waits is the newest
     tickets = {stem: ticket for ticket in submitted for stem in ticket.stems}
-    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs(external=True)], remarks
+    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs(external=True, mixed=True)], remarks
 
 
 @click.command()
@@ -187,7 +187,7 @@ def logs(run: str, results_root: Path, lines: int | None, every_start: bool, **w
     are listed.
     """
     suite = results_root / "logs" / (load_suite(run).name if run.endswith(".toml") else run)
-    of_suite = suite.parent == results_root / "logs" and suite.is_dir()
+    of_suite = suite.parent == results_root / "logs" and suite.name != ".." and suite.is_dir()
     if any(wanted.values()) and not of_suite:
         raise UsageError(f"--methods and --seeds go with a suite that was swept, and there is no folder {suite}")
     log = _log_of_job(suite, **wanted) if of_suite else _log_of_run(run, results_root)
@@ -212,9 +212,8 @@ def _log_of_job(folder: Path, methods: Sequence[str] | None, seeds: Sequence[int
         and (seeds is None or file.job.request.seed in seeds)
     ]
     if not jobs:
-        raise UsageError(
-            f"no job in {folder} fits: `bench logs {folder.name}` without --methods and --seeds lists all"
-        )
+        others = f"`bench logs {folder.name}` lists all" if methods or seeds else "`bench sweep` writes them"
+        raise UsageError(f"no job in {folder} fits: {others}")
     if len(jobs) == 1:
         return jobs[0].log
     for file in jobs:

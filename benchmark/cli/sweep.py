@@ -115,7 +115,7 @@ def cancel(selection: Selection) -> None:
     Runs are stopped wherever they wait or run, here or on a cluster; each saves a checkpoint. What another suite, or
     `bench run`, trains is named and goes on.
     """
-    planned = selection.planned_runs()
+    planned = selection.planned_runs(mixed=True)
     # Of whatever targets, as a training cannot be stopped for some of them; and of whatever state, as what is DONE
     # may be in work again, on data that have changed.
     trainings = {run.job.job.training for run in planned}

@@ -18,18 +18,9 @@ from numpy.typing import NDArray
 from ..errors import UsageError, listed
 from ..outcomes.headings import Heading, overall_headings, target_scores
 from ..outcomes.results import SuiteResults
+from ..resampling import SEED, drawn_means
 from ..scoring.metrics import DSC, Metric
-from ..statistics import (
-    SEED,
-    Floats,
-    Interval,
-    Level,
-    TargetScores,
-    defined,
-    drawn_means,
-    holm,
-    mean_difference_over,
-)
+from ..statistics import Floats, Interval, Level, TargetScores, defined, holm, mean_difference_over
 from ..suites.suite import Row
 from ..tables.significance import ALPHA, LEAST_SEEDS
 from .contrasts import require_distinct
@@ -121,13 +112,15 @@ def row_pairs(targets: Sequence[TargetScores], goodness: Floats) -> Iterator[Row
     """Yield every pair of rows with its interval; ``goodness`` orders the rows, (rows,), the higher the better."""
     best_first = sorted(range(len(goodness)), key=lambda row: -float(goodness[row]))
     pairs = list(itertools.combinations(best_first, 2))
-    intervals = [
-        mean_difference_over([replace(target, scores=(target.scores[i], target.scores[j])) for target in targets])
-        for i, j in pairs
-    ]
+    intervals = [mean_difference_over([_pair(target, i, j) for target in targets]) for i, j in pairs]
     adjusted_p = holm([interval.p for interval in intervals])
     for (i, j), interval, adjusted in zip(pairs, intervals, adjusted_p, strict=True):
         yield RowPair(i, j, interval, adjusted)
+
+
+def _pair(target: TargetScores, first: int, second: int) -> TargetScores:
+    runs = target.runs_of(first), target.runs_of(second)
+    return replace(target, scores=(target.scores[first], target.scores[second]), runs=runs)
 
 
 def _shared_rows(suites: Sequence[SuiteResults], metric: Metric) -> tuple[dict[str, list[Row]], list[str]]:

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..statistics import EQUAL, SEED, Floats, Level, TargetScores, defined, drawn_means, kendall_tau
+from ..resampling import SEED, drawn_means
+from ..statistics import EQUAL, Floats, Level, TargetScores, defined, kendall_tau
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from ..errors import UsageError
 from ..outcomes.headings import Heading, overall_headings
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import common_scores
+from ..resampling import DRAWS, SEED
 from ..scoring.metrics import DSC, Metric
-from ..statistics import DRAWS, SEED, Floats, TargetScores, defined
+from ..statistics import Floats, TargetScores, defined
 from ..suites.suite import Filters, Plan, Row
 from ..tables.blocks import Agreement, agreement_text, agreements
 from ..tables.document import Document, Part
@@ -125,7 +126,7 @@ def _common(results: Sequence[SuiteResults], rows: Sequence[Row], heading: Headi
     if not defined(common).strata:
         raise UsageError(f"no case of {heading.text} has a {metric.short} of every row")
     column = heading.column
-    return replace(common, runs=(column.task, column.source), cases=(column.task, column.target, common.cases))
+    return replace(common, runs=f"{column.task} {column.source}", cases=(column.task, column.target, common.cases))
 
 
 def regimes_document(study: RegimeStudy) -> Document:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..outcomes.headings import Heading
 from ..outcomes.results import SuiteResults
+from ..resampling import DRAWS, SEED
 from ..scoring.metrics import Metric
-from ..statistics import CONFIDENCE, DRAWS, SEED, Comparison, Interval
+from ..statistics import CONFIDENCE, Comparison, Interval
 from ..tables.caption import UNITS
 from ..tables.significance import ALPHA, LEAST_SEEDS
 from ..tables.wording import DASH, decimals, percent, row_label, signed

@@ -31,6 +31,11 @@ class Job:
     plugins: tuple[Path, ...] = ()
     row: str = ""  # of the suite it is for; several rows may have one method
 
+    def __post_init__(self) -> None:
+        if (weights := self.request.network.weights) is not None:  # it may be run from another folder
+            network = replace(self.request.network, weights=str(Path(weights).resolve()))
+            object.__setattr__(self, "request", replace(self.request, network=network))
+
     @property
     def name(self) -> str:
         """Short name for people."""

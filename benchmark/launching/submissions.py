@@ -43,11 +43,14 @@ def submit_missing(
             yield f"{len(files) - len(missing)} are in the queue already"
         if not missing:
             return
-        trained = {
-            file.job.training: other.name
-            for other in sorted({folder, *(records.parent for records in folder.parent.glob(f"*/{RECORDS}"))})
-            for file in read_jobs(other, _queued_stems(other, scheduler.name, queue))
-        }
+        trained: dict[str, str] = {}
+        for other in sorted({folder, *(records.parent for records in folder.parent.glob(f"*/{RECORDS}"))}):
+            try:
+                stems = queued if other == folder else _queued_stems(other, scheduler.name, queue)
+            except UsageError as error:  # of another suite: no reason to stop this one
+                yield str(error)
+                continue
+            trained |= {file.job.training: other.name for file in read_jobs(other, stems)}
         suites = [trained[file.job.training] for file in missing if file.job.training in trained]
         if suites:
             yield (

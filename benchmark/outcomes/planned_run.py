@@ -49,6 +49,7 @@ class PlannedRun(Planned):
     stored: StoredRun | None = None
     job_of: Callable[[Planned], JobFile] | None = field(default=None, repr=False, compare=False)
     data: PresentData | None = field(default=None, repr=False, compare=False)  # None: stored ones are not compared
+    mixed: bool = field(default=False, repr=False, compare=False)  # whether data of several versions are no error
 
     @property
     def name(self) -> str:
@@ -103,7 +104,8 @@ class PlannedRun(Planned):
         if self.data is not None:
             name = request.source if domain == VALIDATION else domain
             matching = [e for e in matching if self.data.agree(request.task, name, e.data.get("manifest"), e.path)]
-        require_same_evaluations(matching)
+        if not self.mixed:
+            require_same_evaluations(matching)
         return matching[0] if matching else None
 
     def state_of(self, domain: str) -> State:
@@ -151,10 +153,12 @@ def match_plan(
     stored: Iterable[StoredRun],
     job_of: Callable[[Planned], JobFile] | None = None,
     data: PresentData | None = None,
+    mixed: bool = False,
 ) -> tuple[list[PlannedRun], list[str]]:
     """Return each planned run with the stored run that answers it, and notes about runs left out.
 
-    With ``data``, what is stored of other versions of the present files answers nothing.
+    With ``data``, what is stored of other versions of the present files answers nothing. ``mixed``: what is stored of
+    several versions is no error, and any of them answers.
 
     Raises:
         UsageError: runs that belong in one table were trained on different data; names the field and both folders.
@@ -177,11 +181,12 @@ def match_plan(
     matched = [
         PlannedRun(
             *(p.row, p.columns, p.request, p.task_definition, p.regions),
-            *(_answer(runs, newest.get(p.row.id)), job_of, data),
+            *(_answer(runs, newest.get(p.row.id), mixed), job_of, data, mixed),
         )
         for p, runs in zip(plan, candidates, strict=True)
     ]
-    _require_same_data(run.stored for run in matched)
+    if not mixed:
+        _require_same_data(run.stored for run in matched)
     return matched, [*foreign, *notes]
 
 
@@ -238,11 +243,11 @@ def _newest_versions(
     return newest, notes
 
 
-def _answer(runs: Sequence[StoredRun], version: tuple[int, int] | None) -> StoredRun | None:
+def _answer(runs: Sequence[StoredRun], version: tuple[int, int] | None, mixed: bool) -> StoredRun | None:
     """Return the run of at least a version, one with results before others."""
     runs = [run for run in runs if version is None or run.spec.version >= version]
     scored = [run for run in runs if _has_results(run)]
-    for other in scored[1:]:
+    for other in () if mixed else scored[1:]:
         _require_equal(f"runs of {other.spec.request.method!r}", scored[0], other, IDENTIFYING)
     return next(iter(scored or runs), None)
 

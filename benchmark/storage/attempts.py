@@ -66,6 +66,10 @@ class Attempts:
         if self.record["without_progress"]:
             self._write(0, self.record["starts"])
 
+    def forgive(self) -> None:
+        """Take the last start back from the count: it ended by no fault of the run."""
+        self._write(max(0, self.record["without_progress"] - 1), self.record["starts"])
+
     def _write(self, without_progress: int, starts: list[dict[str, Any]]) -> None:
         self.record = {"without_progress": without_progress, "starts": starts}
         write_json(self.folder / FILE, self.record, self.guard)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..errors import StorageError
+from ..errors import NameRefused, StorageError
 
 Guard = Callable[[], None]
 """Called before a file is begun and before it is renamed; raises if this process has lost its lease."""
@@ -83,7 +83,7 @@ def storage_error(error: BaseException, path: Path) -> BaseException:
     if isinstance(cause, OSError) and cause.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR):
         return StorageError(f"cannot write {path}: {cause.strerror}. Choose another folder with --results-root")
     if isinstance(cause, OSError) and cause.errno in (errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG):
-        return StorageError(f"cannot write {path}: {cause.strerror}. Give another name, or move away what is there")
+        return NameRefused(f"cannot write {path}: {cause.strerror}. Give another name, or move away what is there")
     if isinstance(cause, OSError) and cause.errno in (errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE):
         return StorageError(f"cannot write {path}: {cause.strerror}. Give the same command again when it can be")
     return error

@@ -11,8 +11,9 @@ import numpy as np
 
 from ..outcomes.headings import Heading, overall_headings, target_scores
 from ..outcomes.results import SuiteResults
+from ..resampling import DRAWS, SEED, drawn_means
 from ..scoring.metrics import DSC, Metric
-from ..statistics import DRAWS, SEED, Floats, TargetScores, defined, drawn_means, kendall_tau
+from ..statistics import Floats, TargetScores, defined, kendall_tau
 from ..suites.blocks import blocks_of
 from ..suites.suite import Row
 from .wording import decimals

@@ -1,5 +1,6 @@
 """One run from request to results: its data are located and checked, then it is trained, then its targets scored."""
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,7 +98,11 @@ def run_one(
         except Diverged as error:
             store.mark("DIVERGED", failure(error))
             raise
-        except (Interrupted, StorageError):  # not the run's fault: the same command continues it
+        except Interrupted:
+            raise
+        except StorageError:  # not the run's fault: the same command continues it
+            with contextlib.suppress(StorageError):
+                attempts.forgive()
             raise
         except Exception as error:
             store.mark("FAILED", failure(error))

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ssdg.benchmark.statistics import (
-    DRAWS,
-    TargetScores,
-    compare,
-    drawn_means,
-    holm,
-    mean_difference,
-    mean_difference_over,
-)
+from ssdg.benchmark.resampling import DRAWS, drawn_means
+from ssdg.benchmark.statistics import TargetScores, compare, holm, mean_difference, mean_difference_over
 
 FLAT = np.full((2, 3), 0.5)
 

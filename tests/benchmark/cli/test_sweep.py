@@ -291,6 +291,8 @@ def test_changed_files_are_seen_as_a_run_would_see_them(swept, tmp_path):
     assert again.exit_code == 0, again.output
     assert "0 to do" in again.output
     assert "differ in manifest" in bench("table", name, *options).output
+    assert bench("status", name, *options).exit_code == 0
+    assert "nothing to cancel" in bench("cancel", name, *options).output
     change("a")
     assert "1 to train, 2 evaluations" in bench("sweep", name, "--dry-run", *options).output
 

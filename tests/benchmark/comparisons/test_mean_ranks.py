@@ -111,6 +111,19 @@ def test_pairs_are_ordered_by_their_means_and_adjusted_over_all_pairs():
     assert [pair.adjusted for pair in pairs] == holm([pair.interval.p for pair in pairs])
 
 
+def test_a_pair_of_rows_is_compared_alike_whatever_runs_a_third_one_has():
+    rng = np.random.default_rng(0)
+    means = rng.normal(0.5, 0.02, (3, 3, 1))  # rows, runs
+    targets = [TargetScores(list(means + rng.normal(0, 0.002, (3, 3, 8)))) for _ in range(2)]
+    order = np.array([0.3, 0.2, 0.1])
+    shared, other = (
+        list(row_pairs([replace(t, runs=("a", "b", third[i])) for i, t in enumerate(targets)], order))
+        for third in ("cc", "cd")
+    )
+    assert shared[0] == replace(other[0], adjusted=shared[0].adjusted)
+    assert shared[1].interval.high > other[1].interval.high
+
+
 def test_suites_with_a_source_and_target_in_common_are_refused_and_other_sources_share_cases():
     shared = (replace(LESAV, source="drive"), IOSTAR)
     pair = [results("one", APART, (LESAV,)), results("two", APART, shared)]

@@ -100,6 +100,16 @@ def test_a_file_of_a_newer_version_is_named_with_a_way_out(tmp_path, key):
         read_job(tmp_path / "job.json", {})
 
 
+def test_weights_are_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    jobs = [
+        replace(JOB, request=replace(JOB.request, network=replace(JOB.request.network, weights=path)))
+        for path in ("w.pt", "./w.pt", str(tmp_path / "w.pt"))
+    ]
+    assert {job.request.network.weights for job in jobs} == {str(tmp_path.resolve() / "w.pt")}
+    assert len({job.training for job in jobs}) == 1
+
+
 def test_a_file_is_never_changed_by_a_later_sweep(tmp_path):
     threads = [replace(JOB, runtime=replace(JOB.runtime, threads=count)) for count in (4, None, 4)]
     first, second, third = (write_jobs([job_file(tmp_path, job)])[0] for job in threads)

@@ -147,7 +147,11 @@ def test_a_training_that_is_queued_for_other_targets_is_not_submitted_twice(benc
     else:
         suite = suite_file(tmp_path / "another.toml", settings={"training.epochs": 1})
         bench("sweep", str(suite), "--launcher", "fake")
+    damaged = bench.results / "logs" / "third" / "submissions" / "1.json"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_text("{")
     second = bench("sweep", wide, "--launcher", "fake")
+    assert "1.json is damaged" in second.output, "told, and of another suite"
     assert f"1 not submitted: jobs in the queue, of suite {other}, train the same" in second.output
     assert len(fake.jobs) == 1
     fake.jobs.clear()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ssdg.benchmark.outcomes.planned_run import match_plan
-from ssdg.benchmark.settings import resolve_sections, weights_digest
+from ssdg.benchmark.settings import weights_digest
 from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import StoredRun
 from ssdg.benchmark.suites.suite import Planned
@@ -54,9 +54,3 @@ def test_a_reader_without_the_file_goes_by_its_name(weights):
     assert answered("nowhere/w.pt", str(weights), "0123456789ab")
     assert not answered("nowhere/v.pt", str(weights), "0123456789ab")
     assert answered("w.pt", "w.pt", ""), "a run that did not record the content"
-
-
-def test_a_path_is_stored_in_full(weights):
-    for text in ("w.pt", "./w.pt", str(weights)):
-        assert resolve_sections("clean", {"network.weights": text})[0]["network"].weights == str(weights)
-    assert resolve_sections("clean", {"network.weights": "none"})[0]["network"].weights is None

@@ -30,6 +30,14 @@ def test_progress_forgives_what_was_before(tmp_path):
     assert len(read_record(tmp_path)["starts"]) == 10
 
 
+def test_what_was_no_fault_of_the_run_is_not_counted(tmp_path):
+    for _ in range(3):
+        attempts = Attempts(tmp_path, limit=1)
+        attempts.begin(START, reset=False)
+        attempts.forgive()
+    assert len(read_record(tmp_path)["starts"]) == 3
+
+
 def test_somebody_at_a_terminal_may_start_a_run_as_often_as_they_like(tmp_path):
     for _ in range(10):
         Attempts(tmp_path).begin(START, reset=False)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ssdg.benchmark.errors import StorageError
+from ssdg.benchmark.errors import USAGE, StorageError
 from ssdg.benchmark.storage.files import atomic_file, output_file, read_json, write_json, write_output, write_text
 
 
@@ -65,6 +65,12 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 
     with pytest.raises(StorageError, match=r"cannot write .*--results-root"):
         forbid()
+
+
+def test_a_name_that_cannot_be_is_wrong_use(tmp_path):
+    with pytest.raises(StorageError, match=r"name too long.*Give another name") as refused:
+        write_text(tmp_path / ("x" * 300), "")
+    assert refused.value.exit_code == USAGE
 
 
 def test_a_file_system_that_fails_is_named(tmp_path):
