@@ -1,6 +1,6 @@
 """Mean ranks of rows over the targets of several suites, and which rows they separate.
 
-Seeds and cases are drawn again by :func:`ssdg.benchmark.statistics.drawn_means`, and the targets stay as they are:
+Seeds and cases are drawn again by :func:`ssdg.benchmark.resampling.drawn_means`, and the targets stay as they are:
 the result holds for other runs and cases of these targets, not for other targets.
 
 Ranks describe. Two rows are separated where the crossed interval of their mean difference over the targets, which

@@ -1,6 +1,6 @@
 """How firm a ranking is: the probability of each rank, by resampling runs and cases.
 
-Descriptive, not a test; :func:`ssdg.benchmark.statistics.drawn_means` says how runs and cases are drawn.
+Descriptive, not a test; :func:`ssdg.benchmark.resampling.drawn_means` says how runs and cases are drawn.
 """
 
 from dataclasses import dataclass

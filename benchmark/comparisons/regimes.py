@@ -1,6 +1,6 @@
 """Whether the order of methods depends on the protocol: a suite under several regimes, and tau between them.
 
-Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.statistics.drawn_means`.
+Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.resampling.drawn_means`.
 """
 
 from collections.abc import Mapping, Sequence

@@ -63,8 +63,7 @@ class SuiteResults:
         self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
-        self._files = files or EvaluationFiles()
-        self.counts = StoredCounts(plan, self.planned_runs, self._files)
+        self.counts = StoredCounts(plan, self.planned_runs, files or EvaluationFiles())
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
 
     # The Python API: data frames.
@@ -125,7 +124,7 @@ class SuiteResults:
     def of_rows(self, rows: tuple[Row, ...]) -> "SuiteResults":
         """Return the results of other rows on the same columns and seeds, from the same files."""
         plan = replace(self.suite, rows=rows).plan(Filters(), self.inventory)
-        return SuiteResults(plan, self.stored, root=self.root, files=self._files)
+        return SuiteResults(plan, self.stored, root=self.root, files=self.counts.files)
 
     def train_ids(self, row: Row, column: Column) -> tuple[str, ...]:
         """Return the identities of a row's runs that are scored on a target."""

@@ -1,6 +1,6 @@
 """Blocks of a suite, rows that repeat the same methods on another network, and whether the methods' order repeats.
 
-Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.statistics.drawn_means`.
+Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.resampling.drawn_means`.
 """
 
 import itertools
