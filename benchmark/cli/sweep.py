@@ -123,8 +123,11 @@ def cancel(selection: Selection) -> None:
     logs = {(file.log.parent.name, file.log.name) for file in files}
     running = sum(run.state == "RUNNING" and not _started_by(run, logs) for run in selection.stored)
     others = {run.name: who for run in planned if run.state == "RUNNING" and (who := _started_by(run.stored, logs))}
-    left = [file for file in files if not file.cancelled]
-    waiting = sum(run.state in ("QUEUED", "STALE") and _is_left(run, left) for run in planned)
+    left: defaultdict[str, list[tuple[str, ...]]] = defaultdict(list)  # targets of jobs, by what they train
+    for file in files:
+        if not file.cancelled:
+            left[file.job.training].append(file.job.targets)
+    waiting = sum(run.state in ("QUEUED", "STALE") and _is_left(run, left[run.job.job.training]) for run in planned)
     ended = list(cancel_jobs(files, selection.jobs_folder))
     for line in (*ended, *(f"{name} goes on: {who}" for name, who in others.items())):
         click.echo(line)
@@ -137,10 +140,9 @@ def cancel(selection: Selection) -> None:
     )
 
 
-def _is_left(run: PlannedRun, files: Iterable[JobFile]) -> bool:
-    """Return whether a job of its training has targets to score."""
-    targets = [file.job.targets for file in files if file.job.training == run.job.job.training]
-    return any(not run.trained or any(run.evaluation(target) is None for target in each) for each in targets)
+def _is_left(run: PlannedRun, jobs: Iterable[tuple[str, ...]]) -> bool:
+    """Return whether a job of its training, by the targets of each, has targets to score."""
+    return any(not run.trained or any(run.evaluation(target) is None for target in targets) for targets in jobs)
 
 
 def _started_by(run: StoredRun | None, logs: Collection[tuple[str, str]]) -> str:
