@@ -11,6 +11,7 @@ import click
 from ..errors import INCOMPLETE, Interrupted, UsageError, unknown
 from ..launching.worker import stop_on_request
 from ..outcomes.ensembles import Members, members_of
+from ..outcomes.planned_run import PlannedRun
 from ..storage.ensembles import StoredEnsemble, ensemble_folder, stored_ensembles
 from ..storage.external import ROW_FILE
 from ..storage.files import write_json
@@ -48,10 +49,10 @@ def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
     stored = [run.stored for run in selection.planned_runs() if run.stored is not None]
     groups = list(members_of(selection.plan, row, stored))
     if missing := [
-        f"{run.name}: {run.state}{f', {run.error}' if run.error else ''}"
+        f"{run.name}: {_why_missing(run)}"
         for members in groups
         for run in members.runs.values()
-        if not run.trained
+        if not run.trained or _export(run)
     ]:
         echo_lines("members are missing: `bench sweep` trains them, or choose others by --seeds", missing)
         sys.exit(INCOMPLETE)
@@ -65,6 +66,16 @@ def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
     with observer(row.id) as watcher:
         for members in groups:
             _score(selection, row, members, data_source, values["device"], watcher, check_cancelled)
+
+
+def _export(run: PlannedRun) -> str:
+    return "" if run.stored is None else run.stored.export
+
+
+def _why_missing(run: PlannedRun) -> str:
+    if name := _export(run):
+        return f"in the export {name}, which has no weights: a suite without `exports` trains it"
+    return f"{run.state}{f', {run.error}' if run.error else ''}"
 
 
 def _ensemble_row(selection: Selection, row_id: str) -> EnsembleRow:

@@ -69,13 +69,19 @@ def present_data(selection: Selection, runtime: Runtime) -> PresentData:
 
 
 def outdated_lines(data: PresentData, runtime: Runtime) -> list[str]:
-    """Return, for each changed domain, how many results do not count and how their folders are found."""
-    return [
-        f"{domain} has changed under {runtime.data_root} ({stored}, now {present}): {len(folders)} runs and "
-        "evaluations of its earlier files do not count. Tables refuse two versions of a domain: move them away; "
-        f"`grep -rlZ {stored} {runtime.results_root / 'runs'} --include=*.json | xargs -0 dirname` names folders"
-        for (domain, stored, present), folders in data.outdated.items()
-    ]
+    """Return, for each changed domain, how many results do not count and how they are parted from the others."""
+    lines, runs = [], runtime.results_root / "runs"
+    for (domain, stored, present), folders in data.outdated.items():
+        found = f"grep -rlZ {stored} {runs} --include=*.json | xargs -0 dirname"
+        way_out = [f"move them away; `{found}` names folders"] if any(f.is_relative_to(runs) for f in folders) else []
+        if not all(folder.is_relative_to(runtime.results_root) for folder in folders):
+            way_out.append("an export of other files than these belongs in another table, take it out of `exports`")
+        lines.append(
+            f"{domain} has changed under {runtime.data_root} ({stored}, now {present}): {len(folders)} runs and "
+            "evaluations of its earlier files do not count. Tables refuse two versions of a domain: "
+            + "; ".join(way_out)
+        )
+    return lines
 
 
 def check_runs(pending: Sequence[PlannedRun], inventory: Inventory, runtime: Runtime, here: bool) -> None:

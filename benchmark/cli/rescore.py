@@ -84,11 +84,13 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
     planned, notes = match_plan(selection.plan.runs, selection.stored)
     for note in notes:
         click.echo(f"bench: {note}", err=True)
-    paths = set()
+    paths, exported = set[Path](), set[Path]()
     for run in planned:
         for domain in (*(() if run.row.per_target else (VALIDATION,)), *run.targets):
             evaluation = run.evaluation(domain)
-            if run.stored is not None and evaluation is not None and evaluation.path not in paths:
+            if evaluation is not None and evaluation.export:
+                exported.add(evaluation.path)
+            elif run.stored is not None and evaluation is not None and evaluation.path not in paths:
                 paths.add(evaluation.path)
                 yield RescoreItem(
                     name=f"{run.name} on {domain}",
@@ -97,3 +99,6 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
                     domain=run.request.source if domain == VALIDATION else domain,
                     preprocess=run.stored.spec.request.preprocess,
                 )
+    if exported:
+        text = "evaluations of exports are left out: their predictions are where they were made"
+        click.echo(f"bench: {len(exported)} {text}", err=True)

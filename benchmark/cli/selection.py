@@ -14,19 +14,19 @@ from click.core import ParameterSource
 from ..errors import INCOMPLETE, UsageError
 from ..launching.job_file import Job, JobFile, job_file
 from ..outcomes.answering import PresentData
-from ..outcomes.external import inventory_with, open_suite, scan_plan
 from ..outcomes.planned_run import PlannedRun, match_plan
+from ..outcomes.stored_suite import inventory_with, open_suite, scan_plan
 from ..spec import PROTOCOLS
 from ..storage.results_reader import StoredRun
 from ..suites.sources import ALL
 from ..suites.suite import Filters, Plan, Planned, Row
-from ..suites.suite_file import is_export
+from ..suites.suite_file import is_export, require_own_columns
 from ..training.runtime import Runtime
 from . import options
 
 if TYPE_CHECKING:
     from ..comparisons.regimes import RegimeStudy
-    from ..outcomes.opening import Export
+    from ..outcomes.exported import Export
     from ..outcomes.results import SuiteResults
     from ..scoring.metrics import Metric
 
@@ -55,13 +55,14 @@ class Selection:
         self.name = suite  # as on the command line: of a file, its path
         self.plugins, self._results_root, self.problems = plugins, results_root, list[str]()
         self._export: Export | None = None
+        self.inventory = inventory_with(task for task, _ in own)
         if is_export(suite):
-            from ..outcomes import opening  # imports numpy
+            from ..outcomes import exported  # imports numpy
 
-            self._export = opening.Export(Path(suite), sources)
+            require_own_columns(suite, sources)
+            self._export = exported.Export(Path(suite), self.inventory)
             self.suite, self.inventory = self._export.suite, self._export.inventory
         else:
-            self.inventory = inventory_with(task for task, _ in own)
             self.suite = open_suite(suite, sources, self.inventory, results_root)
         self.plan = self.suite.plan(filters, self.inventory)
         if self._export is None:

@@ -1,7 +1,7 @@
 """Evaluations that a suite's cells come from, and their counts: which seeds are complete, on which cases."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,29 +9,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..scoring.case_file import CaseFile, read_cases
+from ..scoring.case_file import CaseFile, parse_cases, read_cases
 from ..scoring.metric_file import MaskValues, has_any, stored_values
-from ..scoring.metrics import Metric
+from ..scoring.metrics import REGIONS, Metric
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import VALIDATION
+from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
 from ..suites.suite import Availability, Column, Plan, Row
 from .planned_run import EVALUATED_ON, PlannedRun, require_same_evaluations
 
 
-class EvaluationFiles:
-    """Read the counts and mask metrics of an evaluation from its run folder; an export overrides this."""
+@dataclass(frozen=True, slots=True)
+class ExportedEvaluation(StoredEvaluation):
+    """An evaluation of which an export has the counts, and values of metrics of masks: there is no folder of it."""
 
-    def cases(self, evaluation: StoredEvaluation) -> CaseFile:
-        """Return the counts of an evaluation."""
-        return read_cases(evaluation)
+    rows: Sequence[Mapping[str, str]] = ()  # of the export's ``cases.csv``
+    metrics: frozenset[str] = frozenset()  # columns of metrics of masks, as they are defined today
 
-    def masks(self, evaluation: StoredEvaluation, cases: CaseFile, metric: Metric, /) -> MaskValues:
-        """Return a metric of masks for the rows of ``cases``."""
-        return stored_values(evaluation.path, cases, metric)
+    def cases(self) -> CaseFile:
+        """Return its counts."""
+        return parse_cases(to_csv(CASE_COLUMNS, [{name: row[name] for name in CASE_COLUMNS} for row in self.rows]))
 
-    def rescored(self, evaluation: StoredEvaluation) -> bool:
-        """Tell whether an evaluation has values of any metric of masks."""
-        return has_any(evaluation.path)
+    def masks(self, metric: Metric) -> MaskValues:
+        """Return a metric of masks for the rows of its counts."""
+        values: dict[str, list[float | None]] = {}
+        for region in REGIONS:
+            name = f"{metric.name}_{region}"
+            texts = [row[name] if name in self.metrics else "" for row in self.rows]
+            values[region] = [float(text) if text else None for text in texts]
+        return MaskValues(values, frozenset())
+
+    @property
+    def rescored(self) -> bool:
+        """Whether it has values of any metric of masks."""
+        return any(row[name] for row in self.rows for name in self.metrics)
 
 
 @dataclass(frozen=True)
@@ -60,12 +70,11 @@ class SeedCases:
 class StoredCounts:
     """Evaluations and counts behind each row and column of a plan; each file is read once."""
 
-    def __init__(self, plan: Plan, runs: Iterable[PlannedRun], files: EvaluationFiles) -> None:
+    def __init__(self, plan: Plan, runs: Iterable[PlannedRun]) -> None:
         self.suite, self.inventory = plan.suite, plan.inventory
         self._by_row: defaultdict[str, list[PlannedRun]] = defaultdict(list)
         for run in runs:
             self._by_row[run.row.id].append(run)
-        self.files = files
         self._cases: dict[str, CaseFile] = {}
         self._masks: dict[tuple[str, str], MaskValues] = {}
         self._seeds: dict[Column, dict[str, dict[int, SeedCases]]] = {}
@@ -111,15 +120,24 @@ class StoredCounts:
         """Return the counts of an evaluation; its file is read once."""
         key = str(evaluation.path)
         if key not in self._cases:
-            self._cases[key] = self.files.cases(evaluation)
+            self._cases[key] = (
+                evaluation.cases() if isinstance(evaluation, ExportedEvaluation) else read_cases(evaluation)
+            )
         return self._cases[key]
 
     def masks(self, evaluation: StoredEvaluation, metric: Metric) -> MaskValues:
         """Return a metric of masks of an evaluation; its file is read once."""
         key = str(evaluation.path), metric.name
         if key not in self._masks:
-            self._masks[key] = self.files.masks(evaluation, self.case_file(evaluation), metric)
+            if isinstance(evaluation, ExportedEvaluation):
+                self._masks[key] = evaluation.masks(metric)
+            else:
+                self._masks[key] = stored_values(evaluation.path, self.case_file(evaluation), metric)
         return self._masks[key]
+
+    def rescored(self, evaluation: StoredEvaluation) -> bool:
+        """Tell whether an evaluation has values of any metric of masks."""
+        return evaluation.rescored if isinstance(evaluation, ExportedEvaluation) else has_any(evaluation.path)
 
     def _complete(self, row: Row, column: Column) -> dict[int, list[StoredEvaluation]]:
         by_seed: defaultdict[int, list[StoredEvaluation | None]] = defaultdict(list)

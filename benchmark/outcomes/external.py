@@ -1,46 +1,28 @@
-"""A suite and its runs as a results folder has them: its own rows, external rows (`bench score`), and ensembles."""
+"""External rows of a suite, made by `bench score`: predictions of other programs, beside the runs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast, get_args
-
-from ssdg.datasets import TASKS
-from ssdg.datasets.base import Task
-from ssdg.methods import registry
 
 from ..errors import UsageError
 from ..spec import RunSpec
 from ..storage.external import external_id, row_folder, scored_folder, stored_rows
 from ..storage.files import read_object
-from ..storage.results_reader import StoredEvaluation, StoredRun, scan
-from ..suites.sources import suite_across
-from ..suites.suite import EXTERNAL, Access, Column, Inventory, Plan, Planned, Row, Suite, check_column
-from ..suites.suite_file import load_suite
-from .ensembles import ensemble_rows, ensemble_runs
+from ..storage.results_reader import StoredEvaluation, StoredRun
+from ..suites.suite import EXTERNAL, Access, Column, Plan, Planned, Row, Suite
 
 UNSEEN = "external: predictions of another program, whose training was not seen by this harness"
 """Note under a table, at the mark of every external row."""
 
 
-def inventory_with(tasks: Iterable[Task]) -> Inventory:
-    """Return the methods that are installed or plugged in, and the tasks of the package with a user's own."""
-    return Inventory(registry(), {**TASKS, **{task.name: task for task in tasks}})
-
-
-def open_suite(name: str, sources: Sequence[str] | None, inventory: Inventory, results_root: Path) -> Suite:
-    """Return a suite across ``sources`` (None: its own columns), then external rows and ensembles scored in a column.
+def external_rows(suite: Suite, results_root: Path) -> list[Row]:
+    """Return the external rows of a suite that were scored in one of its columns and are not among its rows.
 
     Raises:
-        UsageError: no such suite or source, a column that its task does not have, a damaged ``row.json``, or two rows
-            with one id.
+        UsageError: an external row and another have one id, or a damaged ``row.json``.
     """
-    suite = load_suite(name)
-    for column in suite.columns:
-        check_column(column, inventory.task(column.task))
-    suite = suite_across(suite, sources, inventory)
-    rows = [_marked(row) for row in suite.rows]
-    own = {row.id: row for row in rows}
+    own, rows = {row.id: row for row in suite.rows}, []
     for folder, facts in stored_rows(results_root, suite.name):
         if not _is_scored(folder, suite.columns):
             continue
@@ -52,18 +34,18 @@ def open_suite(name: str, sources: Sequence[str] | None, inventory: Inventory, r
                 f"row {row.id!r} of suite {suite.name!r} has the id of an external row: rename one of them, or move "
                 f"{folder} away"
             )
-    rows += ensemble_rows(replace(suite, rows=tuple(rows)), results_root)
-    return replace(suite, rows=tuple(rows)) if rows != list(suite.rows) else suite
+    return rows
 
 
 def external_row(id: str, label: str, access: str, note: str) -> Row:
     """Return the row of another program's predictions; UsageError for an unknown access."""
     if access not in get_args(Access):
         raise UsageError(f"external row {id!r} has access {access!r}, not one of {', '.join(get_args(Access))}")
-    return _marked(Row(id=id, method=EXTERNAL, label=label, access=cast("Access", access), note=note))
+    return marked(Row(id=id, method=EXTERNAL, label=label, access=cast("Access", access), note=note))
 
 
-def _marked(row: Row) -> Row:
+def marked(row: Row) -> Row:
+    """Return a row with the note that all external ones have."""
     if row.method != EXTERNAL or row.note.startswith(UNSEEN):
         return row
     return replace(row, note=f"{UNSEEN}; {row.note}" if row.note else UNSEEN)
@@ -73,14 +55,6 @@ def _is_scored(folder: Path, columns: Iterable[Column]) -> bool:
     seeds = [path for path in folder.iterdir() if path.is_dir()]
     places = {scored_folder(folder, 0, c.task, c.source, c.target).relative_to(folder / "s0") for c in columns}
     return any((seed / place / "DONE").exists() for seed in seeds for place in places)
-
-
-def scan_plan(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list[str]]:
-    """Return every readable run of a results folder, a plan's external rows and ensembles as runs, and problems."""
-    stored, problems = scan(results_root)
-    external, further = external_runs(plan, results_root)
-    ensembles, others = ensemble_runs(plan, stored, results_root)
-    return [*stored, *external, *ensembles], [*problems, *further, *others]
 
 
 def external_runs(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list[str]]:
@@ -118,14 +92,16 @@ def _evaluation(path: Path, suite: str, planned: Planned, column: Column) -> Sto
         return None
     place: tuple[Any, ...] = (request.seed, request.task, request.source, request.target)
     data["train_id"] = external_id(suite, planned.row.id, *place)
-    return as_planned(planned, path, column.target, data)
+    return StoredEvaluation(path=path, domain=column.target, data=data, **as_planned(planned))
 
 
-def as_planned(planned: Planned, path: Path, domain: str, data: Mapping[str, Any]) -> StoredEvaluation:
-    """Return a finished evaluation that was not made here, as one of what a planned run asks for."""
+def as_planned(planned: Planned) -> dict[str, Any]:
+    """Return what a finished evaluation that was not made here is: what the plan asks for."""
     training, evaluation = planned.request.training, planned.request.evaluation
-    asked_for = (training.selection, evaluation.resample, True, data, planned.request.overlap, planned.regions)
-    return StoredEvaluation(path, domain, *asked_for)
+    return {
+        **{"selection": training.selection, "resample": evaluation.resample, "done": True},
+        **{"overlap": planned.request.overlap, "regions": planned.regions},
+    }
 
 
 def _run(planned: Planned, folder: Path, evaluations: Sequence[StoredEvaluation]) -> StoredRun:

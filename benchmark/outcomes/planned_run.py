@@ -258,8 +258,10 @@ def _require_same_data(runs: Iterable[StoredRun | None]) -> None:
         if run is None or not _has_results(run) or run.spec.request.method in (EXTERNAL, ENSEMBLE):
             continue
         request = run.spec.request
-        reference = first.setdefault((request.task, request.source, request.fold), run)
-        _require_equal(f"runs on source {request.source!r}", reference, run, ("source_manifest", "split"))
+        for name in ("source_manifest", "split"):
+            if getattr(run.spec, name):  # of an export the split is not known
+                reference = first.setdefault((name, request.task, request.source, request.fold), run)
+                _require_equal(f"runs on source {request.source!r}", reference, run, (name,))
 
 
 def _require_equal(what: str, first: StoredRun, second: StoredRun, fields: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import UsageError
+from ..errors import UsageError, listed
 from ..launching.job_file import JobFile
 from ..scoring.metrics import DSC, Metric, Region
 from ..scoring.overlap import Empty
@@ -19,7 +19,7 @@ from ..storage.results_reader import StoredEvaluation, StoredRun, training_secon
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
 from .convergence import Convergence, judge
-from .counts import EvaluationFiles, SeedCases, StoredCounts
+from .counts import SeedCases, StoredCounts
 from .frames import history_frame, runs_frame, scores_frame, table_frame
 from .headings import column_headings
 from .planned_run import NOT_RESCORED, hole_reason, match_plan
@@ -41,7 +41,6 @@ class SuiteResults:
         problems: folders that cannot be read, a message each.
         root: the results folder.
         job_of: job file of a planned run, where jobs are kept.
-        files: reads the files of evaluations.
 
     Raises:
         UsageError: runs that belong in one table were trained on different data.
@@ -54,7 +53,6 @@ class SuiteResults:
         problems: Sequence[str] = (),
         root: Path = Path(),
         job_of: Callable[[Planned], JobFile] | None = None,
-        files: EvaluationFiles | None = None,
     ) -> None:
         self.plan = plan
         self.suite, self.inventory = plan.suite, plan.inventory
@@ -63,7 +61,7 @@ class SuiteResults:
         self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
-        self.counts = StoredCounts(plan, self.planned_runs, files or EvaluationFiles())
+        self.counts = StoredCounts(plan, self.planned_runs)
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
 
     # The Python API: data frames.
@@ -122,9 +120,9 @@ class SuiteResults:
         return [self.cell(row, column, heading.stratum, heading.average, metric) for heading in headings]
 
     def of_rows(self, rows: tuple[Row, ...]) -> "SuiteResults":
-        """Return the results of other rows on the same columns and seeds, from the same files."""
+        """Return the results of other rows on the same columns and seeds, from the same runs."""
         plan = replace(self.suite, rows=rows).plan(Filters(), self.inventory)
-        return SuiteResults(plan, self.stored, root=self.root, files=self.counts.files)
+        return SuiteResults(plan, self.stored, root=self.root)
 
     def train_ids(self, row: Row, column: Column) -> tuple[str, ...]:
         """Return the identities of a row's runs that are scored on a target."""
@@ -149,12 +147,12 @@ class SuiteResults:
     def rescored(self) -> frozenset[Path]:
         """Folders of evaluations that have values of metrics from masks."""
         scored = (scores for column in self.columns(validation=True) for scores in self.of_column(column))
-        return frozenset(e.path for scores in scored for e in scores.evaluations if self.counts.files.rescored(e))
+        return frozenset(e.path for scores in scored for e in scores.evaluations if self.counts.rescored(e))
 
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, devices that differ, evaluations without a metric."""
         columns = self.suite.columns if columns is None else tuple(columns)
-        notes, lacking, any_seed = [*self._notes, *self._mixed_devices(columns)], [], False
+        notes, lacking, any_seed = [*self._notes, *self._from_exports(), *self._mixed_devices(columns)], [], False
         for column in columns:
             for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True):
                 any_seed |= bool(scores.seeds)
@@ -167,6 +165,17 @@ class SuiteResults:
         way_out = f"bench rescore {self.suite.name} --metrics {metric.name}"
         note = f"{metric.short} is not computed yet for {where}: {way_out} does so from the stored predictions"
         return [*notes, note]
+
+    def _from_exports(self) -> list[str]:
+        """Return a note for each export that the suite names and rows come from."""
+        rows: defaultdict[str, list[str]] = defaultdict(list)
+        for run in self.planned_runs if self.suite.exports else ():
+            for name in {e.export for domain in run.domains if (e := run.evaluation(domain)) is not None} - {""}:
+                rows[name].append(run.row.label)
+        return [
+            f"from the export {name}, trained and timed there: {listed(list(dict.fromkeys(labels)), 4)}"
+            for name, labels in rows.items()
+        ]
 
     def _mixed_devices(self, columns: Iterable[Column]) -> list[str]:
         """Return a note for each row whose seeds were trained on different kinds of device."""

@@ -33,7 +33,8 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         "training_seconds": _seconds(runs),
         "commits": {
             "trained": _distinct(run["commit"] for run in runs),
-            "scored": _distinct(evaluation.data.get("commit") for evaluation in evaluations),
+            # Of an export all commits are known for each evaluation.
+            "scored": _distinct(c for e in evaluations for c in str(e.data.get("commit") or "").split(", ")),
             "rescored": _distinct(
                 commit
                 for evaluation in evaluations

@@ -8,7 +8,7 @@ import csv
 import marshal
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -40,6 +40,7 @@ class StoredEvaluation:
     data: Mapping[str, Any]  # evaluation.json
     overlap: float | None = None
     regions: str = ""
+    export: str = ""  # name of the export that has it, where it has neither a folder nor predictions here
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class StoredRun:
     evaluations: tuple[StoredEvaluation, ...]
     train_id: str  # as stored; to digest the specs of thousands of runs again takes seconds
     trained: bool  # its final weights are there
+    export: str = field(default="", kw_only=True)  # name of the export that has it, where it has no folder here
 
     @cached_property
     def marker(self) -> dict[str, Any]:

@@ -141,6 +141,7 @@ class Suite:
     settings: Mapping[str, JSON] = field(default_factory=dict)
     published: str | None = None  # name of a table of published numbers, whose keys are the row ids
     components: Mapping[str, str] = field(default_factory=dict)  # columns with a check mark: label -> boolean setting
+    exports: tuple[str, ...] = ()  # folders that `bench export` wrote: runs in them are not trained again
     all_rows: tuple[Row, ...] = field(default=(), compare=False)  # also those not chosen; (): not narrowed
 
     def narrowed(self, choice: Filters) -> "Suite":

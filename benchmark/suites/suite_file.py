@@ -4,7 +4,7 @@ Every name in the file is checked: one that a suite does not have is an error th
 """
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib import resources
 from pathlib import Path
@@ -29,6 +29,12 @@ def is_export(suite: str | Path) -> bool:
     return (Path(suite) / PROVENANCE).is_file()
 
 
+def require_own_columns(export: str | Path, sources: Sequence[str] | None) -> None:
+    """Raise UsageError where other sources are asked of an export than it has."""
+    if sources is not None:
+        raise UsageError(f"{export} is an export, whose columns are as they are: leave out --sources")
+
+
 def list_suites() -> list[str]:
     """Return the names of the suites that come with the package."""
     files = (item.name for item in resources.files(__package__).iterdir())
@@ -43,7 +49,8 @@ def load_suite(name: str) -> Suite:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        return parse_suite(read_text(path, "the suite", UsageError), path.stem, str(path))
+        suite = parse_suite(read_text(path, "the suite", UsageError), path.stem, str(path))
+        return replace(suite, exports=tuple(_export(path.parent / folder, path) for folder in suite.exports))
     if name not in list_suites():
         paths = "or give the path of a .toml file, or of a folder that `bench export` wrote"
         raise UsageError(f"{unknown('suite', name, list_suites())}; {paths}")
@@ -57,7 +64,8 @@ def _packaged(name: str) -> str:
 def parse_suite(text: str, name: str, where: str) -> Suite:
     """Return the suite a TOML text describes; ``where`` names it in messages.
 
-    ``extends`` names a suite of the package, from which comes what the text does not give.
+    ``extends`` names a suite of the package, from which comes what the text does not give; ``more_rows`` come behind
+    its rows.
     """
     data = _merged(text, where)
     columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
@@ -76,11 +84,19 @@ def _merged(text: str, where: str) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where} is not valid TOML: {error}") from None
     base = data.pop("extends", None)
-    if base is None:
-        return data
-    if base not in list_suites():
-        raise UsageError(f"{where}, extends: {unknown('suite', str(base), list_suites())}")
-    return _merged(_packaged(base), f"suite {base}") | data
+    if base is not None:
+        if base not in list_suites():
+            raise UsageError(f"{where}, extends: {unknown('suite', str(base), list_suites())}")
+        data = _merged(_packaged(base), f"suite {base}") | data
+    if "more_rows" in data:
+        data["rows"] = [*data.get("rows", ()), *_tables(data.pop("more_rows"), "more_rows", where)]
+    return data
+
+
+def _export(folder: Path, where: Path) -> str:
+    if not is_export(folder):
+        raise UsageError(f"{where}, exports: {folder} is no folder that `bench export` wrote")
+    return str(folder)
 
 
 def _settings(data: dict[str, Any], where: str) -> dict[str, Any]:

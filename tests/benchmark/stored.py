@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ssdg.benchmark.digests import to_json
+from ssdg.benchmark.digests import digest, to_json
 from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.outcomes.scores import RowScores
 from ssdg.benchmark.scoring.metrics import DSC
@@ -120,7 +120,7 @@ def write_run(
             train_id=spec.train_id,
             domain=domain,
             manifest=target_manifest,
-            cases=",".join(found),
+            cases=digest(list(found)),
             selection=request.training.selection,
             preprocess=request.preprocess,
             resample=request.evaluation.resample,

@@ -80,8 +80,8 @@ def test_a_suite_is_planned_as_written_and_with_every_key_it_shows(tmp_path):
     assert f"bench sweep '{suite}'\n" in output
     uncommented(suite)
     loaded = load_suite(str(suite))
-    assert [row.id for row in loaded.rows] == ["erm", "ras4dg"]
-    assert len(loaded.plan(Filters(), Inventory(registry(), TASKS)).runs) == 10
+    assert [row.id for row in loaded.rows] == ["erm", "ras4dg", "ras4dg-mild"]
+    assert len(loaded.plan(Filters(), Inventory(registry(), TASKS)).runs) == 15
     run_tests(folder / "test_my_suite.py", tmp_path)
     suite.write_text(suite.read_text(encoding="utf-8").replace('method = "erm"', 'method = "emr"'), encoding="utf-8")
     with pytest.raises(AssertionError, match=r"unknown method .*'erm'"):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.outcomes.opening import Export
+from ssdg.benchmark.outcomes.exported import Export
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
 from ssdg.benchmark.suites.suite import Inventory

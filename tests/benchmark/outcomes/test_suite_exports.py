@@ -1,0 +1,175 @@
+"""Suites that name exports: runs of others are read from there, and only what is not in them is run."""
+
+import pytest
+
+from ssdg.benchmark import open_results
+from ssdg.benchmark.cli.launch_checks import outdated_lines
+from ssdg.benchmark.errors import INCOMPLETE, UsageError
+from ssdg.benchmark.outcomes.answering import PresentData
+from ssdg.benchmark.report.export import export_suite, write_export
+from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.training.runtime import Runtime
+
+from ...conftest import Bench
+from ...suites import suite_file
+from ..stored import cases, fill_suite, planned_runs, write_run
+
+MANIFESTS = ("source_manifest", "target_manifest")
+
+
+def scores(row, seed):
+    """Return the scores of a run on its target and on held-out cases."""
+    on_target = cases(0.75 if row == "ras4dg" else 0.5, 0.75 + 0.125 * seed)
+    return {"lesav": on_target, VALIDATION: cases(0.8, 0.9, prefix="held")}
+
+
+def write_runs(root, source, methods=None, **fields):
+    """Write the runs of some rows of a suite's file, on data of one version unless the fields say otherwise."""
+    for planned in planned_runs(source, methods=methods):
+        manifests = {**dict.fromkeys(MANIFESTS, "version-1"), **fields}
+        write_run(root, planned.request, scores(planned.row.id, planned.request.seed), **manifests)
+
+
+def exported(folder, source, name="published"):
+    """Write the export of what is stored of a suite and return its folder."""
+    write_export(export_suite(open_results(source, folder / "theirs"))[0], folder / name)
+    return folder / name
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """The export of two rows with two seeds on a target; of the training they have the held-out scores."""
+    source = suite_file(tmp_path / "theirs.toml", ("erm", "feddg"), ["lesav"], seeds=(0, 1))
+    write_runs(tmp_path / "theirs", source)
+    return exported(tmp_path, source)
+
+
+@pytest.fixture
+def mine(tmp_path, theirs):
+    """A suite of those rows and a third, which alone was run here."""
+    path = suite_file(
+        tmp_path / "mine.toml", ("erm", "feddg", "ras4dg"), ["lesav"], seeds=(0, 1), exports=[theirs.name]
+    )
+    write_runs(tmp_path / "results", path, ("ras4dg",))
+    return path
+
+
+def test_rows_of_an_export_stand_beside_those_run_here(mine, tmp_path):
+    results = open_results(mine, tmp_path / "results")
+    assert list(results.holes()) == []
+    assert results.table()[["row", "mean"]].values.tolist() == [
+        ["erm", 65.625],
+        ["feddg", 65.625],
+        ["ras4dg", 78.125],
+    ]
+    assert set(results.runs()["state"]) == {"DONE"}
+    assert "from the export published, trained and timed there: erm, feddg" in results.notes()[0]
+
+
+def test_the_export_of_both_is_that_of_runs_in_one_folder(mine, tmp_path):
+    together = tmp_path / "together"
+    write_runs(together, mine)
+    apart, whole = (export_suite(open_results(mine, root))[0] for root in (tmp_path / "results", together))
+    for name in ("cases.csv", "runs.csv", "history.csv", "table.csv"):
+        assert apart[name] == whole[name], name
+
+
+def test_of_a_run_that_is_in_both_the_scores_of_both_are_taken_and_its_own_first(tmp_path):
+    source = suite_file(tmp_path / "theirs.toml", ("erm",), ["lesav", "iostar"])
+    mine = suite_file(tmp_path / "mine.toml", ("erm",), ["lesav", "iostar"], exports=["published"])
+    [planned] = planned_runs(source)
+    write_run(tmp_path / "theirs", planned.request, {"lesav": cases(0.5), "iostar": cases(0.3)})
+    exported(tmp_path, source)
+    write_run(tmp_path / "results", planned.request, {"lesav": cases(0.6)})
+    results = open_results(mine, tmp_path / "results")
+    assert results.table()["mean"].tolist() == [60, 30]
+    assert results.notes() == ["from the export published, trained and timed there: erm"]
+    write_run(tmp_path / "begun", planned.request, {}, state="QUEUED")
+    begun = open_results(mine, tmp_path / "begun")
+    assert begun.table()["mean"].tolist() == [50, 30]
+    assert [run.stored.export for run in begun.planned_runs] == ["published"]
+
+
+def test_runs_under_other_settings_are_not_taken(mine, tmp_path):
+    other = open_results(mine, tmp_path / "results", overrides={"training.epochs": 9})
+    assert other.table()["reason"].tolist() == ["not run"] * 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"target_manifest": "other"}, r"evaluations on 'lesav' differ in manifest .*published"),
+        ({"source_manifest": "other"}, r"runs on source 'drive' differ in source_manifest .*published"),
+    ],
+)
+def test_an_export_of_other_data_is_refused(mine, tmp_path, fields, message):
+    write_runs(tmp_path / "elsewhere", mine, ("ras4dg",), **fields)
+    with pytest.raises(UsageError, match=message):
+        open_results(mine, tmp_path / "elsewhere").table()
+
+
+def test_an_export_of_other_cases_is_refused(mine, tmp_path):
+    [first, _] = planned_runs(mine, methods=("ras4dg",))
+    write_run(tmp_path / "elsewhere", first.request, {"lesav": cases(0.5)}, **dict.fromkeys(MANIFESTS, "version-1"))
+    with pytest.raises(UsageError, match=r"evaluations on 'lesav' differ in cases .*published"):
+        open_results(mine, tmp_path / "elsewhere").table()
+
+
+def test_what_an_export_has_is_not_run_again_and_what_nothing_trains_comes_with_it(tmp_path, bench):
+    theirs, folder = str(suite_file(tmp_path / "theirs.toml")), str(tmp_path / "published")
+    bench("sweep", theirs)
+    [predictions] = bench.run_path().glob("evaluations/phantom2d-b-*/predictions")
+    external = ("--row", "nnunet", "--label", "nnU-Net", "--seed", "0", "--target", "phantom2d-b")
+    roots = ("--data-root", str(bench.data), "--results-root", str(bench.results))
+    assert bench("score", theirs, *external, "--predictions", str(predictions), *roots).exit_code == 0
+    assert bench("export", theirs, "--output", folder, *roots[2:]).exit_code == 0
+
+    mine = str(suite_file(tmp_path / "mine.toml", ("erm", "ras4dg"), exports=["published"]))
+    elsewhere = Bench(bench.data, tmp_path / "mine")
+    swept = elsewhere("sweep", mine)
+    assert "mine: 2 runs (1 DONE, 1 QUEUED); 1 to do" in swept.output
+    assert [path.name for path in (tmp_path / "mine" / "runs" / "phantom2d").iterdir()] == ["ras4dg"]
+    printed = elsewhere("table", mine, "--final").output
+    assert "from the export published, trained and timed there: erm, nnU-Net" in printed
+    table = open_results(mine, tmp_path / "mine").table()
+    assert table["row"].tolist() == ["erm", "ras4dg", "nnunet"]
+    assert table["mean"][0] == table["mean"][2]  # these are its predictions
+
+    # Predictions and weights are not in it: what needs them says so.
+    assert "3 evaluations of exports are left out" in elsewhere("rescore", mine, "--metrics", "cldice").output
+    refused = elsewhere("ensemble", mine, "--row", "erm", *roots[:2], "--results-root", str(elsewhere.results))
+    assert refused.exit_code == INCOMPLETE
+    assert "erm s0: in the export published, which has no weights" in refused.output
+
+
+def test_exports_are_named_from_the_folder_of_the_suite(tmp_path):
+    path = suite_file(tmp_path / "mine.toml", ("erm",), ["lesav"], exports=["nowhere"])
+    with pytest.raises(UsageError, match=r"mine.toml, exports: .*nowhere is no folder that `bench export` wrote"):
+        open_results(path)
+
+
+def test_rows_come_behind_those_of_the_extended_suite(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('extends = "demo"\n[[more_rows]]\nid = "gentle"\nmethod = "ras4dg"\n')
+    fill_suite(tmp_path / "results", path, lambda row, seed: cases(0.5))
+    rows = open_results(path, tmp_path / "results").table()["row"].drop_duplicates().tolist()
+    assert rows[0] == "erm"
+    assert rows[-1] == "gentle"
+    path.write_text('extends = "demo"\n[[more_rows]]\nid = "erm"\nmethod = "erm"\n')
+    with pytest.raises(UsageError, match="row id 'erm' is there twice"):
+        open_results(path)
+    path.write_text('extends = "demo"\nmore_rows = "erm"\n')
+    with pytest.raises(UsageError, match=r"needs more_rows: one \[\[more_rows\]\] table each"):
+        open_results(path)
+
+
+def test_a_sweep_says_which_export_is_of_other_files(tmp_path):
+    data = PresentData(lambda _task, _domain: "now")
+    runtime = Runtime(data_root=tmp_path, results_root=tmp_path / "results")
+    assert not data.agree("fundus", "lesav", "then", tmp_path / "published" / "fundus")
+    [line] = outdated_lines(data, runtime)
+    assert "take it out of `exports`" in line
+    assert "grep" not in line
+    assert not data.agree("fundus", "lesav", "then", tmp_path / "results" / "runs" / "fundus")
+    [line] = outdated_lines(data, runtime)
+    assert line.index("`grep -rlZ then") < line.index("take it out of `exports`")
