@@ -9,7 +9,7 @@ import click
 
 from ..errors import FAILED, INCOMPLETE, INTERRUPTED, unknown
 from ..launching.worker import end_with_launcher
-from ..outcomes.planned_run import match_plan
+from ..outcomes.planned_run import match_plan, require_one_version
 from ..scoring.metrics import METRICS, mask_metrics
 from ..storage.run_folder import VALIDATION
 from . import options
@@ -82,6 +82,7 @@ def _items(selection: Selection) -> "Iterator[RescoreItem]":
     from ..scoring.rescore import RescoreItem
 
     planned, notes = match_plan(selection.plan.runs, selection.stored)
+    require_one_version(planned)
     for note in notes:
         click.echo(f"bench: {note}", err=True)
     paths, exported = set[Path](), set[Path]()

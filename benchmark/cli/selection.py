@@ -114,7 +114,6 @@ class Selection:
         runtime: Runtime | None = None,
         external: bool = False,
         data: PresentData | None = None,
-        mixed: bool = False,
     ) -> list[PlannedRun]:
         """Return the planned runs; those of an older version of a method do not count as done.
 
@@ -122,7 +121,6 @@ class Selection:
             runtime: of their jobs; None where nothing is to be run.
             external: also the rows of which nothing is run here.
             data: stored runs and evaluations of other versions of it do not count as done; None: all do.
-            mixed: results of several versions of a data set are no error, as for what prints no number.
         """
         versions = {name: entry.version for name, entry in self.inventory.methods.items()}
         current = [
@@ -131,7 +129,7 @@ class Selection:
             if run.spec.method_version == versions.get(run.spec.request.method, run.spec.method_version)
         ]
         job_of = functools.partial(self._job, runtime=runtime)
-        runs = match_plan(self.plan.runs, current, job_of, data, mixed)[0]
+        runs = match_plan(self.plan.runs, current, job_of, data)[0]
         return [run for run in runs if external or not run.row.external]
 
     def _job(self, planned: Planned, runtime: Runtime | None = None) -> JobFile:

@@ -124,7 +124,7 @@ def _run_statuses(selection: Selection) -> tuple[list[_RunStatus], list[str]]:
             remarks.append(f"{error}. The states are from the results folder alone")
     submitted.sort(key=lambda ticket: ticket.job_id in (queues[ticket.scheduler] or {}))  # what waits is the newest
     tickets = {stem: ticket for ticket in submitted for stem in ticket.stems}
-    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs(external=True, mixed=True)], remarks
+    return [_RunStatus(run, tickets, queues) for run in selection.planned_runs(external=True)], remarks
 
 
 @click.command()

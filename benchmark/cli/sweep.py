@@ -17,7 +17,7 @@ from ..launching.job_file import JobFile, read_jobs, write_jobs
 from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
-from ..outcomes.planned_run import AGAIN, PlannedRun, tally
+from ..outcomes.planned_run import AGAIN, PlannedRun, require_one_version, tally
 from ..storage.attempts import last_start
 from ..storage.results_reader import StoredRun, training_seconds
 from ..storage.run_folder import VALIDATION, State
@@ -115,7 +115,7 @@ def cancel(selection: Selection) -> None:
     Runs are stopped wherever they wait or run, here or on a cluster; each saves a checkpoint. What another suite, or
     `bench run`, trains is named and goes on.
     """
-    planned = selection.planned_runs(mixed=True)
+    planned = selection.planned_runs()
     # Of whatever targets, as a training cannot be stopped for some of them; and of whatever state, as what is DONE
     # may be in work again, on data that have changed.
     trainings = {run.job.job.training for run in planned}
@@ -188,6 +188,7 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
     )
     data = present_data(selection, runtime)
     planned = selection.planned_runs(runtime, data=data)
+    require_one_version(planned)
     pending = [run for run in planned if run.state in states and run.state != "DONE"]
     _announce(selection, planned, pending, states)
     for line in outdated_lines(data, runtime):

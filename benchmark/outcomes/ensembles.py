@@ -12,7 +12,7 @@ from ..storage.results_reader import StoredRun, read_evaluations
 from ..storage.run_folder import folder_name
 from ..suites.ensemble_row import EnsembleRow, make_ensemble_row
 from ..suites.suite import Column, Filters, Plan, Suite
-from .planned_run import PlannedRun, match_plan
+from .planned_run import PlannedRun, match_plan, require_one_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,9 @@ def members_of(plan: Plan, row: EnsembleRow, stored: Sequence[StoredRun]) -> Ite
     """
     base = replace(plan.suite, rows=(row.base,), seeds=row.members).plan(Filters(), plan.inventory)
     groups: dict[tuple[Column, ...], dict[int, PlannedRun]] = {}
-    for run in match_plan(base.runs, stored)[0]:
+    runs = match_plan(base.runs, stored)[0]
+    require_one_version(runs)
+    for run in runs:
         groups.setdefault(run.columns, {})[run.request.seed] = run
     yield from (Members(columns, runs) for columns, runs in groups.items())
 

@@ -49,7 +49,7 @@ class PlannedRun(Planned):
     stored: StoredRun | None = None
     job_of: Callable[[Planned], JobFile] | None = field(default=None, repr=False, compare=False)
     data: PresentData | None = field(default=None, repr=False, compare=False)  # None: stored ones are not compared
-    mixed: bool = field(default=False, repr=False, compare=False)  # whether data of several versions are no error
+    others: tuple[StoredRun, ...] = field(default=(), repr=False, compare=False)  # that have scores of it as well
 
     @property
     def name(self) -> str:
@@ -91,11 +91,18 @@ class PlannedRun(Planned):
         return self.job_of(self)
 
     def evaluation(self, domain: str) -> StoredEvaluation | None:
-        """Return the finished evaluation on a domain that the plan asks for.
+        """Return the finished evaluation on a domain that the plan asks for."""
+        return next(iter(self._matching(domain)), None)
 
-        Raises:
-            UsageError: two of them scored different data.
-        """
+    def require_one_version(self) -> None:
+        """Raise UsageError where it, or one of its evaluations, has answers from different data."""
+        for other in self.others:
+            assert self.stored is not None, "others come behind the answer"
+            _require_equal(f"runs of {other.spec.request.method!r}", self.stored, other, IDENTIFYING)
+        for domain in self.domains:
+            require_same_evaluations(self._matching(domain))
+
+    def _matching(self, domain: str) -> list[StoredEvaluation]:
         request = self.request
         training, evaluation = request.training, request.evaluation
         fields = (True, domain, training.selection, evaluation.resample, request.overlap, self.regions)
@@ -104,9 +111,7 @@ class PlannedRun(Planned):
         if self.data is not None:
             name = request.source if domain == VALIDATION else domain
             matching = [e for e in matching if self.data.agree(request.task, name, e.data.get("manifest"), e.path)]
-        if not self.mixed:
-            require_same_evaluations(matching)
-        return matching[0] if matching else None
+        return matching
 
     def state_of(self, domain: str) -> State:
         """Return the state of one evaluation: DONE once scored, QUEUED while only that is left.
@@ -153,15 +158,11 @@ def match_plan(
     stored: Iterable[StoredRun],
     job_of: Callable[[Planned], JobFile] | None = None,
     data: PresentData | None = None,
-    mixed: bool = False,
 ) -> tuple[list[PlannedRun], list[str]]:
     """Return each planned run with the stored run that answers it, and notes about runs left out.
 
-    With ``data``, what is stored of other versions of the present files answers nothing. ``mixed``: what is stored of
-    several versions is no error, and any of them answers.
-
-    Raises:
-        UsageError: runs that belong in one table were trained on different data; names the field and both folders.
+    With ``data``, what is stored of other versions of the present files answers nothing. Whoever takes a number from
+    the runs has to :func:`require_one_version`.
     """
     index: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
     for run in stored:
@@ -178,16 +179,26 @@ def match_plan(
     ]
     candidates, foreign = _of_their_task(plan, candidates)
     newest, notes = _newest_versions(plan, candidates)
-    matched = [
-        PlannedRun(
-            *(p.row, p.columns, p.request, p.task_definition, p.regions),
-            *(_answer(runs, newest.get(p.row.id), mixed), job_of, data, mixed),
-        )
-        for p, runs in zip(plan, candidates, strict=True)
-    ]
-    if not mixed:
-        _require_same_data(run.stored for run in matched)
+    matched = []
+    for p, runs in zip(plan, candidates, strict=True):
+        answers = _answers(runs, newest.get(p.row.id))
+        asked = (p.row, p.columns, p.request, p.task_definition, p.regions)
+        matched.append(PlannedRun(*asked, next(iter(answers), None), job_of, data, tuple(answers[1:])))
     return matched, [*foreign, *notes]
+
+
+def require_one_version(runs: Iterable[PlannedRun]) -> None:
+    """Raise UsageError where runs for one table are of different data; names the field and both folders."""
+    first: dict[tuple[Any, ...], StoredRun] = {}
+    for planned in runs:
+        planned.require_one_version()
+        run, request = planned.stored, planned.request
+        if run is None or not _has_results(run) or request.method in (EXTERNAL, ENSEMBLE):
+            continue
+        for name in ("source_manifest", "split"):
+            if getattr(run.spec, name):  # of an export the split is not known
+                reference = first.setdefault((name, request.task, request.source, request.fold), run)
+                _require_equal(f"runs on source {request.source!r}", reference, run, (name,))
 
 
 def require_same_evaluations(evaluations: Sequence[StoredEvaluation], fields: Sequence[str] = EVALUATED_ON) -> None:
@@ -243,25 +254,10 @@ def _newest_versions(
     return newest, notes
 
 
-def _answer(runs: Sequence[StoredRun], version: tuple[int, int] | None, mixed: bool) -> StoredRun | None:
-    """Return the run of at least a version, one with results before others."""
+def _answers(runs: Sequence[StoredRun], version: tuple[int, int] | None) -> list[StoredRun]:
+    """Return the runs of at least a version: those with results, or the first one where none has any."""
     runs = [run for run in runs if version is None or run.spec.version >= version]
-    scored = [run for run in runs if _has_results(run)]
-    for other in () if mixed else scored[1:]:
-        _require_equal(f"runs of {other.spec.request.method!r}", scored[0], other, IDENTIFYING)
-    return next(iter(scored or runs), None)
-
-
-def _require_same_data(runs: Iterable[StoredRun | None]) -> None:
-    first: dict[tuple[Any, ...], StoredRun] = {}
-    for run in runs:
-        if run is None or not _has_results(run) or run.spec.request.method in (EXTERNAL, ENSEMBLE):
-            continue
-        request = run.spec.request
-        for name in ("source_manifest", "split"):
-            if getattr(run.spec, name):  # of an export the split is not known
-                reference = first.setdefault((name, request.task, request.source, request.fold), run)
-                _require_equal(f"runs on source {request.source!r}", reference, run, (name,))
+    return [run for run in runs if _has_results(run)] or runs[:1]
 
 
 def _require_equal(what: str, first: StoredRun, second: StoredRun, fields: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from .convergence import Convergence, judge
 from .counts import SeedCases, StoredCounts
 from .frames import history_frame, runs_frame, scores_frame, table_frame
 from .headings import column_headings
-from .planned_run import NOT_RESCORED, hole_reason, match_plan
+from .planned_run import NOT_RESCORED, hole_reason, match_plan, require_one_version
 from .scores import Average, Cell, RowScores, make_cell, metric_of
 
 NOT_A_GPU = "cpu in fp32, or not recorded"
@@ -60,6 +60,7 @@ class SuiteResults:
         self.problems = problems
         self.root = root
         self.planned_runs, self._notes = match_plan(plan.runs, stored, job_of)
+        require_one_version(self.planned_runs)
         self.scoring: EvaluationConfig = self.suite.sections()["evaluation"]
         self.counts = StoredCounts(plan, self.planned_runs)
         self._scores: dict[tuple[str, Column, str, Scoring], RowScores] = {}
@@ -220,6 +221,7 @@ class SuiteResults:
             plan = replace(self.suite, protocol=name).plan(Filters(), self.inventory)
             try:
                 runs = match_plan(plan.runs, self.stored)[0]
+                require_one_version(runs)
                 scored = {(run.row.id, c) for run in runs for c in run.columns if run.evaluation(c.target)}
             except UsageError:
                 continue  # that protocol's own table will say what is wrong
