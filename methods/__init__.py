@@ -72,7 +72,7 @@ METHODS: dict[str, MethodEntry] = {
     "dsa": MethodEntry("ssdg.methods.dsa", "DSA", "DSA", "uda", (2, 3), 2),
     "dsu": MethodEntry("ssdg.methods.dsu", "DSU", "DSU", "ssdg", (2, 3), needs=("partner",)),
     "feddg": MethodEntry("ssdg.methods.feddg", "FedDG", "FedDG", "ssdg", (2,), needs=("partner",)),
-    "freesdg": MethodEntry("ssdg.methods.freesdg", "FreeSDG", "FreeSDG", "ssdg", (2, 3)),
+    "freesdg": MethodEntry("ssdg.methods.freesdg", "FreeSDG", "FreeSDG", "ssdg", (2, 3), 2),
     "gin": MethodEntry("ssdg.methods.gin", "GIN", "GIN", "ssdg", (2, 3)),
     "mixstyle": MethodEntry("ssdg.methods.mixstyle", "MixStyle", "MixStyle", "ssdg", (2, 3), needs=("partner",)),
     "prorandconv": MethodEntry("ssdg.methods.prorandconv", "ProRandConv", "Pro-RandConv", "ssdg", (2, 3)),

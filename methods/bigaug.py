@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from .base import Batch, Method, StepContext, Terms, require, standardise
+from .base import Batch, Frame, Method, StepContext, Terms, require, standardise, standardise_within
 from .losses import soft_dice
 from .parts.elastic import displacement_deviation, smooth_noise
 from .transforms.affine import rotation
@@ -185,15 +185,24 @@ class BigAug(Method):
         """
         # Departure: the paper's units of intensity are unknown here; normalised images alone survive its noise.
         with torch.no_grad(), torch.autocast(batch.image.device.type, enabled=False):
-            image = self.prepare(batch.image, batch.foreground, batch.frame)
+            image = normalised = self.prepare(batch.image, batch.foreground, batch.frame)
             drawn = draw_transforms(self.config, len(image), image.ndim - 2, rng)
             # Black before any change: noise and sharpening would make an outlier of it, and of the margins.
             darkest = image.amin(dim=tuple(range(2, image.ndim)), keepdim=True)
             image, darkest = self.degrade(image, darkest, drawn, rng)
             image, label, foreground = self.move(image, batch, darkest, drawn, rng)
             if self.config.renormalise:
-                image = standardise(image, foreground if self.normalisation == "foreground" else None)
+                image = self.renormalise(image, foreground, normalised, batch)
             return image, label
+
+    def renormalise(self, image: Tensor, foreground: Tensor, before: Tensor, batch: Batch) -> Tensor:
+        """Return transformed images (B, C, *S) normalised again; windows as in their whole image, of deviation 1."""
+        region = foreground if self.normalisation == "foreground" else None
+        if batch.frame is None:
+            return standardise(image, region)
+        window = self.statistics(before, batch.foreground)
+        whole = torch.tensor([0.0, 1.0], device=window.device).expand_as(window)
+        return standardise_within(image, region, Frame(whole, window))
 
     def degrade(self, image: Tensor, darkest: Tensor, drawn: Draw, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Change quality and appearance of normalised images, and of their darkest values alike."""

@@ -144,7 +144,7 @@ class DSA(Method):
         return terms
 
     def adversary_step(self, batch: Batch, context: StepContext) -> Terms:
-        """Return the terms of the critics, under the weights just updated, on the same batch."""
+        """Return the terms of the critics, under the weights just updated, on the same images, augmented anew."""
         critics, rng = self.adversary, context.rng
         with torch.no_grad():
             source, target, source_to_target, target_to_source = self.styles(self.augment(batch, rng))

@@ -90,6 +90,7 @@ class FreeSDG(CoupledDecoders):
 
     # Departure: the authors' flips are left to the protocol's shared augmentation.
 
+    version = 2
     Config = FreeSDGConfig
 
     def prepare(self, image: Tensor, foreground: Tensor, frame: Frame | None = None) -> Tensor:

@@ -84,6 +84,7 @@ class SLAug(Method):
     # Departure: [0, 1] is the benchmark's range; the authors stretch each volume's own minimum and maximum to it.
     # Departure: outside of a picture's mask nothing changes (see above), whereas the authors' global view changes it.
     # A volume's foreground follows from its intensities: its outside is dark, and the authors' rule applies to it.
+    # Departure: slices are normalised one by one here, as for every method; the authors' by their volume.
     # Departure: one curve a region of the whole volume in 3D; the authors draw one for every 2D slice.
     # Departure: views are normalised by the standard deviation; the released code has the mean in its place.
 
@@ -119,7 +120,10 @@ class SLAug(Method):
                 first, second = (self.prepare(view, batch.foreground, batch.frame) for view in views)
             else:
                 mean, deviation = self.original_statistics(batch)
-                first, second = ((view - mean) / (deviation + EPSILON) for view in views)
+                # An image of one value (a slice beyond the brain) has no deviation that a curve could be measured in.
+                flat = deviation <= EPSILON
+                kept = (torch.where(flat, batch.image, view) for view in views)
+                first, second = ((view - mean) / (deviation + EPSILON) for view in kept)
         return first, second
 
     def original_statistics(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -143,7 +143,9 @@ class Sampler:
             return unit_range(image), None if label is None else label.long(), foreground
         box = reach(affine, shape)
         around = [start - (outer - side) // 2 for start, outer, side in zip(starts, box, shape, strict=True)]
-        image, label, foreground = self._read(index, around, box, "zeros")
+        # Outside an image there is nothing, as around whole images that are moved. Filters, which ask for a margin,
+        # see the border go on there, as in prediction: an edge around the image would be in training alone.
+        image, label, foreground = self._read(index, around, box, "border" if self.windows.margin else "zeros")
         assert label is not None
         theta = draw_affine(affine, torch.Size((len(index), 1, *shape)), rng)
         # From units of half a window to units of half the box around it; rows are in (x, y[, z]) order.
@@ -151,7 +153,8 @@ class Sampler:
         theta = torch.stack([row * scale for row, scale in zip(theta.unbind(1), ratio, strict=True)], dim=1)
         grid = F.affine_grid(theta, [len(theta), 1, *shape], align_corners=False)
         moved = resample(unit_range(image), grid, "bilinear").clamp_(0, 1)
-        return moved, *resample_label(label.long(), foreground, grid)
+        label, foreground = resample_label(label, foreground, grid)
+        return moved, label.long(), foreground
 
     def _read(
         self, index: Tensor, starts: list[Tensor], shape: Shape, outside: Literal["border", "zeros"]

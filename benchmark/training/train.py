@@ -98,8 +98,15 @@ def fit(
             raise Interrupted(f"stopped after step {progress.step} of {total_steps}; the same command continues it")
     if progress.best_weights is not None:
         method.load_state_dict(progress.best_weights)
+    raise_unless_finite(method, f"{request.method}, seed {request.seed}")
     method.eval()
     return progress
+
+
+def raise_unless_finite(method: Method, run: str) -> None:
+    """Raise Diverged where the last step has left weights that are not finite: no later term tells of them."""
+    if bad := [name for name, value in method.state_dict().items() if not torch.isfinite(value).all()]:
+        raise Diverged(f"{run}: after the last step {bad[0]!r} is not finite")
 
 
 def window_batches(method: Method, batches: Batches, training: TrainingConfig) -> WindowBatches | None:

@@ -92,7 +92,8 @@ def mix_amplitudes(image: Tensor, partner: Tensor, share: Tensor, corner: int | 
     with torch.autocast(image.device.type, enabled=False):
         spectrum, other = (torch.fft.rfftn(images.float(), dim=axes) for images in (image, partner))
         own = spectrum.abs()
-        # Departure: the corner is symmetric; FDA's torch code takes -b to b - 1, a spectrum of no real image.
+        # Departure: the corner is symmetric, from -(b - 1) to b - 1. FDA's NumPy code has one frequency more on each
+        # side, -b to b; its torch code takes -b to b - 1, a spectrum of no real image.
         inside = share if corner is None else share * _corner(tuple(shape), corner, image.device)
         mixed = torch.lerp(own, other.abs(), inside.expand_as(own))
         changed: Tensor = torch.fft.irfftn(torch.sgn(spectrum) * mixed, s=shape, dim=axes)

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from ssdg.methods.base import Batch, StepContext, standardise
+from ssdg.methods.base import Batch, Frame, StepContext, standardise
 from ssdg.methods.bigaug import SPATIAL, TRANSFORMS, BigAug, BigAugConfig, draw_transforms
 from ssdg.methods.erm import Erm
 from ssdg.methods.losses import soft_dice
@@ -247,6 +247,17 @@ def test_renormalising_gives_mean_zero_and_deviation_one(normalisation):
     method.normalisation = normalisation
     image, _ = method.transform(batch, rng())
     torch.testing.assert_close(image, standardise(image, batch.foreground if normalisation == "foreground" else None))
+
+
+@pytest.mark.parametrize("normalisation", ["grid", "foreground"])
+def test_renormalising_a_window_makes_it_what_it_is_in_its_whole_image(normalisation):
+    method, whole = make_method(probability=0.0, renormalise=True), make_batch()
+    method.normalisation = normalisation
+    window, inside = (maps[:, :, 8:, 8:] for maps in (whole.image, whole.foreground))
+    frame = Frame(method.statistics(whole.image, whole.foreground), method.statistics(window, inside))
+    image, _ = method.transform(Batch(window, whole.label[:, :, 8:, 8:], inside, frame=frame), rng())
+    expected, _ = method.transform(whole, rng())
+    torch.testing.assert_close(image, expected[:, :, 8:, 8:], atol=1e-4, rtol=0)
 
 
 def test_the_transformed_batch_is_what_is_learnt_from():

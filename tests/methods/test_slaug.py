@@ -247,6 +247,15 @@ def test_views_are_normalised_by_the_statistics_of_their_original():
                 assert torch.allclose(view[index], u + (plain[index] - x) * (v - u) / (y - x), atol=1e-4)
 
 
+def test_an_image_of_one_value_stays_as_it_is():
+    batch = make_batch()
+    batch = replace(batch, image=torch.where(torch.tensor([True, False]).view(2, 1, 1, 1), 0.3, batch.image))
+    for seed in range(4):
+        for view in make_method().views(batch, rng(seed)):
+            assert view[0].abs().max() < 0.1
+            assert 1 < view[1].abs().max() < 10
+
+
 def test_views_normalised_by_themselves_have_mean_0_and_deviation_1():
     batch = make_batch()
     for view in make_method(statistics="view").views(batch, rng()):

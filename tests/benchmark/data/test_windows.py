@@ -135,6 +135,14 @@ def test_a_margin_surrounds_the_window_and_goes_on_as_the_border_does(margin):
         assert torch.equal(image, padded[:, row : row + 8 + 2 * margin, column : column + 8 + 2 * margin])
 
 
+def test_a_margin_goes_on_as_the_border_does_also_where_windows_are_moved():
+    pool = numbered()
+    still, moved = (draw(pool, Windows((8, 8), per_image=8, margin=5), affine=map) for map in (None, AffineRange()))
+    np.testing.assert_allclose(moved.image, still.image, atol=1e-5)
+    assert torch.equal(moved.label, still.label)
+    assert torch.equal(moved.foreground, still.foreground)
+
+
 @pytest.mark.parametrize(("ndim", "shape"), [(2, (8, 6)), (3, (4, 4, 2))])
 def test_an_affine_window_is_read_from_the_whole_image_once(ndim, shape):
     pool = numbered(ndim)

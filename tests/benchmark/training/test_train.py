@@ -61,6 +61,16 @@ class Adversarial(Method):
         return {"critic": self.adversary(batch.image.mean(dim=(2, 3))[:, :2]).square().mean()}
 
 
+class Exploding(Method):
+    """Has finite terms and, of its last step, a gradient that is not."""
+
+    def training_step(self, batch, context):
+        terms = dict(super().training_step(batch, context))
+        if context.step == context.total_steps - 1:
+            terms["root"] = sum((0 * p.sum()).sqrt() for p in self.parameters())  # 0, whose slope is infinite
+        return terms
+
+
 class Poisoned(Method):
     """Returns NaN in one term from some step on."""
 
@@ -252,6 +262,11 @@ def test_source_selection_does_not_look_at_the_target(tmp_path, toy_request):
 def test_divergence_names_method_seed_step_and_term(tmp_path, toy_request, interval):
     with pytest.raises(Diverged, match=r"erm, seed 0, step 5: term 'poison' is nan"):
         train(toy_request, tmp_path, start(Poisoned), interval=interval)
+
+
+def test_weights_that_the_last_step_spoils_are_no_result(tmp_path, toy_request):
+    with pytest.raises(Diverged, match=r"erm, seed 0: after the last step '.*' is not finite"):
+        train(toy_request, tmp_path, start(Exploding))
 
 
 def test_adversary_and_network_do_not_touch_each_other(tmp_path, toy_request):
