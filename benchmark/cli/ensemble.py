@@ -52,7 +52,7 @@ def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
         f"{run.name}: {_why_missing(run)}"
         for members in groups
         for run in members.runs.values()
-        if not run.trained or _export(run)
+        if not run.has_weights
     ]:
         echo_lines("members are missing: `bench sweep` trains them, or choose others by --seeds", missing)
         sys.exit(INCOMPLETE)
@@ -68,13 +68,9 @@ def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
             _score(selection, row, members, data_source, values["device"], watcher, check_cancelled)
 
 
-def _export(run: PlannedRun) -> str:
-    return "" if run.stored is None else run.stored.export
-
-
 def _why_missing(run: PlannedRun) -> str:
-    if name := _export(run):
-        return f"in the export {name}, which has no weights: a suite without `exports` trains it"
+    if run.stored is not None and run.stored.export:
+        return f"in the export {run.stored.export}, which has no weights: a suite without `exports` trains it"
     return f"{run.state}{f', {run.error}' if run.error else ''}"
 
 

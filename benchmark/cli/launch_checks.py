@@ -68,18 +68,17 @@ def present_data(selection: Selection, runtime: Runtime) -> PresentData:
     return PresentData(manifest_of)
 
 
-def outdated_lines(data: PresentData, runtime: Runtime) -> list[str]:
+def outdated_lines(data: PresentData, runtime: Runtime, exports: Sequence[str] = ()) -> list[str]:
     """Return, for each changed domain, how many results do not count and how they are parted from the others."""
     lines, runs = [], runtime.results_root / "runs"
     for (domain, stored, present), folders in data.outdated.items():
-        found = f"grep -rlZ {stored} {runs} --include=*.json | xargs -0 dirname"
-        way_out = [f"move them away; `{found}` names folders"] if any(f.is_relative_to(runs) for f in folders) else []
-        if not all(folder.is_relative_to(runtime.results_root) for folder in folders):
-            way_out.append("an export of other files than these belongs in another table, take it out of `exports`")
+        exported = {folder for folder in folders if any(folder.is_relative_to(export) for export in exports)}
+        named = f"move them away; `grep -rlZ {stored} {runs} --include=*.json | xargs -0 dirname` names folders"
+        taken_out = "an export of other files belongs in another table, take it out of `exports`"
+        way_out = "; ".join([named] * (exported != folders) + [taken_out] * bool(exported))
         lines.append(
             f"{domain} has changed under {runtime.data_root} ({stored}, now {present}): {len(folders)} runs and "
-            "evaluations of its earlier files do not count. Tables refuse two versions of a domain: "
-            + "; ".join(way_out)
+            f"evaluations of its earlier files do not count. Tables refuse two versions of a domain: {way_out}"
         )
     return lines
 

@@ -8,7 +8,10 @@ from ..errors import UsageError
 from ..scoring.metrics import DSC, Metric
 from ..storage.files import write_output
 from . import options
-from .selection import Selection, regime_study, suite_options
+from .selection import Selection, echo_lines, regime_study, suite_options
+
+LOST = 10
+"""Evaluations that a message names."""
 
 FORMATS = ("csv", "markdown", "latex", "json")
 
@@ -176,7 +179,7 @@ def export(selection: Selection, output: Path | None, metrics: tuple[Metric, ...
     Equal results give equal bytes. No file shows a case, or says on which machine it was made. What is missing is
     listed, and the exit code is then 3.
     """  # noqa: D301 - click wants a backspace character there
-    from ..report.export import export_suite, rewrite_tables, write_export
+    from ..report.export import export_suite, lost_evaluations, rewrite_tables, write_export
 
     if selection.is_export and output is None:
         if selection.plan.suite != selection.suite or metrics or validation:
@@ -188,6 +191,10 @@ def export(selection: Selection, output: Path | None, metrics: tuple[Metric, ...
         if output is None:
             raise UsageError("--output names the folder to write to; it can be left out only for an export")
         files, missing = export_suite(selection.results(), metrics, validation)
+        named = any(Path(folder).resolve() == output.resolve() for folder in selection.suite.exports)
+        if lost := lost_evaluations(files, output) if named else []:  # which may be nowhere else
+            echo_lines(f"nothing is written, because {output} would lose {len(lost)} evaluations", lost[:LOST])
+            raise UsageError("export the whole suite into it, or name another --output")
         write_export(files, output)
         size = sum(len(text.encode()) for text in files.values())
         click.echo(f"{output}: {len(files)} files, {size / 1e6:.2f} MB")

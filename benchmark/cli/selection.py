@@ -219,12 +219,14 @@ def _selecting(*decorators: Callable[..., Any], several: bool = False) -> Callab
 def _note_absent_runs(selection: Selection) -> None:
     """Refuse a results folder that is named and not there; where nothing was run, say which command does it."""
     context = click.get_current_context()
-    if selection.is_export or selection.stored or context.info_name in MAKERS:
+    if selection.is_export or any(not run.export for run in selection.stored) or context.info_name in MAKERS:
         return
     root, verb = selection.results_root, context.info_name
     named = context.get_parameter_source("results_root") is ParameterSource.COMMANDLINE
     if named and not root.is_dir() and verb != "status":  # the status of what is not started yet is an answer
         raise UsageError(f"--results-root {root} does not exist: name the folder that `bench sweep` wrote to")
+    if selection.stored:  # of exports
+        return
     if root.is_dir() and verb in SAYING:
         return
     state = f"{root} has no run of it" if root.is_dir() else f"there is no folder {root}"

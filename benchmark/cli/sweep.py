@@ -142,7 +142,7 @@ def cancel(selection: Selection) -> None:
 
 def _is_left(run: PlannedRun, jobs: Iterable[tuple[str, ...]]) -> bool:
     """Return whether a job of its training, by the targets of each, has targets to score."""
-    return any(not run.trained or any(run.evaluation(target) is None for target in targets) for targets in jobs)
+    return any(not run.has_weights or any(run.evaluation(target) is None for target in targets) for targets in jobs)
 
 
 def _started_by(run: StoredRun | None, logs: Collection[tuple[str, str]]) -> str:
@@ -191,7 +191,7 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
     require_one_version(planned)
     pending = [run for run in planned if run.state in states and run.state != "DONE"]
     _announce(selection, planned, pending, states)
-    for line in outdated_lines(data, runtime):
+    for line in outdated_lines(data, runtime, selection.suite.exports):
         click.echo(line)
     files = [run.job for run in pending]
     if pending:
@@ -220,7 +220,7 @@ def _announce(
     states_text = tally(run.state for run in planned)
     click.echo(f"{selection.suite.name}: {len(planned)} runs ({states_text}); {len(pending)} to do")
     if pending:
-        untrained = [run for run in pending if not run.trained]
+        untrained = [run for run in pending if not run.has_weights]
         scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, VALIDATION))
         time = _estimate_text(untrained, selection.stored)
         click.echo(f"{len(untrained)} to train, {scored} evaluations; {time}")
@@ -242,7 +242,7 @@ def _estimate_text(planned: Sequence[PlannedRun], stored: Iterable[StoredRun]) -
     """Return the training time of planned runs, one after the other, at the pace of finished ones."""
     finished: defaultdict[tuple[Any, ...], list[StoredRun]] = defaultdict(list)
     for run in stored:
-        if run.state == "DONE":
+        if run.state == "DONE" and not run.export:  # exports are of other machines
             finished[_kind(run.spec.request)].append(run)
     paces = {kind: training_seconds(finished[kind][:SAMPLES], 1) for kind in {_kind(run.request) for run in planned}}
     timed = [(run, paces[_kind(run.request)]) for run in planned]

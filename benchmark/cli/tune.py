@@ -83,9 +83,16 @@ def tune(
     table = tuned_row(row, rows[winner], trials)
     click.echo(f"\ntrial {winner} is best on held-out source cases; as a row of a suite:\n\n{table}", nl=False)
     if output is not None:
-        before = output.read_text(encoding="utf-8") if output.exists() else f'extends = "{selection.name}"\n'
-        write_output(output, f"{before.rstrip()}\n\n{table}")
+        _add_row(output, selection.name, table)
         click.echo(f"\nadded to {output}: bench sweep {output}")
+
+
+def _add_row(output: Path, suite: str, table: str) -> None:
+    """Write a row behind those of a suite's file, which extends the suite where there is none."""
+    before = output.read_text(encoding="utf-8") if output.exists() else f'extends = "{suite}"\n'
+    if "[[more_rows]]" in before and "[[rows]]" not in before:  # which would replace those that it extends
+        table = table.replace("[[rows]]", "[[more_rows]]")
+    write_output(output, f"{before.rstrip()}\n\n{table}")
 
 
 def _check_output(output: Path, suite: str, row_id: str) -> None:

@@ -55,6 +55,7 @@ class RobustRow:
     targets: Floats  # (targets, seeds)
     minutes: float | None  # of a training, see SuiteResults.training_seconds
     converged: bool  # on its source; else shown, and no line is drawn through it
+    trained_in: frozenset[str] = frozenset()  # exports that have its runs; minutes of different ones do not compare
 
     @property
     def label(self) -> str:
@@ -132,7 +133,8 @@ def _rows(results: SuiteResults, headings: Sequence[Heading]) -> Iterator[Robust
         minutes = None if seconds is None else seconds / 60
         verdicts = results.convergence.verdicts
         converged = all(verdicts.get((row.id, heading.column), True) for heading in headings)
-        yield RobustRow(row, 100 * source, 100 * np.array(targets), minutes, converged)
+        places = frozenset(results.trained_in(row, column))
+        yield RobustRow(row, 100 * source, 100 * np.array(targets), minutes, converged, places)
 
 
 def _line(sources: Sequence[Floats], targets: Sequence[Floats]) -> Line | None:
@@ -165,14 +167,14 @@ def sentences(study: Robustness) -> list[str]:
     left_out = [row.label for row in study.rows if not row.converged]
     rows = f"those converged, without {', '.join(left_out)}, which it says nothing of" if left_out else "these rows"
     line = f"is least squares over {rows} ({'; '.join(fits)})" if fits else f"needs {LEAST} converged rows"
-    seeds = len(study.rows[0].source)
+    seeds, apart = len(study.rows[0].source), len({row.trained_in for row in study.rows}) > 1
     return [
         f"DSC (%), mean of n = {seeds} seed{'s' * (seeds > 1)}; targets: mean of {targets}.",
         "Above the line: target DSC minus the one that the row's held-out source DSC predicts, mean ± SD over seeds; "
         f"the line {line}. Descriptive: it moves with the rows that are there.",
         "Minutes: of a training at the pace of the row's fastest epoch, on the machine that runs.csv names. "
         "A point costs: minutes more than the baseline's for each point of target DSC gained over it, where both are "
-        "more.",
+        "more" + (", of rows that were trained in one place." if apart else "."),
         *([f"{UNCONVERGED} {study.unconverged}."] if left_out else []),
     ]
 
@@ -190,6 +192,8 @@ def _printed(study: Robustness) -> Printed[RobustRow]:
 
     def price(row: RobustRow) -> str:
         if study.baseline is None or study.baseline.minutes is None or row.minutes is None:
+            return DASH
+        if row.trained_in != study.baseline.trained_in:
             return DASH
         minutes, points = row.minutes - study.baseline.minutes, study.gain(row)
         return f"{minutes / points:.1f} min" if minutes > 0 and points > 0 else DASH

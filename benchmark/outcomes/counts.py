@@ -44,6 +44,11 @@ class ExportedEvaluation(StoredEvaluation):
         return any(row[name] for row in self.rows for name in self.metrics)
 
 
+def commits_of(evaluation: StoredEvaluation) -> list[str]:
+    """Return the commit of the code that scored an evaluation; of an export those of all its evaluations."""
+    return [commit for commit in str(evaluation.data.get("commit") or "").split(", ") if commit]
+
+
 @dataclass(frozen=True)
 class SeedCases:
     """Cases of one complete seed, its folds behind each other."""

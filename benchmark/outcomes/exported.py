@@ -71,8 +71,13 @@ class Export:
         return SuiteResults(plan, self._runs(_with_judging_row(plan)), root=self.folder)
 
     def scored_runs(self) -> list[StoredRun]:
-        """Return all its runs that have scores; UsageError where a file is missing or damaged."""
-        return [run for run in self._runs(self.suite.plan(Filters(), self.inventory)) if run.evaluations]
+        """Return its trained runs that have scores, as finished; UsageError where a file is missing or damaged.
+
+        Rows of other programs and ensembles are of predictions that it does not have: they are its own alone.
+        """
+        rows = tuple(row for row in self.suite.rows if not row.external)
+        runs = self._runs(replace(self.suite, rows=rows).plan(Filters(), self.inventory))
+        return [replace(run, state="DONE", trained=True) for run in runs if run.evaluations]
 
     def _runs(self, plan: Plan) -> list[StoredRun]:
         with self._whole():
@@ -95,16 +100,26 @@ class Export:
         )
 
     def _spec(self, planned: Planned, record: Mapping[str, str]) -> RunSpec:
+        """Return what the export says of a run; of before version 0.1.0 it leaves out what has a default here."""
         request, ran_as = planned.request, self._ran_as[planned.row.id][-1]
-        spec = RunSpec.of_record(request, ran_as["settings"], planned.task_definition, int(record["version"]))
+        definition = self._definitions.get(request.task, {}).get("definition", planned.task_definition)
+        spec = RunSpec.of_record(request, ran_as["settings"], definition, int(record["version"]))
         if planned.row.external:
             return spec
-        # Its split is not known; it is that of the source's files and of the held-out cases, which are compared.
-        manifests = {
-            f"{kind}_manifest": self._data.get((request.task, domain), {}).get("manifest")
-            for kind, domain in (("source", _domain(request.source, VALIDATION)), ("target", request.target or ""))
+        held_out, target = (_domain(request.source, VALIDATION), request.target or "")
+        place = (request.task, request.source, target, record["fold"])
+        # Without its split it is that of the source's files and of the held-out cases, which are compared.
+        trained_on = self._training.get(place) or {
+            "source_manifest": self._data.get((request.task, held_out), {}).get("manifest") or "",
+            "target_manifest": self._data.get((request.task, target), {}).get("manifest"),
         }
-        return replace(spec, **{name: manifest for name, manifest in manifests.items() if manifest})
+        return replace(
+            spec,
+            **trained_on,
+            method_changed=tuple(ran_as.get("changed", request.method_settings)),
+            pipeline=ran_as.get("pipeline", 1),
+            network_weights=ran_as.get("weights", ""),
+        )
 
     def _evaluations(self, planned: Planned, record: Mapping[str, str]) -> Iterator[StoredEvaluation]:
         for domain in (*(column.target for column in planned.columns), VALIDATION):
@@ -123,8 +138,10 @@ class Export:
                 "finished": self._provenance.get("date"),
                 **({"trained_on": device} if (device := record.get("trained_on")) else {}),
             }
+            regions = self._definitions.get(planned.request.task, {}).get("regions", planned.regions)
+            asked = {**as_planned(planned), "regions": regions}
             yield ExportedEvaluation(
-                **{"path": self.folder / key, "domain": domain, "data": data, **as_planned(planned)},
+                **{"path": self.folder / key, "domain": domain, "data": data, **asked},
                 rows=rows,
                 metrics=self._metrics,
                 export=self.name,
@@ -166,6 +183,24 @@ class Export:
     def _data(self) -> dict[tuple[str, str], dict[str, Any]]:
         """What is known of each task's domains."""
         return {(d["task"], _domain(d["source"], d["target"])): d for d in self._provenance["data"] if d}
+
+    @cached_property
+    def _definitions(self) -> dict[str, dict[str, Any]]:
+        """What the columns say of each task: digests of its definition and regions, where they are recorded."""
+        return {column["task"]: column for column in self._provenance["suite"]["columns"]}
+
+    @cached_property
+    def _training(self) -> dict[tuple[str, ...], dict[str, Any]]:
+        """Versions of the data that were trained on, by task, source, adapted target and fold."""
+        place = ("task", "source", "target", "fold")
+        return {
+            tuple(entry[name] for name in place): {
+                name: tuple(value) if isinstance(value, list) else value
+                for name, value in entry.items()
+                if name not in place
+            }
+            for entry in self._provenance.get("training", [])
+        }
 
     @cached_property
     def _ran_as(self) -> dict[str, list[dict[str, Any]]]:

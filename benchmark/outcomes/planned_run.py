@@ -98,7 +98,10 @@ class PlannedRun(Planned):
         """Raise UsageError where it, or one of its evaluations, has answers from different data."""
         for other in self.others:
             assert self.stored is not None, "others come behind the answer"
-            _require_equal(f"runs of {other.spec.request.method!r}", self.stored, other, IDENTIFYING)
+            what = f"runs of {other.spec.request.method!r}"
+            _require_equal(what, self.stored, other, IDENTIFYING)
+            if self.stored.train_id != other.train_id and not self.row.external:  # in what an export does not say
+                raise _conflict(what, "identity", self.stored.path, other.path)
         for domain in self.domains:
             require_same_evaluations(self._matching(domain))
 
@@ -131,8 +134,13 @@ class PlannedRun(Planned):
 
     @property
     def trained(self) -> bool:
-        """Whether its final weights are there, whatever is left to score."""
+        """Whether its training is done, whatever is left to score."""
         return self.stored is not None and self.stored.trained
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether its final weights are here, for further predictions: an export has none."""
+        return self.stored is not None and self.trained and not self.stored.export
 
     @property
     def early_best(self) -> str:
@@ -196,7 +204,7 @@ def require_one_version(runs: Iterable[PlannedRun]) -> None:
         if run is None or not _has_results(run) or request.method in (EXTERNAL, ENSEMBLE):
             continue
         for name in ("source_manifest", "split"):
-            if getattr(run.spec, name):  # of an export the split is not known
+            if getattr(run.spec, name):  # an older export does not say its split
                 reference = first.setdefault((name, request.task, request.source, request.fold), run)
                 _require_equal(f"runs on source {request.source!r}", reference, run, (name,))
 
@@ -261,15 +269,18 @@ def _answers(runs: Sequence[StoredRun], version: tuple[int, int] | None) -> list
 
 
 def _require_equal(what: str, first: StoredRun, second: StoredRun, fields: Sequence[str]) -> None:
+    exported = first.export or second.export
     for name in fields:
-        if getattr(first.spec, name) != getattr(second.spec, name):
+        values = [getattr(run.spec, name) for run in (first, second)]
+        if values[0] != values[1] and (all(values) or not exported):  # an older export does not say everything
             raise _conflict(what, name, first.path, second.path)
 
 
 def _conflict(what: str, name: str, first: Any, second: Any) -> UsageError:
     return UsageError(
         f"{what} differ in {name} and cannot share a table: {first} and {second}; "
-        "move the folder that is out of date elsewhere, or run the suite with another --results-root"
+        "move the folder that is out of date elsewhere, or run the suite with another --results-root; an export of "
+        "other data is taken out of the suite's `exports`"
     )
 
 

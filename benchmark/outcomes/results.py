@@ -129,6 +129,10 @@ class SuiteResults:
         """Return the identities of a row's runs that are scored on a target."""
         return tuple(r.stored.train_id for r in self.counts.runs_of(row, column) if r.stored is not None)
 
+    def trained_in(self, row: Row, column: Column) -> set[str]:
+        """Return the names of the exports that have a row's runs; "" for the results folder."""
+        return {run.stored.export for run in self.counts.runs_of(row, column) if run.stored is not None}
+
     def training_seconds(self, row: Row, column: Column) -> float | None:
         """Return the time of one training of a row that is scored on a target; None if not recorded."""
         runs = self.counts.runs_of(row, column)
@@ -153,19 +157,22 @@ class SuiteResults:
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, devices that differ, evaluations without a metric."""
         columns = self.suite.columns if columns is None else tuple(columns)
-        notes, lacking, any_seed = [*self._notes, *self._from_exports(), *self._mixed_devices(columns)], [], False
+        notes = [*self._notes, *self._from_exports(), *self._mixed_devices(columns)]
+        lacking, any_seed, exported = list[str](), False, set[str]()
         for column in columns:
             for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True):
                 any_seed |= bool(scores.seeds)
                 if scores.not_rescored:
+                    exported |= {evaluation.export for evaluation in scores.evaluations}
                     seeds = ", ".join(map(str, scores.not_rescored))
                     lacking.append(f"{row.label} on {column.label} (seed {seeds})")
         if not lacking:
             return notes
         where = "; ".join(lacking) if any_seed else "any evaluation"
-        way_out = f"bench rescore {self.suite.name} --metrics {metric.name}"
-        note = f"{metric.short} is not computed yet for {where}: {way_out} does so from the stored predictions"
-        return [*notes, note]
+        way_out = f"bench rescore {self.suite.name} --metrics {metric.name} does so from the stored predictions"
+        elsewhere = "of an export, rescore where its runs are and export again"
+        ways_out = [way_out] * (exported != exported - {""} or not exported) + [elsewhere] * bool(exported - {""})
+        return [*notes, f"{metric.short} is not computed yet for {where}: {'; '.join(ways_out)}"]
 
     def _from_exports(self) -> list[str]:
         """Return a note for each export that the suite names and rows come from."""

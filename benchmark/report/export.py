@@ -8,8 +8,10 @@ import csv
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from ..errors import UsageError
 from ..outcomes.frames import RUN_COLUMNS, RUN_KEY, run_key, run_record, scored_evaluations
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, REGIONS, Metric, find_metric, mask_metrics
-from ..storage.files import read_json, write_text
+from ..storage.files import atomic_file, read_json, write_text
 from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
 from ..suites.suite_file import PROVENANCE
 from ..tables.build import build_table
@@ -151,7 +153,7 @@ def cases_csv(results: SuiteResults) -> str:
 def write_export(files: Mapping[str, str], folder: Path) -> None:
     """Write an export's files, each atomically, in place of those of an earlier export; leave all others alone.
 
-    Its provenance comes first: where it was interrupted, digests tell which files are still the earlier ones.
+    All are written before the first of them is in its place, as an export may be what there is of some runs.
 
     Raises:
         UsageError: the folder has a file of such a name that no export wrote.
@@ -163,10 +165,24 @@ def write_export(files: Mapping[str, str], folder: Path) -> None:
         raise UsageError(
             f"{folder} has {', '.join(foreign)} that no export wrote: move that away, or name another --output"
         )
+    with ExitStack() as written:
+        for name, text in files.items():
+            stream = written.enter_context(atomic_file(folder / name))
+            stream.write(text.encode())
+            stream.flush()
+            os.fsync(stream.fileno())
     for name in earlier - set(files):
         (folder / name).unlink(missing_ok=True)
-    for name, text in files.items():
-        write_text(folder / name, text)
+
+
+def lost_evaluations(files: Mapping[str, str], folder: Path) -> list[str]:
+    """Return what an export in a folder has scored and these files, that would replace it, have not."""
+    texts = (folder / "cases.csv").read_text(encoding="utf-8"), files["cases.csv"]
+    before, after = (
+        {(row["train_id"], row["target"]): row for row in csv.DictReader(io.StringIO(text))} for text in texts
+    )
+    lost = (row for key, row in before.items() if key not in after)
+    return [f"{row['row']} seed {row['seed']} on {row['target']} ({row['train_id']})" for row in lost]
 
 
 def _earlier(folder: Path) -> set[str]:

@@ -8,11 +8,17 @@ from typing import Any
 
 from ssdg.datasets.base import Task
 
-from ..outcomes.frames import scored_evaluations
+from ..digests import canonical_json, to_json
+from ..outcomes.counts import commits_of
+from ..outcomes.frames import fold_text, scored_evaluations
 from ..outcomes.planned_run import PlannedRun
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import mask_metrics, metrics
 from ..suites.suite import Column, Row, Suite
+from ..task_digests import regions_digest, task_digest
+
+TRAINED_ON = ("source_manifest", "split", "target_manifest", "degrees")
+"""Fields of a run that say which data it was trained on."""
 
 SUITE = ("name", "title", "protocol", "published", "seeds", "settings", "components")
 
@@ -33,8 +39,7 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         "training_seconds": _seconds(runs),
         "commits": {
             "trained": _distinct(run["commit"] for run in runs),
-            # Of an export all commits are known for each evaluation.
-            "scored": _distinct(c for e in evaluations for c in str(e.data.get("commit") or "").split(", ")),
+            "scored": _distinct(commit for evaluation in evaluations for commit in commits_of(evaluation)),
             "rescored": _distinct(
                 commit
                 for evaluation in evaluations
@@ -52,6 +57,7 @@ def provenance(results: SuiteResults, runs: Sequence[Mapping[str, Any]]) -> dict
         },
         "sections": suite.sections(),
         "rows": [_row(suite, row, results.planned_runs) for row in suite.rows],
+        "training": _training_data(results.planned_runs),
         "data": list(_data(results)),
         "measures": [metric.token for metric in metrics().values()],
     }
@@ -65,16 +71,32 @@ def _between(start: str, end: str) -> float | None:
 
 
 def _column(column: Column, task: Task) -> dict[str, Any]:
-    return {**asdict(column), "ndim": task.ndim, **({"sliced": True} if task.sliced else {})}
+    return {
+        **{**asdict(column), "ndim": task.ndim, **({"sliced": True} if task.sliced else {})},
+        **{"definition": task_digest(task), "regions": regions_digest(task)},
+    }
 
 
 def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:
     sections, overrides = suite.resolved(row)
     ran: list[dict[str, Any]] = []
     for spec in (run.stored.spec for run in runs if run.stored is not None and run.row.id == row.id):
-        config = {"version": spec.method_version, "settings": spec.method_config}
+        config = {"version": spec.method_version, "settings": spec.method_config, "changed": spec.method_changed}
+        config |= {"pipeline": spec.pipeline, **({"weights": w} if (w := spec.network_weights) else {})}
         ran += [config] if config not in ran else []
     return {**asdict(row), "sections": sections, "method_settings": overrides, "ran_as": ran}
+
+
+def _training_data(runs: Iterable[PlannedRun]) -> list[dict[str, Any]]:
+    """Return which versions of which data were trained on, an entry for each source, fold and adapted target."""
+    entries: dict[str, dict[str, Any]] = {}
+    for run in runs:
+        if run.stored is not None and not run.row.external:
+            spec, request = run.stored.spec, run.request
+            place = {"task": request.task, "source": request.source, "target": request.target or ""}
+            entry = {**place, "fold": fold_text(request), **{name: getattr(spec, name) for name in TRAINED_ON}}
+            entries[canonical_json(to_json(entry))] = entry
+    return list(entries.values())
 
 
 def _data(results: SuiteResults) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 from ssdg.methods.networks import network_registry
 
 from .. import environment
+from ..outcomes.counts import commits_of
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import RowScores
 from ..scoring.metrics import DSC, Metric
@@ -76,9 +77,8 @@ def protocol_sentences(
     details = [
         text for column, of in scored.items() if (text := _cases(column, of)) != _cases(column, of, brief=True)
     ]
-    commits = {
-        str(e.data.get("commit") or "not recorded") for of in scored.values() for s in of for e in s.evaluations
-    }
+    evaluations = (e for of in scored.values() for s in of for e in s.evaluations)
+    commits = {commit for e in evaluations for commit in commits_of(e) or ["not recorded"]}
     scored_at = f"; results scored at commit {', '.join(sorted(commits))}" if commits else ""
     return [
         _mean(len(suite.seeds)),

@@ -93,6 +93,7 @@ def write_run(
     version: int = 1,
     pipeline: int = 1,
     regions: str = "",
+    network_weights: str = "",
     source_manifest: str = "source-1",
     target_manifest: str = "target-1",
     state: str = "DONE",
@@ -109,6 +110,7 @@ def write_run(
         split="split-1",
         target_manifest=None if request.target is None else target_manifest,
         pipeline=pipeline,
+        network_weights=network_weights,
     )
     path = run_path(root, spec)
     folder = RunFolder(path)

@@ -1,13 +1,22 @@
 """Suites that name exports: runs of others are read from there, and only what is not in them is run."""
 
+import errno
+import itertools
+import json
+import os
+
 import pytest
+import torch
 
 from ssdg.benchmark import open_results
 from ssdg.benchmark.cli.launch_checks import outdated_lines
+from ssdg.benchmark.comparisons.robustness import measure_robustness, robustness_document
 from ssdg.benchmark.errors import INCOMPLETE, UsageError
 from ssdg.benchmark.outcomes.answering import PresentData
 from ssdg.benchmark.report.export import export_suite, write_export
+from ssdg.benchmark.settings import weights_digest
 from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.tables.document import render
 from ssdg.benchmark.training.runtime import Runtime
 
 from ...conftest import Bench
@@ -84,10 +93,22 @@ def test_of_a_run_that_is_in_both_the_scores_of_both_are_taken_and_its_own_first
     results = open_results(mine, tmp_path / "results")
     assert results.table()["mean"].tolist() == [60, 30]
     assert results.notes() == ["from the export published, trained and timed there: erm"]
-    write_run(tmp_path / "begun", planned.request, {}, state="QUEUED")
-    begun = open_results(mine, tmp_path / "begun")
-    assert begun.table()["mean"].tolist() == [50, 30]
-    assert [run.stored.export for run in begun.planned_runs] == ["published"]
+    for state, named in (("QUEUED", ["published"]), ("FAILED", [""])):  # a folder alone; one that says something
+        write_run(tmp_path / state, planned.request, {}, state=state)
+        begun = open_results(mine, tmp_path / state)
+        assert begun.table()["mean"].tolist() == [50, 30]
+        assert [run.stored.export for run in begun.planned_runs] == named
+
+
+def test_an_evaluation_of_another_kind_hides_none(tmp_path):
+    source = suite_file(tmp_path / "theirs.toml", ("erm",), ["lesav"])
+    mine = suite_file(tmp_path / "mine.toml", ("erm",), ["lesav"], exports=["published"])
+    [planned] = planned_runs(source)
+    write_run(tmp_path / "theirs", planned.request, {"lesav": cases(0.5)})
+    exported(tmp_path, source)
+    [nearest] = planned_runs(mine, overrides={"evaluation.resample": "nearest"})
+    write_run(tmp_path / "results", nearest.request, {"lesav": cases(0.6)})
+    assert open_results(mine, tmp_path / "results").table()["mean"].tolist() == [50]
 
 
 def test_runs_under_other_settings_are_not_taken(mine, tmp_path):
@@ -115,31 +136,114 @@ def test_an_export_of_other_cases_is_refused(mine, tmp_path):
         open_results(mine, tmp_path / "elsewhere").table()
 
 
-def test_what_an_export_has_is_not_run_again_and_what_nothing_trains_comes_with_it(tmp_path, bench):
+def test_what_an_export_has_is_not_run_again(tmp_path, bench):
     theirs, folder = str(suite_file(tmp_path / "theirs.toml")), str(tmp_path / "published")
     bench("sweep", theirs)
-    [predictions] = bench.run_path().glob("evaluations/phantom2d-b-*/predictions")
-    external = ("--row", "nnunet", "--label", "nnU-Net", "--seed", "0", "--target", "phantom2d-b")
-    roots = ("--data-root", str(bench.data), "--results-root", str(bench.results))
-    assert bench("score", theirs, *external, "--predictions", str(predictions), *roots).exit_code == 0
-    assert bench("export", theirs, "--output", folder, *roots[2:]).exit_code == 0
+    assert bench("export", theirs, "--output", folder, "--results-root", str(bench.results)).exit_code == 0
 
     mine = str(suite_file(tmp_path / "mine.toml", ("erm", "ras4dg"), exports=["published"]))
     elsewhere = Bench(bench.data, tmp_path / "mine")
     swept = elsewhere("sweep", mine)
     assert "mine: 2 runs (1 DONE, 1 QUEUED); 1 to do" in swept.output
+    assert "no finished run tells the time of ras4dg" in swept.output  # the export's is another machine's
     assert [path.name for path in (tmp_path / "mine" / "runs" / "phantom2d").iterdir()] == ["ras4dg"]
-    printed = elsewhere("table", mine, "--final").output
-    assert "from the export published, trained and timed there: erm, nnU-Net" in printed
-    table = open_results(mine, tmp_path / "mine").table()
-    assert table["row"].tolist() == ["erm", "ras4dg", "nnunet"]
-    assert table["mean"][0] == table["mean"][2]  # these are its predictions
-
-    # Predictions and weights are not in it: what needs them says so.
-    assert "3 evaluations of exports are left out" in elsewhere("rescore", mine, "--metrics", "cldice").output
-    refused = elsewhere("ensemble", mine, "--row", "erm", *roots[:2], "--results-root", str(elsewhere.results))
+    assert "from the export published, trained and timed there: erm" in elsewhere("table", mine, "--final").output
+    # Another target: the weights are not in it.
+    targets = ["phantom2d-b", "phantom2d-c"]
+    more = str(suite_file(tmp_path / "more.toml", ("erm", "ras4dg"), targets, exports=["published"]))
+    assert "2 to do\n1 to train, 2 evaluations" in elsewhere("sweep", more, "--dry-run").output
+    # Nor are predictions: what needs either says so.
+    assert "2 evaluations of exports are left out" in elsewhere("rescore", mine, "--methods", "erm").output
+    lacking = elsewhere("table", mine, "--metric", "cldice", "--methods", "erm").output
+    assert "of an export, rescore where its runs are and export again" in lacking
+    assert "stored predictions" not in lacking
+    roots = ("--data-root", str(bench.data), "--results-root", str(elsewhere.results))
+    refused = elsewhere("ensemble", mine, "--row", "erm", *roots)
     assert refused.exit_code == INCOMPLETE
     assert "erm s0: in the export published, which has no weights" in refused.output
+
+
+def test_an_export_that_a_suite_adds_to_loses_nothing(mine, theirs, tmp_path, monkeypatch):
+    before = (theirs / "cases.csv").read_text()
+
+    def export(*options):
+        words = ("export", str(mine), "--output", str(theirs), "--results-root", str(tmp_path / "results"))
+        return Bench(tmp_path, tmp_path / "results")(*words, *options)
+
+    part = export("--seeds", "0")
+    assert part.exit_code != 0
+    assert f"{theirs} would lose 4 evaluations:\n  erm seed 1 on held-out" in part.output
+    # A full disk in the middle leaves it as it was.
+    sync, count = os.fsync, itertools.count()
+
+    def full(descriptor):
+        if next(count) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        sync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert "no space left" in export().output
+    assert (theirs / "cases.csv").read_text() == before
+    assert open_results(theirs).table()["row"].tolist() == ["erm", "feddg"]
+    assert export().exit_code == 0
+    assert open_results(theirs).table()["row"].tolist() == ["erm", "feddg", "ras4dg"]
+    assert before.splitlines()[1:] == (theirs / "cases.csv").read_text().splitlines()[1 : len(before.splitlines())]
+
+
+def test_a_damaged_export_leaves_the_own_runs_readable(mine, theirs, tmp_path):
+    (theirs / "runs.csv").write_text("")
+    status = Bench(tmp_path, tmp_path / "results")("status", str(mine))
+    assert "published is not a whole export" in status.output
+    assert "ras4dg s0  lesav DONE" in status.output
+    assert status.exit_code == INCOMPLETE
+
+
+def test_rows_of_other_programs_stay_in_their_export(tmp_path, theirs):
+    provenance = json.loads((theirs / "provenance.json").read_text())
+    provenance["rows"][1] |= {"method": "external"}
+    (theirs / "provenance.json").write_text(json.dumps(provenance))
+    mine = suite_file(
+        tmp_path / "mine.toml", ("erm", {"id": "feddg", "method": "external"}), ["lesav"], exports=["published"]
+    )
+    assert open_results(mine, tmp_path / "nothing").table()["reason"].tolist() == ["", "not scored"]
+
+
+def test_runs_of_another_task_of_the_name_are_left_out(tmp_path, theirs, mine):
+    provenance = json.loads((theirs / "provenance.json").read_text())
+    provenance["suite"]["columns"][0]["definition"] = "another"
+    (theirs / "provenance.json").write_text(json.dumps(provenance))
+    results = open_results(mine, tmp_path / "results")
+    assert results.table()["reason"].tolist() == ["not run", "not run", ""]
+    assert "4 runs left out, trained on another task of this name" in results.notes()[0]
+
+
+def test_weights_and_defaults_are_told_by_what_they_are(tmp_path):
+    files = [tmp_path / name / "encoder.pt" for name in ("one", "two")]
+    for number, file in enumerate(files):
+        file.parent.mkdir()
+        torch.save({"weight": torch.full((1,), float(number))}, file)
+    whole = {"id": "ras4dg", "settings": {"method.rass": True}}
+    for file, source in zip(files, ("theirs", "other"), strict=True):
+        suite_file(tmp_path / f"{source}.toml", ("erm", whole), ["lesav"], settings={"network.weights": str(file)})
+    for planned in planned_runs(tmp_path / "theirs.toml"):
+        digest = weights_digest(str(files[0]))
+        write_run(tmp_path / "theirs", planned.request, {"lesav": cases(0.5)}, network_weights=digest)
+    exported(tmp_path, tmp_path / "theirs.toml")
+    for source, reasons in (("theirs", ["", ""]), ("other", ["not run", "not run"])):
+        weights = {"network.weights": str(files[source == "other"])}
+        suite_file(tmp_path / "mine.toml", ("erm", "ras4dg"), ["lesav"], settings=weights, exports=["published"])
+        assert open_results(tmp_path / "mine.toml", tmp_path / "nothing").table()["reason"].tolist() == reasons
+
+
+def test_prices_compare_no_two_machines(mine, tmp_path):
+    for planned in planned_runs(mine, methods=("ras4dg",)):
+        [run] = (tmp_path / "results" / "runs" / "fundus" / "ras4dg").glob(f"s{planned.request.seed}-*")
+        (run / "history.csv").write_text("epoch,step,dice,held_out_dsc,seconds\n0,3,0.5,0.8,90\n")
+    [study] = measure_robustness(open_results(mine, tmp_path / "results"))
+    assert [sorted(row.trained_in) for row in study.rows] == [["published"], ["published"], [""]]
+    printed = render(robustness_document([study]), "markdown")
+    assert "of rows that were trained in one place" in printed
 
 
 def test_exports_are_named_from_the_folder_of_the_suite(tmp_path):
@@ -167,9 +271,9 @@ def test_a_sweep_says_which_export_is_of_other_files(tmp_path):
     data = PresentData(lambda _task, _domain: "now")
     runtime = Runtime(data_root=tmp_path, results_root=tmp_path / "results")
     assert not data.agree("fundus", "lesav", "then", tmp_path / "published" / "fundus")
-    [line] = outdated_lines(data, runtime)
+    [line] = outdated_lines(data, runtime, [str(tmp_path / "published")])
     assert "take it out of `exports`" in line
     assert "grep" not in line
     assert not data.agree("fundus", "lesav", "then", tmp_path / "results" / "runs" / "fundus")
-    [line] = outdated_lines(data, runtime)
+    [line] = outdated_lines(data, runtime, [str(tmp_path / "published")])
     assert line.index("`grep -rlZ then") < line.index("take it out of `exports`")
