@@ -1,7 +1,7 @@
 """Evaluations that a suite's cells come from, and their counts: which seeds are complete, on which cases."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,39 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UsageError
-from ..scoring.case_file import CaseFile, parse_cases, read_cases
+from ..scoring.case_file import CaseFile, read_cases
 from ..scoring.metric_file import MaskValues, has_any, stored_values
-from ..scoring.metrics import REGIONS, Metric
+from ..scoring.metrics import Metric
 from ..storage.results_reader import StoredEvaluation
-from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ..storage.run_folder import VALIDATION
 from ..suites.suite import Availability, Column, Plan, Row
+from .exported_run import ExportedEvaluation
 from .planned_run import EVALUATED_ON, PlannedRun, require_same_evaluations
-
-
-@dataclass(frozen=True, slots=True)
-class ExportedEvaluation(StoredEvaluation):
-    """An evaluation of which an export has the counts, and values of metrics of masks: there is no folder of it."""
-
-    rows: Sequence[Mapping[str, str]] = ()  # of the export's ``cases.csv``
-    metrics: frozenset[str] = frozenset()  # columns of metrics of masks, as they are defined today
-
-    def cases(self) -> CaseFile:
-        """Return its counts."""
-        return parse_cases(to_csv(CASE_COLUMNS, [{name: row[name] for name in CASE_COLUMNS} for row in self.rows]))
-
-    def masks(self, metric: Metric) -> MaskValues:
-        """Return a metric of masks for the rows of its counts."""
-        values: dict[str, list[float | None]] = {}
-        for region in REGIONS:
-            name = f"{metric.name}_{region}"
-            texts = [row[name] if name in self.metrics else "" for row in self.rows]
-            values[region] = [float(text) if text else None for text in texts]
-        return MaskValues(values, frozenset())
-
-    @property
-    def rescored(self) -> bool:
-        """Whether it has values of any metric of masks."""
-        return any(row[name] for row in self.rows for name in self.metrics)
 
 
 def commits_of(evaluation: StoredEvaluation) -> list[str]:

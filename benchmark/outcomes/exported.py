@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -20,12 +20,12 @@ from ..digests import digest, flatten, to_json
 from ..errors import UsageError
 from ..scoring.metrics import REGIONS, mask_metrics
 from ..spec import SECTIONS, RunSpec
-from ..storage.results_reader import VERSIONS, StoredEvaluation, StoredRun
+from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Column, Filters, Inventory, Plan, Planned, Row, Suite
 from ..suites.suite_file import PROVENANCE, renamed
 from .convergence import judging_row
-from .counts import ExportedEvaluation
+from .exported_run import ExportedEvaluation, ExportedRun
 from .external import as_planned
 from .frames import RUN_KEY, fold_text
 from .results import SuiteResults
@@ -93,7 +93,7 @@ class Export:
         epochs = self._histories.get(_run_key(record), [])
         trained = state == "DONE" or bool(record.get("finished"))
         evaluations = tuple(self._evaluations(planned, record))
-        return _ExportedRun(
+        return ExportedRun(
             *(path, self._spec(planned, record), state, evaluations, train_id, trained),
             *(record, epochs, self._versions),
             export=self.name,
@@ -226,38 +226,6 @@ class Export:
             raise UsageError(
                 f"{self.folder} is not a whole export ({type(error).__name__}: {error}): export it again"
             ) from None
-
-
-@dataclass(frozen=True)
-class _ExportedRun(StoredRun):
-    """A run of which an export keeps the record, the history and the counts alone."""
-
-    record: Mapping[str, str]
-    epochs: list[dict[str, str]]
-    packages: Mapping[str, str]  # versions of those that all runs of the export had in one version
-
-    @property
-    def history(self) -> list[dict[str, str]]:
-        return self.epochs
-
-    @property
-    def environment(self) -> dict[str, Any]:
-        names = ("device", "threads", "commit", "started")
-        versions = {name: self.record[column] for name, column in VERSIONS.items() if self.record.get(column)}
-        return {**{name: self.record.get(name) for name in names}, "versions": {**self.packages, **versions}}
-
-    @property
-    def marker(self) -> dict[str, Any]:
-        return {"finished": self.record.get("finished")}
-
-    @property
-    def selected_epoch(self) -> int | None:
-        return int(self.record["best_epoch"]) if self.record.get("best_epoch") else None
-
-    @property
-    def recorded(self) -> dict[str, Any]:
-        # What the plan says of a run is typed there; a file has texts.
-        return {name: value or None for name, value in self.record.items() if name not in ("seed", "targets")}
 
 
 def _with_judging_row(plan: Plan) -> Plan:
