@@ -26,6 +26,12 @@ from .pictures import picture_intensities, picture_values
 AFFINE_TOLERANCE = 1e-3
 """Voxels by which the corners of a label's and an image's grid may differ."""
 
+GEOMETRY = [
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
+]
+"""Fields of a NIfTI header, beside pixdim, that say where its voxels are."""
+
 
 @dataclass(frozen=True, slots=True)
 class NativeImage:
@@ -231,12 +237,11 @@ def _loaded(path: Path) -> Any:
 
 
 def _nifti_like(array: NDArray[Any], like: Any, like_path: Path) -> Any:
-    """Return an array in the order on disk as a NIfTI image with another's affine, codes and units."""
+    """Return an array in the order on disk as a NIfTI image with the geometry of another's header."""
     if tuple(like.shape[:3]) != array.shape[:3]:
         raise ValueError(f"a prediction of shape {array.shape} is not on the grid of {like_path}, {like.shape[:3]}")
     image = nib.Nifti1Image(array, like.affine)
-    if isinstance(like.header, nib.Nifti1Header):  # NIfTI-2 headers are of this type too
-        image.set_qform(like.get_qform(), int(like.header["qform_code"]))
-        image.set_sform(like.get_sform(), int(like.header["sform_code"]))
-        image.header.set_xyzt_units(*like.header.get_xyzt_units())
+    for name in GEOMETRY:  # as they are: a program that ignores a field does not mind what is in it
+        image.header[name] = like.header[name]
+    image.header["pixdim"][:4] = like.header["pixdim"][:4]
     return image
