@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .base import DataError
-from .discovery import is_junk, stem, unknown
+from .discovery import is_junk, status, stem, unknown
 from .patterns import Match, Pattern
 from .text_files import read_json
 
@@ -50,7 +50,7 @@ def decathlon_files(listed: Listed, folder: Path, where: str) -> tuple[list[Matc
         if label is None:
             continue
         labels[case] = Match(label, {"case": case})
-        if image.exists() and not (label.exists() or label.is_symlink()):  # a dangling link counts as missing
+        if status(image) and not status(label, follow=False):  # a dangling link counts as missing
             raise DataError(f"{where}: case {case!r} has no label: {label} does not exist")
     return list(images.values()), list(labels.values())
 

@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from .base import AbsentData, Case, DataError, Domain
 from .columns import Column, read_column, read_listed
-from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, unknown
+from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, status, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
 from .patterns import Match, Pattern
 from .text_files import check_case_id
@@ -61,7 +61,7 @@ class DomainTable:
             DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
         """
         folder = _folder(self, root)
-        if self.listed is not None and not (folder / self.listed.place).exists():
+        if self.listed is not None and not status(folder / self.listed.place):
             raise _not_found(self, f"there is no {folder / self.listed.place}", AbsentData)
         if self.listed is not None and self.listed.kind == "decathlon":
             images, labels = decathlon_files(self.listed, folder, self.where)
@@ -195,7 +195,7 @@ def _cases(table: DomainTable, files: Files, folder: Path) -> tuple[tuple[Case, 
             label_layers=tuple(label_files[1:]),
             group=_value(table, groups, case, first, "group", ""),
         )
-        if all(path.exists() for path in present.files):
+        if all(map(status, present.files)):
             cases.append(present)
         else:  # a link to content that DataLad or git-annex has not fetched
             missing.add(case)

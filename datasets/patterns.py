@@ -9,7 +9,6 @@
 ======================= ==========================================================================
 """
 
-import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -18,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .base import DataError
-from .discovery import is_junk, stem, unknown
+from .discovery import entries, is_folder, is_junk, status, stem, unknown
 
 FIELDS = ("case", "group", "stratum", "channel")
 
@@ -43,6 +42,8 @@ class Match:
 @dataclass(frozen=True)
 class Pattern:
     """A checked pattern; without any field, the stem of a file is its case.
+
+    What is looked for in a folder that may not be read is a DataError too: other users would find other files.
 
     Raises:
         DataError: an unknown field, a stray brace or a backslash.
@@ -75,7 +76,7 @@ class Pattern:
         found = {}
         for path, relative in _walk(folder, segments, prefix):
             match = expression.fullmatch(relative)
-            if match and not is_junk(path) and not path.is_dir():
+            if match and not is_junk(path) and not is_folder(path):
                 fields = {name: unicodedata.normalize("NFC", text) for name, text in match.groupdict().items()}
                 found[path] = Match(path, fields or {"case": unicodedata.normalize("NFC", stem(path))})
         return [found[path] for path in sorted(found)]
@@ -83,13 +84,13 @@ class Pattern:
     def absent_folder(self, root: Path) -> Path | None:
         """Return the first folder that does not exist on the way to the files, None behind wildcards."""
         folder, segments, _ = self._start(root)
-        if not folder.is_dir():
+        if not is_folder(folder):
             return folder
         for segment in segments[:-1]:
             if _TOKEN.search(segment):
                 return None
             folder = folder / segment
-            if not folder.is_dir():
+            if not is_folder(folder):
                 return folder
         return None
 
@@ -105,28 +106,22 @@ def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path
     if head == "**":
         if rest:
             yield from _walk(folder, rest, prefix)
-        for name in _names(folder):
+        for name in entries(folder):
             path = folder / name
-            if path.is_dir() and not path.is_symlink() and not is_junk(path):  # a link may lead in a circle
+            if is_folder(path) and not path.is_symlink():  # a link may lead in a circle
                 yield from _walk(path, segments, f"{prefix}{name}/")
         return
     if _TOKEN.search(head):
         expression = re.compile(_expression(head, named=False))
-        names = [name for name in _names(folder) if expression.fullmatch(name)]
+        names = [name for name in entries(folder) if expression.fullmatch(name)]
     else:
-        names = [head] if os.path.lexists(folder / head) else []  # a dangling link counts as missing, not as absent
+        # A dangling link counts as missing, not as absent.
+        names = [head] if status(folder / head, follow=False) else []
     for name in names:
         if not rest:
             yield folder / name, prefix + name
-        elif (folder / name).is_dir():
+        elif is_folder(folder / name):
             yield from _walk(folder / name, rest, f"{prefix}{name}/")
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208  # names, not paths: folders of thousands of files
-    except OSError:
-        return []
 
 
 def _expression(text: str, named: bool) -> str:

@@ -1,4 +1,9 @@
+import errno
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,6 +75,30 @@ def test_dangling_links_match_and_links_in_a_circle_end(root: Path) -> None:
     for pattern in ("chase/{case}.jpg", "chase/Image_02L.jpg"):
         assert "Image_02L.jpg" in {match.path.name for match in Pattern(pattern, "images").matches(root)}
     assert len(Pattern("deep/**/{case}_mask.gif", "labels").matches(root)) == 1
+
+
+@pytest.mark.parametrize("pattern", ["{case:p*}/img.png", "p2/{case}.png", "*/*.png", "**/img.png", "p2/img.png"])
+@pytest.mark.parametrize(("fault", "way"), [(errno.EACCES, "change its permissions"), (errno.ESTALE, "the mount")])
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, fault: int, way: str
+) -> None:
+    for name in ("p1", "p2", "lost+found"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "img.png").write_bytes(b"")
+    closed = tmp_path / "p2"
+
+    def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(path: Any, *arguments: Any, **options: Any) -> Any:
+            if path == closed / "img.png" or (call is os.listdir and path in (closed, tmp_path / "lost+found")):
+                raise OSError(fault, os.strerror(fault))
+            return call(path, *arguments, **options)
+
+        return inner
+
+    monkeypatch.setattr(os, "listdir", guarded(os.listdir))
+    monkeypatch.setattr(os, "stat", guarded(os.stat))
+    with pytest.raises(DataError, match=f"{re.escape(str(closed))}.*{way}"):
+        Pattern(pattern, "images").matches(tmp_path)
 
 
 def test_names_in_decomposed_unicode_are_the_same_case(tmp_path: Path) -> None:
