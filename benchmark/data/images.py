@@ -66,7 +66,7 @@ def read_image(case: Case, domain: Domain, task: Task) -> NativeImage:
 
     Raises:
         DataError: unreadable, truncated, of the wrong dimension, on several grids, with NaN or infinite values,
-            beyond the ``intensity.bits``, or constant.
+            beyond the ``intensity.bits``, constant, or 3D with a header that programs read differently.
     """
     ndim, files = file_ndim(task, domain), (case.image, *case.channels)
     # Channels that are neighbouring slices are not in the file.
@@ -76,10 +76,10 @@ def read_image(case: Case, domain: Domain, task: Task) -> NativeImage:
             f"{case.image} and its other channels are {len(files)} files, one channel each, "
             f"and the task has channels = {channels}: make them agree"
         )
-    image = _placed(*_intensities(case.image, domain.intensity, ndim, channels // len(files)), domain)
+    image = _placed(*_intensities(case.image, domain, ndim, channels // len(files)), domain)
     if not case.channels:
         return image
-    others = [on_grid(path, *_intensities(path, domain.intensity, ndim, 1), image, domain) for path in case.channels]
+    others = [on_grid(path, *_intensities(path, domain, ndim, 1), image, domain) for path in case.channels]
     return replace(image, array=np.concatenate([image.array, *others]))
 
 
@@ -143,13 +143,14 @@ def read_prediction(path: Path, domain: Domain) -> NativeImage:
 
 
 def _intensities(
-    path: Path, intensity: Intensity | None, ndim: int, channels: int
+    path: Path, domain: Domain, ndim: int, channels: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
     """Return a file's channels (C, *S) in the order on disk, and its affine in 3D."""
+    intensity = domain.intensity
     if ndim == 2:
         array, affine = picture_intensities(path, channels, intensity), None
     else:
-        values, affine = read_volume(path, channels)
+        values, affine = read_volume(path, channels, domain.orientation)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
             array = values.astype(np.float32)
         require_finite(array, path)
