@@ -126,14 +126,14 @@ def _listed_only(table: DomainTable, only: Column, files: Files, folder: Path) -
 
 
 def _folder(table: DomainTable, root: Path) -> Path:
-    """Return the folder that the patterns start from."""
+    """Return the folder that the patterns start from: the first choice that exists."""
     for choice in table.folders:
-        folders = sorted(path for path in root.glob(choice) if path.is_dir()) if choice else [root]
+        folders = Pattern(choice, f"{table.where}: folder").folders(root) if choice else [root]
         if len(folders) > 1:
             names = ", ".join(path.name for path in folders)
             raise DataError(
-                f"{table.where}: several folders match {choice!r} in {root} ({names}): rename the one to use "
-                f"to {table.folders[0]}"
+                f"{table.where}: several folders match {choice!r} in {folders[0].parent} ({names}): rename the one "
+                f"to use to {table.folders[0]}"
             )
         if folders:
             return folders[0]

@@ -4,13 +4,15 @@
 ``{case}``              a named field, any text without ``/``; the same name again is the same text
 ``{case:pat*_frame??}`` a field whose text matches a wildcard
 ``*``, ``?``, ``[a-z]`` any text, one character, one of a range; none of them crosses a ``/``
-``**``                  any folders, or none
+``**``                  any folders, or none, links to folders among them; each folder once
 ``{_v2,}``              alternatives, here ``_v2`` or nothing
 ======================= ==========================================================================
 """
 
 import re
+import stat
 import unicodedata
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -58,6 +60,8 @@ class Pattern:
                 raise unknown(f"field in {self.where} = {self.text!r}:", match["name"], FIELDS)
         if "\\" in self.text:
             raise DataError(f"{self.where} = {self.text!r}: write / between folders, on every system")
+        if not self._start(Path())[1]:
+            raise DataError(f"{self.where} = {self.text!r} names nothing")
         if re.search(r"[{}]", _TOKEN.sub("", self.text)):
             raise DataError(
                 f"{self.where} = {self.text!r} has a stray brace: fields are "
@@ -80,6 +84,10 @@ class Pattern:
                 fields = {name: unicodedata.normalize("NFC", text) for name, text in match.groupdict().items()}
                 found[path] = Match(path, fields or {"case": unicodedata.normalize("NFC", stem(path))})
         return [found[path] for path in sorted(found)]
+
+    def folders(self, root: Path) -> list[Path]:
+        """Return the folders that match below ``root`` (or anywhere, if absolute), sorted."""
+        return sorted({path for path, _ in _walk(*self._start(root)) if is_folder(path)})
 
     def absent_folder(self, root: Path) -> Path | None:
         """Return the first folder that does not exist on the way to the files, None behind wildcards."""
@@ -104,12 +112,8 @@ def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path
     """Yield the paths whose names match the segments one by one, with their text below the start."""
     head, rest = segments[0], segments[1:]
     if head == "**":
-        if rest:
-            yield from _walk(folder, rest, prefix)
-        for name in entries(folder):
-            path = folder / name
-            if is_folder(path) and not path.is_symlink():  # a link may lead in a circle
-                yield from _walk(path, segments, f"{prefix}{name}/")
+        for path, text in _folders_below(folder) if rest else ():
+            yield from _walk(path, rest, prefix + text)
         return
     if _TOKEN.search(head):
         expression = re.compile(_expression(head, named=False))
@@ -122,6 +126,26 @@ def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path
             yield folder / name, prefix + name
         elif is_folder(folder / name):
             yield from _walk(folder / name, rest, f"{prefix}{name}/")
+
+
+def _folders_below(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield a folder and all below it, each once, with their text below it; links are followed after the rest."""
+    seen = {(found.st_dev, found.st_ino) for parent in folder.resolve().parents if (found := status(parent))}
+    below, links = [(folder, "")], deque[tuple[Path, str]]()
+    while below or links:
+        path, text = below.pop() if below else links.popleft()
+        found = status(path)
+        # A link may lead in a circle, or to what is here by its own name.
+        if found is None or not stat.S_ISDIR(found.st_mode) or (found.st_dev, found.st_ino) in seen:
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        yield path, text
+        for name in entries(path):
+            entry = status(path / name, follow=False)
+            if entry is not None and stat.S_ISLNK(entry.st_mode):
+                links.append((path / name, f"{text}{name}/"))
+            elif entry is not None and stat.S_ISDIR(entry.st_mode):
+                below.append((path / name, f"{text}{name}/"))
 
 
 def _expression(text: str, named: bool) -> str:

@@ -74,7 +74,19 @@ def test_dangling_links_match_and_links_in_a_circle_end(root: Path) -> None:
     (root / "deep/a/again").symlink_to(root / "deep", target_is_directory=True)
     for pattern in ("chase/{case}.jpg", "chase/Image_02L.jpg"):
         assert "Image_02L.jpg" in {match.path.name for match in Pattern(pattern, "images").matches(root)}
+    (root / "deep/up").symlink_to("..", target_is_directory=True)
     assert len(Pattern("deep/**/{case}_mask.gif", "labels").matches(root)) == 1
+
+
+def test_folders_behind_links_are_folders_and_none_is_read_twice(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "x").mkdir(parents=True)
+    (other / "x/8_mask.gif").write_bytes(b"")
+    (root / "deep/a/0").symlink_to(other, target_is_directory=True)
+    (root / "deep/a/1").symlink_to(other / "x", target_is_directory=True)  # is in the first
+    (root / "deep/0").symlink_to("a/b", target_is_directory=True)  # is here by its own name
+    found = [str(match.path.relative_to(root)) for match in Pattern("deep/**/{case}_mask.gif", "x").matches(root)]
+    assert found == ["deep/a/0/x/8_mask.gif", "deep/a/b/c/7_mask.gif"]
 
 
 @pytest.mark.parametrize("pattern", ["{case:p*}/img.png", "p2/{case}.png", "*/*.png", "**/img.png", "p2/img.png"])
