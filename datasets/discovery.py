@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
+from unicodedata import normalize
 
 from .base import DataError
 
@@ -47,6 +48,25 @@ def status(path: Path, follow: bool = True) -> os.stat_result | None:
     except OSError as error:
         _require_absent(path if follow else path.parent, error)
         return None
+
+
+def spelled(folder: Path, text: str) -> Path:
+    """Return the path of a text below a folder with its names as they are on disk, or as they are if they are not.
+
+    A name may be there in Unicode's composed form or in pieces, as macOS writes it; both look the same.
+    """
+    if text.isascii():
+        return folder / text
+    for name in Path(text).parts:
+        if not status(folder / name, follow=False):
+            name = next((other for other in entries(folder) if composed(other) == composed(name)), name)
+        folder = folder / name
+    return folder
+
+
+def composed(text: str) -> str:
+    """Return a text in Unicode's composed form, in which equal texts are equal."""
+    return normalize("NFC", text)
 
 
 def is_folder(path: Path) -> bool:

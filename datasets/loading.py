@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
-from unicodedata import normalize
 
 from .base import AbsentData, Case, DataError, Domain
 from .columns import Column, read_column, read_listed
-from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, status, unknown
+from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, composed, spelled, status, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
 from .patterns import Match, Pattern
 from .text_files import check_case_id
@@ -61,7 +60,7 @@ class DomainTable:
             DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
         """
         folder = _folder(self, root)
-        if self.listed is not None and not status(folder / self.listed.place):
+        if self.listed is not None and not status(spelled(folder, self.listed.place)):
             raise _not_found(self, f"there is no {folder / self.listed.place}", AbsentData)
         if self.listed is not None and self.listed.kind == "decathlon":
             images, labels = decathlon_files(self.listed, folder, self.where)
@@ -113,7 +112,7 @@ def _listed_only(table: DomainTable, only: Column, files: Files, folder: Path) -
     """Return the files without the images that a list does not name, by their ids or their paths below the folder."""
     listed = read_listed(only, folder, table.where)
     names = {
-        match.path: {_id(table, match), normalize("NFC", os.path.relpath(match.path, folder))} & listed
+        match.path: {_id(table, match), composed(os.path.relpath(match.path, folder))} & listed
         for match in files.images
     }
     if not any(names.values()):

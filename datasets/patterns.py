@@ -11,7 +11,6 @@
 
 import re
 import stat
-import unicodedata
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 
 from .base import DataError
-from .discovery import entries, is_folder, is_junk, status, stem, unknown
+from .discovery import composed, entries, is_folder, is_junk, spelled, status, stem, unknown
 
 FIELDS = ("case", "group", "stratum", "channel")
 
@@ -81,8 +80,8 @@ class Pattern:
         for path, relative in _walk(folder, segments, prefix):
             match = expression.fullmatch(relative)
             if match and not is_junk(path) and not is_folder(path):
-                fields = {name: unicodedata.normalize("NFC", text) for name, text in match.groupdict().items()}
-                found[path] = Match(path, fields or {"case": unicodedata.normalize("NFC", stem(path))})
+                fields = match.groupdict()
+                found[path] = Match(path, fields or {"case": composed(stem(path))})
         return [found[path] for path in sorted(found)]
 
     def folders(self, root: Path) -> list[Path]:
@@ -97,19 +96,19 @@ class Pattern:
         for segment in segments[:-1]:
             if _TOKEN.search(segment):
                 return None
-            folder = folder / segment
+            folder = spelled(folder, segment)
             if not is_folder(folder):
                 return folder
         return None
 
     def _start(self, root: Path) -> tuple[Path, list[str], str]:
         anchor = "/" if self.text.startswith("/") else ""
-        segments = [segment for segment in self.text.split("/") if segment not in ("", ".")]
+        segments = [segment for segment in composed(self.text).split("/") if segment not in ("", ".")]
         return Path("/") if anchor else root, segments, anchor
 
 
 def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path, str]]:
-    """Yield the paths whose names match the segments one by one, with their text below the start."""
+    """Yield the paths whose names match the segments one by one, with their composed text below the start."""
     head, rest = segments[0], segments[1:]
     if head == "**":
         for path, text in _folders_below(folder) if rest else ():
@@ -117,19 +116,20 @@ def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path
         return
     if _TOKEN.search(head):
         expression = re.compile(_expression(head, named=False))
-        names = [name for name in entries(folder) if expression.fullmatch(name)]
+        paths = [folder / name for name in entries(folder) if expression.fullmatch(composed(name))]
     else:
-        # A dangling link counts as missing, not as absent.
-        names = [head] if status(folder / head, follow=False) else []
-    for name in names:
+        path = spelled(folder, head)
+        paths = [path] if status(path, follow=False) else []  # a dangling link counts as missing, not as absent
+    for path in paths:
+        text = prefix + composed(path.name)
         if not rest:
-            yield folder / name, prefix + name
-        elif is_folder(folder / name):
-            yield from _walk(folder / name, rest, f"{prefix}{name}/")
+            yield path, text
+        elif is_folder(path):
+            yield from _walk(path, rest, f"{text}/")
 
 
 def _folders_below(folder: Path) -> Iterator[tuple[Path, str]]:
-    """Yield a folder and all below it, each once, with their text below it; links are followed after the rest."""
+    """Yield a folder and all below it, each once, with their composed text; links are followed after the rest."""
     seen = {(found.st_dev, found.st_ino) for parent in folder.resolve().parents if (found := status(parent))}
     below, links = [(folder, "")], deque[tuple[Path, str]]()
     while below or links:
@@ -143,9 +143,9 @@ def _folders_below(folder: Path) -> Iterator[tuple[Path, str]]:
         for name in entries(path):
             entry = status(path / name, follow=False)
             if entry is not None and stat.S_ISLNK(entry.st_mode):
-                links.append((path / name, f"{text}{name}/"))
+                links.append((path / name, f"{text}{composed(name)}/"))
             elif entry is not None and stat.S_ISDIR(entry.st_mode):
-                below.append((path / name, f"{text}{name}/"))
+                below.append((path / name, f"{text}{composed(name)}/"))
 
 
 def _expression(text: str, named: bool) -> str:

@@ -1,6 +1,7 @@
 import errno
 import os
 import re
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,19 @@ def test_names_in_decomposed_unicode_are_the_same_case(tmp_path: Path) -> None:
     [match] = Pattern("{case}.png", "images").matches(tmp_path)
     assert match.fields == {"case": "\u00e9"}
     assert match.path.is_file()
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("pattern", ["Größe/é/{case}.png", "G*öße/**/{case:ä?}.png", "Größe/é/äö.png", "**/é/ä*.png"])
+def test_names_in_a_pattern_and_on_disk_are_one_in_either_unicode(tmp_path: Path, pattern: str, form: Any) -> None:
+    file = tmp_path / unicodedata.normalize(form, "Größe/é/äö.png")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    for text in ("NFC", "NFD"):
+        written = Pattern(unicodedata.normalize(text, pattern), "images")
+        [match] = written.matches(tmp_path)
+        assert (match.path, match.fields) == (file, {"case": "äö"})
+        assert written.absent_folder(tmp_path) is None
 
 
 @pytest.mark.parametrize(
