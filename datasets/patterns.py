@@ -47,7 +47,7 @@ class Pattern:
     What is looked for in a folder that may not be read is a DataError too: other users would find other files.
 
     Raises:
-        DataError: an unknown field, a stray brace or a backslash.
+        DataError: an unknown field, a stray brace, a backslash, or a / within alternatives or a wildcard.
     """
 
     text: str
@@ -57,6 +57,11 @@ class Pattern:
         for match in _TOKEN.finditer(self.text):
             if match["name"] and match["name"] not in FIELDS:
                 raise unknown(f"field in {self.where} = {self.text!r}:", match["name"], FIELDS)
+            if "/" in match[0] and match["wild"] != "**/":
+                raise DataError(
+                    f"{self.where} = {self.text!r}: {match[0]} crosses a folder: alternatives and wildcards stay "
+                    "within one name, as in {a,b}/i"
+                )
         if "\\" in self.text:
             raise DataError(f"{self.where} = {self.text!r}: write / between folders, on every system")
         if not self._start(Path())[1]:

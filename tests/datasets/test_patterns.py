@@ -142,6 +142,9 @@ def test_names_in_a_pattern_and_on_disk_are_one_in_either_unicode(tmp_path: Path
         ("a/{case.png", "stray brace"),
         ("a/{case}}.png", "stray brace"),
         ("a/{}.png", "stray brace"),
+        ("{d/i,d/x}/{case}.png", "{d/i,d/x} crosses a folder: alternatives and wildcards stay within one name"),
+        ("{case:*/i}.png", "as in {a,b}/i"),
+        ("[a/b]/{case}.png", "[a/b] crosses a folder"),
     ],
 )
 def test_bad_patterns_say_what_is_wrong(pattern: str, message: str) -> None:
