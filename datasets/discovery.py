@@ -13,6 +13,9 @@ from .base import DataError
 PLAIN_PICTURES = (".png", ".tif", ".tiff", ".gif", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
 PICTURES = (*PLAIN_PICTURES, *(f"{suffix}.gz" for suffix in PLAIN_PICTURES))
 VOLUMES = (".nii.gz", ".nii")
+NOTES = (".txt", ".md", ".json", ".csv", ".tsv", ".xml", ".yaml", ".yml", ".html", ".pdf")
+"""Files that may lie beside an image, by its name, and are none."""
+
 JUNK = ("thumbs.db", "desktop.ini", "lost+found", "$recycle.bin", "system volume information")
 
 

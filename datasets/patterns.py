@@ -12,7 +12,7 @@
 import re
 import stat
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +110,25 @@ class Pattern:
         anchor = "/" if self.text.startswith("/") else ""
         segments = [segment for segment in composed(self.text).split("/") if segment not in ("", ".")]
         return Path("/") if anchor else root, segments, anchor
+
+
+def first_folder(choices: Sequence[str], root: Path, where: str) -> Path:
+    """Return the first of several folders that exists, below ``root`` or absolute; "" is ``root``.
+
+    Raises:
+        DataError: several match one of the choices.
+    """
+    for choice in choices:
+        folders = Pattern(choice, f"{where}: folder").folders(root) if choice else [root]
+        if len(folders) > 1:
+            names = ", ".join(path.name for path in folders)
+            raise DataError(
+                f"{where}: several folders match {choice!r} in {folders[0].parent} ({names}): rename the one to use "
+                f"to {choices[0]}"
+            )
+        if folders:
+            return folders[0]
+    return root / choices[0]
 
 
 def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path, str]]:

@@ -185,6 +185,22 @@ class TestMissing:
         assert load('images = "i/{case}.png"').cases[0].label is None
         assert "a source needs labels" in error('images = "i/{case}.png"', role="source")
 
+    @pytest.mark.parametrize("only", ["", 'only = "list.csv"\n'])
+    def test_one_of_another_kind_among_others_is_named_and_a_note_is_none(
+        self, load: Load, error: Error, tmp_path: Path, only: str
+    ) -> None:
+        names = ("i/1.png", "i/1.json", "i/2.png", "i/3.json", "l/1.png", "l/2.png", "l/3.png")
+        write_files(tmp_path, *names, "i/x.webp")
+        (tmp_path / "list.csv").write_text("id\n1\n2\n3\n")
+        table = f'images = "i/{{case}}.*"\nlabels = "l/{{case}}.*"\n{only}'
+        domain = load(table)
+        assert (sorted(named(domain)), domain.missing) == (["1", "2"], ("3",))
+        write_files(tmp_path, "i/3.webp")
+        assert "i/3.webp is not of a type that is read here: .png" in error(table)
+        (tmp_path / "i/3.webp").rename(tmp_path / "i/3.png")
+        (tmp_path / "l/3.png").rename(tmp_path / "l/3.webp")
+        assert "l/3.webp is not of a type that is read here: .png" in error(table)
+
     def test_files_of_another_kind_are_named(self, error: Error, tmp_path: Path) -> None:
         write_files(tmp_path, "i/a.dcm")
         assert "a.dcm is not of a type that is read here: .png" in error('images = "i/{case}.*"')
