@@ -250,8 +250,9 @@ class _Companions:
         wanted = "/".join(image.key(self.names))
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.3)
         nearest = f"; the nearest is {known[near[0]]}, whose id is {near[0]!r}" if near else ""
+        empty = " (of several layers one that marks nothing is a file of zeros)" if len(self.table.labels) > 1 else ""
         raise DataError(
-            f"{self.table.where}: case {case!r} has no {self.kind}: its image is {image.path}{nearest}. "
+            f"{self.table.where}: case {case!r} has no {self.kind}{empty}: its image is {image.path}{nearest}. "
             f"Files are paired by {' and '.join(f'{{{name}}}' for name in self.names)}: write around it, in both "
             f"patterns (images and {KEYS[self.kind]}), what differs between their names; or add the {self.kind}, "
             'remove the image, or list the cases to use in a file: only = "FILE"'

@@ -75,7 +75,11 @@ def read_volume(
     array = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[None]
     if array.ndim != 4 or array.shape[0] != channels or array.size == 0:
         expected = "(X, Y, Z)" if channels == 1 else f"(X, Y, Z, {channels})"
-        raise DataError(f"{path} has shape {shape}, expected is {expected}: it does not fit this task")
+        way = "write those to use into files of their own, or give the task as many channels"
+        raise DataError(
+            f"{path} has shape {shape}, expected is {expected}: it does not fit this task"
+            + (f"; its {len(array)} volumes are channels: {way}" if array.ndim == 4 and len(array) > 1 else "")
+        )
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise DataError(f"{path} has no usable affine (a voxel size is zero or NaN): repair its header")
     return array, affine

@@ -109,7 +109,7 @@ class TestLayers:
 
     def test_a_case_needs_all_of_them(self, error: Error, load: Load, tmp_path: Path) -> None:
         write_files(tmp_path, "i/a.png", "i/b.png", "o/a.png", "o/b.png", "t/b.png")
-        assert "case 'a' has no label" in error(self.LAYERS)
+        assert "case 'a' has no label (of several layers one that marks nothing is a file" in error(self.LAYERS)
         (tmp_path / "t/b.png").unlink()
         optional = f'{self.LAYERS}\noptional = ["labels"]'
         assert f"no files match labels = '{tmp_path}/t/{{case}}.png', and other labels exist" in error(optional)
