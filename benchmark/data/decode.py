@@ -103,7 +103,7 @@ def _require_clear_header(header: Any, affine: NDArray[np.float64], orientation:
         return
     sizes, other = voxel_sizes(affine), np.asarray(header["pixdim"][1:4], dtype=np.float64)
     xyz = np.array([header[f"quatern_{axis}"] for axis in "bcd"], dtype=np.float64)
-    rotation = quat2mat([np.sqrt(max(0.0, 1 - xyz @ xyz)), *xyz])  # of no length or more than 1 by rounding, or junk
+    rotation = quat2mat([np.sqrt(max(0.0, 1 - float(xyz @ xyz))), *xyz])  # rounding may exceed 1
     rotation[:, 2] *= -1 if header["pixdim"][0] < 0 else 1
     fault = ""
     if not (np.abs(sizes - other) <= SIZE_TOLERANCE * sizes).all():
