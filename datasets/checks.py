@@ -117,6 +117,14 @@ def joined(images: Pattern, companions: Iterable[Pattern | None], where: str) ->
             )
 
 
+def folders(value: Any, where: str) -> tuple[str, ...]:
+    """Return where patterns may start; "" is the data root."""
+    texts = value if isinstance(value, list) else [value]
+    valid = bool(texts) and all(isinstance(text, str) and "{" not in text for text in texts)
+    require(valid, where, f"one or more names of folders, with wildcards but without {{...}}, not {value!r}")
+    return tuple(Pattern(text, where).text if text not in ("", ".") else "" for text in texts)
+
+
 def choices(values: list[Any], known: tuple[str, ...], where: str) -> frozenset[str]:
     """Return a list of words as a set, each out of the known ones."""
     return frozenset(one_of(value, known, where) for value in values)

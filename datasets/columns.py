@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from unicodedata import normalize
 
 from .base import DataError
+from .discovery import composed, spelled
 from .text_files import read_text
 
 
@@ -27,7 +27,7 @@ def read_column(column: Column, folder: Path, where: str) -> dict[str, str]:
     Raises:
         DataError: the file is missing, lacks a column, contradicts itself, or has a value that is not in the map.
     """
-    path = folder / column.file
+    path = spelled(folder, column.file)
     words = {key.lower(): value for key, value in column.map.items()}
     values: dict[str, str] = {}
     for line, texts in _rows(path, (column.id, column.column), where):
@@ -50,7 +50,7 @@ def read_listed(column: Column, folder: Path, where: str) -> frozenset[str]:
     Raises:
         DataError: the file is missing, lacks the column or lists nothing.
     """
-    path = folder / column.file
+    path = spelled(folder, column.file)
     texts = frozenset(row.get(column.id, "") for _, row in _rows(path, (column.id,), where)) - {""}
     if not texts:
         raise DataError(f"{where}: {path} lists nothing in its column {column.id}")
@@ -72,10 +72,6 @@ def _rows(path: Path, columns: tuple[str, ...], where: str) -> Iterator[tuple[in
         if header.count(name) > 1:
             raise DataError(f"{where}: {path} has {header.count(name)} columns {name}: rename all but the right one")
     for row in reader:
-        texts = {
-            (name or "").strip(): normalize("NFC", text.strip())
-            for name, text in row.items()
-            if isinstance(text, str)
-        }
+        texts = {(name or "").strip(): composed(text.strip()) for name, text in row.items() if isinstance(text, str)}
         if any(texts.values()):
             yield reader.line_num, texts

@@ -138,6 +138,7 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
     check_keys(values, DOMAIN_KEYS, where)
     kinds = [kind for kind in ("images", *OF_LISTS) if kind in values]
     require(len(kinds) == 1, where, "give one of images, decathlon and nnunet")
+    require(values[kinds[0]] != "", where, f"{kinds[0]} is empty")
     for key in ("labels", "foregrounds", "channels", "id") if kinds[0] in OF_LISTS else ("split",):
         require(key not in values, where, f"{key} does not go with {kinds[0]}")
     require(not ("stratum" in values and "strata" in values), where, "give either stratum or strata")
@@ -157,7 +158,6 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
         each = slices.width
         message = f"slices with neighbours = {slices.neighbours} need channels to be a multiple of {each}"
         require(task["channels"] % each == 0, where, message)
-    base = values.get("folder", "")
     return DomainTable(
         where=where,
         labelled=labelled,
@@ -166,7 +166,7 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
         labels=labels,
         foregrounds=foregrounds,
         optional=checks.choices(values.get("optional", []), ("labels", "foregrounds"), f"{where}: optional"),
-        folders=tuple(base) if isinstance(base, list) else (base,),
+        folders=checks.folders(values.get("folder", ""), f"{where}: folder"),
         only=checks.listing(values["only"], f"{where}: only") if "only" in values else None,
         id=checks.template(values.get("id", "{case}"), images, where),
         channels=tuple(map(str, values.get("channels", ()))),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .base import DataError
-from .discovery import is_junk, stem, unknown
+from .discovery import is_junk, spelled, status, stem, unknown
 from .patterns import Match, Pattern
 from .text_files import read_json
 
@@ -24,7 +24,7 @@ def decathlon_files(listed: Listed, folder: Path, where: str) -> tuple[list[Matc
     Raises:
         DataError: no such list, an entry of another form, listed twice, or with a label that does not exist.
     """
-    path = folder / listed.place
+    path = spelled(folder, listed.place)
     content = read_json(path, f"{where}: the list")
     content = content if isinstance(content, dict) else {}
     if "file_ending" in content:
@@ -39,18 +39,20 @@ def decathlon_files(listed: Listed, folder: Path, where: str) -> tuple[list[Matc
         pair = (entry.get("image"), entry.get("label")) if isinstance(entry, dict) else (entry, None)
         if not isinstance(pair[0], str) or not isinstance(pair[1], str | None):
             raise DataError(f"{where}: {path}: {listed.split} holds {entry!r}; expected one image and one label file")
-        image, label = (None if text is None else path.parent / text.replace("\\", "/") for text in pair)
+        names = [None if text is None else text.replace("\\", "/") for text in pair]
+        image, label = (None if name is None else spelled(path.parent, name) for name in names)
         assert image is not None
+        assert names[0] is not None
         if is_junk(image):
             continue
-        case = stem(image)
+        case = stem(Path(names[0]))
         if case in images:
             raise DataError(f"{where}: {path} lists case {case!r} twice: {images[case].path} and {image}")
         images[case] = Match(image, {"case": case})
         if label is None:
             continue
         labels[case] = Match(label, {"case": case})
-        if image.exists() and not (label.exists() or label.is_symlink()):  # a dangling link counts as missing
+        if status(image) and not status(label, follow=False):  # a dangling link counts as missing
             raise DataError(f"{where}: case {case!r} has no label: {label} does not exist")
     return list(images.values()), list(labels.values())
 
@@ -61,7 +63,7 @@ def nnunet_patterns(listed: Listed, folder: Path, where: str) -> tuple[Pattern, 
     Raises:
         DataError: no ``dataset.json`` of that version, or an unknown split.
     """
-    description = folder / listed.place / "dataset.json"
+    description = spelled(folder, listed.place) / "dataset.json"
     content = read_json(description, f"{where}: the data set")
     ending = content.get("file_ending") if isinstance(content, dict) else None
     if not isinstance(ending, str):

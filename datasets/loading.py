@@ -3,16 +3,15 @@
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
-from unicodedata import normalize
 
 from .base import AbsentData, Case, DataError, Domain
 from .columns import Column, read_column, read_listed
-from .discovery import PICTURES, PLAIN_PICTURES, VOLUMES, unknown
+from .discovery import NOTES, PICTURES, PLAIN_PICTURES, VOLUMES, composed, spelled, status, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
-from .patterns import Match, Pattern
+from .patterns import Match, Pattern, first_folder
 from .text_files import check_case_id
 
 KEYS = {"label": "labels", "foreground mask": "foregrounds"}
@@ -60,8 +59,8 @@ class DomainTable:
         Raises:
             DataError: no images, two files for one case, a case without its label, mask, channel or row, or a bad id.
         """
-        folder = _folder(self, root)
-        if self.listed is not None and not (folder / self.listed.place).exists():
+        folder = first_folder(self.folders, root, self.where)
+        if self.listed is not None and not status(spelled(folder, self.listed.place)):
             raise _not_found(self, f"there is no {folder / self.listed.place}", AbsentData)
         if self.listed is not None and self.listed.kind == "decathlon":
             images, labels = decathlon_files(self.listed, folder, self.where)
@@ -91,6 +90,7 @@ class Files:
     images: Sequence[Match]
     labels: tuple[Sequence[Match], ...]
     foregrounds: Sequence[Match] | None = None
+    unread: Mapping[str, Sequence[Match]] = field(default_factory=dict)  # by key: matches of a type that is not read
     absent: frozenset[str] | None = None  # what a list of the domain's cases names and no image is; None: no list
 
 
@@ -100,20 +100,21 @@ def _matching_files(table: DomainTable, folder: Path) -> Files:
         optional = {"labels"} if table.listed.split == "test" else set()
         table = replace(table, images=image, labels=(label,), optional=table.optional | optional)
     assert table.images is not None
-    images = _matches(table, "images", table.images, folder)
-    labels = [_matches(table, "labels", pattern, folder) for pattern in table.labels]
+    unread: dict[str, list[Match]] = {}
+    images = _matches(table, "images", table.images, folder, unread)
+    labels = [_matches(table, "labels", pattern, folder, unread) for pattern in table.labels]
     if any(labels) and not all(labels):
         pattern = table.labels[[bool(matches) for matches in labels].index(False)]
         raise _not_found(table, f"no files match labels = {str(folder / pattern.text)!r}, and other labels exist")
-    masks = None if table.foregrounds is None else _matches(table, "foregrounds", table.foregrounds, folder)
-    return Files(images, tuple(labels) if any(labels) else (), masks or None)
+    masks = None if table.foregrounds is None else _matches(table, "foregrounds", table.foregrounds, folder, unread)
+    return Files(images, tuple(labels) if any(labels) else (), masks or None, unread)
 
 
 def _listed_only(table: DomainTable, only: Column, files: Files, folder: Path) -> Files:
     """Return the files without the images that a list does not name, by their ids or their paths below the folder."""
     listed = read_listed(only, folder, table.where)
     names = {
-        match.path: {_id(table, match), normalize("NFC", os.path.relpath(match.path, folder))} & listed
+        match.path: {_id(table, match), composed(os.path.relpath(match.path, folder))} & listed
         for match in files.images
     }
     if not any(names.values()):
@@ -125,34 +126,29 @@ def _listed_only(table: DomainTable, only: Column, files: Files, folder: Path) -
     return replace(files, images=images, absent=listed.difference(*names.values()))
 
 
-def _folder(table: DomainTable, root: Path) -> Path:
-    """Return the folder that the patterns start from."""
-    for choice in table.folders:
-        folders = sorted(path for path in root.glob(choice) if path.is_dir()) if choice else [root]
-        if len(folders) > 1:
-            names = ", ".join(path.name for path in folders)
-            raise DataError(
-                f"{table.where}: several folders match {choice!r} in {root} ({names}): rename the one to use "
-                f"to {table.folders[0]}"
-            )
-        if folders:
-            return folders[0]
-    return root / table.folders[0]
-
-
-def _matches(table: DomainTable, key: str, pattern: Pattern, folder: Path) -> list[Match]:
-    """Return the files of a pattern that are of the task's kind."""
+def _matches(
+    table: DomainTable, key: str, pattern: Pattern, folder: Path, unread: dict[str, list[Match]]
+) -> list[Match]:
+    """Return the files of a pattern that are of the task's kind, and add the others, but for notes, to ``unread``."""
     suffixes = VOLUMES if table.volumes else PICTURES
     matches = pattern.matches(folder)
     fitting = [match for match in matches if match.path.name.lower().endswith(suffixes)]
+    others = [match for match in matches if not match.path.name.lower().endswith((*suffixes, *NOTES))]
+    unread[key] = unread.get(key, []) + others
     if fitting or key in table.optional:
         return fitting
     if matches:
-        kinds = ", ".join(VOLUMES if table.volumes else (*PLAIN_PICTURES, "or one of these gzipped"))
-        raise DataError(f"{table.where}: {matches[0].path} is not of a type that is read here: {kinds}")
+        raise _of_unread_type(table, matches[0].path)
     absent = pattern.absent_folder(folder)
     state = f"there is no folder {absent}" if absent else f"no files match {key} = {str(folder / pattern.text)!r}"
     raise _not_found(table, state, AbsentData if key == "images" else DataError)
+
+
+def _of_unread_type(table: DomainTable, path: Path) -> DataError:
+    kinds = ", ".join(VOLUMES if table.volumes else (*PLAIN_PICTURES, "or one of these gzipped"))
+    return DataError(
+        f"{table.where}: {path} is not of a type that is read here: {kinds}; convert it, or narrow the pattern"
+    )
 
 
 def _not_found(table: DomainTable, state: str, kind: type[DataError] = DataError) -> DataError:
@@ -175,12 +171,13 @@ def _cases(table: DomainTable, files: Files, folder: Path) -> tuple[tuple[Case, 
             raise _two_files(table, case, channels[channel].path, match.path)
         channels[channel] = match
     strata, groups = (_values(column, folder, table.where) for column in (table.strata, table.groups))
-    companions = [_Companions(table, "label", label, files.images) for label in files.labels]
-    masks = (
-        None if files.foregrounds is None else _Companions(table, "foreground mask", files.foregrounds, files.images)
-    )
+    companions = [_Companions(table, "label", label, files) for label in files.labels]
+    masks = None if files.foregrounds is None else _Companions(table, "foreground mask", files.foregrounds, files)
     orphans = {case for each in companions for case in each.without_image}
     cases, missing = [], orphans if files.absent is None else set(files.absent)
+    for match in files.unread.get("images", ()):
+        if _id(table, match) in missing:
+            raise _of_unread_type(table, match.path)
     for case, channels in by_case.items():
         first, *others = _channels(table, case, channels)
         label_files = [each.of(case, first) for each in companions]
@@ -195,7 +192,7 @@ def _cases(table: DomainTable, files: Files, folder: Path) -> tuple[tuple[Case, 
             label_layers=tuple(label_files[1:]),
             group=_value(table, groups, case, first, "group", ""),
         )
-        if all(path.exists() for path in present.files):
+        if all(map(status, present.files)):
             cases.append(present)
         else:  # a link to content that DataLad or git-annex has not fetched
             missing.add(case)
@@ -221,8 +218,9 @@ def _channels(table: DomainTable, case: str, channels: Mapping[str, Match]) -> l
 class _Companions:
     """The label or mask files of a domain, joined to its images by the fields that both patterns name."""
 
-    def __init__(self, table: DomainTable, kind: str, matches: Sequence[Match], images: Sequence[Match]) -> None:
-        self.table, self.kind, self.matches, self.images = table, kind, matches, images
+    def __init__(self, table: DomainTable, kind: str, matches: Sequence[Match], files: Files) -> None:
+        self.table, self.kind, images = table, kind, files.images
+        self.unread = files.unread.get(KEYS[kind], ())
         shared = set(matches[0].fields) & set(images[0].fields) - {"channel"}
         self.names = tuple(sorted(shared))
         self.paths: dict[Key, Path] = {}
@@ -245,12 +243,16 @@ class _Companions:
                 f"{self.table.where}: both the pattern of images and that of {self.kind}s match {image.path}: narrow "
                 "the one of images, for example {case:patient*_frame??} or {case:[0-9]*}"
             )
+        for match in self.unread:
+            if match.key(self.names) == image.key(self.names):
+                raise _of_unread_type(self.table, match.path)
         known = {"/".join(key): path for key, path in self.paths.items()}
         wanted = "/".join(image.key(self.names))
         near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.3)
         nearest = f"; the nearest is {known[near[0]]}, whose id is {near[0]!r}" if near else ""
+        empty = " (of several layers one that marks nothing is a file of zeros)" if len(self.table.labels) > 1 else ""
         raise DataError(
-            f"{self.table.where}: case {case!r} has no {self.kind}: its image is {image.path}{nearest}. "
+            f"{self.table.where}: case {case!r} has no {self.kind}{empty}: its image is {image.path}{nearest}. "
             f"Files are paired by {' and '.join(f'{{{name}}}' for name in self.names)}: write around it, in both "
             f"patterns (images and {KEYS[self.kind]}), what differs between their names; or add the {self.kind}, "
             'remove the image, or list the cases to use in a file: only = "FILE"'

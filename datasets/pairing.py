@@ -158,6 +158,9 @@ def _require_pairs(names: Sequence[_Names], parts: Sequence[_Part]) -> None:
 def _extended(parts: Sequence[_Part]) -> list[_Part]:
     """Give back to the ids what every set has before them (``Image_``) and, of the same word, behind them."""
     before = re.sub(r".*[^\w .-]|^[\W_]+", "", _common_start([part.before[::-1] for part in parts])[::-1])
+    cut = any(part.before.removesuffix(before)[-1:].isalnum() for part in parts)
+    if cut:  # img_ and seg_ share a piece of a word, which names nothing
+        before = re.sub(r"^[^\W_]+[\W_]*", "", before)
     after = re.sub(r"[\W_].*", "", _common_start([part.after for part in parts]))
     return [
         replace(

@@ -4,21 +4,21 @@
 ``{case}``              a named field, any text without ``/``; the same name again is the same text
 ``{case:pat*_frame??}`` a field whose text matches a wildcard
 ``*``, ``?``, ``[a-z]`` any text, one character, one of a range; none of them crosses a ``/``
-``**``                  any folders, or none
+``**``                  any folders, or none, links to folders among them; each folder once
 ``{_v2,}``              alternatives, here ``_v2`` or nothing
 ======================= ==========================================================================
 """
 
-import os
 import re
-import unicodedata
-from collections.abc import Iterator, Mapping
+import stat
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from .base import DataError
-from .discovery import is_junk, stem, unknown
+from .discovery import composed, entries, is_folder, is_junk, spelled, status, stem, unknown
 
 FIELDS = ("case", "group", "stratum", "channel")
 
@@ -44,8 +44,10 @@ class Match:
 class Pattern:
     """A checked pattern; without any field, the stem of a file is its case.
 
+    What is looked for in a folder that may not be read is a DataError too: other users would find other files.
+
     Raises:
-        DataError: an unknown field, a stray brace or a backslash.
+        DataError: an unknown field, a stray brace, a backslash, or a / within alternatives or a wildcard.
     """
 
     text: str
@@ -55,8 +57,15 @@ class Pattern:
         for match in _TOKEN.finditer(self.text):
             if match["name"] and match["name"] not in FIELDS:
                 raise unknown(f"field in {self.where} = {self.text!r}:", match["name"], FIELDS)
+            if "/" in match[0] and match["wild"] != "**/":
+                raise DataError(
+                    f"{self.where} = {self.text!r}: {match[0]} crosses a folder: alternatives and wildcards stay "
+                    "within one name, as in {a,b}/i"
+                )
         if "\\" in self.text:
             raise DataError(f"{self.where} = {self.text!r}: write / between folders, on every system")
+        if not self._start(Path())[1]:
+            raise DataError(f"{self.where} = {self.text!r} names nothing")
         if re.search(r"[{}]", _TOKEN.sub("", self.text)):
             raise DataError(
                 f"{self.where} = {self.text!r} has a stray brace: fields are "
@@ -75,58 +84,92 @@ class Pattern:
         found = {}
         for path, relative in _walk(folder, segments, prefix):
             match = expression.fullmatch(relative)
-            if match and not is_junk(path) and not path.is_dir():
-                fields = {name: unicodedata.normalize("NFC", text) for name, text in match.groupdict().items()}
-                found[path] = Match(path, fields or {"case": unicodedata.normalize("NFC", stem(path))})
+            if match and not is_junk(path) and not is_folder(path):
+                fields = match.groupdict()
+                found[path] = Match(path, fields or {"case": composed(stem(path))})
         return [found[path] for path in sorted(found)]
+
+    def folders(self, root: Path) -> list[Path]:
+        """Return the folders that match below ``root`` (or anywhere, if absolute), sorted."""
+        return sorted({path for path, _ in _walk(*self._start(root)) if is_folder(path)})
 
     def absent_folder(self, root: Path) -> Path | None:
         """Return the first folder that does not exist on the way to the files, None behind wildcards."""
         folder, segments, _ = self._start(root)
-        if not folder.is_dir():
+        if not is_folder(folder):
             return folder
         for segment in segments[:-1]:
             if _TOKEN.search(segment):
                 return None
-            folder = folder / segment
-            if not folder.is_dir():
+            folder = spelled(folder, segment)
+            if not is_folder(folder):
                 return folder
         return None
 
     def _start(self, root: Path) -> tuple[Path, list[str], str]:
         anchor = "/" if self.text.startswith("/") else ""
-        segments = [segment for segment in self.text.split("/") if segment not in ("", ".")]
+        segments = [segment for segment in composed(self.text).split("/") if segment not in ("", ".")]
         return Path("/") if anchor else root, segments, anchor
 
 
+def first_folder(choices: Sequence[str], root: Path, where: str) -> Path:
+    """Return the first of several folders that exists, below ``root`` or absolute; "" is ``root``.
+
+    Raises:
+        DataError: several match one of the choices.
+    """
+    for choice in choices:
+        folders = Pattern(choice, f"{where}: folder").folders(root) if choice else [root]
+        if len(folders) > 1:
+            names = ", ".join(path.name for path in folders)
+            raise DataError(
+                f"{where}: several folders match {choice!r} in {folders[0].parent} ({names}): rename the one to use "
+                f"to {choices[0]}"
+            )
+        if folders:
+            return folders[0]
+    return root / choices[0]
+
+
 def _walk(folder: Path, segments: list[str], prefix: str) -> Iterator[tuple[Path, str]]:
-    """Yield the paths whose names match the segments one by one, with their text below the start."""
+    """Yield the paths whose names match the segments one by one, with their composed text below the start."""
     head, rest = segments[0], segments[1:]
     if head == "**":
-        if rest:
-            yield from _walk(folder, rest, prefix)
-        for name in _names(folder):
-            path = folder / name
-            if path.is_dir() and not path.is_symlink() and not is_junk(path):  # a link may lead in a circle
-                yield from _walk(path, segments, f"{prefix}{name}/")
+        for path, text in _folders_below(folder) if rest else ():
+            yield from _walk(path, rest, prefix + text)
         return
     if _TOKEN.search(head):
         expression = re.compile(_expression(head, named=False))
-        names = [name for name in _names(folder) if expression.fullmatch(name)]
+        paths = [folder / name for name in entries(folder) if expression.fullmatch(composed(name))]
     else:
-        names = [head] if os.path.lexists(folder / head) else []  # a dangling link counts as missing, not as absent
-    for name in names:
+        path = spelled(folder, head)
+        paths = [path] if status(path, follow=False) else []  # a dangling link counts as missing, not as absent
+    for path in paths:
+        text = prefix + composed(path.name)
         if not rest:
-            yield folder / name, prefix + name
-        elif (folder / name).is_dir():
-            yield from _walk(folder / name, rest, f"{prefix}{name}/")
+            yield path, text
+        elif is_folder(path):
+            yield from _walk(path, rest, f"{text}/")
 
 
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208  # names, not paths: folders of thousands of files
-    except OSError:
-        return []
+def _folders_below(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield a folder and all below it, each once, with their composed text; links are followed after the rest."""
+    seen = {(found.st_dev, found.st_ino) for parent in folder.resolve().parents if (found := status(parent))}
+    below, links = [(folder, "")], deque[tuple[Path, str]]()
+    while below or links:
+        path, text = below.pop() if below else links.popleft()
+        found = status(path)
+        # A link may lead in a circle, or to what is here by its own name.
+        if found is None or not stat.S_ISDIR(found.st_mode) or (found.st_dev, found.st_ino) in seen:
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        yield path, text
+        for name in entries(path):
+            entry = status(path / name, follow=False)
+            if entry is not None and stat.S_ISLNK(entry.st_mode):
+                links.append((path / name, f"{text}{composed(name)}/"))
+            elif entry is not None and stat.S_ISDIR(entry.st_mode):
+                below.append((path / name, f"{text}{composed(name)}/"))
 
 
 def _expression(text: str, named: bool) -> str:

@@ -26,6 +26,12 @@ from .pictures import picture_intensities, picture_values
 AFFINE_TOLERANCE = 1e-3
 """Voxels by which the corners of a label's and an image's grid may differ."""
 
+GEOMETRY = [
+    *("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+    *("sform_code", "srow_x", "srow_y", "srow_z", "xyzt_units"),
+]
+"""Fields of a NIfTI header, beside pixdim, that say where its voxels are."""
+
 
 @dataclass(frozen=True, slots=True)
 class NativeImage:
@@ -60,7 +66,7 @@ def read_image(case: Case, domain: Domain, task: Task) -> NativeImage:
 
     Raises:
         DataError: unreadable, truncated, of the wrong dimension, on several grids, with NaN or infinite values,
-            beyond the ``intensity.bits``, or constant.
+            beyond the ``intensity.bits``, constant, or 3D with a header that programs read differently.
     """
     ndim, files = file_ndim(task, domain), (case.image, *case.channels)
     # Channels that are neighbouring slices are not in the file.
@@ -70,10 +76,10 @@ def read_image(case: Case, domain: Domain, task: Task) -> NativeImage:
             f"{case.image} and its other channels are {len(files)} files, one channel each, "
             f"and the task has channels = {channels}: make them agree"
         )
-    image = _placed(*_intensities(case.image, domain.intensity, ndim, channels // len(files)), domain)
+    image = _placed(*_intensities(case.image, domain, ndim, channels // len(files)), domain)
     if not case.channels:
         return image
-    others = [on_grid(path, *_intensities(path, domain.intensity, ndim, 1), image, domain) for path in case.channels]
+    others = [on_grid(path, *_intensities(path, domain, ndim, 1), image, domain) for path in case.channels]
     return replace(image, array=np.concatenate([image.array, *others]))
 
 
@@ -137,13 +143,14 @@ def read_prediction(path: Path, domain: Domain) -> NativeImage:
 
 
 def _intensities(
-    path: Path, intensity: Intensity | None, ndim: int, channels: int
+    path: Path, domain: Domain, ndim: int, channels: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float64] | None]:
     """Return a file's channels (C, *S) in the order on disk, and its affine in 3D."""
+    intensity = domain.intensity
     if ndim == 2:
         array, affine = picture_intensities(path, channels, intensity), None
     else:
-        values, affine = read_volume(path, channels)
+        values, affine = read_volume(path, channels, domain.orientation)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
             array = values.astype(np.float32)
         require_finite(array, path)
@@ -231,12 +238,11 @@ def _loaded(path: Path) -> Any:
 
 
 def _nifti_like(array: NDArray[Any], like: Any, like_path: Path) -> Any:
-    """Return an array in the order on disk as a NIfTI image with another's affine, codes and units."""
+    """Return an array in the order on disk as a NIfTI image with the geometry of another's header."""
     if tuple(like.shape[:3]) != array.shape[:3]:
         raise ValueError(f"a prediction of shape {array.shape} is not on the grid of {like_path}, {like.shape[:3]}")
     image = nib.Nifti1Image(array, like.affine)
-    if isinstance(like.header, nib.Nifti1Header):  # NIfTI-2 headers are of this type too
-        image.set_qform(like.get_qform(), int(like.header["qform_code"]))
-        image.set_sform(like.get_sform(), int(like.header["sform_code"]))
-        image.header.set_xyzt_units(*like.header.get_xyzt_units())
+    for name in GEOMETRY:  # as they are: a program that ignores a field does not mind what is in it
+        image.header[name] = like.header[name]
+    image.header["pixdim"][:4] = like.header["pixdim"][:4]
     return image

@@ -22,6 +22,9 @@ from .pictures import picture_values
 LISTED = 5
 """Offending values that a message lists."""
 
+ROUNDING = 1e-3
+"""Distance from a whole number within which a value stored as float is that number."""
+
 LEAST_INSIDE = 0.01
 """Part of a mask's positive values that is inside: hot voxels are fewer."""
 
@@ -57,7 +60,8 @@ def read_mask(case: Case, domain: Domain, image: NativeImage) -> NDArray[np.bool
     Where the domain says so, the field of view is found in the picture instead.
 
     Raises:
-        DataError: unreadable, on another grid than its image, or empty.
+        DataError: unreadable, on another grid than its image, empty, or a volume of several whole values: a map of
+            tissues, half of whose largest number bounds nothing.
     """
     if case.foreground is None:
         return None if domain.field_of_view is None else _field_of_view(image, domain.field_of_view)
@@ -65,6 +69,13 @@ def read_mask(case: Case, domain: Domain, image: NativeImage) -> NDArray[np.bool
     top = values.max()
     if top <= 0:
         raise DataError(f"{case.foreground}: the mask is empty; repair it, or remove it to use the whole image")
+    levels = _whole_levels(values) if image.affine is not None else ()
+    if len(levels) > 2:
+        raise DataError(
+            f"{case.foreground}: a mask has two values, and this has {len(levels)}, "
+            f"{listed([f'{value:g}' for value in levels], LISTED)}: if it is a map of parts of the inside, write "
+            "what is above 0 into a file of its own"
+        )
     inside, positive = values > top / 2, np.count_nonzero(values > 0)
     if np.count_nonzero(inside) < LEAST_INSIDE * positive:
         raise DataError(
@@ -72,6 +83,14 @@ def read_mask(case: Case, domain: Domain, image: NativeImage) -> NDArray[np.bool
             f"largest ({top:g}), which are the inside of a mask: a few outshine the rest; repair the mask"
         )
     return np.asarray(inside)
+
+
+def _whole_levels(values: NDArray[Any]) -> list[float]:
+    """Return the distinct values of a mask if all are whole numbers but for rounding, else none."""
+    ends = {float(np.rint(values.min())), float(np.rint(values.max()))}
+    middle = values[(values > values.min()) & (values < values.max())]  # of most masks none: no sorting
+    whole = np.rint(middle)
+    return sorted(ends | set(np.unique(whole).tolist())) if (np.abs(middle - whole) <= ROUNDING).all() else []
 
 
 def border_is_background(label: NDArray[np.uint8]) -> bool:
@@ -161,7 +180,7 @@ def _tally(values: NDArray[Any]) -> tuple[list[Any], list[int], NDArray[Any]]:
     if values.dtype.kind == "f":
         rounded = np.rint(values)
         # Labels stored as float carry rounding such as 1.00000006; anything further off is a value of its own.
-        if np.abs(values - rounded).max() <= 1e-3 and float(np.abs(rounded).max()) < 2**31:
+        if np.abs(values - rounded).max() <= ROUNDING and float(np.abs(rounded).max()) < 2**31:
             values = rounded.astype(np.int64)
     low = values.min()
     if values.dtype.kind != "f" and int(values.max()) - int(low) <= 65535:

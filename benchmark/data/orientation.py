@@ -18,13 +18,18 @@ _NUDGE = np.eye(4)
 _NUDGE[:3, :3] += 1e-4 * np.array([[0, -4, 2], [4, 0, -1], [-2, 1, 0]])
 
 
-def turn_to_domain(affine: NDArray[np.float64], domain: Domain) -> Turn:
-    """Return the turn of a file's axes by a domain's ``orientation`` and then its ``axes``."""
+def turn_to_ras(affine: NDArray[np.float64]) -> Turn:
+    """Return the turn of a file's axes to right, anterior, superior."""
     # An axis at 45 degrees is as close to one direction as to another, and the rounding of a header would decide:
     # a rotation by 0.03 degrees, larger than any rounding, always decides alike.
-    turn = io_orientation(_NUDGE @ affine) if domain.orientation == "ras" else STORED
+    return np.asarray(io_orientation(_NUDGE @ affine))
+
+
+def turn_to_domain(affine: NDArray[np.float64], domain: Domain) -> Turn:
+    """Return the turn of a file's axes by a domain's ``orientation`` and then its ``axes``."""
+    turn = turn_to_ras(affine) if domain.orientation == "ras" else STORED
     if not domain.axes:
-        return np.asarray(turn)
+        return turn
     second = np.empty((3, 2))
     for new, (old, sign) in enumerate(domain.axes):
         second[old] = new, sign

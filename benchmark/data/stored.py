@@ -5,6 +5,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
 from ssdg.datasets.base import DataError
@@ -39,7 +40,7 @@ def stored_samples(path: Path) -> tuple[NDArray[Any], tuple[float, ...]]:
         with reading(path, VOLUME):
             file = nib.as_closest_canonical(nib.load(path, mmap=False))
             array = np.asanyarray(file.dataobj)
-            spacing = tuple(float(size) for size in file.header.get_zooms()[:3])
+            spacing = tuple(float(size) for size in voxel_sizes(file.affine))  # pixdim may not be in use
         while array.ndim > 3 and array.shape[-1] == 1:
             array = array[..., 0]
         return array if array.ndim == 4 else array[..., None], spacing

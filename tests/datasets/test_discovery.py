@@ -20,7 +20,7 @@ def test_stem_drops_one_image_suffix(name: str, expected: str) -> None:
     assert stem(Path(name)) == expected
 
 
-@pytest.mark.parametrize("name", ["._21_manual1.gif", ".DS_Store", "Thumbs.db", "desktop.ini"])
+@pytest.mark.parametrize("name", ["._21_manual1.gif", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"])
 def test_what_a_desktop_leaves_behind_is_junk(name: str) -> None:
     assert is_junk(Path(name))
     assert not is_junk(Path("21_manual1.gif"))

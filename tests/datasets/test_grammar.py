@@ -92,6 +92,14 @@ images = "masks/*"
     assert (domain.citation, domain.published, domain.skull_stripped) == ("us", 3, False)
 
 
+@pytest.mark.parametrize("folder", ["/here/", "./here", "h*", "/nowhere', '/here", "nowhere', 'here"])
+def test_folder_is_below_the_data_root_or_absolute(tmp_path: Path, folder: str) -> None:
+    write_files(tmp_path, "here/images/a.png", "here/labels/a.png")
+    table = PAIRS.replace('"here/', '"').replace("[source.here]", f"[source.here]\nfolder = ['{folder}']")
+    text = HEAD + table.replace("'/here", f"'{tmp_path}/here")
+    assert load(tmp_path, text).cases[0].image.samefile(tmp_path / "here/images/a.png")
+
+
 def test_strata_from_a_table(tmp_path: Path) -> None:
     write_files(tmp_path, "here/images/a.png", "here/labels/a.png")
     text = HEAD + PAIRS.replace("label_map", 'strata = "strata.csv"\nlabel_map')
@@ -181,6 +189,11 @@ def test_decathlon_splits(tmp_path: Path) -> None:
             "degrees is a whole number or a number with a decimal point, not '45'",
         ),
         ("label_map", "degrees = 45\nslices = {}\nlabel_map", "degrees are of a camera: they are for pictures"),
+        ("label_map", "folder = []\nlabel_map", "folder: one or more names of folders, with wildcards but without"),
+        ("label_map", "folder = [1]\nlabel_map", "without {{...}}, not [1]"),
+        ("label_map", 'folder = "{case}"\nlabel_map', "without {{...}}, not '{{case}}'"),
+        ("here/labels/*.png", "", "labels = '' names nothing"),
+        ('images = "here/images/*.png"\nlabels = "here/labels/*.png"', 'nnunet = ""', "nnunet is empty"),
         ("label_map", 'split = "x"\nlabel_map', "split does not go with images"),
         ("label_map", 'stratum = "x"\nstrata = "y"\nlabel_map', "give either stratum or strata"),
         ("[target.there]", "[target.here]", "here is both a source and a target"),

@@ -36,6 +36,13 @@ class TestListed:
         write_nnunet(tmp_path)
         assert "write nnunet = 'D1'" in error('decathlon = "D1/dataset.json"', ndim=3)
 
+    def test_names_in_a_list_and_on_disk_are_one_in_either_unicode(self, load: Load, tmp_path: Path) -> None:
+        write_files(tmp_path, "T̈/i/ö.nii.gz", "T̈/l/ö.nii.gz")
+        entry = {"image": "./i/ö.nii.gz", "label": "./l/ö.nii.gz"}
+        (tmp_path / "T̈/d.json").write_text(json.dumps({"training": [entry]}))
+        [case] = load('decathlon = "T̈/d.json"', ndim=3, role="source").cases
+        assert (case.id, case.image) == ("ö", tmp_path / "T̈/i/ö.nii.gz")
+
     def test_a_decathlon_list_from_windows_and_an_entry_twice(self, load: Load, error: Error, tmp_path: Path) -> None:
         write_files(tmp_path, "T/imagesTr/a.nii.gz", "T/labelsTr/a.nii.gz")
         entry = {"image": ".\\imagesTr\\a.nii.gz", "label": "labelsTr\\a.nii.gz"}

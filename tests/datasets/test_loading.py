@@ -109,7 +109,7 @@ class TestLayers:
 
     def test_a_case_needs_all_of_them(self, error: Error, load: Load, tmp_path: Path) -> None:
         write_files(tmp_path, "i/a.png", "i/b.png", "o/a.png", "o/b.png", "t/b.png")
-        assert "case 'a' has no label" in error(self.LAYERS)
+        assert "case 'a' has no label (of several layers one that marks nothing is a file" in error(self.LAYERS)
         (tmp_path / "t/b.png").unlink()
         optional = f'{self.LAYERS}\noptional = ["labels"]'
         assert f"no files match labels = '{tmp_path}/t/{{case}}.png', and other labels exist" in error(optional)
@@ -184,6 +184,22 @@ class TestMissing:
         write_files(tmp_path, "i/a.png")
         assert load('images = "i/{case}.png"').cases[0].label is None
         assert "a source needs labels" in error('images = "i/{case}.png"', role="source")
+
+    @pytest.mark.parametrize("only", ["", 'only = "list.csv"\n'])
+    def test_one_of_another_kind_among_others_is_named_and_a_note_is_none(
+        self, load: Load, error: Error, tmp_path: Path, only: str
+    ) -> None:
+        names = ("i/1.png", "i/1.json", "i/2.png", "i/3.json", "l/1.png", "l/2.png", "l/3.png")
+        write_files(tmp_path, *names, "i/x.webp")
+        (tmp_path / "list.csv").write_text("id\n1\n2\n3\n")
+        table = f'images = "i/{{case}}.*"\nlabels = "l/{{case}}.*"\n{only}'
+        domain = load(table)
+        assert (sorted(named(domain)), domain.missing) == (["1", "2"], ("3",))
+        write_files(tmp_path, "i/3.webp")
+        assert "i/3.webp is not of a type that is read here: .png" in error(table)
+        (tmp_path / "i/3.webp").rename(tmp_path / "i/3.png")
+        (tmp_path / "l/3.png").rename(tmp_path / "l/3.webp")
+        assert "l/3.webp is not of a type that is read here: .png" in error(table)
 
     def test_files_of_another_kind_are_named(self, error: Error, tmp_path: Path) -> None:
         write_files(tmp_path, "i/a.dcm")

@@ -62,6 +62,24 @@ LAYOUTS = {  # name -> patterns given, image and label files, patterns written
         "x",
         ("x/img_{case}.png", "x/mask_{case}.png"),
     ),
+    "two prefixes that end alike": (
+        ("p/*/img_*", "p/*/seg_*"),
+        [(f"p{n}/img_0.png", f"p{n}/seg_0.png") for n in (1, 2, 3)],
+        "p",
+        ("p/{case}/img_0.png", "p/{case}/seg_0.png"),
+    ),
+    "two prefixes that end alike, several a folder": (
+        ("data/*/img_*", "data/*/seg_*"),
+        [(f"p{n}/img_{k}.png", f"p{n}/seg_{k}.png") for n in (1, 2, 3) for k in (0, 1)],
+        "data",
+        ("data/{group}/img_{case}.png", "data/{group}/seg_{case}.png"),
+    ),
+    "two prefixes that end in one word": (
+        ("x/my_eye_*", "x/an_eye_*"),
+        [(f"my_eye_{n}.png", f"an_eye_{n}.png") for n in (1, 2, 3)],
+        "x",
+        ("x/my_{case}.png", "x/an_{case}.png"),
+    ),
     "prefixes without a separator": (
         ("x/img*", "x/mask*"),
         [(f"img{n}.png", f"mask{n}.png") for n in (101, 201, 301)],

@@ -1,4 +1,10 @@
+import errno
+import os
+import re
+import unicodedata
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,7 +75,43 @@ def test_dangling_links_match_and_links_in_a_circle_end(root: Path) -> None:
     (root / "deep/a/again").symlink_to(root / "deep", target_is_directory=True)
     for pattern in ("chase/{case}.jpg", "chase/Image_02L.jpg"):
         assert "Image_02L.jpg" in {match.path.name for match in Pattern(pattern, "images").matches(root)}
+    (root / "deep/up").symlink_to("..", target_is_directory=True)
     assert len(Pattern("deep/**/{case}_mask.gif", "labels").matches(root)) == 1
+
+
+def test_folders_behind_links_are_folders_and_none_is_read_twice(root: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    (other / "x").mkdir(parents=True)
+    (other / "x/8_mask.gif").write_bytes(b"")
+    (root / "deep/a/0").symlink_to(other, target_is_directory=True)
+    (root / "deep/a/1").symlink_to(other / "x", target_is_directory=True)  # is in the first
+    (root / "deep/0").symlink_to("a/b", target_is_directory=True)  # is here by its own name
+    found = [str(match.path.relative_to(root)) for match in Pattern("deep/**/{case}_mask.gif", "x").matches(root)]
+    assert found == ["deep/a/0/x/8_mask.gif", "deep/a/b/c/7_mask.gif"]
+
+
+@pytest.mark.parametrize("pattern", ["{case:p*}/img.png", "p2/{case}.png", "*/*.png", "**/img.png", "p2/img.png"])
+@pytest.mark.parametrize(("fault", "way"), [(errno.EACCES, "change its permissions"), (errno.ESTALE, "the mount")])
+def test_a_folder_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pattern: str, fault: int, way: str
+) -> None:
+    for name in ("p1", "p2", "lost+found"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "img.png").write_bytes(b"")
+    closed = tmp_path / "p2"
+
+    def guarded(call: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(path: Any, *arguments: Any, **options: Any) -> Any:
+            if path == closed / "img.png" or (call is os.listdir and path in (closed, tmp_path / "lost+found")):
+                raise OSError(fault, os.strerror(fault))
+            return call(path, *arguments, **options)
+
+        return inner
+
+    monkeypatch.setattr(os, "listdir", guarded(os.listdir))
+    monkeypatch.setattr(os, "stat", guarded(os.stat))
+    with pytest.raises(DataError, match=f"{re.escape(str(closed))}.*{way}"):
+        Pattern(pattern, "images").matches(tmp_path)
 
 
 def test_names_in_decomposed_unicode_are_the_same_case(tmp_path: Path) -> None:
@@ -77,6 +119,19 @@ def test_names_in_decomposed_unicode_are_the_same_case(tmp_path: Path) -> None:
     [match] = Pattern("{case}.png", "images").matches(tmp_path)
     assert match.fields == {"case": "\u00e9"}
     assert match.path.is_file()
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize("pattern", ["Größe/é/{case}.png", "G*öße/**/{case:ä?}.png", "Größe/é/äö.png", "**/é/ä*.png"])
+def test_names_in_a_pattern_and_on_disk_are_one_in_either_unicode(tmp_path: Path, pattern: str, form: Any) -> None:
+    file = tmp_path / unicodedata.normalize(form, "Größe/é/äö.png")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+    for text in ("NFC", "NFD"):
+        written = Pattern(unicodedata.normalize(text, pattern), "images")
+        [match] = written.matches(tmp_path)
+        assert (match.path, match.fields) == (file, {"case": "äö"})
+        assert written.absent_folder(tmp_path) is None
 
 
 @pytest.mark.parametrize(
@@ -87,6 +142,9 @@ def test_names_in_decomposed_unicode_are_the_same_case(tmp_path: Path) -> None:
         ("a/{case.png", "stray brace"),
         ("a/{case}}.png", "stray brace"),
         ("a/{}.png", "stray brace"),
+        ("{d/i,d/x}/{case}.png", "{d/i,d/x} crosses a folder: alternatives and wildcards stay within one name"),
+        ("{case:*/i}.png", "as in {a,b}/i"),
+        ("[a/b]/{case}.png", "[a/b] crosses a folder"),
     ],
 )
 def test_bad_patterns_say_what_is_wrong(pattern: str, message: str) -> None:

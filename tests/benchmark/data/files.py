@@ -12,10 +12,14 @@ AFFINE = np.array([[0.8, 0.1, 0, -5], [-0.1, 0.8, 0, 3], [0, 0, 1.2, 7], [0, 0, 
 
 
 def save_volume(path, array, affine=AFFINE, **header):
-    image = nib.Nifti1Image(array, affine)
-    for name, value in header.items():
-        image.header[name] = value
-    nib.save(image, path)
+    nib.save(nib.Nifti1Image(array, affine), path)
+    if header:  # afterwards: nibabel repairs what it saves
+        with path.open("r+b") as stream:
+            fields = nib.Nifti1Header.from_fileobj(stream, check=False)
+            for name, value in header.items():
+                fields[name] = value
+            stream.seek(0)
+            fields.write_to(stream)
     return path
 
 

@@ -87,10 +87,43 @@ def test_channels_of_a_volume_come_last_on_disk(tmp_path, rng):
     array = rng.random((4, 5, 6, 2)).astype(np.float32)
     path = save_volume(tmp_path / "a.nii", array)
     assert np.array_equal(read_image(path, 3, 2).array, np.moveaxis(array, 3, 0))
-    with pytest.raises(DataError, match=r"shape \(4, 5, 6, 2\), expected is \(X, Y, Z\)"):
+    with pytest.raises(
+        DataError, match=r"shape \(4, 5, 6, 2\), expected is \(X, Y, Z\): .*2 volumes are channels: write those"
+    ):
         read_image(path, 3, 1)
     single = save_volume(tmp_path / "b.nii", array[..., :1])
     assert np.array_equal(read_image(single, 3, 1).array[0], array[..., 0])
+
+
+TURNED = {"quatern_b": 0, "quatern_c": 0, "quatern_d": 1}  # by 180 degrees: both axes of the plane are mirrored
+
+
+@pytest.mark.parametrize(
+    ("header", "words", "of_ras_alone"),
+    [
+        ({"sform_code": 0}, 'where the axes point .*orientation = "stored"', True),
+        ({"qform_code": 1, "pixdim": [1, 0.5, 0.5, 3, 0, 0, 0, 0]}, r"voxels of 0\.5x0\.5x3 and of 1x1x2 mm", False),
+        ({"qform_code": 1, **TURNED}, "qform and the sform .*axes that point elsewhere", True),
+        ({"qform_code": 1, "quatern_b": np.nan}, "qform and the sform .*axes that point elsewhere", True),
+        ({"xyzt_units": 3}, "sizes in micrometres", False),
+        ({"xyzt_units": 8 | 1}, "sizes in metres", False),
+        ({"qform_code": 1, "pixdim": [-1, 1.004, 1, 2, 0, 0, 0, 0]}, "axes that point elsewhere", True),
+        ({"qform_code": 1, "pixdim": [1, 1.004, 1, 2, 0, 0, 0, 0], "quatern_b": 1e-3}, None, False),
+        ({"qform_code": 0, "pixdim": [1, 3, 3, 3, 0, 0, 0, 0], **TURNED}, None, False),
+        ({"qform_code": 1, "sform_code": 0, "srow_x": [0, 0, 0, 0]}, None, False),
+        ({"xyzt_units": 7}, None, False),
+    ],
+)
+def test_a_header_that_programs_read_differently_is_refused(tmp_path, header, words, of_ras_alone):
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    as_mm = {"pixdim": [1, 1, 1, 2, 0, 0, 0, 0], **header}
+    path = save_volume(tmp_path / "a.nii", array, np.diag([1, 1, 2, 1.0]), **as_mm)
+    for orientation in ("ras", "stored"):
+        if words and not (of_ras_alone and orientation == "stored"):
+            with pytest.raises(DataError, match=rf"a\.nii: .*{words}"):
+                read_image(path, 3, 1, orientation=orientation)
+        else:
+            assert np.array_equal(read_image(path, 3, 1, orientation=orientation).array[0], array)
 
 
 def test_a_flat_nifti_is_not_a_volume(tmp_path):

@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ssdg.benchmark.data import images
 from ssdg.benchmark.data.images import NativeImage
 from ssdg.benchmark.errors import StorageError
-from ssdg.datasets.base import DataError
+from ssdg.datasets.base import Case, DataError
 
 from .files import (
     AFFINE,
+    domain,
     read_image,
     read_label,
     read_mask,
@@ -163,6 +165,30 @@ def test_a_3d_prediction_has_the_grid_of_its_source(tmp_path, rng, codes):
     assert np.array_equal(read_prediction(tmp_path / "a.nii.gz"), labels)
     write_prediction(labels, tmp_path / "source.nii.gz", tmp_path / "b.nii.gz")
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"quatern_b": 1, "quatern_c": 1, "quatern_d": 1},
+        {"quatern_b": np.nan},
+        {"qform_code": 1, "quatern_b": 1 + 2e-6, "quatern_d": 0},
+        {"xyzt_units": 7},
+    ],
+)
+def test_a_prediction_has_every_field_of_its_sources_header_of_use_or_not(tmp_path, odd):
+    affine = np.diag([1, -1, -1, 1.0])
+    source = save_volume(tmp_path / "source.nii", np.arange(60, dtype=np.int16).reshape(3, 4, 5), affine, **odd)
+    image = read_image(source, 3, 1)
+    case, maps = Case("a", source), np.full((2, 3, 4, 5), 0.5, np.float32)
+    write_prediction(np.ones(image.shape, np.uint8), source, tmp_path / "a.nii.gz")
+    images.write_probabilities(maps, 2, case, domain(), tmp_path / "p.nii.gz")
+    for name in ("a.nii.gz", "p.nii.gz"):
+        written, like = nib.load(tmp_path / name).header, nib.load(source).header
+        assert np.array_equal(written["pixdim"][:4], like["pixdim"][:4])
+        for field in images.GEOMETRY:
+            assert np.array_equal(written[field], like[field], equal_nan=True)
+        assert np.array_equal(nib.load(tmp_path / name).affine, affine)
 
 
 def test_a_prediction_off_the_grid_or_in_a_closed_folder(tmp_path, monkeypatch):

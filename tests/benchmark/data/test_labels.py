@@ -145,8 +145,8 @@ def test_most_of_a_labels_border_is_background():
 
 @pytest.mark.parametrize("name", ["m.nii", "m.png"])
 def test_hot_voxels_of_a_mask_are_refused(tmp_path, name):
-    mask = np.zeros((30, 20, 1) if name == "m.nii" else (30, 20), np.uint8)
-    mask[5:25, 3:18] = 100
+    mask = np.zeros((30, 20, 1), np.float32) if name == "m.nii" else np.zeros((30, 20), np.uint8)
+    mask[5:25, 3:18] = 100 if name == "m.png" else 0.5
     save = save_volume if name == "m.nii" else save_picture
     image = read_image(save(tmp_path / name, mask), 3 if name == "m.nii" else 2, 1)
     assert np.array_equal(read_mask(tmp_path / name, image), mask > 0)
@@ -154,6 +154,20 @@ def test_hot_voxels_of_a_mask_are_refused(tmp_path, name):
     save(tmp_path / name, mask)
     with pytest.raises(DataError, match=rf"{name}: of 300 values above 0 only 2 are above half .*255"):
         read_mask(tmp_path / name, image)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def test_a_map_of_tissues_is_no_brain_mask(tmp_path, kind):
+    tissues = np.zeros((8, 8, 6), kind)
+    tissues[1:7, 1:7], tissues[2:6, 2:6], tissues[3:5, 3:5] = 1, 3, 7
+    image = images.NativeImage(np.zeros((1, 8, 8, 6), np.float32), AFFINE)
+    with pytest.raises(DataError, match=r"m\.nii: a mask has two values, and this has 4, 0, 1, 3, 7: .* above 0"):
+        read_mask(save_volume(tmp_path / "m.nii", tissues), image)
+    shares = tissues / np.float32(7)  # of resampling: not whole
+    for mask in (shares, np.where(tissues, 7, 0).astype(kind), (tissues > 3) * np.float32(1 - 6e-8)):
+        assert np.array_equal(read_mask(save_volume(tmp_path / "m.nii", mask), image), mask > mask.max() / 2)
+    picture = save_picture(tmp_path / "m.png", tissues[..., 0].astype(np.uint8))
+    assert read_mask(picture, images.NativeImage(image.array[..., 0], None)).sum() == 4
 
 
 def test_labels_that_mark_nothing_or_the_border_are_refused():
