@@ -1,5 +1,6 @@
 """Labels in several files lie over each other; images in several files are channels; a swapped label is noticed."""
 
+import time
 from dataclasses import replace
 
 import nibabel as nib
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from ssdg.benchmark.data import images, labels
 from ssdg.benchmark.data.labels import border_is_background
@@ -154,6 +156,20 @@ def test_hot_voxels_of_a_mask_are_refused(tmp_path, name):
     save(tmp_path / name, mask)
     with pytest.raises(DataError, match=rf"{name}: of 300 values above 0 only 2 are above half .*255"):
         read_mask(tmp_path / name, image)
+
+
+@pytest.mark.parametrize("threshold", [100 / 255, 0.4])
+def test_a_threshold_is_that_of_the_median_and_costs_a_fraction_of_it(threshold):
+    # Darker from left to right, so that the part's edge lies amid the noise and meets the picture's border.
+    grey = np.linspace(120, 80, 300) + np.random.default_rng(0).normal(0, 20, (200, 300))
+    image = images.NativeImage((np.rint(grey)[None] / 255).astype(np.float32), None)
+    start = time.thread_time()
+    parts = ndimage.label(ndimage.median_filter(image.array[0], 5) > threshold)[0]
+    middle = time.thread_time()
+    mask = labels.read_mask(Case("a", None), domain(field_of_view=threshold), image)
+    assert time.thread_time() - middle < (middle - start) / 2
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    assert np.array_equal(mask, ndimage.binary_fill_holes(largest))
 
 
 def test_labels_that_mark_nothing_or_the_border_are_refused():
