@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -47,19 +48,44 @@ def stored_picture(path: Path) -> Picture:
     Raises:
         DataError: unreadable, of several frames, turned, or of a kind that cannot be decoded in full.
     """
+    with _opened(path) as (stream, is_tiff):
+        return _tiff(stream, path) if is_tiff else _pillow(stream, path)
+
+
+def picture_shape(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture by its header.
+
+    Raises:
+        DataError: unreadable.
+    """
+    with _opened(path) as (stream, is_tiff):
+        if is_tiff:
+            with _tiff_file(stream) as file:
+                return file.pages.first.imagelength, file.pages.first.imagewidth
+        width, height = Image.open(stream).size
+        return height, width
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
+    """Open a picture, unpacked, and tell whether it is a TIFF."""
     with reading(path, PICTURE), path.open("rb") as file:
         stream: IO[bytes] = io.BytesIO(gzip.decompress(file.read())) if path.suffix.lower() == ".gz" else file
         magic = stream.read(4)
         stream.seek(0)
-        return _tiff(stream, path) if magic in TIFF else _pillow(stream, path)
+        yield stream, magic in TIFF
+
+
+def _tiff_file(stream: IO[bytes]) -> Any:
+    import tifffile  # only for those who have TIFFs: its import takes a while
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is odd in a file is told by exceptions
+    return tifffile.TiffFile(stream)
 
 
 def _tiff(stream: IO[bytes], path: Path) -> Picture:
     """Decode by tifffile, which alters nothing, or by Pillow where the compression asks for it."""
-    import tifffile  # only for those who have TIFFs: its import takes a while
-
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is odd in a file is told by exceptions
-    with tifffile.TiffFile(stream) as file:
+    with _tiff_file(stream) as file:
         page: Any = file.pages.first
         # ImageJ writes stacks whose directory has the first picture alone; SGI has a tag of depth.
         frames = max(len(file.pages), file.series[0].size // page.size, page.imagedepth)
