@@ -5,10 +5,11 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +95,40 @@ def read_manifest(domain: Domain, cache: Path | None = None) -> Manifest:
 
 def shared_files(a: Manifest, b: Manifest) -> list[tuple[str, str]]:
     """Return the pairs (case of a, case of b) whose images are the same file; source and target must share none."""
+    return _pairs({case.id: case.image.sha256 for case in a.cases}, {case.id: case.image.sha256 for case in b.cases})
+
+
+def shared_labels(a: Manifest, b: Manifest) -> list[tuple[str, str]]:
+    """Return the pairs whose labels are the same file, as of two images of one patient.
+
+    What occurs twice within a domain, as blank masks do, tells nothing.
+    """
+    first, second = ({case.id: case.label.sha256 for case in m.cases if case.label} for m in (a, b))
+    often = {sha256 for hashes in (first, second) for sha256, count in Counter(hashes.values()).items() if count > 1}
+    return [(one, other) for one, other in _pairs(first, second) if first[one] not in often]
+
+
+def require_apart(manifest: Manifest, training: Collection[str], held_out: Collection[str]) -> None:
+    """Raise DataError if images that are held out from a training are, byte for byte, among those that it sees."""
+    sides = [replace(manifest, cases=tuple(c for c in manifest.cases if c.id in ids)) for ids in (training, held_out)]
+    if shared := shared_files(*sides):
+        raise DataError(
+            f"{len(shared)} of the images of {manifest.domain} that train are also held out, as identical files "
+            f"({listed_pairs(shared)}): let {{group}} or groups in the task file give both one group, or remove one"
+        )
+
+
+def listed_pairs(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return the first pairs of cases in words."""
+    return ", ".join(f"{a} = {b}" for a, b in pairs[:5])
+
+
+def _pairs(a: Mapping[str, str], b: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the pairs of keys whose values are equal."""
     owners: dict[str, list[str]] = {}
-    for case in b.cases:
-        owners.setdefault(case.image.sha256, []).append(case.id)
-    return [(case.id, other) for case in a.cases for other in owners.get(case.image.sha256, ())]
+    for id, sha256 in b.items():
+        owners.setdefault(sha256, []).append(id)
+    return [(id, other) for id, sha256 in a.items() for other in owners.get(sha256, ())]
 
 
 def _entry(case: str, path: Path, remembered: Mapping[str, list[Any]]) -> list[Any]:

@@ -15,7 +15,7 @@ import click
 
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import AbsentData, DataError, Domain, Task
-from ssdg.datasets.manifest import Manifest, read_manifest
+from ssdg.datasets.manifest import Manifest, read_manifest, require_apart
 from ssdg.datasets.partition import held_out
 
 from ..errors import USAGE, UsageError, unknown
@@ -98,11 +98,13 @@ def _verified(
     """Return what is said of a domain."""
     start = time.perf_counter()
     domain = task.domain(name)(roots["data_root"])
-    row = _describe(name, domain, read_manifest(domain, roots["results_root"] / "prepared" / "hashes.json"))
+    manifest = read_manifest(domain, roots["results_root"] / "prepared" / "hashes.json")
+    row = _describe(name, domain, manifest)
     row["failures"] = {}
     if name in task.sources and len(domain.cases) > 1:  # a single case may be there to try the file out
         try:
-            held_out(domain)
+            unseen = held_out(domain)
+            require_apart(manifest, {case.id for case in domain.cases}.difference(unseen), unseen)
         except DataError as error:
             row["failures"] = {"": f"{name} cannot be a source: {error}"}
     if quick:

@@ -1,7 +1,9 @@
 """Apply a function to every case of a domain, several at once, with a DataError for each unusable case."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import TypeAlias, TypeVar
 
 from ssdg.datasets.base import Case, DataError, Domain
@@ -14,6 +16,9 @@ OnCase: TypeAlias = Callable[[str, int, int], None]
 """Called with (domain, cases done, cases) after each case."""
 
 CONCURRENT_CASES = 4  # each holds a few copies of its native volume
+
+AHEAD = 2 * CONCURRENT_CASES
+"""Cases that are begun before they are asked for: those of a slow writer do not fill the memory."""
 
 
 def ignore_case(domain: str, done: int, total: int) -> None:
@@ -34,8 +39,12 @@ def each_case(
     total = len(domain.cases)
     # Threads suffice: decoding, matrix products and the hole filling release the interpreter's lock.
     pool = ThreadPoolExecutor(min(CONCURRENT_CASES, cores()), thread_name_prefix="prepare")
+    begun = (pool.submit(attempt, case) for case in domain.cases)
+    ahead = deque(islice(begun, AHEAD))
     try:
-        for done, (case, result) in enumerate(zip(domain.cases, pool.map(attempt, domain.cases), strict=True), 1):
+        for done, case in enumerate(domain.cases, 1):
+            result = ahead.popleft().result()
+            ahead.extend(islice(begun, 1))
             on_case(domain.name, done, total)
             yield case, result
     finally:

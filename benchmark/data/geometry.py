@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 if TYPE_CHECKING:  # preprocessing needs no torch
     from torch import Tensor
@@ -151,11 +152,39 @@ def spline_weights(n: int, m: int, order: int) -> NDArray[np.float32]:
 
     Resampling by splines is linear and separable: its effect on unit vectors defines it.
     """
-    from skimage.transform import resize
+    if order == 1:
+        weights = _linear_weights(n, m)
+    else:
+        from skimage.transform import resize
 
-    options = {"order": order, "mode": "edge", "anti_aliasing": m < n, "clip": False, "preserve_range": True}
-    weights = np.asarray(resize(np.eye(n), (m, n), **options), dtype=np.float32)
+        options = {"order": order, "mode": "edge", "anti_aliasing": m < n, "clip": False, "preserve_range": True}
+        weights = np.asarray(resize(np.eye(n), (m, n), **options), dtype=np.float32)
     weights.setflags(write=False)  # it is shared by every caller
+    return weights
+
+
+def _linear_weights(n: int, m: int) -> NDArray[np.float32]:
+    """Return the weights of order 1, to the last bit those of unit vectors, from the few that are not zero."""
+    centre = np.clip((np.arange(m) + 0.5) * (n / m) - 0.5, 0, n - 1)
+    low = np.floor(centre).astype(np.intp)
+    high, share = np.minimum(low + 1, n - 1), centre - low
+    sigma = max(0, (n / m - 1) / 2)
+    radius = int(4 * sigma + 0.5)  # where SciPy cuts the Gaussian
+
+    def smooth(size: int, index: int) -> NDArray[np.float64]:
+        unit = np.zeros(size)
+        unit[index] = 1
+        return np.asarray(ndimage.gaussian_filter1d(unit, sigma, mode="nearest") if radius else unit)
+
+    weights = np.zeros((m, n), dtype=np.float32)
+    gaussian = smooth(2 * radius + 3, radius + 1)
+    band = (1 - share)[:, None] * gaussian[1:] + share[:, None] * gaussian[:-1]
+    column = low[:, None] + np.arange(-radius, radius + 2)
+    inside = (column >= 0) & (column < n)
+    weights[np.nonzero(inside)[0], column[inside]] = band[inside]
+    for edge in (0, n - 1):  # which stand for all that lies beyond, too
+        values = smooth(n, edge)
+        weights[:, edge] = (1 - share) * values[low] + share * values[high]
     return weights
 
 

@@ -21,6 +21,7 @@ from ssdg.datasets.base import Case, DataError, Domain, Intensity, Task
 from ..storage.files import Guard, atomic_file, no_guard
 from .decode import VOLUME, read_volume, reading, require_finite
 from .orientation import STORED, Turn, turn_between, turn_to_domain, turned, turned_back, turned_shape
+from .picture_files import picture_shape
 from .pictures import picture_intensities, picture_values
 
 AFFINE_TOLERANCE = 1e-3
@@ -81,6 +82,25 @@ def read_image(case: Case, domain: Domain, task: Task) -> NativeImage:
         return image
     others = [on_grid(path, *_intensities(path, domain, ndim, 1), image, domain) for path in case.channels]
     return replace(image, array=np.concatenate([image.array, *others]))
+
+
+def image_grid(case: Case, domain: Domain, task: Task) -> NativeImage:
+    """Return a case's image for those who need its grid alone: zeros, unless a field of view is found in its values.
+
+    Only the header is read.
+
+    Raises:
+        DataError: an unreadable header, or as :func:`read_image` does.
+    """
+    if domain.field_of_view is not None:
+        return read_image(case, domain, task)
+    if file_ndim(task, domain) == 2:
+        return _placed(np.broadcast_to(np.uint8(0), (1, *picture_shape(case.image))), None, domain)
+    with reading(case.image, VOLUME):  # no grid, or none with an inverse, is damage too
+        file = nib.load(case.image, mmap=False)
+        affine = np.asarray(file.affine, dtype=np.float64)
+        np.linalg.inv(affine)
+        return _placed(np.broadcast_to(np.uint8(0), (1, *file.shape[:3])), affine, domain)
 
 
 def write_prediction(

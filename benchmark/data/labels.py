@@ -28,6 +28,9 @@ ROUNDING = 1e-3
 LEAST_INSIDE = 0.01
 """Part of a mask's positive values that is inside: hot voxels are fewer."""
 
+MEDIAN = 5
+"""Pixels of the side of the square whose median brightness is compared with a threshold."""
+
 
 def label_map_of(domain: Domain, config: PreprocessConfig) -> Mapping[int, int]:
     """Return a domain's label map: the variant for ``preprocess.corpus_callosum`` where it has one."""
@@ -129,8 +132,10 @@ def require_plausible_labels(domain: Domain, inverted: int, empty: int) -> None:
 
 def _field_of_view(image: NativeImage, threshold: float) -> NDArray[np.bool_] | None:
     """Return the largest part of a picture (H, W) brighter than a threshold, holes filled; None: nothing is."""
-    # The median takes out the noise and the ringing of JPEG outside; vessels and lesions inside are filled.
-    parts, count = ndimage.label(ndimage.median_filter(image.array.max(axis=0), 5) > threshold)
+    # The median takes out the noise and the ringing of JPEG outside; vessels and lesions inside are filled. It is
+    # above the threshold where most of its pixels are, and their share takes a thirtieth of the time.
+    above = (image.array.max(axis=0) > threshold).astype(np.float32)
+    parts, count = ndimage.label(ndimage.uniform_filter(above, MEDIAN) > 0.5)
     if not count:
         return None
     largest = 1 + int(np.argmax(np.bincount(parts.ravel())[1:]))

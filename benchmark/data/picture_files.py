@@ -6,6 +6,7 @@ import io
 import logging
 import re
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +26,7 @@ ORIENTATION = 274  # the tag's number, in EXIF and in TIFF
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 FAX = (2, 3, 4)  # TIFF compressions
 CONVERTED = ("CMYK", "YCbCr", "LAB", "HSV")  # Pillow's modes
+WIDE = r"(RGB[AXa]?|LA);16[BLN]"  # layouts of colours of 16 bits
 PLAIN = (1, 8, 32946)  # none, and deflate by two numbers: what tifffile decodes by itself and fast
 SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
@@ -40,6 +42,11 @@ class Picture:
     white_is_zero: bool = False
     ambiguous: str = ""  # what makes its stored samples no safe values of a label
 
+    @property
+    def type(self) -> str:
+        """Bit depth and kind."""
+        return _type(self.top, str(self.samples.dtype), self.palette is not None, self.samples.shape[2] == 3)
+
 
 def stored_picture(path: Path) -> Picture:
     """Return the samples of a picture; ``.gz`` is unpacked.
@@ -47,19 +54,63 @@ def stored_picture(path: Path) -> Picture:
     Raises:
         DataError: unreadable, of several frames, turned, or of a kind that cannot be decoded in full.
     """
+    with _opened(path) as (stream, is_tiff):
+        return _tiff(stream, path) if is_tiff else _pillow(stream, path)
+
+
+def picture_shape(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture by its header.
+
+    Raises:
+        DataError: unreadable.
+    """
+    with _opened(path) as (stream, is_tiff):
+        if is_tiff:
+            with _tiff_file(stream) as file:
+                return file.pages.first.imagelength, file.pages.first.imagewidth
+        width, height = Image.open(stream).size
+        return height, width
+
+
+def picture_type(path: Path) -> str:
+    """Return bit depth and kind of a picture that can be read: of a TIFF by its samples, of others by their header.
+
+    Raises:
+        DataError: unreadable.
+    """
+    with _opened(path) as (stream, is_tiff):
+        if is_tiff:
+            return _tiff(stream, path).type
+        file = Image.open(stream)
+        colours = len(file.getbands()) > 2 and not _layout(file).startswith("LA;")  # which Pillow spreads to four
+        return _type(_depth(file)[1], "float32" if file.mode == "F" else "uint8", file.mode in ("P", "PA"), colours)
+
+
+def _type(top: int, dtype: str, palette: bool, colours: bool) -> str:
+    kind = "palette" if palette else "RGB" if colours else "grey"
+    return f"{dtype if top == 1 else f'{top.bit_length()}-bit'} {kind}"
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
+    """Open a picture, unpacked, and tell whether it is a TIFF."""
     with reading(path, PICTURE), path.open("rb") as file:
         stream: IO[bytes] = io.BytesIO(gzip.decompress(file.read())) if path.suffix.lower() == ".gz" else file
         magic = stream.read(4)
         stream.seek(0)
-        return _tiff(stream, path) if magic in TIFF else _pillow(stream, path)
+        yield stream, magic in TIFF
+
+
+def _tiff_file(stream: IO[bytes]) -> Any:
+    import tifffile  # only for those who have TIFFs: its import takes a while
+
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is odd in a file is told by exceptions
+    return tifffile.TiffFile(stream)
 
 
 def _tiff(stream: IO[bytes], path: Path) -> Picture:
     """Decode by tifffile, which alters nothing, or by Pillow where the compression asks for it."""
-    import tifffile  # only for those who have TIFFs: its import takes a while
-
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is odd in a file is told by exceptions
-    with tifffile.TiffFile(stream) as file:
+    with _tiff_file(stream) as file:
         page: Any = file.pages.first
         # ImageJ writes stacks whose directory has the first picture alone; SGI has a tag of depth.
         frames = max(len(file.pages), file.series[0].size // page.size, page.imagedepth)
@@ -110,14 +161,11 @@ def _pillow(stream: IO[bytes], path: Path) -> Picture:
     mode, key = file.mode, file.info.get("transparency")
     if file.format != "MPO":  # a JPEG that holds the camera's preview too
         _require_frame(getattr(file, "n_frames", 1), path)
-    args = file.tile[0].args if file.tile else ""
-    layout = args if isinstance(args, str) else str(args[0]) if args else ""
+    layout, depth = _layout(file), _depth(file)
     file.load()
     _require_upright(file.getexif().get(ORIENTATION), path)
-    if re.fullmatch(r"(RGB[AXa]?|LA);16[BLN]", layout):
-        values, top = _all_bytes(stream, np.asarray(file), layout), 65535
-    else:
-        values, top = _samples(file, layout, args, path)
+    wide = re.fullmatch(WIDE, layout)
+    values = _all_bytes(stream, np.asarray(file), layout) if wide else _samples(file, layout, depth, path)
     colours, alpha = (values, None) if values.shape[2] in (1, 3) else (values[..., :-1], values[..., -1])
     if isinstance(key, bytes):  # alpha by palette index
         alpha = np.frombuffer(key.ljust(256, b"\xff"), dtype=np.uint8)[values[..., 0]]
@@ -127,27 +175,47 @@ def _pillow(stream: IO[bytes], path: Path) -> Picture:
     bitmap = file.format == "PPM" and mode == "1"
     if bitmap:
         ambiguous = "a PBM, where 1 is black to some programs and white to others"
-    return Picture(colours, top, alpha, _palette(file) if mode in ("P", "PA") else None, bitmap, ambiguous)
+    return Picture(colours, depth[1], alpha, _palette(file) if mode in ("P", "PA") else None, bitmap, ambiguous)
 
 
-def _samples(file: ImageFile, layout: str, args: Any, path: Path) -> tuple[NDArray[Any], int]:
-    """Return a loaded picture's samples (H, W, C) and the largest value of their depth."""
-    mode = file.mode
-    values = np.atleast_3d(np.asarray(file.convert("RGB") if mode in CONVERTED else file))
+def _layout(file: ImageFile) -> str:
+    """Return how the samples of an opened picture lie in its file, in Pillow's words."""
+    args = file.tile[0].args if file.tile else ""
+    return args if isinstance(args, str) else str(args[0]) if args else ""
+
+
+def _depth(file: ImageFile) -> tuple[int, int]:
+    """Return the largest value of the samples that Pillow makes of an opened picture, and of its own; of floats 1."""
+    mode, layout = file.mode, _layout(file)
     top = 1 if mode in "1F" else 65535 if mode.startswith("I") else 255
-    if mode == "1":
+    if re.fullmatch(WIDE, layout):
+        return top, 65535
+    if few := re.match(r"L;([24])", layout):
+        return top, 2 ** int(few[1]) - 1
+    return top, _ppm_largest(file) or top
+
+
+def _ppm_largest(file: ImageFile) -> int:
+    """Return the largest value that a PPM states where Pillow scales by it; 0: it does not."""
+    args = file.tile[0].args if file.tile else ""
+    return int(args[1]) if isinstance(args, tuple) and file.format == "PPM" and file.mode in ("L", "RGB", "I") else 0
+
+
+def _samples(file: ImageFile, layout: str, depth: tuple[int, int], path: Path) -> NDArray[Any]:
+    """Return a loaded picture's samples (H, W, C)."""
+    values = np.atleast_3d(np.asarray(file.convert("RGB") if file.mode in CONVERTED else file))
+    top, largest = depth
+    if file.mode == "1":
         values = values.astype(np.uint8)
     if re.match(r"[1L];[24]?I", layout):
         values = top - values
-    if few := re.match(r"L;([24])", layout):
-        depth = 2 ** int(few[1]) - 1
-        return values // (255 // depth), depth
-    if file.format == "PPM" and mode in ("L", "RGB", "I") and isinstance(args, tuple):
-        largest = int(args[1])
-        if largest > top:
-            raise DataError(f"{path} is a PPM of more than 8 bits a colour: save it as PNG or TIFF")
-        return np.rint(values * (largest / top)).astype(np.uint8 if largest < 256 else np.uint16), largest
-    return values, top
+    if re.match(r"L;[24]", layout):
+        return values // (255 // largest)
+    if largest > top:
+        raise DataError(f"{path} is a PPM of more than 8 bits a colour: save it as PNG or TIFF")
+    if file.format == "PPM" and largest != top:
+        values = np.rint(values * (largest / top)).astype(np.uint8 if largest < 256 else np.uint16)
+    return values
 
 
 def _all_bytes(stream: IO[bytes], high: NDArray[Any], layout: str) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ssdg.datasets.base import DataError, Domain, Task
-from ssdg.datasets.manifest import Manifest, read_manifest, shared_files
+from ssdg.datasets.manifest import Manifest, listed_pairs, read_manifest, require_apart, shared_files, shared_labels
 from ssdg.datasets.partition import folds, held_out
 
 from ..digests import digest
@@ -42,6 +42,7 @@ class EvaluationSet:
 
     located: LocatedDomain
     ids: tuple[str, ...]
+    note: str = ""  # on what a target shares with the source
 
     def counts(self, prepared: PreparedDomain | None, task: Task) -> dict[str, Any]:
         """Return the numbers of scored, available and published cases, the missing ones, and notes.
@@ -50,6 +51,7 @@ class EvaluationSet:
         """
         domain = self.located.domain
         notes = ["every image is grey"] if prepared is not None and prepared.is_grey else []
+        notes += [self.note] if self.note else []
         if domain.field_of_view is not None:
             notes.append(f"field of view found by a threshold of {domain.field_of_view:g}")
         if prepared is not None and prepared.note:
@@ -136,8 +138,14 @@ def find_run_data(
     for name, other in located.items():
         if name != request.source:
             _require_disjoint(source, other, request.source, name)
+    require_apart(source.manifest, division.training, division.validation)
+    if request.fold is not None:
+        seen = division.training + division.validation
+        require_apart(source.manifest, seen, division.scored[request.source])
     scored = {VALIDATION: EvaluationSet(source, division.validation)}
-    scored |= {name: EvaluationSet(located[name], ids) for name, ids in division.scored.items()}
+    for name, ids in division.scored.items():
+        note = "" if name == request.source else _shared_labels(source, located[name], say)
+        scored[name] = EvaluationSet(located[name], ids, note)
     target = located[request.target] if request.target is not None else None
     return RunData(source, division.training, division.validation, target, scored)
 
@@ -222,8 +230,20 @@ def require_labels(name: str, domain: Domain) -> None:
 def _require_disjoint(source: LocatedDomain, target: LocatedDomain, source_name: str, target_name: str) -> None:
     shared = shared_files(source.manifest, target.manifest)
     if shared:
-        pairs = ", ".join(f"{a} = {b}" for a, b in shared[:5])
         raise DataError(
-            f"source {source_name!r} and target {target_name!r} share {len(shared)} identical images ({pairs}): "
-            "a target must not contain training images"
+            f"source {source_name!r} and target {target_name!r} share {len(shared)} identical images "
+            f"({listed_pairs(shared)}): a target must not contain training images"
         )
+
+
+def _shared_labels(source: LocatedDomain, target: LocatedDomain, say: Say) -> str:
+    """Say which labels of a target are files of the source, and return it as a note; empty: none is."""
+    shared = shared_labels(source.manifest, target.manifest)
+    if not shared:
+        return ""
+    say(
+        f"{target.domain.name}: the labels of {len(shared)} cases are files of source {source.domain.name} "
+        f"({listed_pairs(shared)}), as of two images of one patient; tables say so. `only` in the task file leaves "
+        "cases out"
+    )
+    return f"{len(shared)} labels are files of the source: the same patients"

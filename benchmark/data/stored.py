@@ -12,7 +12,7 @@ from ssdg.datasets.base import DataError
 from ssdg.datasets.discovery import VOLUMES
 
 from .decode import VOLUME, reading
-from .picture_files import stored_picture
+from .picture_files import picture_type, stored_picture
 from .pictures import picture_values
 
 
@@ -25,9 +25,7 @@ def stored_type(path: Path) -> str:
     if path.name.lower().endswith(VOLUMES):
         with reading(path, VOLUME):
             return str(nib.load(path).get_data_dtype())
-    picture = stored_picture(path)
-    kind = "palette" if picture.palette is not None else "RGB" if picture.samples.shape[2] == 3 else "grey"
-    return f"{picture.samples.dtype.name if picture.top == 1 else f'{picture.top.bit_length()}-bit'} {kind}"
+    return picture_type(path)
 
 
 def stored_samples(path: Path) -> tuple[NDArray[Any], tuple[float, ...]]:

@@ -12,7 +12,7 @@ from ssdg.datasets.base import Case, DataError, Task
 
 from .. import environment
 from ..data.each_case import OnCase, each_case, ignore_case
-from ..data.images import file_ndim, read_image, write_prediction
+from ..data.images import file_ndim, image_grid, write_prediction
 from ..data.labels import mapped_values
 from ..data.run_data import EvaluationSet, LocatedDomain, require_labels
 from ..digests import digest, to_json
@@ -109,7 +109,7 @@ def _counted(
     by_affine = dataclasses.replace(domain, same_grid="affine")
 
     def count(case: Case) -> list[dict[str, Any]]:
-        image = read_image(case, domain, task)
+        image = image_grid(case, domain, task)
         predicted = mapped_values(files[case.id], by_affine, image, predictions.label_map, REMEDY)
         predicted, rows = count_case(predicted, case, domain, task, image, predictions.config)
         write_prediction(predicted, case, domain, prediction_path(draft, case.id, ndim))

@@ -18,7 +18,7 @@ from ssdg.methods.base import Method
 from .. import environment
 from ..data.geometry import Geometry, labels_to_native, probabilities_to_native, probability_to_native
 from ..data.grids import counted_degrees
-from ..data.images import file_ndim, read_image, write_prediction
+from ..data.images import file_ndim, image_grid, write_prediction
 from ..data.loader import pool
 from ..data.prepared import PreparedDomain
 from ..data.run_data import EvaluationSet
@@ -181,7 +181,7 @@ def evaluate(
     for name, predicted in predictor.native_labels(prepared, [name for name in scored.ids if name not in counted]):
         case = cases[name]
         predicted, counted[name] = count_case(
-            predicted, case, domain, task, read_image(case, domain, task), spec.preprocess
+            predicted, case, domain, task, image_grid(case, domain, task), spec.preprocess
         )
         write_prediction(predicted, case, domain, prediction_path(folder, name, ndim), guard)
         if is_due := time.monotonic() - saved >= SAVE_INTERVAL:

@@ -11,7 +11,7 @@ import pytest
 
 from ssdg.datasets import manifest
 from ssdg.datasets.base import Case, DataError, Domain
-from ssdg.datasets.manifest import read_manifest, shared_files
+from ssdg.datasets.manifest import read_manifest, require_apart, shared_files, shared_labels
 
 
 def write_domain(root: Path, name: str = "here", ids: tuple[str, ...] = ("a", "b")) -> Domain:
@@ -200,3 +200,21 @@ def test_shared_files_finds_equal_images_under_other_names(tmp_path: Path) -> No
     assert shared_files(read_manifest(a), read_manifest(b)) == []
     b.cases[1].image.write_bytes(a.cases[0].image.read_bytes())
     assert shared_files(read_manifest(a), read_manifest(b)) == [("a", "y")]
+
+
+def test_shared_labels_are_those_that_stand_once_in_each_domain(tmp_path: Path) -> None:
+    a, b = write_domain(tmp_path / "a"), write_domain(tmp_path / "b", ids=("x", "y", "z"))
+    first, *labels = [case.label for case in (a.cases[0], *b.cases) if case.label]
+    assert shared_labels(read_manifest(a), read_manifest(b)) == []
+    labels[1].write_bytes(first.read_bytes())
+    assert shared_labels(read_manifest(a), read_manifest(b)) == [("a", "y")]
+    labels[2].write_bytes(first.read_bytes())  # a blank mask
+    assert shared_labels(read_manifest(a), read_manifest(b)) == []
+
+
+def test_equal_images_may_be_on_one_side_of_a_split_alone(tmp_path: Path) -> None:
+    domain = write_domain(tmp_path, ids=("a", "b", "c"))
+    domain.cases[2].image.write_bytes(domain.cases[0].image.read_bytes())
+    require_apart(read_manifest(domain), ("a", "c"), ("b",))
+    with pytest.raises(DataError, match=r"1 of the images of here that train.*\(a = c\): let \{group\} or groups"):
+        require_apart(read_manifest(domain), ("a", "b"), ("c",))

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ssdg.benchmark.data import images
+
 from ...conftest import TINY, TINY_3D, Bench
 
 
@@ -39,8 +41,9 @@ def test_a_second_target_does_not_train_again(bench):
     assert weights.stat().st_mtime_ns == before
 
 
-def test_a_scoring_switch_does_not_train_again(bench):
+def test_a_scoring_switch_does_not_train_again(bench, monkeypatch):
     bench("run", "--method", "erm", "--target", "phantom2d-b", *TINY)
+    monkeypatch.delattr(images, "picture_intensities")  # nor decode images that are prepared
     result = bench("run", "--method", "erm", "--target", "phantom2d-b", *TINY, "--set=evaluation.resample=nearest")
     assert result.exit_code == 0, result.output
     assert len(list(bench.run_path().glob("evaluations/phantom2d-b-*"))) == 2

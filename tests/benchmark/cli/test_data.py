@@ -67,6 +67,16 @@ def test_a_source_that_no_split_divides_is_refused_and_the_pictures_are_named(ve
     assert verify("target", "--task", task, "--quick").exit_code == 0
 
 
+def test_a_picture_that_trains_and_is_held_out_is_refused(verify):
+    folder = verify.root / "phantom2d/a/image"
+    shutil.copy(folder / "a-01.png", folder / "a-00.png")
+    result = verify("phantom2d-a", "--quick")
+    assert result.exit_code == 2
+    assert (
+        "phantom2d-a cannot be a source: 1 of the images of phantom2d-a that train are also held out" in result.output
+    )
+
+
 def test_a_label_on_another_grid_is_found_as_training_would(verify):
     rewrite_affine(sorted((verify.root / "phantom3d/a/label").iterdir())[1])
     quick = verify("phantom3d-a", "--quick")

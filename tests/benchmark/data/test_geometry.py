@@ -1,6 +1,7 @@
 """The network's grid and its inverse: the same voxel centres everywhere, nothing lost where nothing is resampled."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ssdg.benchmark.data.geometry import (
     labels_to_grid,
     labels_to_native,
     probabilities_to_native,
+    spline_weights,
     stretched,
 )
 
@@ -145,6 +147,23 @@ def test_resampling_axis_by_axis_is_the_resize_of_scikit_image(native, shape, or
     # Low-pass filtering only along the axes that shrink, as scikit-image's own default sigma does.
     theirs = [resize(c, shape, order=order, mode="edge", anti_aliasing=True, clip=False) for c in image]
     assert np.abs(ours - np.stack(theirs)).max() < 2e-5
+
+
+@pytest.mark.parametrize(
+    ("n", "m"),
+    [(1, 8), (2, 8), (2, 1), (3, 2), (100, 1), (15, 16), (17, 16), (48, 16), (131, 48), (300, 37), (37, 300)],
+)
+def test_linear_weights_are_to_the_last_bit_those_of_unit_vectors(n, m):
+    options = {"order": 1, "mode": "edge", "anti_aliasing": m < n, "clip": False}
+    assert spline_weights(n, m, 1).tobytes() == resize(np.eye(n), (m, n), **options).astype(np.float32).tobytes()
+
+
+def test_the_weights_of_a_long_axis_take_no_square_of_it():
+    tracemalloc.start()
+    spline_weights(1500, 24, 1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1500**2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Labels and masks mean what they should or say what is wrong; predictions are written in the source's grid."""
 
+import gzip
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from .files import (
     read_prediction,
     save_picture,
     save_volume,
+    task,
     write_prediction,
 )
 
@@ -209,6 +212,30 @@ def test_a_damaged_prediction_is_named(tmp_path):
     (tmp_path / "a.nii.gz").write_bytes(b"\x1f\x8b half")
     with pytest.raises(DataError, match=r"a\.nii\.gz cannot be read"):
         read_prediction(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.gif", "a.tif", "a.ppm", "a.ppm.gz", "a.nii", "a.nii.gz"])
+def test_the_grid_of_an_image_is_read_from_its_header(tmp_path, rng, name):
+    path, ndim = tmp_path / name, 3 if ".nii" in name else 2
+    case = Case("a", path)
+    if ndim == 3:
+        turned = np.array([[0, -0.8, 0, 3], [1.1, 0, 0, 5], [0, 0.1, 2.5, 7], [0, 0, 0, 1]])
+        save_volume(path, rng.random((20, 30, 10)).astype(np.float32), turned)
+    else:
+        plain = save_picture(tmp_path / name.removesuffix(".gz"), rng.integers(0, 256, (30, 40), dtype=np.uint8))
+        path.write_bytes(gzip.compress(plain.read_bytes()) if name.endswith(".gz") else plain.read_bytes())
+    image = images.read_image(case, domain(), task(ndim))
+    if name != "a.ppm.gz":  # which has to be unpacked
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        with pytest.raises(DataError):
+            images.read_image(case, domain(), task(ndim))
+    grid = images.image_grid(case, domain(), task(ndim))
+    assert (grid.shape, grid.spacing) == (image.shape, image.spacing)
+    assert np.array_equal(grid.turn, image.turn)
+    assert np.array_equal(grid.affine, image.affine) or ndim == 2
+    path.write_bytes(b"\x89PNG and nothing else")
+    with pytest.raises(DataError, match=rf"{name} cannot be read"):
+        images.image_grid(case, domain(), task(ndim))
 
 
 def test_stored_order_of_axes_does_not_matter_and_comes_back(tmp_path):

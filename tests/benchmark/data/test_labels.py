@@ -1,5 +1,6 @@
 """Labels in several files lie over each other; images in several files are channels; a swapped label is noticed."""
 
+import time
 from dataclasses import replace
 
 import nibabel as nib
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from scipy import ndimage
 
 from ssdg.benchmark.data import images, labels
 from ssdg.benchmark.data.labels import border_is_background
@@ -168,6 +170,20 @@ def test_a_map_of_tissues_is_no_brain_mask(tmp_path, kind):
         assert np.array_equal(read_mask(save_volume(tmp_path / "m.nii", mask), image), mask > mask.max() / 2)
     picture = save_picture(tmp_path / "m.png", tissues[..., 0].astype(np.uint8))
     assert read_mask(picture, images.NativeImage(image.array[..., 0], None)).sum() == 4
+
+
+@pytest.mark.parametrize("threshold", [100 / 255, 0.4])
+def test_a_threshold_is_that_of_the_median_and_costs_a_fraction_of_it(threshold):
+    # Darker from left to right, so that the part's edge lies amid the noise and meets the picture's border.
+    grey = np.linspace(120, 80, 300) + np.random.default_rng(0).normal(0, 20, (200, 300))
+    image = images.NativeImage((np.rint(grey)[None] / 255).astype(np.float32), None)
+    start = time.thread_time()
+    parts = ndimage.label(ndimage.median_filter(image.array[0], 5) > threshold)[0]
+    middle = time.thread_time()
+    mask = labels.read_mask(Case("a", None), domain(field_of_view=threshold), image)
+    assert time.thread_time() - middle < (middle - start) / 2
+    largest = parts == 1 + np.argmax(np.bincount(parts.ravel())[1:])
+    assert np.array_equal(mask, ndimage.binary_fill_holes(largest))
 
 
 def test_labels_that_mark_nothing_or_the_border_are_refused():

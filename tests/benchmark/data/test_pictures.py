@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 from ssdg.benchmark.data.images import NativeImage
+from ssdg.benchmark.data.picture_files import stored_picture
 from ssdg.benchmark.data.pictures import picture_intensities, picture_values
+from ssdg.benchmark.data.stored import stored_type
 from ssdg.datasets.base import DataError, Intensity
 
 from .files import read_label, read_mask
@@ -201,6 +203,20 @@ def test_what_a_picture_may_hold(tmp_path, name):
     values = read_or_refuse(picture_values, path, label)
     if values is not None and label is not None:
         assert np.array_equal(values[0], label)
+    if array is not None or values is not None:
+        assert stored_type(path) == stored_picture(path).type
+
+
+@pytest.mark.parametrize(
+    ("name", "type"), [("a.png", "8-bit RGB"), ("a.jpg", "8-bit RGB"), ("a.gif", "8-bit palette")]
+)
+def test_the_type_of_a_picture_is_in_its_header(tmp_path, name, type):
+    path = tmp_path / name
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    with pytest.raises(DataError):
+        stored_picture(path)
+    assert stored_type(path) == type
 
 
 @pytest.mark.parametrize("name", ["grey.png", "grey.tif", "grey-16.png", "few.pgm"])
