@@ -126,7 +126,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
 def _swap(draft: Path, folder: Path, files: dict[str, bytes]) -> None:
     """Put ``draft/new`` in the place of ``folder``; the old content leaves into the draft and goes with it."""
     try:
-        if folder.exists():
+        if folder.exists() and not _holds(folder, files):  # of another process it stays, as a third compares it
             folder.rename(draft / "old")
         (draft / "new").rename(folder)  # fails on a folder that is not empty, as it must
     except OSError:
