@@ -223,7 +223,7 @@ def _announce(
         untrained = [run for run in pending if not run.has_weights]
         scored = sum(run.state_of(target) != "DONE" for run in pending for target in (*run.targets, VALIDATION))
         time = _estimate_text(untrained, selection.stored)
-        click.echo(f"{len(untrained)} to train, {scored} evaluations; {time}")
+        click.echo(f"{len(untrained)} to train, {scored} evaluation{'s' * (scored != 1)}; {time}")
     for run in planned:
         if run.state != "DONE" and run.state not in states:
             click.echo(f"  {run.name} is {run.state}: {run.error or 'see bench retry'}")

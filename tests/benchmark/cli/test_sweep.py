@@ -282,7 +282,7 @@ def test_changed_files_are_seen_as_a_run_would_see_them(swept, tmp_path):
     assert "0 to do" in bench("sweep", name, "--dry-run", *options).output, "copies of the same files"
     change("b")
     changed = bench("sweep", name, "--dry-run", *options).output
-    assert "0 to train, 1 evaluations" in changed
+    assert "0 to train, 1 evaluation;" in changed
     assert "phantom2d-b has changed" in changed
     assert "0 to do" in Bench(tmp_path / "nowhere", results)("sweep", name, *options).output
     spec = bench.run_path() / "spec.json"
