@@ -1,5 +1,6 @@
 """What is made of a suite's results: ``bench table``, ``bench report`` and ``bench export``."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -190,7 +191,9 @@ def export(selection: Selection, output: Path | None, metrics: tuple[Metric, ...
         selection.require_runs()
         if output is None:
             raise UsageError("--output names the folder to write to; it can be left out only for an export")
-        files, missing = export_suite(selection.results(), metrics, validation)
+        # As it is read alone: its runs.csv says where each run was trained.
+        alone = replace(selection.plan, suite=replace(selection.plan.suite, exports=()))
+        files, missing = export_suite(selection.results(plan=alone), metrics, validation)
         named = any(Path(folder).resolve() == output.resolve() for folder in selection.suite.exports)
         if lost := lost_evaluations(files, output) if named else []:  # which may be nowhere else
             echo_lines(f"nothing is written, because {output} would lose {len(lost)} evaluations", lost[:LOST])

@@ -156,7 +156,7 @@ def test_committed_exports_give_their_tables(provenance):
         assert now == then, f"bench export {folder} rewrites its tables"
 
 
-BACKBONES, WINDOWS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "cardiac-windows"))
+BACKBONES, WINDOWS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "cardiac-quick"))
 
 
 def test_a_part_of_an_export_can_be_opened_under_another_convention():
@@ -202,7 +202,7 @@ def test_commands_that_need_runs_refuse_an_export(bench, tmp_path, verb):
     }
     refused = bench(*map(str, words.get(verb, (verb, WINDOWS))))
     assert refused.exit_code == 2
-    assert "is an export, which has scores and no runs: name its suite, 'cardiac-windows" in refused.output
+    assert "is an export, which has scores and no runs: name its suite, 'cardiac-quick" in refused.output
     assert list(tmp_path.glob("*.*")) == []
 
 

@@ -16,7 +16,9 @@ from ssdg.benchmark.outcomes.answering import PresentData
 from ssdg.benchmark.report.export import export_suite, write_export
 from ssdg.benchmark.settings import weights_digest
 from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.document import render
+from ssdg.benchmark.tables.suite_table import table_document
 from ssdg.benchmark.training.runtime import Runtime
 
 from ...conftest import Bench
@@ -187,7 +189,9 @@ def test_an_export_that_a_suite_adds_to_loses_nothing(mine, theirs, tmp_path, mo
     assert (theirs / "cases.csv").read_text() == before
     assert open_results(theirs).table()["row"].tolist() == ["erm", "feddg"]
     assert export().exit_code == 0
-    assert open_results(theirs).table()["row"].tolist() == ["erm", "feddg", "ras4dg"]
+    again = open_results(theirs)
+    assert again.table()["row"].tolist() == ["erm", "feddg", "ras4dg"]
+    assert (theirs / "table.md").read_text() == render(table_document(build_table(again)), "markdown")
     assert before.splitlines()[1:] == (theirs / "cases.csv").read_text().splitlines()[1 : len(before.splitlines())]
 
 
