@@ -51,11 +51,11 @@ def test_the_first_table_of_the_readme_has_at_most_eight_rows():
 
 
 def test_an_output_that_is_not_up_to_date_is_replaced_and_a_failing_command_is_an_error():
-    page = "a\n<!-- bench table results/reproduced/cardiac-quick -->\nold\n<!-- end -->\nb\n"
+    page = "a\n<!-- bench table results/reproduced/atlases-windows -->\nold\n<!-- end -->\nb\n"
     filled = study.filled(page)
-    assert filled.startswith("a\n<!-- bench table results/reproduced/cardiac-quick -->\n```bash\nbench table ")
-    assert "| w/o SSDG | source only | 21.59     |" in filled
+    assert filled.startswith("a\n<!-- bench table results/reproduced/atlases-windows -->\n```bash\nbench table ")
+    assert "| w/o SSDG | source only | 80.73       |" in filled
     assert filled.endswith("<!-- end -->\nb\n")
     assert study.filled(filled) == filled
     with pytest.raises(RuntimeError, match="exit code 2"):
-        study.filled(page.replace("cardiac-quick", "nothing"))
+        study.filled(page.replace("atlases-windows", "nothing"))
