@@ -106,7 +106,7 @@ class Export:
         spec = RunSpec.of_record(request, ran_as["settings"], definition, int(record["version"]))
         if planned.row.external:
             return spec
-        held_out, target = (_domain(request.source, VALIDATION), request.target or "")
+        held_out, target = _domain(request.source, VALIDATION), request.target or ""
         place = (request.task, request.source, target, record["fold"])
         # Without its split it is that of the source's files and of the held-out cases, which are compared.
         trained_on = self._training.get(place) or {

@@ -108,9 +108,9 @@ class PlannedRun(Planned):
     def _matching(self, domain: str) -> list[StoredEvaluation]:
         request = self.request
         training, evaluation = request.training, request.evaluation
-        fields = (True, domain, training.selection, evaluation.resample, request.overlap, self.regions)
+        kind = (domain, training.selection, evaluation.resample, request.overlap, self.regions)
         stored = () if self.stored is None else self.stored.evaluations
-        matching = [e for e in stored if (e.done, e.domain, e.selection, e.resample, e.overlap, e.regions) == fields]
+        matching = [e for e in stored if e.done and e.kind == kind]
         if self.data is not None:
             name = request.source if domain == VALIDATION else domain
             matching = [e for e in matching if self.data.agree(request.task, name, e.data.get("manifest"), e.path)]

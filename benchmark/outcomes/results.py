@@ -171,7 +171,7 @@ class SuiteResults:
         where = "; ".join(lacking) if any_seed else "any evaluation"
         way_out = f"bench rescore {self.suite.name} --metrics {metric.name} does so from the stored predictions"
         elsewhere = "of an export, rescore where its runs are and export again"
-        ways_out = [way_out] * (exported != exported - {""} or not exported) + [elsewhere] * bool(exported - {""})
+        ways_out = [way_out] * ("" in exported or not exported) + [elsewhere] * bool(exported - {""})
         return [*notes, f"{metric.short} is not computed yet for {where}: {'; '.join(ways_out)}"]
 
     def _from_exports(self) -> list[str]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from operator import attrgetter
 from pathlib import Path
 
 from ssdg.datasets import TASKS
@@ -65,14 +64,11 @@ def _with_exported(stored: Sequence[StoredRun], exported: Sequence[StoredRun]) -
     return [*runs, *by_id.values()]
 
 
-_scored_as = attrgetter("domain", "selection", "resample", "overlap", "regions")
-
-
 def _of_both(run: StoredRun, exported: StoredRun | None) -> StoredRun:
     if exported is None:
         return run
     if run.state == "QUEUED" and not run.evaluations:  # a folder and nothing in it
         return exported
-    scored = {_scored_as(evaluation) for evaluation in run.evaluations if evaluation.done}
-    further = tuple(evaluation for evaluation in exported.evaluations if _scored_as(evaluation) not in scored)
+    scored = {evaluation.kind for evaluation in run.evaluations if evaluation.done}
+    further = tuple(evaluation for evaluation in exported.evaluations if evaluation.kind not in scored)
     return replace(run, evaluations=(*run.evaluations, *further))

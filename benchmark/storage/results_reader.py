@@ -42,6 +42,11 @@ class StoredEvaluation:
     regions: str = ""
     export: str = ""  # name of the export that has it, where it has neither a folder nor predictions here
 
+    @property
+    def kind(self) -> tuple[str, str, str, float | None, str]:
+        """What tells it from the run's others: its domain, and how that was predicted and scored."""
+        return self.domain, self.selection, self.resample, self.overlap, self.regions
+
 
 @dataclass(frozen=True)
 class StoredRun:
