@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -88,9 +89,9 @@ def tune(
 
 
 def _add_row(output: Path, suite: str, table: str) -> None:
-    """Write a row behind those of a suite's file, which extends the suite where there is none."""
+    """Write a row behind those of a suite's file, or as the first of a new file, which extends the suite."""
     before = output.read_text(encoding="utf-8") if output.exists() else f'extends = "{suite}"\n'
-    if "[[more_rows]]" in before and "[[rows]]" not in before:  # which would replace those that it extends
+    if output.exists() and "rows" not in tomllib.loads(before):  # all its rows are those that it extends
         table = table.replace("[[rows]]", "[[more_rows]]")
     write_output(output, f"{before.rstrip()}\n\n{table}")
 
@@ -101,7 +102,8 @@ def _check_output(output: Path, suite: str, row_id: str) -> None:
         if row_id in [row.id for row in load_suite(str(output)).rows]:
             raise UsageError(f"{output} has a row {row_id!r} already: remove it, or name another file")
     elif suite not in list_suites():
-        raise UsageError(f"{output} does not exist, and {suite} is no suite that a new one can extend: name {suite}")
+        way = f"to add the row to it: --output {suite}"
+        raise UsageError(f"{output} does not exist, and a new file cannot extend {suite}, a file itself; {way}")
 
 
 def _plan_trials(selection: Selection, row: Row, rows: Sequence[Row]) -> None:

@@ -51,6 +51,12 @@ def test_the_best_trial_becomes_a_row(bench, tmp_path):
     again = bench("tune", str(suite), *options, *roots, "--output", str(suite))
     assert again.exit_code == 2
     assert "has a row 'fussy_tuned' already" in again.output
+    # Behind the rows that a file takes from the suite that it extends, not in their place.
+    extending = tmp_path / "extending.toml"
+    extending.write_text('extends = "demo"\n')
+    assert bench("tune", str(suite), *options, *roots, "--output", str(extending)).exit_code == 0
+    rows = [row.id for row in load_suite(str(extending)).rows]
+    assert rows == [*(row.id for row in load_suite("demo").rows), "fussy_tuned"]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +65,7 @@ def test_the_best_trial_becomes_a_row(bench, tmp_path):
         (("--row", "ermm", "--trials", "2"), "did you mean 'erm'"),
         (("--row", "erm", "--trials", "2", "--fields", "method.x"), "setting with a range"),
         (("--row", "fold", "--trials", "2"), "nothing to tune on the source"),
-        (("--row", "erm", "--trials", "2", "--output", "new.toml"), "no suite that a new one can extend"),
+        (("--row", "erm", "--trials", "2", "--output", "new.toml"), "to add the row to it: --output"),
         (("--row", "erm", "--trials", "1"), "x>=2"),
         (("--row", "erm", "--trials", "2", "--selection", "oracle"), "judged on held-out source cases"),
     ],
