@@ -17,9 +17,8 @@ def first(bench, folder):
     return str(min((bench.data / folder).iterdir()))
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf"])
-def test_augmentations_of_a_picture(bench, tmp_path, suffix):
-    output = tmp_path / f"figure.{suffix}"
+def test_augmentations_of_a_picture(bench, tmp_path):
+    output = tmp_path / "figure.png"
     result = bench(
         "figure",
         "augmentations",
@@ -28,11 +27,9 @@ def test_augmentations_of_a_picture(bench, tmp_path, suffix):
     )
     assert result.exit_code == 0, result.output
     assert result.output.startswith(f"{sum(entry.works_on(2, True) for entry in registry().values())} methods")
-    assert output.stat().st_size > 5000
-    if suffix == "png":
-        with Image.open(output) as picture:
-            assert picture.width == 7.2 * 400
-            assert np.asarray(picture).std() > 20
+    with Image.open(output) as picture:
+        assert picture.width == 7.2 * 400
+        assert np.asarray(picture).std() > 20
 
 
 def test_augmentations_of_a_volume(bench, tmp_path):
@@ -103,7 +100,8 @@ def test_the_users_own_settings_of_matplotlib_change_nothing(bench, tmp_path, mo
 
 def test_a_figure_higher_than_a_page_is_said_to_be(bench, tmp_path):
     given = ("figure", "augmentations", "--image", first(bench, "phantom2d/a/image"), "--task", "phantom2d")
-    high = bench(*given, "--draws", "4", "--width", "3.5", "--output", str(tmp_path / "high.png"))
+    given = (*given, "--methods", "erm,dsa")
+    high = bench(*given, "--draws", "8", "--width", "3.5", "--output", str(tmp_path / "high.png"))
     assert high.exit_code == 0, high.output
     assert "a page about 9.5" in high.output
     assert "page" not in bench(*given, "--draws", "1", "--output", str(tmp_path / "low.png")).output
