@@ -36,18 +36,18 @@ def test_the_cheapest_measurement_is_written_with_its_provenance(tmp_path):
     assert "| bench --help [1] |" in text
 
 
-def test_what_needs_data_says_so_where_there_are_none(tmp_path):
-    rows, text = measure(tmp_path, "--only", "loading-drive", "--only", "memory", "--cache", str(tmp_path / "cache"))
-    assert [row["name"] for row in rows] == ["loading-drive", "memory"]
-    assert all(row["measured"] == "" and "BENCH_DATA" in row["note"] for row in rows)
-    assert text.count("not measured") == 2
+def test_what_needs_data_or_clones_says_so_where_there_are_none(tmp_path):
+    only = [option for name in ("loading-drive", "memory", "official") for option in ("--only", name)]
+    rows, text = measure(tmp_path, *only, "--cache", str(tmp_path / "cache"))
+    assert [row["name"] for row in rows[:2]] == ["loading-drive", "memory"]
+    assert all(row["measured"] == "" and "BENCH_DATA" in row["note"] for row in rows[:2])
+    [official] = rows[2:]
+    assert "pass it as --official" in official["note"]
+    assert text.count("not measured") == 3
 
 
 def test_an_official_repository_that_is_not_there_is_named(tmp_path):
-    folder = tmp_path / "clones"
-    (row,), _ = measure(tmp_path, "--only", "official")
-    assert "pass it as --official" in row["note"]
-    rows, _ = measure(tmp_path, "--only", "official", "--official", str(folder))
+    rows, _ = measure(tmp_path, "--only", "official", "--official", str(tmp_path / "clones"))
     assert len(rows) == 7
     assert all(row["measured"] == "" and "git clone https://github.com/" in row["note"] for row in rows)
 
