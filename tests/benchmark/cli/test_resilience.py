@@ -14,7 +14,7 @@ from ssdg.benchmark.training.checkpoint import Checkpoints
 
 from ...conftest import TINY, Bench
 
-LONG = (*TINY[:2], "--set=training.epochs=40", *TINY[3:])
+LONG = (*TINY[:2], "--set=training.epochs=12", *TINY[3:])
 
 HELD = """
 import time
@@ -81,9 +81,9 @@ def assert_bitwise(one, other):
 
 
 def test_ctrl_c_saves_and_the_same_command_continues_bitwise(bench, run, hold, undisturbed):
-    release = hold(10)
+    release = hold(6)
     process = bench.start(*run)
-    process.until(lambda: epochs(bench) == 10, "epoch 10")
+    process.until(lambda: epochs(bench) == 6, "epoch 6")
     process.send_signal(signal.SIGINT)
     release()
     output = process.finish(130)
@@ -93,7 +93,7 @@ def test_ctrl_c_saves_and_the_same_command_continues_bitwise(bench, run, hold, u
     assert_bitwise(weights(bench), undisturbed)
 
 
-@pytest.mark.parametrize("moment", [1, 30])
+@pytest.mark.parametrize("moment", [1, 9])
 def test_kill_9_and_the_same_command_continues_bitwise(bench, run, hold, undisturbed, moment):
     release = hold(moment)
     process = bench.start(*run, "--checkpoint-interval", "0.001")
