@@ -114,6 +114,6 @@ def _row_data(target: TargetConventions, row: Row, position: int) -> dict[str, A
     return {
         **{"row": row.id, "label": row.label, "method": row.method, "setting": row.access},
         "rank": None if ranks is None else ranks[position],
-        **{"state": cell.state, "reason": cell.reason or None, "mean": rounded(cell.scaled(cell.mean))},
+        **{"state": cell.state, "reason": cell.reason, "mean": rounded(cell.scaled(cell.mean))},
         **{"n": cell.n_seeds, "expected_n": cell.expected_seeds, "missed": cell.n_missed},
     }

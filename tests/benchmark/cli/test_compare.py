@@ -146,6 +146,7 @@ def test_the_numbers_are_those_of_the_table_under_the_same_settings(results, sui
     assert [float(x["mean"]) for x in lines if (x["row"], x["target"]) == ("randconv", "phantom2d-b")] == [own]
     first = conventions(results, suite, *settings)["phantom2d-b"]["conventions"][0]
     assert (first["region"], first["empty"], first["in_force"]) == ("image", "skip", True)
+    assert {x["reason"] for x in lines} == {row["reason"] for row in first["rows"]} == {""}
 
 
 def test_conventions_are_printed_in_every_format(results, suite, tmp_path):
