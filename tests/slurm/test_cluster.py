@@ -20,9 +20,12 @@ def test_a_job_of_high_preempts_one_of_low_which_starts_again_and_finishes(clust
     )
     low = cluster.submit(script, "--partition=low", f"--cpus-per-task={cluster.cpus}", "--requeue")
     cluster.wait_for("start", log.exists)
-    high = cluster.submit(f"echo high >> {log}; sleep 2", "--partition=high")
+    seen = tmp_path / "seen"
+    held = f"echo high >> {log}; until test -e {seen}; do sleep 0.2; done"
+    high = cluster.submit(held, "--partition=high", "--time=5")
     cluster.wait_for("requeue", lambda: cluster.queue().get(low) == "PENDING")
     assert high in cluster.queue()
+    seen.touch()
     cluster.wait_until_empty()
     assert log.read_text().split("\n") == ["start", "high", "start 1", "end", ""]
 
