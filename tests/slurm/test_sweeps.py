@@ -82,8 +82,10 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
     sweep = make("slow", seeds=3, epochs=EPOCHS, launch=("--cluster", str(tmp_path / "profile.toml")))
     sweep("sweep")
     cluster.wait_for("three runs that train", lambda: len(sweep.training()) == 3)
-    cluster.run("sbatch", "--partition=high", f"--cpus-per-task={cluster.cpus}", "--wrap=sleep 3", cwd=sweep.folder)
+    held = f"until test -e {tmp_path}/seen; do sleep 0.2; done"
+    cluster.submit(held, "--partition=high", f"--cpus-per-task={cluster.cpus}", "--time=5")
     cluster.wait_for("the preempted runs to stop", lambda: not sweep.owners())
+    (tmp_path / "seen").touch()
     cluster.wait_until_empty()
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}
