@@ -15,9 +15,8 @@ def test_a_job_runs_with_srun_and_its_number_in_the_environment(cluster: Cluster
 
 def test_a_job_of_high_preempts_one_of_low_which_starts_again_and_finishes(cluster: Cluster, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    script = (
-        f'echo start $SLURM_RESTART_COUNT >> {log}; test -n "$SLURM_RESTART_COUNT" || exec sleep 300; echo end >> {log}'
-    )
+    first = 'test -n "$SLURM_RESTART_COUNT" || exec sleep 300'
+    script = f"echo start $SLURM_RESTART_COUNT >> {log}; {first}; echo end >> {log}"
     low = cluster.submit(script, "--partition=low", f"--cpus-per-task={cluster.cpus}", "--requeue")
     cluster.wait_for("start", log.exists)
     seen = tmp_path / "seen"
