@@ -90,8 +90,9 @@ def tune(
 
 def _add_row(output: Path, suite: str, table: str) -> None:
     """Write a row behind those of a suite's file, or as the first of a new file, which extends the suite."""
-    before = output.read_text(encoding="utf-8") if output.exists() else f'extends = "{suite}"\n'
-    if output.exists() and "rows" not in tomllib.loads(before):  # all its rows are those that it extends
+    if not output.exists():
+        before = f'extends = "{suite}"\n'
+    elif "rows" not in tomllib.loads(before := output.read_text(encoding="utf-8")):  # its rows are those of what it extends
         table = table.replace("[[rows]]", "[[more_rows]]")
     write_output(output, f"{before.rstrip()}\n\n{table}")
 

@@ -254,7 +254,8 @@ def test_data_that_cannot_be_read_fail_the_run_with_their_name(bench, suite, tmp
     broken = tmp_path / "data"
     shutil.copytree(bench.data, broken)
     image = broken / "phantom2d" / "b" / "image" / "b-02.png"
-    image.write_bytes(image.read_bytes()[:60])
+    good = image.read_bytes()
+    image.write_bytes(good[:60])
     elsewhere = Bench(broken, bench.results)
     name = suite()
     result = elsewhere("sweep", name, "--methods", "erm", "--seeds", "0")
@@ -262,6 +263,9 @@ def test_data_that_cannot_be_read_fail_the_run_with_their_name(bench, suite, tmp
     status = elsewhere("status", name, "--methods", "erm", "--seeds", "0")
     assert status.exit_code == 1
     assert image.name in status.output
+    image.write_bytes(good)
+    retried = elsewhere("retry", name, "--methods", "erm", "--seeds", "0")
+    assert retried.exit_code == 0, retried.output
 
 
 def test_changed_files_are_seen_as_a_run_would_see_them(swept, tmp_path):

@@ -156,7 +156,7 @@ def test_committed_exports_give_their_tables(provenance):
         assert now == then, f"bench export {folder} rewrites its tables"
 
 
-BACKBONES, WINDOWS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "cardiac-quick"))
+BACKBONES, HEARTS = (str(EXPORTS[0].parents[1] / name) for name in ("backbones", "cardiac-quick"))
 
 
 def test_a_part_of_an_export_can_be_opened_under_another_convention():
@@ -185,10 +185,10 @@ def test_runs_that_an_export_is_not_of_are_refused(choice):
 @pytest.mark.parametrize("verb", ["status", "sweep", "rescore", "retry", "cancel", "tune", "score", "predictions"])
 def test_commands_that_need_runs_refuse_an_export(bench, tmp_path, verb):
     words = {
-        "tune": ("tune", WINDOWS, "--row", "erm", "--trials", "2", "--output", tmp_path / "tuned.toml"),
+        "tune": ("tune", HEARTS, "--row", "erm", "--trials", "2", "--output", tmp_path / "tuned.toml"),
         "score": (
             "score",
-            WINDOWS,
+            HEARTS,
             "--row",
             "x",
             "--seed",
@@ -198,9 +198,9 @@ def test_commands_that_need_runs_refuse_an_export(bench, tmp_path, verb):
             "--predictions",
             tmp_path,
         ),
-        "predictions": ("figure", "predictions", WINDOWS, "--output", tmp_path / "figure.png"),
+        "predictions": ("figure", "predictions", HEARTS, "--output", tmp_path / "figure.png"),
     }
-    refused = bench(*map(str, words.get(verb, (verb, WINDOWS))))
+    refused = bench(*map(str, words.get(verb, (verb, HEARTS))))
     assert refused.exit_code == 2
     assert "is an export, which has scores and no runs: name its suite, 'cardiac-quick" in refused.output
     assert list(tmp_path.glob("*.*")) == []
@@ -211,7 +211,7 @@ def test_commands_that_need_runs_refuse_an_export(bench, tmp_path, verb):
 )
 def test_commands_that_read_take_an_export_and_need_no_results_folder(bench, words):
     verb, *options = words
-    given = ("ras4dg", "erm", "--suite", WINDOWS) if verb == "compare" else (WINDOWS,)
+    given = ("ras4dg", "erm", "--suite", HEARTS) if verb == "compare" else (HEARTS,)
     result = bench(verb, *given, *options, "--results-root", "nowhere")
     assert result.exit_code == 0, result.output
     assert "RAS4DG" in result.output
