@@ -92,7 +92,7 @@ def _add_row(output: Path, suite: str, table: str) -> None:
     """Write a row behind those of a suite's file, or as the first of a new file, which extends the suite."""
     if not output.exists():
         before = f'extends = "{suite}"\n'
-    elif "rows" not in tomllib.loads(before := output.read_text(encoding="utf-8")):  # its rows are those of what it extends
+    elif "rows" not in tomllib.loads(before := output.read_text(encoding="utf-8")):  # all are those it extends
         table = table.replace("[[rows]]", "[[more_rows]]")
     write_output(output, f"{before.rstrip()}\n\n{table}")
 
