@@ -7,7 +7,7 @@ BENCH := $(BIN)/bench
 # PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup
 TORCH := torch==2.13.0
 
-.PHONY: setup demo docs test test-slurm test-tracking lint format speed coverage release clean
+.PHONY: setup demo docs test test-slurm test-gpu test-tracking lint format speed coverage release clean
 
 setup: $(VENV)/.installed
 
@@ -39,6 +39,10 @@ test: setup
 # On a real cluster of one node, which needs root and Debian's slurm-wlm and munge; skipped with a reason elsewhere.
 test-slurm: setup
 	$(BIN)/pytest tests/slurm -m slurm --durations=0
+
+# On the machine's GPU, which the other tests do not see; skipped without one.
+test-gpu: setup
+	BENCH_TEST_GPU=1 $(BIN)/pytest tests/gpu -m gpu --durations=10
 
 # With the real packages; apart from `make test`, because MONAI imports both where they are installed, which takes
 # seconds in every process. `make clean setup` removes them again.

@@ -43,11 +43,12 @@ class Options:
         import torch
 
         from ssdg.benchmark.training.allocator import keep_freed_memory
+        from ssdg.benchmark.training.build import find_device
 
         if self.threads is not None:
             torch.set_num_threads(self.threads)
         keep_freed_memory(torch.device("cpu"))
-        return [torch.device("cpu"), *([torch.device("cuda")] if torch.cuda.is_available() else [])]
+        return [torch.device("cpu"), *([find_device("cuda")] if torch.cuda.is_available() else [])]
 
 
 class Skipped(Exception):

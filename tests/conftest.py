@@ -8,6 +8,10 @@ from pathlib import Path
 # imported, and inherited by the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+# Tests compare bits, which only the CPU repeats: a machine's GPU is for `make test-gpu`.
+if not os.environ.get("BENCH_TEST_GPU"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import HealthCheck, settings

@@ -7,6 +7,8 @@ from typing import ClassVar, NamedTuple, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
+from .pointwise import as_products
+
 Join: TypeAlias = Callable[[int, Tensor, Tensor], Tensor]
 """(level, upsampled, skip) -> the map (B, joined, *S) that the layers of a decoder's level take."""
 
@@ -66,6 +68,7 @@ class SegmentationNetwork(nn.Module):
         super().__init__()
         self.ndim, self.channels, self.classes, self.init_filters = ndim, channels, classes, init_filters
         self.build()
+        as_products(self.conv_final)
         # Last: the order of a run's parameters, which its optimiser relies on, is that of their registration.
         self.bottleneck: nn.Module = nn.Identity()
 

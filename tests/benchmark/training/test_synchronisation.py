@@ -1,11 +1,10 @@
 """No step of any method waits for the device: nothing on the host asks for a value that the device computes.
 
-On a GPU, CUDA itself says so. Without one, the host is told apart on the CPU: what is drawn from a generator on the
-host, or made without naming a device, lies there; everything else is taken to be on a GPU.
+On a GPU, CUDA itself says so (``tests/gpu``). Without one, the host is told apart on the CPU: what is drawn from a
+generator on the host, or made without naming a device, lies there; everything else is taken to be on a GPU.
 """
 
 import sys
-import warnings
 from contextlib import contextmanager, nullcontext
 
 import pytest
@@ -117,17 +116,6 @@ def pretended_gpu(monkeypatch):
         yield
 
 
-@contextmanager
-def cuda_refuses_to_wait():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the mode is a prototype
-        torch.cuda.set_sync_debug_mode("error")
-    try:
-        yield
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
-
-
 def make_step(cls, name, ndim, device, windowed=False):
     """Return the loop's own step of a method on tiny cases, or on windows of them."""
     subject = MethodUnderTest(cls, ndim, windowed)
@@ -163,13 +151,6 @@ def test_no_step_looks_at_the_device(name, ndim, monkeypatch):
 @pytest.mark.parametrize(("name", "ndim"), [("erm", 2), ("erm", 3), ("freesdg", 2), ("cutmix", 2), ("slaug", 2)])
 def test_no_step_on_windows_looks_at_the_device(name, ndim, monkeypatch):
     take(make_step(load_method(name), name, ndim, torch.device("cpu"), windowed=True), pretended_gpu(monkeypatch))
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="without a GPU there is nothing to wait for")
-@pytest.mark.parametrize(("name", "ndim"), SUBJECTS)
-@pytest.mark.parametrize("windowed", [False, True])
-def test_no_step_waits_for_the_gpu(name, ndim, windowed):
-    take(make_step(load_method(name), name, ndim, torch.device("cuda"), windowed), cuda_refuses_to_wait())
 
 
 def read_mean(image, rng):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssdg.methods.networks.group_norm import GroupNorm
+from ssdg.methods.networks.group_norm import GroupNorm, group_norm
 from ssdg.methods.networks.segresnet import SegResNet
 
 FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
@@ -67,6 +67,41 @@ def test_torchs_own_gradient_serves_every_other_map(change, channels):
     layer, maps = layer_and_map(channels, (8, 8))
     maps = change(maps)
     assert not ours(layer.to(maps.dtype)(maps))
+
+
+@pytest.mark.parametrize("shape", [(12, 20), (5, 7), (4, 6, 8)])
+@pytest.mark.parametrize(
+    ("kind", "rounding"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 4e-3)]
+)
+def test_large_maps_on_cuda_get_statistics_and_gradients_in_float32_and_keep_their_type(
+    kind, rounding, shape, monkeypatch
+):
+    """The same code on the CPU."""
+    layer, maps = layer_and_map(16, shape, torch.promote_types(kind, torch.float32))
+    monkeypatch.setattr(GroupNorm, "_slow_on_cuda", lambda layer, x: True)
+    maps = maps.detach().to(kind).requires_grad_()
+    upstream = torch.randn(maps.shape, generator=torch.Generator().manual_seed(1)).to(kind)
+    output = layer(maps)
+    assert ours(output)
+    assert output.dtype == kind
+    assert output.is_contiguous(memory_format=FORMATS[len(shape)])
+    inputs = (maps, layer.weight, layer.bias)
+    exact = [value.detach().double().requires_grad_() for value in inputs]
+    expected = F.group_norm(exact[0], 8, *exact[1:], layer.eps)
+    found = (output, *torch.autograd.grad(output, inputs, upstream))
+    wanted = (expected, *torch.autograd.grad(expected, exact, upstream.double()))
+    for one, other in zip(found, wanted, strict=True):
+        assert (one.double() - other).norm() <= rounding * other.norm()
+    torch.relu_(layer(maps))  # as the network does
+
+
+@torch.no_grad()
+def test_a_large_mean_costs_float32_statistics_nothing():
+    layer, maps = layer_and_map(16, (12, 20))
+    far = 1000 + maps.detach()
+    found = group_norm(far, layer.weight, layer.bias, 8, layer.eps)[0]
+    wanted = F.group_norm(far.double(), 8, layer.weight.double(), layer.bias.double(), layer.eps)
+    assert (found - wanted).norm() <= 1e-4 * wanted.norm()
 
 
 def gradients_of(network, image):
