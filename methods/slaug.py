@@ -150,7 +150,8 @@ class SLAug(Method):
         region = region.flatten(2).expand(-1, channels, -1).reshape(maps, -1)
         regions = describe_regions(values, region, classes, config.location_percentile / 100)
         inversion = torch.full((classes + 1,), config.inversion_probability, device=image.device)
-        inversion[0], inversion[1] = 0, config.background_inversion_probability
+        inversion[0].zero_()  # a number that is assigned would be copied to the device, which waits
+        inversion[1].fill_(config.background_inversion_probability)
         scale = (config.scale_deviation, config.scale_limits[0], config.scale_limits[1])
         draws = draw_curves(inversion, maps, rng)
         tables = curve_tables(regions, draws, scale, config.location_deviation, config.law)

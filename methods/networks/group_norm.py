@@ -71,7 +71,8 @@ class _GroupNormalisation(torch.autograd.Function):
         rows = _Rows(x, ctx.groups)
         # dx = a dy + b x + c, each constant within a group but for the weights in a: two sums over the voxels decide.
         gradient, maps = rows.of(upstream[0]), rows.of(x)
-        product = torch.mul(gradient, maps, out=maps.new_empty(maps.shape, dtype=scale.dtype))
+        # Added to zero of that type: a product is rounded to its factors', whatever it is written to.
+        product = torch.addcmul(scale.new_zeros(1), gradient, maps)
         along, total = (rows.by_group(values.sum(dim=1, dtype=scale.dtype)) for values in (product, gradient))
         mean, scale = mean.unsqueeze(2), scale.unsqueeze(2)
         grouped = weight.view(ctx.groups, -1)

@@ -91,7 +91,7 @@ class CoupledDecoders(Method):
         if not self.config.mask_prediction:
             return logits
         background = torch.zeros(logits.shape[1], dtype=logits.dtype, device=logits.device)
-        background[0] = CERTAIN
+        background[0].fill_(CERTAIN)  # a number that is assigned would be copied to the device, which waits
         return torch.where(region, logits, background.view(-1, *[1] * (logits.ndim - 2)))
 
 

@@ -71,6 +71,8 @@ class Placement(TorchFunctionMode):
             raise Waits(f"{name} of a tensor on the device")
         if name in MAKERS and kwargs.get("device") is not None:
             raise Waits(f"torch.{name} copies values to the device and waits")
+        if name == "__setitem__" and not all(host) and not isinstance(args[2], torch.Tensor):
+            raise Waits("a number assigned to part of a tensor, which is copied to the device")
         moved = name == "to" and any(isinstance(leaf, torch.device) for leaf in tree_leaves((args, kwargs)))
         if moved and all(host) and not kwargs.get("non_blocking"):
             raise Waits("a copy to the device that waits")
@@ -177,6 +179,12 @@ def send(image, rng):
     return image * torch.tensor([0.5], device=image.device)
 
 
+def assign(image, rng):
+    copy = image.clone()
+    copy[0] = 0.5
+    return copy
+
+
 def mix(image, rng):
     return image[:, torch.randperm(image.shape[1])]
 
@@ -185,7 +193,7 @@ def move(image, rng):
     return image * torch.ones(1).to(image.device)
 
 
-PLANTED = [read_mean, read_draw, branch, inside, count, send, mix, move]
+PLANTED = [read_mean, read_draw, branch, inside, count, send, assign, mix, move]
 
 
 @pytest.mark.parametrize("change", PLANTED)

@@ -91,7 +91,9 @@ def test_large_maps_on_cuda_get_statistics_and_gradients_in_float32_and_keep_the
     found = (output, *torch.autograd.grad(output, inputs, upstream))
     wanted = (expected, *torch.autograd.grad(expected, exact, upstream.double()))
     for one, other in zip(found, wanted, strict=True):
-        assert (one.double() - other).norm() <= rounding * other.norm()
+        # Weights are float32 with bfloat16 maps too, and so are their gradients.
+        limit = rounding if one.dtype == kind else 1e-5
+        assert (one.double() - other).norm() <= limit * other.norm()
     torch.relu_(layer(maps))  # as the network does
 
 
