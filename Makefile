@@ -42,7 +42,7 @@ test-slurm: setup
 
 # On the machine's GPU, which the other tests do not see; skipped without one.
 test-gpu: setup
-	BENCH_TEST_GPU=1 $(BIN)/pytest tests/gpu -m gpu --durations=10
+	BENCH_TEST_GPU=1 $(BIN)/pytest tests/gpu -m gpu --numprocesses 4
 
 # With the real packages; apart from `make test`, because MONAI imports both where they are installed, which takes
 # seconds in every process. `make clean setup` removes them again.

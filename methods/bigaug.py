@@ -201,7 +201,7 @@ class BigAug(Method):
         if batch.frame is None:
             return standardise(image, region)
         window = self.statistics(before, batch.foreground)
-        whole = torch.tensor([0.0, 1.0], device=window.device).expand_as(window)
+        whole = torch.arange(2, device=window.device, dtype=window.dtype).expand_as(window)  # mean 0, deviation 1
         return standardise_within(image, region, Frame(whole, window))
 
     def degrade(self, image: Tensor, darkest: Tensor, drawn: Draw, rng: torch.Generator) -> tuple[Tensor, Tensor]:

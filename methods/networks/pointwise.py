@@ -24,6 +24,7 @@ def as_products(module: nn.Module) -> None:
             type(part) is nn.Conv3d
             and part.kernel_size == (1, 1, 1)
             and part.stride == (1, 1, 1)
+            and part.padding == (0, 0, 0)
             and part.groups == 1
         ):
             part.__class__ = PointwiseConv3d

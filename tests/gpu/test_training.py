@@ -16,7 +16,8 @@ from ssdg.benchmark.training.contract import check_method
 from ssdg.benchmark.training.inference import autocast
 from ssdg.methods import load_method, registry
 from ssdg.methods.losses import soft_dice
-from ssdg.methods.networks.group_norm import FORMATS, LARGE, GroupNorm
+from ssdg.methods.networks import group_norm as kernels
+from ssdg.methods.networks.group_norm import FORMATS, LARGE, GroupNorm, group_norm
 from ssdg.methods.networks.pointwise import PointwiseConv3d
 from ssdg.methods.networks.segresnet import SegResNet
 
@@ -28,7 +29,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU, or BENCH_TEST_GPU is not set: make test-gpu"),
 ]
 
-LONG = (*TINY, "--set=training.epochs=400")
+LONG = (*TINY, "--set=training.epochs=150")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,8 @@ def test_large_maps_are_normalised_as_in_double_precision(shape, kind, gpu):
         strict=True,
     )
     for found, wanted in pairs:
-        rounding = 1e-5 if found.dtype == torch.float32 else 4e-3
+        # Squares of bfloat16 maps are summed in float32 around zero, ten times the variance here.
+        rounding = 4e-3 if found.dtype != torch.float32 else 1e-5 if kind == torch.float32 else 1e-4
         assert (found.double() - wanted).norm() <= rounding * wanted.norm()
     assert torch.relu_(output) is output, "a rectifier may work in place"
 
@@ -107,9 +109,18 @@ def test_convolutions_of_one_voxel_are_products(gpu):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("ndim", "side"), [(2, 512), (3, 96)])
-def test_bfloat16_learns_what_float32_learns_at_full_size(ndim, side, gpu):
+@pytest.mark.parametrize("name", ["erm", "csdg", "cutmix", "feddg", "slaug", "ras4dg"])
+def test_methods_keep_the_contract_where_every_map_counts_as_large(name, gpu, monkeypatch):
+    monkeypatch.setattr(kernels, "LARGE", 1)
+    results = check_method(load_method(name), device=gpu)
+    assert [f"{result.name}: {result.message}" for result in results if not result.passed] == []
+
+
+@pytest.mark.parametrize(("ndim", "side", "filters"), [(2, 512, 32), (3, 96, 16)])
+def test_bfloat16_learns_what_float32_learns_at_full_size(ndim, side, filters, gpu, monkeypatch):
     """The loss falls alike over some steps on large maps, where the network has kernels of its own."""
+    calls = []
+    monkeypatch.setattr(kernels, "group_norm", lambda *given: calls.append(given) or group_norm(*given))
     rng = torch.Generator().manual_seed(0)
     label = (torch.rand((1, 1, *[side // 8] * ndim), generator=rng) < 0.2).float()
     label = F.interpolate(label, scale_factor=8.0).to(gpu)
@@ -117,7 +128,7 @@ def test_bfloat16_learns_what_float32_learns_at_full_size(ndim, side, gpu):
     losses = {}
     for precision in ("auto", "fp32"):
         torch.manual_seed(0)
-        network = SegResNet(ndim, 1, 2, 16).to(gpu, memory_format=FORMATS[ndim + 2])
+        network = SegResNet(ndim, 1, 2, filters).to(gpu, memory_format=FORMATS[ndim + 2])
         optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
         for _ in range(30):
             optimizer.zero_grad()
@@ -126,6 +137,7 @@ def test_bfloat16_learns_what_float32_learns_at_full_size(ndim, side, gpu):
             loss.backward()
             optimizer.step()
         losses[precision] = loss.item()
+    assert calls
     assert losses["fp32"] < 0.25
     assert losses["auto"] == pytest.approx(losses["fp32"], abs=0.05)
 
@@ -136,8 +148,12 @@ def test_an_interrupted_run_goes_on_and_its_folder_names_the_gpu(bench):
     started.until(lambda: re.search(r"epoch +\d", started.output()), "an epoch")
     started.send_signal(signal.SIGINT)
     started.finish(expected=130)
-    bench.start(*command).finish()
     run = bench.run_path("ras4dg")
+    before = (run / "history.csv").read_text().splitlines()
+    bench.start(*command).finish()
+    after = (run / "history.csv").read_text().splitlines()
+    assert 1 < len(before) < len(after) == 151
+    assert after[: len(before)] == before, "with the seconds that each epoch took"
     environment = json.loads((run / "environment.json").read_text())
     assert environment["device"] == f"cuda ({torch.cuda.get_device_name()})"
     assert environment["arithmetic"] == ARITHMETIC

@@ -6,6 +6,7 @@ generator on the host, or made without naming a device, lies there; everything e
 
 import sys
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from ssdg.benchmark.training.contract_fixture import GRIDS, MethodUnderTest, int
 from ssdg.benchmark.training.train import Step, optimized_modules, window_batches
 from ssdg.methods import load_method, registry
 from ssdg.methods.base import Method
+from ssdg.methods.bigaug import BigAug
 from ssdg.methods.parts.host import host_generator, offspring
 
 SUBJECTS = [(name, ndim) for name, entry in registry().items() for ndim in sorted(entry.ndims)]
@@ -71,7 +73,7 @@ class Placement(TorchFunctionMode):
             raise Waits(f"{name} of a tensor on the device")
         if name in MAKERS and kwargs.get("device") is not None:
             raise Waits(f"torch.{name} copies values to the device and waits")
-        if name == "__setitem__" and not all(host) and not isinstance(args[2], torch.Tensor):
+        if name == "__setitem__" and not host[0] and (not isinstance(args[2], torch.Tensor) or host[-1]):
             raise Waits("a number assigned to part of a tensor, which is copied to the device")
         moved = name == "to" and any(isinstance(leaf, torch.device) for leaf in tree_leaves((args, kwargs)))
         if moved and all(host) and not kwargs.get("non_blocking"):
@@ -155,6 +157,15 @@ def test_no_step_on_windows_looks_at_the_device(name, ndim, monkeypatch):
     take(make_step(load_method(name), name, ndim, torch.device("cpu"), windowed=True), pretended_gpu(monkeypatch))
 
 
+def test_no_step_that_renormalises_windows_looks_at_the_device(monkeypatch):
+    class Renormalising(BigAug):
+        @dataclass(frozen=True, slots=True)
+        class Config(BigAug.Config):
+            renormalise: bool = True
+
+    take(make_step(Renormalising, "bigaug", 2, torch.device("cpu"), windowed=True), pretended_gpu(monkeypatch))
+
+
 def read_mean(image, rng):
     return image * float(image.mean())
 
@@ -185,6 +196,12 @@ def assign(image, rng):
     return copy
 
 
+def assign_tensor(image, rng):
+    copy = image.clone()
+    copy[0] = torch.tensor(0.5)
+    return copy
+
+
 def mix(image, rng):
     return image[:, torch.randperm(image.shape[1])]
 
@@ -193,7 +210,7 @@ def move(image, rng):
     return image * torch.ones(1).to(image.device)
 
 
-PLANTED = [read_mean, read_draw, branch, inside, count, send, assign, mix, move]
+PLANTED = [read_mean, read_draw, branch, inside, count, send, assign, assign_tensor, mix, move]
 
 
 @pytest.mark.parametrize("change", PLANTED)

@@ -97,6 +97,24 @@ def test_large_maps_on_cuda_get_statistics_and_gradients_in_float32_and_keep_the
     torch.relu_(layer(maps))  # as the network does
 
 
+@pytest.mark.parametrize("frozen", ["maps", "weight", "bias"])
+@pytest.mark.parametrize("large", [False, True])
+def test_a_second_derivative_with_something_frozen_is_torchs(large, frozen, monkeypatch):
+    layer, maps = layer_and_map(8, (4, 6))
+    monkeypatch.setattr(GroupNorm, "_slow_on_cuda", lambda layer, x: large)
+    (maps if frozen == "maps" else getattr(layer, frozen)).requires_grad_(False)
+    inputs = [value for value in (maps, *layer.parameters()) if value.requires_grad]
+
+    def second_derivatives(normalise):
+        first = torch.autograd.grad(normalise(maps).pow(3).sum(), inputs, create_graph=True)
+        return torch.autograd.grad(sum(gradient.square().sum() for gradient in first), inputs)
+
+    assert ours(layer(maps))
+    expected = second_derivatives(lambda maps: F.group_norm(maps, 8, layer.weight, layer.bias, layer.eps))
+    for found, wanted in zip(second_derivatives(layer), expected, strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-3, atol=1e-4 * wanted.abs().max().item())
+
+
 @torch.no_grad()
 def test_a_large_mean_costs_float32_statistics_nothing():
     layer, maps = layer_and_map(16, (12, 20))
