@@ -7,7 +7,7 @@ import torch
 from ssdg.datasets.base import Task
 from ssdg.methods.base import Method
 from ssdg.methods.networks import load_network
-from ssdg.methods.networks.base import SegmentationNetwork
+from ssdg.methods.networks.base import CHANNELS_LAST, SegmentationNetwork
 
 from .. import environment
 from ..data.grids import counted_degrees
@@ -135,10 +135,9 @@ def build_method(cls: type[Method], spec: RunSpec, task: Task, device: torch.dev
         torch.manual_seed(derived_seed(request.seed, "method"))
         method = cls(network, build(cls.Config, own, f"method {request.method}"))
     _set_protocol(method, request, task)
-    layout = torch.channels_last if task.ndim == 2 else torch.channels_last_3d
     for parameter in method.parameters():
         if parameter.ndim == task.ndim + 2:  # a convolution's weight
-            parameter.data = parameter.data.contiguous(memory_format=layout)
+            parameter.data = parameter.data.contiguous(memory_format=CHANNELS_LAST[parameter.ndim])
     return method.to(device)
 
 

@@ -9,6 +9,9 @@ from torch import Tensor, nn
 
 from .pointwise import as_products
 
+CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""Memory format of maps and of convolutions' weights, by their number of axes."""
+
 Join: TypeAlias = Callable[[int, Tensor, Tensor], Tensor]
 """(level, upsampled, skip) -> the map (B, joined, *S) that the layers of a decoder's level take."""
 

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .base import CHANNELS_LAST
+
 SLOW_BELOW = 4
 """Channels a group below which torch's gradient on the CPU, channels last, is slow: six times ours with one."""
 
@@ -21,8 +23,6 @@ Normalised: TypeAlias = tuple[Tensor, Tensor, Tensor]
 """Map, means of the groups, and their inverse deviations."""
 
 Kernel: TypeAlias = Callable[[Tensor, Tensor, Tensor, int, float], Normalised]
-
-FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class GroupNorm(nn.GroupNorm):
@@ -41,14 +41,16 @@ class GroupNorm(nn.GroupNorm):
         return normalise(x, self.weight, self.bias, self.num_groups, self.eps, kernel)
 
     def _slow_on_cuda(self, x: Tensor) -> bool:
-        return x.device.type == "cuda" and x.ndim in FORMATS and x.numel() >= LARGE * self.num_groups * len(x) > 0
+        if x.device.type != "cuda" or x.ndim not in CHANNELS_LAST:
+            return False
+        return x.numel() >= LARGE * self.num_groups * len(x) > 0
 
     def _slow_on_cpu(self, x: Tensor) -> bool:
         if self.num_channels >= SLOW_BELOW * self.num_groups or not torch.is_grad_enabled():
             return False
-        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.ndim not in FORMATS:
+        if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.ndim not in CHANNELS_LAST:
             return False
-        return x.is_contiguous(memory_format=FORMATS[x.ndim]) and not x.is_contiguous()
+        return x.is_contiguous(memory_format=CHANNELS_LAST[x.ndim]) and not x.is_contiguous()
 
 
 class _GroupNormalisation(torch.autograd.Function):
@@ -108,7 +110,7 @@ def group_norm(x: Tensor, weight: Tensor, bias: Tensor, groups: int, epsilon: fl
     mean, scale = mean.mean(dim=(1, 3)), (within + between + epsilon).rsqrt()
     slope = scale.unsqueeze(2) * weight.view(groups, -1)
     offset = bias.view(groups, -1) - mean.unsqueeze(2) * slope
-    normalised = torch.empty_like(x, memory_format=FORMATS[x.ndim])  # no view: a rectifier may work in place
+    normalised = torch.empty_like(x, memory_format=CHANNELS_LAST[x.ndim])  # no view: a rectifier may work in place
     torch.addcmul(rows.spread(offset), maps, rows.spread(slope), out=rows.of(normalised))
     return normalised, mean, scale
 

@@ -31,10 +31,9 @@ class SegResNet(SegmentationNetwork):
             blocks_down=(1, 2, 2, 4),
             blocks_up=(1, 1, 1),
         )
-        for part in list(layers.modules()):
-            for name, layer in part.named_children():
-                if isinstance(layer, nn.GroupNorm):
-                    setattr(part, name, GroupNorm(layer.num_groups, layer.num_channels, layer.eps))
+        for part in layers.modules():
+            if isinstance(part, nn.GroupNorm):
+                part.__class__ = GroupNorm
         self.convInit, self.down_layers = layers.convInit, layers.down_layers
         self.up_layers, self.up_samples, self.conv_final = layers.up_layers, layers.up_samples, layers.conv_final
         self.widths = tuple(self.init_filters * 2**stage for stage in range(4))

@@ -271,6 +271,11 @@ class Cluster:
             time.sleep(0.2)
 
 
+def until_exists(path: Path) -> str:
+    """Return the line of a job's shell that waits for a file."""
+    return f"until test -e {path}; do sleep 0.2; done"
+
+
 def _host() -> str:
     return socket.gethostname().split(".")[0]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from .cluster import Cluster
+from .cluster import Cluster, until_exists
 
 
 def test_a_job_runs_with_srun_and_its_number_in_the_environment(cluster: Cluster, tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_a_job_of_high_preempts_one_of_low_which_starts_again_and_finishes(clust
     low = cluster.submit(script, "--partition=low", f"--cpus-per-task={cluster.cpus}", "--requeue")
     cluster.wait_for("start", log.exists)
     seen = tmp_path / "seen"
-    held = f"echo high >> {log}; until test -e {seen}; do sleep 0.2; done"
+    held = f"echo high >> {log}; {until_exists(seen)}"
     high = cluster.submit(held, "--partition=high", "--time=5")
     cluster.wait_for("requeue", lambda: cluster.queue().get(low) == "PENDING")
     assert high in cluster.queue()

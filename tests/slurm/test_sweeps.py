@@ -12,6 +12,7 @@ import pytest
 from ssdg.benchmark.storage.lease import read_owner
 
 from ..conftest import SLOW
+from .cluster import until_exists
 from .sweeping import Sweep, assert_bitwise
 
 EPOCHS, SEEDS = 150, 6
@@ -82,10 +83,10 @@ def test_preempted_runs_are_requeued_and_end_as_if_nothing_had_happened(make, cl
     sweep = make("slow", seeds=3, epochs=EPOCHS, launch=("--cluster", str(tmp_path / "profile.toml")))
     sweep("sweep")
     cluster.wait_for("three runs that train", lambda: len(sweep.training()) == 3)
-    held = f"until test -e {tmp_path}/seen; do sleep 0.2; done"
-    cluster.submit(held, "--partition=high", f"--cpus-per-task={cluster.cpus}", "--time=5")
+    seen = tmp_path / "seen"
+    cluster.submit(until_exists(seen), "--partition=high", f"--cpus-per-task={cluster.cpus}", "--time=5")
     cluster.wait_for("the preempted runs to stop", lambda: not sweep.owners())
-    (tmp_path / "seen").touch()
+    seen.touch()
     cluster.wait_until_empty()
     assert set(sweep.states().values()) == {"DONE"}
     assert set(sweep.starts().values()) == {2}

@@ -5,10 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ssdg.methods.networks.base import CHANNELS_LAST
 from ssdg.methods.networks.group_norm import GroupNorm, group_norm
 from ssdg.methods.networks.segresnet import SegResNet
-
-FORMATS = {2: torch.channels_last, 3: torch.channels_last_3d}
 
 
 def layer_and_map(channels, shape, dtype=torch.float32, groups=8):
@@ -17,11 +16,21 @@ def layer_and_map(channels, shape, dtype=torch.float32, groups=8):
     for parameter in layer.parameters():
         parameter.data = torch.randn(channels, generator=rng, dtype=dtype)
     maps = 3 + 2 * torch.randn((2, channels, *shape), generator=rng, dtype=dtype)
-    return layer, maps.contiguous(memory_format=FORMATS[len(shape)]).requires_grad_()
+    return layer, maps.contiguous(memory_format=CHANNELS_LAST[2 + len(shape)]).requires_grad_()
 
 
 def ours(output):
     return "GroupNormalisation" in type(output.grad_fn).__name__
+
+
+def in_double_precision(layer, maps, output, upstream):
+    """Yield a layer's output and its gradients (maps, weight, bias), each with the exact one."""
+    inputs = (maps, layer.weight, layer.bias)
+    exact = [value.detach().double().requires_grad_() for value in inputs]
+    expected = F.group_norm(exact[0], layer.num_groups, *exact[1:], layer.eps)
+    yield output, expected
+    gradients = torch.autograd.grad(output, inputs, upstream)
+    yield from zip(gradients, torch.autograd.grad(expected, exact, upstream.double()), strict=True)
 
 
 @pytest.mark.parametrize("shape", [(12, 20), (5, 7), (4, 6, 8)])
@@ -38,7 +47,7 @@ def test_output_is_torchs_bit_by_bit_and_gradients_are_up_to_rounding(channels, 
     gradients, expected = (torch.autograd.grad(maps_of, inputs, upstream) for maps_of in (output, reference))
     for gradient, wanted in zip(gradients, expected, strict=True):
         torch.testing.assert_close(gradient, wanted, rtol=1e-5, atol=1e-5 * wanted.abs().max().item())
-    assert gradients[0].is_contiguous(memory_format=FORMATS[len(shape)])
+    assert gradients[0].is_contiguous(memory_format=CHANNELS_LAST[2 + len(shape)])
 
 
 @pytest.mark.parametrize("shape", [(2, 3), (2, 1, 2)])
@@ -84,16 +93,11 @@ def test_large_maps_on_cuda_get_statistics_and_gradients_in_float32_and_keep_the
     output = layer(maps)
     assert ours(output)
     assert output.dtype == kind
-    assert output.is_contiguous(memory_format=FORMATS[len(shape)])
-    inputs = (maps, layer.weight, layer.bias)
-    exact = [value.detach().double().requires_grad_() for value in inputs]
-    expected = F.group_norm(exact[0], 8, *exact[1:], layer.eps)
-    found = (output, *torch.autograd.grad(output, inputs, upstream))
-    wanted = (expected, *torch.autograd.grad(expected, exact, upstream.double()))
-    for one, other in zip(found, wanted, strict=True):
+    assert output.is_contiguous(memory_format=CHANNELS_LAST[2 + len(shape)])
+    for found, wanted in in_double_precision(layer, maps, output, upstream):
         # Weights are float32 with bfloat16 maps too, and so are their gradients.
-        limit = rounding if one.dtype == kind else 1e-5
-        assert (one.double() - other).norm() <= limit * other.norm()
+        limit = rounding if found.dtype == kind else 1e-5
+        assert (found.double() - wanted).norm() <= limit * wanted.norm()
     torch.relu_(layer(maps))  # as the network does
 
 
