@@ -14,9 +14,9 @@ import click
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
 
-from ..errors import UsageError, unknown
+from ..errors import UsageError
 from ..storage.files import write_output
-from ..suites.suite_file import list_suites
+from ..suites.suite_file import base_line, list_suites, load_suite
 from . import options
 
 LONGEST = 30
@@ -74,18 +74,19 @@ def method(name: str, output: Path) -> None:
 
 @new.command()
 @click.argument("name")
-@click.option("--extends", default="demo", show_default=True, help="Suite to start from: see `bench list suites`.")
+@click.option(
+    "--extends", default="demo", show_default=True, help="Suite to start from: see `bench list suites`; or a file."
+)
 @output
 def suite(name: str, extends: str, output: Path) -> None:
     """Write NAME.toml, a suite that extends another, and test_NAME.py.
 
     The file has every frequent key as a comment; its test plans all runs and starts none.
     """
-    if extends not in list_suites():
-        raise unknown("suite", extends, list_suites())
+    load_suite(extends)  # it is there, and can be read
     _require_name("suite", name, list_suites())
     file = output / f"{name}.toml"
-    _write("suite", file, _filled("suite.toml", name=name, extends=extends), name=name)
+    _write("suite", file, _filled("suite.toml", name=name, extends=base_line(extends, output)), name=name)
     for verb in ("sweep --dry-run", "sweep", "table"):
         click.echo(f"  bench {verb} {shlex.quote(str(file))}")
 

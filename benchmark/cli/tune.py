@@ -16,7 +16,7 @@ from ..errors import FAILED, INCOMPLETE, UsageError, unknown
 from ..outcomes.planned_run import AGAIN
 from ..storage.files import write_output
 from ..suites.suite import Filters, Row
-from ..suites.suite_file import list_suites, load_suite
+from ..suites.suite_file import base_line, load_suite
 from . import options
 from .selection import Selection, part_options
 from .sweep import launch_options, launch_runs
@@ -69,8 +69,8 @@ def tune(
     if any(run.request.training.selection == "oracle" for run in selection.plan.runs):
         raise UsageError("trials are judged on held-out source cases: leave out --selection oracle")
     rows = trial_rows(row, trials, ranges(load_method(row.method).Config), fields)
-    if output is not None:
-        _check_output(output, selection.name, f"{row.id}{TUNED}")
+    if output is not None and output.exists():
+        _check_output(output, f"{row.id}{TUNED}")
     _plan_trials(selection, row, rows)
     left = launch_runs(selection, (*AGAIN, "FAILED"), launch)
     if left is None:
@@ -91,20 +91,16 @@ def tune(
 def _add_row(output: Path, suite: str, table: str) -> None:
     """Write a row behind those of a suite's file, or as the first of a new file, which extends the suite."""
     if not output.exists():
-        before = f'extends = "{suite}"\n'
+        before = base_line(suite, output.parent)
     elif "rows" not in tomllib.loads(before := output.read_text(encoding="utf-8")):  # all are those it extends
         table = table.replace("[[rows]]", "[[more_rows]]")
     write_output(output, f"{before.rstrip()}\n\n{table}")
 
 
-def _check_output(output: Path, suite: str, row_id: str) -> None:
-    """Refuse a file that the row cannot be added to, before anything is trained."""
-    if output.exists():
-        if row_id in [row.id for row in load_suite(str(output)).rows]:
-            raise UsageError(f"{output} has a row {row_id!r} already: remove it, or name another file")
-    elif suite not in list_suites():
-        way = f"to add the row to it: --output {suite}"
-        raise UsageError(f"{output} does not exist, and a new file cannot extend {suite}, a file itself; {way}")
+def _check_output(output: Path, row_id: str) -> None:
+    """Refuse a suite that the row cannot be added to, before anything is trained."""
+    if row_id in [row.id for row in load_suite(str(output)).rows]:
+        raise UsageError(f"{output} has a row {row_id!r} already: remove it, or name another file")
 
 
 def _plan_trials(selection: Selection, row: Row, rows: Sequence[Row]) -> None:

@@ -3,6 +3,8 @@
 Every name in the file is checked: one that a suite does not have is an error that offers the nearest.
 """
 
+import json
+import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -49,25 +51,30 @@ def load_suite(name: str) -> Suite:
     """
     if name.endswith(".toml"):
         path = Path(name)
-        suite = parse_suite(read_text(path, "the suite", UsageError), path.stem, str(path))
-        return replace(suite, exports=tuple(_export(path.parent / folder, path) for folder in suite.exports))
+        return parse_suite(read_text(path, "the suite", UsageError), path.stem, str(path), path.parent)
     if name not in list_suites():
         paths = "or give the path of a .toml file, or of a folder that `bench export` wrote"
         raise UsageError(f"{unknown('suite', name, list_suites())}; {paths}")
     return parse_suite(_packaged(name), name, f"suite {name}")
 
 
+def base_line(suite: str, folder: Path) -> str:
+    """Return the line by which a file in a folder extends a suite that :func:`load_suite` takes."""
+    base = os.path.relpath(suite, folder) if suite.endswith(".toml") else suite
+    return f"extends = {json.dumps(base, ensure_ascii=False)}"
+
+
 def _packaged(name: str) -> str:
     return (resources.files(__package__) / f"{name}.toml").read_text(encoding="utf-8")
 
 
-def parse_suite(text: str, name: str, where: str) -> Suite:
-    """Return the suite a TOML text describes; ``where`` names it in messages.
+def parse_suite(text: str, name: str, where: str, folder: Path = Path()) -> Suite:
+    """Return the suite a TOML text describes; ``where`` names it in messages, and its paths start from ``folder``.
 
-    ``extends`` names a suite of the package, from which comes what the text does not give; ``more_rows`` come behind
-    its rows.
+    ``extends`` names a suite of the package, or a file, from which comes what the text does not give; ``more_rows``
+    come behind its rows.
     """
-    data = _merged(text, where)
+    data = _merged(text, where, folder)
     columns = tuple(_column(item, where) for item in _tables(data.pop("columns", []), "columns", where))
     rows = tuple(_row(item, where) for item in _tables(data.pop("rows", []), "rows", where))
     settings = _settings(data, where)
@@ -78,25 +85,41 @@ def parse_suite(text: str, name: str, where: str) -> Suite:
     return suite
 
 
-def _merged(text: str, where: str) -> dict[str, Any]:
+def _merged(text: str, where: str, folder: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return what a text says on top of what it extends, its exports as paths that are there."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where} is not valid TOML: {error}") from None
+    if isinstance(data.get("exports"), list):
+        data["exports"] = _exports(data["exports"], where, folder)
     base = data.pop("extends", None)
     if base is not None:
-        if base not in list_suites():
-            raise UsageError(f"{where}, extends: {unknown('suite', str(base), list_suites())}")
-        data = _merged(_packaged(base), f"suite {base}") | data
+        data = _extended(str(base), where, folder, extending) | data
     if "more_rows" in data:
         data["rows"] = [*data.get("rows", ()), *_tables(data.pop("more_rows"), "more_rows", where)]
     return data
 
 
-def _export(folder: Path, where: Path) -> str:
-    if not is_export(folder):
-        raise UsageError(f"{where}, exports: {folder} is no folder that `bench export` wrote")
-    return str(folder)
+def _extended(base: str, where: str, folder: Path, extending: tuple[Path, ...]) -> dict[str, Any]:
+    if not base.endswith(".toml"):
+        if base not in list_suites():
+            raise UsageError(f"{where}, extends: {unknown('suite', base, list_suites())}, or give the path of a file")
+        return _merged(_packaged(base), f"suite {base}", Path())
+    path = folder / base
+    text = read_text(path, f"the suite that {where} extends,", UsageError)
+    if path.resolve() in extending:
+        raise UsageError(f"{where}, extends: {path} extends itself")
+    return _merged(text, str(path), path.parent, (*extending, path.resolve()))
+
+
+def _exports(folders: Sequence[Any], where: str, folder: Path) -> list[str]:
+    """Return the folders of exports; the suite's own may wait for the first export."""
+    paths = [folder / str(item) for item in folders]
+    for path in paths:
+        if not is_export(path) and path.resolve() != folder.resolve():
+            raise UsageError(f"{where}, exports: {path} is no folder that `bench export` wrote")
+    return [str(path) for path in paths if is_export(path)]
 
 
 def _settings(data: dict[str, Any], where: str) -> dict[str, Any]:

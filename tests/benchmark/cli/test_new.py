@@ -91,6 +91,8 @@ def test_a_suite_is_planned_as_written_and_with_every_key_it_shows(tmp_path):
 def test_a_suite_extends_the_one_that_is_named(tmp_path):
     folder, _ = written(tmp_path, "suite", "mine", "--extends", "lesav-quick")
     assert load_suite(str(folder / "mine.toml")).columns == load_suite("lesav-quick").columns
+    other, _ = written(tmp_path / "other", "suite", "yours", "--extends", str(folder / "mine.toml"))
+    assert load_suite(str(other / "yours.toml")).columns == load_suite("lesav-quick").columns
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

@@ -57,6 +57,12 @@ def test_the_best_trial_becomes_a_row(bench, tmp_path):
     assert bench("tune", str(suite), *options, *roots, "--output", str(extending)).exit_code == 0
     rows = [row.id for row in load_suite(str(extending)).rows]
     assert rows == [*(row.id for row in load_suite("demo").rows), "fussy_tuned"]
+    # The first of a new file, whose columns are those of the file that was tuned.
+    (tmp_path / "tuned").mkdir()
+    alone = tmp_path / "tuned" / "alone.toml"
+    assert bench("tune", str(suite), *options, *roots, "--output", str(alone)).exit_code == 0
+    assert [row.id for row in load_suite(str(alone)).rows] == ["fussy_tuned"]
+    assert load_suite(str(alone)).columns == load_suite(str(suite)).columns
 
 
 @pytest.mark.parametrize(
@@ -65,7 +71,6 @@ def test_the_best_trial_becomes_a_row(bench, tmp_path):
         (("--row", "ermm", "--trials", "2"), "did you mean 'erm'"),
         (("--row", "erm", "--trials", "2", "--fields", "method.x"), "setting with a range"),
         (("--row", "fold", "--trials", "2"), "nothing to tune on the source"),
-        (("--row", "erm", "--trials", "2", "--output", "new.toml"), "to add the row to it: --output"),
         (("--row", "erm", "--trials", "1"), "x>=2"),
         (("--row", "erm", "--trials", "2", "--selection", "oracle"), "judged on held-out source cases"),
     ],

@@ -307,6 +307,25 @@ def test_a_suite_may_extend_one_that_extends_another():
     assert suite.rows == load_suite("table2").rows
 
 
+def test_a_suite_may_extend_a_file_whose_paths_start_from_its_own_folder(tmp_path):
+    (tmp_path / "lab" / "published").mkdir(parents=True)
+    (tmp_path / "lab" / "published" / "provenance.json").touch()
+    (tmp_path / "lab" / "base.toml").write_text('extends = "demo"\nseeds = [5]\nexports = ["published", "."]\n')
+    (tmp_path / "mine.toml").write_text('extends = "lab/base.toml"\ntitle = "mine"\n')
+    suite = load_suite(str(tmp_path / "mine.toml"))
+    assert (suite.name, suite.title, suite.seeds, suite.rows) == ("mine", "mine", (5,), load_suite("demo").rows)
+    assert suite.exports == (str(tmp_path / "lab" / "published"),)  # the suite's own folder has no export yet
+
+
+def test_a_file_that_extends_itself_or_nothing_is_named(tmp_path):
+    (tmp_path / "a.toml").write_text('extends = "b.toml"\n')
+    with pytest.raises(UsageError, match=r"cannot read the suite that .*a\.toml extends, .*b\.toml: No such file"):
+        load_suite(str(tmp_path / "a.toml"))
+    (tmp_path / "b.toml").write_text('extends = "./a.toml"\n')
+    with pytest.raises(UsageError, match=r"a\.toml, extends: .*b\.toml extends itself"):
+        load_suite(str(tmp_path / "a.toml"))
+
+
 def test_a_missing_method_is_an_error_unless_the_paper_has_the_row():
     row = Row(id="csdg", method="csdg")
     assert plan(two_targets(row, published="table1")) == []
