@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
 
-READING = ("layers", "intensity", "orientation", "axes", "same_grid", "slices", "field_of_view")
+READING = ("layers", "intensity", "file_channels", "orientation", "axes", "same_grid", "slices", "field_of_view")
 """Fields of a domain that change what is read, and that the first digests did not know."""
 
 
@@ -93,6 +93,7 @@ class Domain:
     """Other label maps by name (atlases: corpus callosum as "gm" or "wm"); replaces ``label_map`` when chosen."""
     layers: tuple[Layer, ...] = ()  # rule of each label file of a case; (): one file, read by ``label_map``
     intensity: Intensity | None = None  # None: bit depth (2D), 0 to the 99.9th percentile of the brain's box (3D)
+    file_channels: tuple[int, ...] = ()  # 3D: what of a file of several feeds the network, from 0; (): all
     orientation: Literal["ras", "stored"] = "ras"  # 3D: axes turned to right, anterior, superior; or left alone
     axes: tuple[tuple[int, int], ...] = ()  # 3D, after ``orientation``: (axis, 1 or -1) that becomes axis 0, 1, 2
     same_grid: Literal["affine", "shape"] = "affine"  # 3D: what has to agree between an image and its label

@@ -63,6 +63,15 @@ def slices(value: Any, where: str) -> Slices:
     return slices
 
 
+def channels(values: list[Any], where: str) -> tuple[str | int, ...]:
+    """Return different channels, all by their texts or all by their numbers."""
+    texts = all(isinstance(value, str) for value in values)
+    numbers = all(type(value) is int and value >= 0 for value in values)
+    valid = bool(values) and (texts or numbers) and len(set(values)) == len(values)
+    require(valid, where, f"different texts of {{channel}}, or numbers from 0, not {values}")
+    return tuple(values)
+
+
 def axes(text: str, where: str) -> tuple[tuple[int, int], ...]:
     """Return (axis, sign) of a text such as "+0 -1 -2"."""
     parts = text.split()

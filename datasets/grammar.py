@@ -21,7 +21,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,7 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
     kinds = [kind for kind in ("images", *OF_LISTS) if kind in values]
     require(len(kinds) == 1, where, "give one of images, decathlon and nnunet")
     require(values[kinds[0]] != "", where, f"{kinds[0]} is empty")
-    for key in ("labels", "foregrounds", "channels", "id") if kinds[0] in OF_LISTS else ("split",):
+    for key in ("labels", "foregrounds", "id") if kinds[0] in OF_LISTS else ("split",):
         require(key not in values, where, f"{key} does not go with {kinds[0]}")
     require(not ("stratum" in values and "strata" in values), where, "give either stratum or strata")
     labels, layers = _labels(values.get("labels"), task["classes"], where)
@@ -158,6 +158,13 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
         each = slices.width
         message = f"slices with neighbours = {slices.neighbours} need channels to be a multiple of {each}"
         require(task["channels"] % each == 0, where, message)
+    task_channels = task["channels"] // (slices.width if slices else 1)
+    channels = checks.channels(values["channels"], f"{where}: channels") if "channels" in values else ()
+    if kinds[0] == "nnunet":
+        channels = tuple(f"{channel:04d}" if isinstance(channel, int) else channel for channel in channels)
+    elif channels and not (images is not None and "channel" in images.fields):
+        domain = replace(domain, file_channels=_file_channels(channels, task_channels, volumes, f"{where}: channels"))
+        channels = ()
     return DomainTable(
         where=where,
         labelled=labelled,
@@ -169,14 +176,23 @@ def _domain_table(where: str, name: str, values: Any, task: Mapping[str, Any], l
         folders=checks.folders(values.get("folder", ""), f"{where}: folder"),
         only=checks.listing(values["only"], f"{where}: only") if "only" in values else None,
         id=checks.template(values.get("id", "{case}"), images, where),
-        channels=tuple(map(str, values.get("channels", ()))),
+        channels=tuple(map(str, channels)),
         strata=checks.column(values.get("strata"), "stratum", f"{where}: strata"),
         groups=checks.column(values.get("groups"), "group", f"{where}: groups"),
         stratum=values.get("stratum", "all"),
         volumes=volumes,
-        task_channels=task["channels"] // (slices.width if slices else 1),
+        task_channels=task_channels,
         domain=replace(domain, layers=layers),
     )
+
+
+def _file_channels(channels: Sequence[str | int], expected: int, volumes: bool, where: str) -> tuple[int, ...]:
+    """Return the channels that are taken out of each file, whose name says nothing of channels."""
+    require(volumes, where, "without {channel} in the name of a file they are for volumes")
+    numbers = tuple(channel for channel in channels if isinstance(channel, int))
+    require(len(numbers) == len(channels), where, "numbers from 0, because no {channel} is in the name of a file")
+    require(len(numbers) == expected, where, f"{len(numbers)} of a file, and the network has {expected}")
+    return numbers
 
 
 def _domain(name: str, where: str, values: Mapping[str, Any], task: Mapping[str, Any]) -> Domain:

@@ -1,7 +1,7 @@
 """Decoding files into plain arrays; every failure is a DataError that names the file."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,15 +48,16 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 
 def read_volume(
-    path: Path, channels: int, orientation: str | None = None
+    path: Path, channels: int, orientation: str | None = None, chosen: Sequence[int] = ()
 ) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return a NIfTI as (C, X, Y, Z) in the order on disk, scl_slope and scl_inter applied, and its affine.
 
     Args:
         path: the file.
-        channels: how many it must hold.
+        channels: how many it must hold, or as many as are chosen.
         orientation: of an image, that of its domain: its header must tell every program the same; None: a label or
             mask, whose affine is compared with that of its image.
+        chosen: channels that are taken out of those of the file, from 0, in this order; empty: all.
 
     Raises:
         DataError: unreadable, of other dimensions or channels, not of plain numbers, or without a usable affine.
@@ -73,9 +74,15 @@ def read_volume(
     while array.ndim > 3 and array.shape[-1] == 1:
         array = array[..., 0]
     array = np.moveaxis(array, 3, 0) if array.ndim == 4 else array[None]
+    if chosen and array.ndim == 4:
+        if max(chosen) >= len(array):
+            raise DataError(f"{path} has {len(array)} channels, 0 the first, and its domain asks for {list(chosen)}")
+        array = array[list(chosen)]
     if array.ndim != 4 or array.shape[0] != channels or array.size == 0:
         expected = "(X, Y, Z)" if channels == 1 else f"(X, Y, Z, {channels})"
-        way = "write those to use into files of their own, or give the task as many channels"
+        way = "write the one to use into a file of its own"  # of a label or a mask
+        if orientation is not None:
+            way = "choose with the domain's channels = [0], or give the task as many channels"
         raise DataError(
             f"{path} has shape {shape}, expected is {expected}: it does not fit this task"
             + (f"; its {len(array)} volumes are channels: {way}" if array.ndim == 4 and len(array) > 1 else "")

@@ -170,7 +170,7 @@ def _intensities(
     if ndim == 2:
         array, affine = picture_intensities(path, channels, intensity), None
     else:
-        values, affine = read_volume(path, channels, domain.orientation)
+        values, affine = read_volume(path, channels, domain.orientation, domain.file_channels)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
             array = values.astype(np.float32)
         require_finite(array, path)

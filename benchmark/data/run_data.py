@@ -228,6 +228,9 @@ def require_labels(name: str, domain: Domain) -> None:
 
 
 def _require_disjoint(source: LocatedDomain, target: LocatedDomain, source_name: str, target_name: str) -> None:
+    mine, theirs = source.domain.file_channels, target.domain.file_channels
+    if mine and theirs and not set(mine) & set(theirs):  # two images of a patient in one file, as in two files
+        return
     shared = shared_files(source.manifest, target.manifest)
     if shared:
         raise DataError(

@@ -36,6 +36,7 @@ def test_the_example_of_a_key_is_valid(tmp_path: Path, key: str) -> None:
     volumes = key in ("orientation", "axes", "same_grid", "skull_stripped")
     shape = "[16, 16, 16]" if volumes else "[256, 256]"
     start = {"images": "", "decathlon": "", "nnunet": "", "split": 'nnunet = "D1"\n'}
+    start["channels"] = 'images = "{case}_{channel}.png"\n'
     images = start.get(key, 'images = "{group}/{case}.png"\n')
     head = f'name = "x"\nndim = {3 if volumes else 2}\nchannels = 3\nclasses = ["background", "a"]\nshape = {shape}\n'
     assert example.startswith(f"{key} = ")

@@ -20,6 +20,9 @@ class TestListed:
         [case] = load(table, ndim=3, channels=2, role="source").cases
         assert (case.id, case.image.name, case.channels[0].name) == ("a", "a_0000.nii.gz", "a_0001.nii.gz")
         assert case.label == tmp_path / "D1/labelsTr/a.nii.gz"
+        for second in ("[1]", '["0001"]'):
+            [case] = load(f"{table}\nchannels = {second}", ndim=3, role="source").cases
+            assert (case.image.name, case.channels) == ("a_0001.nii.gz", ())
         [case] = load(f'{table}\nsplit = "test"', ndim=3, channels=2).cases
         assert (case.id, case.label) == ("z", None)
         write_files(tmp_path, "D1/labelsTs/z.nii.gz")

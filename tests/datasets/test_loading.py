@@ -150,6 +150,27 @@ class TestChannels:
         assert "need channels to be a multiple of 3" in error(table, channels=4, role="domain")
         assert "slices are for all domains of a task or for none" in error(table, channels=6)
 
+    def test_of_one_file_are_chosen_by_their_numbers(self, load: Load, tmp_path: Path) -> None:
+        write_files(tmp_path, "v/a.nii.gz")
+        table = 'images = "v/{case}.nii.gz"\n'
+        assert load(f"{table}channels = [3, 0]", ndim=3, channels=2).file_channels == (3, 0)
+        assert load(table, ndim=3, channels=2).rules() == {}  # as ever: digests of before are those of now
+
+    @pytest.mark.parametrize(
+        ("channels", "ndim", "message"),
+        [
+            ("[0, 1]", 3, "channels: 2 of a file, and the network has 1"),
+            ('["t1"]', 3, "channels: numbers from 0, because no {channel} is in the name of a file"),
+            ("[1]", 2, "channels: without {channel} in the name of a file they are for volumes"),
+            ("[-1]", 3, "channels: different texts of {channel}, or numbers from 0, not [-1]"),
+            ("[]", 3, "channels: different texts of {channel}, or numbers from 0, not []"),
+            ("[true]", 3, "channels: different texts of {channel}, or numbers from 0, not [True]"),
+            ('["t1", "t1"]', 3, "channels: different texts of {channel}, or numbers from 0, not ['t1', 't1']"),
+        ],
+    )
+    def test_that_cannot_be_chosen(self, error: Error, channels: str, ndim: int, message: str) -> None:
+        assert message in error(f'images = "v/{{case}}.nii.gz"\nchannels = {channels}', ndim=ndim)
+
 
 def test_a_least_value_that_is_no_number_is_refused(error: Error) -> None:
     table = 'images = "i/{case}.png"\nlabels = [{ path = "l/{case}.png", class = "lesion", at_least = nan }]\n'

@@ -88,10 +88,15 @@ def test_channels_of_a_volume_come_last_on_disk(tmp_path, rng):
     path = save_volume(tmp_path / "a.nii", array)
     assert np.array_equal(read_image(path, 3, 2).array, np.moveaxis(array, 3, 0))
     with pytest.raises(
-        DataError, match=r"shape \(4, 5, 6, 2\), expected is \(X, Y, Z\): .*2 volumes are channels: write those"
+        DataError, match=r"shape \(4, 5, 6, 2\), expected is \(X, Y, Z\): .*2 volumes are channels: choose with"
     ):
         read_image(path, 3, 1)
     single = save_volume(tmp_path / "b.nii", array[..., :1])
+    assert np.array_equal(read_image(path, 3, 1, file_channels=(1,)).array[0], array[..., 1])
+    assert np.array_equal(read_image(path, 3, 2, file_channels=(1, 0)).array, np.moveaxis(array[..., ::-1], 3, 0))
+    assert np.array_equal(read_image(single, 3, 1, file_channels=(0,)).array[0], array[..., 0])
+    with pytest.raises(DataError, match=r"a\.nii has 2 channels, 0 the first, and its domain asks for \[2\]"):
+        read_image(path, 3, 1, file_channels=(2,))
     assert np.array_equal(read_image(single, 3, 1).array[0], array[..., 0])
 
 

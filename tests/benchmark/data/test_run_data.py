@@ -1,7 +1,9 @@
 """What a run reads: its source, the target that it adapts to, and the targets that it scores."""
 
+import json
 import shutil
 
+import numpy as np
 import pytest
 
 from ssdg.benchmark.data.run_data import DataSource, find_run_data
@@ -10,6 +12,9 @@ from ssdg.benchmark.spec import Fold, PreprocessConfig, RunRequest, TrainingConf
 from ssdg.benchmark.storage.run_folder import VALIDATION
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import DataError
+from ssdg.datasets.grammar import task_from_toml
+
+from .files import save_volume
 
 TASK = TASKS["phantom2d"]
 B, C = "phantom2d-b", "phantom2d-c"
@@ -63,3 +68,49 @@ def test_labels_that_source_and_target_share_are_said_and_noted(pictures, tmp_pa
     notes = {name: cases.counts(None, TASK).get("note") for name, cases in scored.items()}
     assert notes == {VALIDATION: None, B: "2 labels are files of the source: the same patients", C: None}
     assert [line.split(" are files of source phantom2d-a (")[0] for line in said] == [f"{B}: the labels of 2 cases"]
+
+
+SEQUENCES = """
+name = "brain"
+ndim = 3
+channels = 1
+classes = ["background", "tumour"]
+shape = [16, 16, 16]
+
+[domain.t2]
+decathlon = "dataset.json"
+channels = [1]
+
+[target.flair]
+decathlon = "dataset.json"
+channels = [{flair}]
+"""
+
+
+def test_two_channels_of_one_file_are_two_images_of_a_patient(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [f"{number}.nii" for number in range(5)]
+    for depth, name in enumerate(names, 6):
+        label = np.zeros((16, 16, 16), np.uint8)
+        label[4:9, 4:9, 4:depth] = 1
+        image = 1 + rng.random((16, 16, 16, 3), dtype=np.float32)
+        save_volume(tmp_path / f"image-{name}", image * np.arange(1, 4, dtype=np.float32))
+        save_volume(tmp_path / f"label-{name}", label)
+    training = [{"image": f"image-{name}", "label": f"label-{name}"} for name in names]
+    (tmp_path / "dataset.json").write_text(json.dumps({"training": training}))
+    said = []
+
+    def found(flair):
+        (tmp_path / "task.toml").write_text(SEQUENCES.format(flair=flair))
+        task = task_from_toml(tmp_path / "task.toml")
+        asked = RunRequest(task=task.name, source="t2", method="erm")
+        return task, find_run_data(asked, task, ("flair",), DataSource(tmp_path, tmp_path / "cache"), said.append)
+
+    with pytest.raises(DataError, match="share 5 identical images"):
+        found(1)
+    task, data = found(2)
+    assert "flair: the labels of 5 cases are files of source t2" in said[-1]
+    prepared = data.prepare(task, PreprocessConfig(shape=(16, 16, 16)), tmp_path / "prepared")
+    assert prepared["t2"].digest != prepared["flair"].digest
+    assert not np.array_equal(prepared["t2"].image, prepared["flair"].image)
+    assert np.array_equal(prepared["t2"].label, prepared["flair"].label)
