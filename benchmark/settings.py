@@ -10,11 +10,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ssdg.datasets.base import Task
+from ssdg.datasets.base import Domain, Task
 
 from .digests import JSON
 from .errors import UsageError, unknown
 from .spec import PROTOCOLS, SECTIONS, Fold, PreprocessConfig, RunRequest, RunSpec
+
+BEFORE = "before"
+"""Setting of every method: id of the method whose ``augment`` changes the batch first; ``before.*``: its settings."""
 
 T = TypeVar("T")
 
@@ -175,6 +178,22 @@ def grid_shape(task: Task, config: PreprocessConfig) -> tuple[int, ...]:
 FOV_DEGREES = 45.0
 """Angle that a grid spans with ``preprocess.scale=fov``: the commonest of fundus cameras, and so also what a camera
 is taken to have where its domain does not state it."""
+
+
+def camera_degrees(domain: Domain) -> float:
+    """Return the angle of a domain's camera, ``FOV_DEGREES`` where it is not stated."""
+    return FOV_DEGREES if domain.degrees is None else domain.degrees
+
+
+def counted_degrees(domain: Domain, config: PreprocessConfig) -> float | None:
+    """Return the angle of a domain's camera where ``preprocess.scale`` makes it count."""
+    return camera_degrees(domain) if config.scale == "fov" else None
+
+
+def camera_angles(task: Task, names: Iterable[str], config: PreprocessConfig) -> dict[str, float]:
+    """Return the angles of the cameras of a task's domains, by name, where they count; else none."""
+    known = {**task.sources, **task.targets} if config.scale == "fov" else {}
+    return {name: camera_degrees(known[name].domain) for name in names if name in known}
 
 
 def fixed_grid(task: Task, config: PreprocessConfig) -> tuple[int, ...] | None:

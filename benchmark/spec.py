@@ -188,8 +188,8 @@ class RunRequest:
     fold: Fold | None = None  # only for intra-domain runs, whose source is the target
 
     def __post_init__(self) -> None:
-        ragged = self.preprocess.spacing is not None
-        require(self.training.window is not None or not ragged, "preprocess.spacing goes with training.window")
+        fits = self.training.window is not None or self.preprocess.spacing is None
+        require(fits, "preprocess.spacing goes with training.window")
         if self.training.selection == "oracle":
             require(self.target is not None, "oracle selection needs the target that selects")
             require(self.fold is None, "oracle selection is not for intra-domain runs, which train inside the target")
@@ -217,9 +217,10 @@ class RunSpec:
     pipeline: int = 1  # :data:`PIPELINE_VERSION` when it was resolved
 
     @property
-    def version(self) -> tuple[int, int]:
-        """What tells its numbers from those of other versions of the code: pipeline, then method."""
-        return self.pipeline, self.method_version
+    def version(self) -> tuple[int, int, int]:
+        """What tells its numbers from those of other versions of the code: of pipeline, method, method before it."""
+        before = self.method_config.get("before.version")
+        return self.pipeline, self.method_version, before if isinstance(before, int) else 0
 
     @classmethod
     def of_record(
@@ -247,8 +248,7 @@ class RunSpec:
 
     def train_id_of_seed(self) -> Callable[[int], str]:
         """Return the ``train_id`` as a function of the seed, for many runs that differ in nothing else."""
-        # Spliced into the text instead of digested anew: `bench status` of 5,000 runs takes 1.9 s of CPU, not 2.7 s
-        # (2.3 s where specs are shared and only the identity is computed for each run).
+        # Spliced into the text instead of digested anew: `bench status` of 5,000 runs takes 1.9 s of CPU, not 2.7 s.
         identity = self._identity()
         before = canonical_json({name: value for name, value in identity.items() if name < "seed"})
         after = canonical_json({name: value for name, value in identity.items() if name > "seed"})

@@ -157,8 +157,8 @@ def execute(job: Job, file: Path | None = None) -> None:
         folder = run_one(job.request, task, job.targets, job.runtime, observer, stop, observers)
         if names:
             observers.history(numeric_history(folder))
-            observers.scores(mean_scores(folder, job.request, task.scored_ndim))
-    for line in describe(folder, task.scored_ndim):
+            observers.scores(mean_scores(folder, job.request, task))
+    for line in describe(folder, job.request, task):
         click.echo(line)
 
 

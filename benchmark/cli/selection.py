@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from ..errors import INCOMPLETE, UsageError
 from ..launching.job_file import Job, JobFile, job_file
-from ..outcomes.answering import PresentData
+from ..outcomes.answering import PresentData, is_current
 from ..outcomes.planned_run import PlannedRun, match_plan
 from ..outcomes.stored_suite import inventory_with, open_suite, scan_plan
 from ..spec import PROTOCOLS
@@ -115,19 +115,14 @@ class Selection:
         external: bool = False,
         data: PresentData | None = None,
     ) -> list[PlannedRun]:
-        """Return the planned runs; those of an older version of a method do not count as done.
+        """Return the planned runs; those of another version of the code do not count as done.
 
         Args:
             runtime: of their jobs; None where nothing is to be run.
             external: also the rows of which nothing is run here.
             data: stored runs and evaluations of other versions of it do not count as done; None: all do.
         """
-        versions = {name: entry.version for name, entry in self.inventory.methods.items()}
-        current = [
-            run
-            for run in self.stored
-            if run.spec.method_version == versions.get(run.spec.request.method, run.spec.method_version)
-        ]
+        current = [run for run in self.stored if is_current(run.spec, self.inventory.methods)]
         job_of = functools.partial(self._job, runtime=runtime)
         runs = match_plan(self.plan.runs, current, job_of, data)[0]
         return [run for run in runs if external or not run.row.external]

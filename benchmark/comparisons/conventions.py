@@ -11,7 +11,6 @@ from typing import Any, NamedTuple, get_args
 
 import numpy as np
 
-from ..errors import UsageError
 from ..outcomes.results import Scoring, SuiteResults
 from ..outcomes.scores import Average, Cell, contenders
 from ..scoring.metrics import DSC, Metric, Region
@@ -122,10 +121,7 @@ def _fixed(results: SuiteResults, column: Column, metric: Metric, options: Mappi
 
 def _cell(results: SuiteResults, row: Row, column: Column, metric: Metric, convention: Convention) -> Cell:
     region, empty, average = convention
-    try:
-        return results.cell(row, column, "average", average, metric, (region, empty))
-    except UsageError:  # a convention may leave no class in any case, or none in a stratum
-        return Cell("undefined", expected_seeds=len(results.suite.seeds_of(row)), reason="not defined", metric=metric)
+    return results.cell(row, column, "average", average, metric, (region, empty))
 
 
 def _ranked(

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from ssdg.datasets.base import Case, DataError, Domain, Task
 
-from ..settings import FOV_DEGREES, grid_shape
+from ..settings import FOV_DEGREES, camera_degrees, grid_shape
 from ..spec import PreprocessConfig
 from .geometry import Geometry, isotropic, spaced, stretched
 
@@ -49,16 +49,6 @@ def picture_geometry(
         starts = [side.start - (wide - (side.stop - side.start)) // 2 for side in sides]
         box = [slice(start, start + wide) for start in starts]
     return box_geometry(native, box, (1.0,) * len(native), task, config)
-
-
-def camera_degrees(domain: Domain) -> float:
-    """Return the angle of a domain's camera, ``FOV_DEGREES`` where it is not stated."""
-    return FOV_DEGREES if domain.degrees is None else domain.degrees
-
-
-def counted_degrees(domain: Domain, config: PreprocessConfig) -> float | None:
-    """Return the angle of a domain's camera where ``preprocess.scale`` makes it count."""
-    return camera_degrees(domain) if config.scale == "fov" else None
 
 
 def scale_note(domain: Domain, config: PreprocessConfig) -> str:

@@ -22,14 +22,14 @@ from ssdg.datasets.base import DataError, Domain, Task
 
 from ..digests import JSON, digest, to_json
 from ..errors import LeaseLost, StorageError, UsageError
-from ..settings import fixed_grid
+from ..settings import camera_degrees, fixed_grid
 from ..spec import PreprocessConfig
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, unreadable, write_json
 from ..storage.lease import Lease
 from .arrays import FOREGROUNDS, IMAGES, LABELS, Grid, Layout, Ragged
 from .each_case import OnCase, each_case, ignore_case
 from .geometry import Geometry
-from .grids import camera_degrees, scale_note
+from .grids import scale_note
 from .images import file_ndim
 from .labels import label_map_of, require_plausible_labels
 from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepare_case

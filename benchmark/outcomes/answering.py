@@ -7,10 +7,12 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from ssdg.methods import MethodEntry
+
 from ..digests import JSON, to_json
 from ..errors import UsageError
-from ..settings import convert, weights_digest
-from ..spec import NetworkConfig, RunRequest, RunSpec
+from ..settings import BEFORE, convert, weights_digest
+from ..spec import PIPELINE_VERSION, NetworkConfig, RunRequest, RunSpec
 
 request_key = attrgetter(
     *(f.name for f in fields(RunRequest) if f.name not in ("protocol", "evaluation", "method_settings", "network")),
@@ -41,6 +43,20 @@ class PresentData:
         """Return whether a run was trained on the present files."""
         source = self.agree(request.task, request.source, spec.source_manifest, folder)
         return source and self.agree(request.task, request.target, spec.target_manifest, folder)
+
+
+def is_current(spec: RunSpec, methods: Mapping[str, MethodEntry]) -> bool:
+    """Return whether the code of now would train a spec as the code that did: pipeline, method, method before it.
+
+    Of methods that are not here nothing is known: external rows, ensembles, plugins that are not given.
+    """
+    own, before = (methods.get(str(name)) for name in (spec.request.method, spec.method_config.get(BEFORE)))
+    _, method_version, version_before = spec.version
+    if own is None:
+        return True
+    # Without a version a `before` is a setting of the method's own.
+    fits_before = before is None or version_before in (0, before.version)
+    return (spec.pipeline, method_version) == (PIPELINE_VERSION, own.version) and fits_before
 
 
 def weights_fit(request: RunRequest, spec: RunSpec) -> bool:

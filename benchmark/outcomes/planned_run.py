@@ -38,6 +38,8 @@ REASONS = {
 EARLY = 0.1
 """Share of a schedule's epochs in which the best one counts as a sign that training never got going."""
 
+VERSIONED = ("pipeline", "version", "version of the method before it")  # what RunSpec.version numbers
+
 NOT_RESCORED = "not rescored"
 NOT_RUN = "not run"
 
@@ -111,8 +113,9 @@ class PlannedRun(Planned):
         kind = (domain, training.selection, evaluation.resample, request.overlap, self.regions)
         stored = () if self.stored is None else self.stored.evaluations
         matching = [e for e in stored if e.done and e.kind == kind]
+        name = request.source if domain == VALIDATION else domain
+        matching = [e for e in matching if self.cameras_fit((name,), filter(None, [e.data.get("degrees")]))]
         if self.data is not None:
-            name = request.source if domain == VALIDATION else domain
             matching = [e for e in matching if self.data.agree(request.task, name, e.data.get("manifest"), e.path)]
         return matching
 
@@ -181,6 +184,7 @@ def match_plan(
             for run in index[request_key(p.request)]
             if settings_fit(p.request.method_settings, run.spec)
             and weights_fit(p.request, run.spec)
+            and p.cameras_fit((p.request.source, p.request.target), run.spec.degrees)
             and (data is None or data.trained(p.request, run.spec, run.path))
         ]
         for p in plan
@@ -190,7 +194,7 @@ def match_plan(
     matched = []
     for p, runs in zip(plan, candidates, strict=True):
         answers = _answers(runs, newest.get(p.row.id))
-        asked = (p.row, p.columns, p.request, p.task_definition, p.regions)
+        asked = (p.row, p.columns, p.request, p.task_definition, p.regions, p.cameras)
         matched.append(PlannedRun(*asked, next(iter(answers), None), job_of, data, tuple(answers[1:])))
     return matched, [*foreign, *notes]
 
@@ -243,12 +247,12 @@ def _of_their_task(
 
 def _newest_versions(
     plan: Sequence[Planned], candidates: Sequence[Sequence[StoredRun]]
-) -> tuple[dict[str, tuple[int, int]], list[str]]:
+) -> tuple[dict[str, tuple[int, ...]], list[str]]:
     """Return the newest version with results of each row, and a note for each row that has older ones.
 
     Per row, not per run: a mean over seeds never mixes versions.
     """
-    versions: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    versions: defaultdict[str, list[tuple[int, ...]]] = defaultdict(list)
     labels = {planned.row.id: planned.row.label for planned in plan}
     for planned, runs in zip(plan, candidates, strict=True):
         versions[planned.row.id] += [run.spec.version for run in runs if _has_results(run)]
@@ -256,13 +260,13 @@ def _newest_versions(
     notes = []
     for row, version in newest.items():
         if older := [v for v in versions[row] if v < version]:
-            part = 0 if min(older)[0] < version[0] else 1
-            name, before, now = ("pipeline", "version")[part], min(older)[part], version[part]
+            part = next(part for part, number in enumerate(min(older)) if number < version[part])
+            name, before, now = VERSIONED[part], min(older)[part], version[part]
             notes.append(f"{labels[row]}: {len(older)} runs of {name} {before} left out, {name} {now} is newer")
     return newest, notes
 
 
-def _answers(runs: Sequence[StoredRun], version: tuple[int, int] | None) -> list[StoredRun]:
+def _answers(runs: Sequence[StoredRun], version: tuple[int, ...] | None) -> list[StoredRun]:
     """Return the runs of at least a version: those with results, or the first one where none has any."""
     runs = [run for run in runs if version is None or run.spec.version >= version]
     return [run for run in runs if _has_results(run)] or runs[:1]

@@ -123,8 +123,7 @@ def make_cell(
 ) -> Cell:
     """Return the cell of a row, target and stratum ("all", "average", or one of cases) from the complete seeds.
 
-    Raises:
-        UsageError: no case of the stratum has any of the classes.
+    A seed of which no case has a score is none: of the classes that no label has nothing was predicted either.
     """
     if scores.availability != "planned":
         return Cell(scores.availability, metric=metric)
@@ -135,9 +134,7 @@ def make_cell(
     undefined, missed = scores.tally(stratum)
     reason = scores.reason
     if len(values) < len(means):
-        if not missed:
-            raise UsageError(f"group {stratum!r} has no defined score: its cases contain none of the classes")
-        reason = "nothing predicted"
+        reason = "nothing predicted" if missed else "no label has a class"
     complete = len(values) == expected_seeds
     return Cell(
         "complete" if complete else "partial" if values else "undefined",

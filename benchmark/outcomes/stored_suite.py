@@ -8,10 +8,10 @@ from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
 from ssdg.methods import registry
 
-from ..errors import UsageError
+from ..errors import UsageError, unknown
 from ..storage.results_reader import StoredRun, scan
 from ..suites.sources import suite_across
-from ..suites.suite import Inventory, Plan, Suite, check_column
+from ..suites.suite import Column, Inventory, Plan, Suite
 from ..suites.suite_file import load_suite
 from .ensembles import ensemble_rows, ensemble_runs
 from .external import external_rows, external_runs, marked
@@ -72,3 +72,10 @@ def _of_both(run: StoredRun, exported: StoredRun | None) -> StoredRun:
     scored = {evaluation.kind for evaluation in run.evaluations if evaluation.done}
     further = tuple(evaluation for evaluation in exported.evaluations if evaluation.kind not in scored)
     return replace(run, evaluations=(*run.evaluations, *further))
+
+
+def check_column(column: Column, task: Task) -> None:
+    """Refuse a column whose source or target its task does not have."""
+    for kind, name, names in (("source", column.source, task.sources), ("target", column.target, task.targets)):
+        if name not in names:
+            raise unknown(f"{kind} of task {task.name!r}", name, names)

@@ -9,7 +9,7 @@ from ssdg.methods import MethodEntry
 
 from ..digests import JSON
 from ..errors import UsageError, unknown
-from ..settings import convert, resolve_sections
+from ..settings import camera_angles, convert, resolve_sections
 from ..spec import Fold, RunRequest
 from ..task_digests import regions_digest, task_digest
 from .paper import load_published
@@ -125,6 +125,12 @@ class Planned:
     request: RunRequest
     task_definition: str = ""  # see :func:`task_digest`; "": not known
     regions: str = ""  # see :func:`regions_digest`
+    cameras: Mapping[str, float] = field(default_factory=dict)  # see :func:`camera_angles`
+
+    def cameras_fit(self, domains: Iterable[str | None], stored: Iterable[float]) -> bool:
+        """Return whether stored angles are those of the domains; where either does not say, any will do."""
+        asked = tuple(self.cameras[name] for name in domains if name and name in self.cameras)
+        return not asked or tuple(stored) in ((), asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +243,9 @@ class Suite:
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
                 requests = (RunRequest(task=task.name, seed=seed, **fields, **place) for seed in suite.seeds_of(row))
-                digests = task_digest(task), regions_digest(task)
-                runs += [Planned(row, tuple(group), request, *digests) for request in requests]
+                names = (place["source"], *(column.target for column in group))
+                of_task = task_digest(task), regions_digest(task), camera_angles(task, names, sections["preprocess"])
+                runs += [Planned(row, tuple(group), request, *of_task) for request in requests]
         return Plan(suite, inventory, tuple(runs))
 
 
@@ -285,13 +292,6 @@ def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
             raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")
         settings = {key: value for key, value in row.settings.items() if key != "training.selection"}
         yield selected_on_target(replace(row, id=name, settings=settings))
-
-
-def check_column(column: Column, task: Task) -> None:
-    """Refuse a column whose source or target its task does not have."""
-    for kind, name, names in (("source", column.source, task.sources), ("target", column.target, task.targets)):
-        if name not in names:
-            raise unknown(f"{kind} of task {task.name!r}", name, names)
 
 
 def _check_names(kind: str, names: Iterable[str], valid: Sequence[str]) -> None:

@@ -10,15 +10,14 @@ from ssdg.methods.networks import load_network
 from ssdg.methods.networks.base import CHANNELS_LAST, SegmentationNetwork
 
 from .. import environment
-from ..data.grids import counted_degrees
 from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
-from ..settings import build, check_window, fixed_grid, weights_digest
+from ..settings import BEFORE, build, check_window, counted_degrees, fixed_grid, weights_digest
 from ..spec import PIPELINE_VERSION, RunRequest, RunSpec
 from ..task_digests import task_digest
 from .encoder_weights import check_weights, load_weights
-from .method_config import BEFORE, VERSION, divide, preceded, resolve_config
+from .method_config import VERSION, divide, preceded, resolve_config
 
 ARITHMETIC = {"cudnn.allow_tf32": False, "cuda.matmul.allow_tf32": False, "cudnn.benchmark": False}
 """Settings of ``torch.backends`` on a GPU. TF32, torch's default for convolutions, has 10 bits of float32's 23."""

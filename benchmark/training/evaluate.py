@@ -17,7 +17,6 @@ from ssdg.methods.base import Method
 
 from .. import environment
 from ..data.geometry import Geometry, labels_to_native, probabilities_to_native, probability_to_native
-from ..data.grids import counted_degrees
 from ..data.images import file_ndim, image_grid, write_prediction
 from ..data.loader import pool
 from ..data.prepared import PreparedDomain
@@ -25,6 +24,7 @@ from ..data.run_data import EvaluationSet
 from ..digests import digest, to_json
 from ..errors import UsageError
 from ..scoring.case_counts import count_case
+from ..settings import counted_degrees
 from ..spec import EvaluationSpec, RunRequest, RunSpec
 from ..storage.files import read_object, write_json, write_text
 from ..storage.run_folder import (

@@ -11,10 +11,7 @@ from ssdg.methods.base import Batch, Method
 
 from ..digests import JSON, to_json
 from ..errors import UsageError
-from ..settings import build
-
-BEFORE = "before"
-"""Setting of every method: id of the method whose ``augment`` changes the batch first; ``before.*``: its settings."""
+from ..settings import BEFORE, build
 
 VERSION = "version"
 """Key of the other method's version, in resolved settings alone."""

@@ -47,6 +47,17 @@ def test_a_scoring_switch_does_not_train_again(bench, monkeypatch):
     result = bench("run", "--method", "erm", "--target", "phantom2d-b", *TINY, "--set=evaluation.resample=nearest")
     assert result.exit_code == 0, result.output
     assert len(list(bench.run_path().glob("evaluations/phantom2d-b-*"))) == 2
+    assert result.output.count("phantom2d-b: DSC") == 1, "that of the other switch is not asked for"
+
+
+def test_scores_are_printed_by_the_conventions_of_this_command(bench):
+    def printed(*options):
+        output = bench("run", "--method", "erm", "--target", "phantom2d-b", *TINY, *options).output
+        return output.rpartition("phantom2d-b: DSC ")[2]
+
+    first = printed("--set", "evaluation.region=image")
+    assert printed() != first, "those that the run was started with"
+    assert printed("--set", "evaluation.region=image") == first
 
 
 def test_training_reads_no_target(bench, tmp_path):

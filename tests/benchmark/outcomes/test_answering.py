@@ -1,15 +1,19 @@
-"""Runs that start from a file of weights answer a request by the file's content, not by its path."""
+"""What answers a request: weights by their content, cameras by their angle, and what the code of now would train."""
 
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from ssdg.benchmark.outcomes.answering import is_current
 from ssdg.benchmark.outcomes.planned_run import match_plan
+from ssdg.benchmark.outcomes.stored_suite import inventory_with
 from ssdg.benchmark.settings import weights_digest
-from ssdg.benchmark.spec import NetworkConfig, RunRequest, RunSpec
+from ssdg.benchmark.spec import PIPELINE_VERSION, NetworkConfig, PreprocessConfig, RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import StoredRun
-from ssdg.benchmark.suites.suite import Planned
+from ssdg.benchmark.suites.suite import Filters, Planned
+from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.methods import registry
 
 from ..stored import ERM, LESAV
 
@@ -36,8 +40,12 @@ def answered(path, used, digest):
         split="s",
         network_weights=digest,
     )
+    return answers(Planned(ERM, (LESAV,), request), spec)
+
+
+def answers(planned, spec):
     run = StoredRun(Path("r"), spec, "DONE", (), "id", trained=True)
-    return match_plan([Planned(ERM, (LESAV,), request)], [run])[0][0].stored is run
+    return match_plan([planned], [run])[0][0].stored is run
 
 
 def test_weights_are_matched_by_their_content(weights):
@@ -54,3 +62,49 @@ def test_a_reader_without_the_file_goes_by_its_name(weights):
     assert answered("nowhere/w.pt", str(weights), "0123456789ab")
     assert not answered("nowhere/v.pt", str(weights), "0123456789ab")
     assert answered("w.pt", "w.pt", ""), "a run that did not record the content"
+
+
+SCALED = replace(REQUEST, preprocess=PreprocessConfig(scale="fov"))
+SPEC = RunSpec(
+    request=SCALED,
+    method_version=1,
+    method_config={},
+    method_changed=(),
+    source_manifest="m",
+    split="s",
+    degrees=(45,),
+)
+
+
+@pytest.mark.parametrize(("cameras", "fits"), [({}, True), ({"drive": 45}, True), ({"drive": 60}, False)])
+def test_a_run_is_of_the_angle_that_its_task_gives_the_camera(cameras, fits):
+    assert answers(Planned(ERM, (LESAV,), SCALED, cameras=cameras | {"lesav": 30}), SPEC) is fits
+    assert answers(Planned(ERM, (LESAV,), SCALED, cameras={"drive": 60}), replace(SPEC, degrees=())), "not recorded"
+
+
+def test_a_plan_has_the_angles_of_its_cameras_where_they_count():
+    suite = load_suite("lesav-quick")
+    inventory = inventory_with([])
+    [native, *_] = suite.plan(Filters(), inventory).runs
+    [scaled, *_] = suite.plan(Filters(overrides={"preprocess.scale": "fov"}), inventory).runs
+    assert (native.cameras, scaled.cameras) == ({}, {"drive": 45, "lesav": 30})
+
+
+METHODS = registry()
+BEFORE_ERM = {"before": "ras4dg", "before.version": METHODS["ras4dg"].version}
+NOW = replace(SPEC, method_version=METHODS["erm"].version, method_config=BEFORE_ERM, pipeline=PIPELINE_VERSION)
+
+
+@pytest.mark.parametrize(
+    ("change", "current"),
+    [
+        ({}, True),
+        ({"pipeline": PIPELINE_VERSION - 1}, False),
+        ({"method_version": METHODS["erm"].version + 1}, False),
+        ({"method_config": BEFORE_ERM | {"before.version": METHODS["ras4dg"].version + 1}}, False),
+        ({"method_config": {"before": "ras4dg"}}, True),  # a setting of the method's own
+        ({"request": replace(SCALED, method="of-a-plugin"), "method_version": 9}, True),
+    ],
+)
+def test_a_run_of_another_version_of_the_code_is_not_current(change, current):
+    assert is_current(replace(NOW, **change), METHODS) is current

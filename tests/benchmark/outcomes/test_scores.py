@@ -64,11 +64,15 @@ def test_missing_seeds_are_counted():
     assert (cell.state, cell.mean, cell.sd, cell.reason) == ("missing", None, None, "not run")
 
 
-def test_undefined_scores_are_counted_and_a_cell_without_any_is_an_error():
+def test_undefined_scores_are_counted_and_a_seed_without_any_is_none():
     uneven = row_scores([[0.5, np.nan], [0.5, 0.7]], [[0.5, 0.5]] * 2)
     assert make_cell(uneven, 2, "all").n_undefined == 1
-    with pytest.raises(UsageError, match="no defined score"):
-        make_cell(scores([[np.nan]]), 1, "all")
+    cell = make_cell(scores([[np.nan]]), 1, "all")
+    assert (cell.state, cell.mean, cell.reason) == ("undefined", None, "no label has a class")
+    # A stratum without the organ: one seed predicts nothing there, another is wrong.
+    healthy = row_scores([[np.nan], [np.nan]], [[0.0], [np.nan]])
+    cell = make_cell(healthy, 2, "all")
+    assert (cell.state, cell.values, cell.reason) == ("partial", (0.0,), "no label has a class")
 
 
 def test_regions_use_their_own_counts(tmp_path):

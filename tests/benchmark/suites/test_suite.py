@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 
 from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.outcomes.stored_suite import check_column
 from ssdg.benchmark.spec import Fold
 from ssdg.benchmark.suites.paper import PublishedScore, load_published
-from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite, check_column
+from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
 from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
