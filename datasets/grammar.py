@@ -97,6 +97,7 @@ def task_from_toml(path: Path, where: str = "") -> Task:
     missing = [key for key in REQUIRED if key not in table]
     require(not missing, where, f"{', '.join(missing)} missing")
     ndim, classes, shape = table["ndim"], table["classes"], table["shape"]
+    require(any(map(str.isalnum, table["name"])), where, f"name has no letter or digit: {table['name']!r}")
     require(ndim in (2, 3), where, f"ndim is 2 or 3, not {ndim}")
     require(table["channels"] >= 1, where, f"channels is at least 1, not {table['channels']}")
     named = all(isinstance(name, str) for name in classes) and len(set(classes)) == len(classes) >= 2

@@ -15,11 +15,12 @@ HELD_OUT_FRACTION = 0.2
 REGROUP = "let {group} (or groups) in the task file name a patient or site, or leave it out"
 
 
-def held_out(domain: Domain) -> tuple[str, ...]:
+def held_out(domain: Domain, whole: bool = True) -> tuple[str, ...]:
     """Return the sorted ids of the cases that no training step sees; they validate a source.
 
     The committed list of that name decides where there is one (ids not on disk are passed over); otherwise a fifth of
-    the labelled cases, at least one, spread over the strata.
+    the labelled cases, at least one, spread over the strata. So it is where the domain is not ``whole``, without the
+    cases of a fold, and the list has nothing on either side.
 
     Raises:
         DataError: fewer than two labelled cases, or a list that leaves nothing on either side.
@@ -28,7 +29,8 @@ def held_out(domain: Domain) -> tuple[str, ...]:
     if len(cases) < 2:
         raise DataError(f"domain {domain.name!r} has {len(cases)} labelled cases; training and holding out need two")
     file = Path(__file__).with_name("splits") / f"{domain.name}.txt"
-    if not file.is_file():
+    listed = read_split(file) & {case.id for case in cases} if file.is_file() else set()
+    if not file.is_file() or (not whole and len(listed) in (0, len(cases))):
         chosen = choose(cases, max(1, round(HELD_OUT_FRACTION * len(cases))))
         if len(chosen) == len(cases):
             raise DataError(
@@ -36,14 +38,13 @@ def held_out(domain: Domain) -> tuple[str, ...]:
                 f"training and holding out need two: {REGROUP}"
             )
         return chosen
-    chosen = tuple(sorted(read_split(file) & {case.id for case in cases}))
-    if not chosen or len(chosen) == len(cases):
-        state = "none" if not chosen else "all"
+    if len(listed) in (0, len(cases)):
+        state = "all" if listed else "none"
         raise DataError(
             f"the list {file} names {state} of the {len(cases)} cases of domain {domain.name!r} on disk: "
             "complete the data, or give a domain of your own another name"
         )
-    return chosen
+    return tuple(sorted(listed))
 
 
 def read_split(file: Path) -> set[str]:

@@ -126,7 +126,7 @@ def load_method(name: str) -> "type[Method]":
     names = sorted(registry())
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    raise MethodError(f"unknown method {name!r}: {hint}known are {', '.join(names)}, or module:Class")
+    raise MethodError(f"unknown method {name!r}: {hint}known are {', '.join(names)}, or module:Class; one of your own needs --plugin FILE")
 
 
 def register_plugin(path: Path, optional: bool = False) -> list[str]:

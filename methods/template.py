@@ -8,7 +8,8 @@ Change the mathematics, keep the shape. Try it::
 Steps to override, in the order of most methods' needs:
 
 * ``augment(batch, rng)``: images in [0, 1] (B, C, *S), labels (B, 1, *S); return a new batch. Enough for a pure
-  augmentation. In a subclass of another method it comes before that method's own views.
+  augmentation. Each image is z-scored afterwards, so that one gain or offset for all of its values does nothing. In
+  a subclass of another method it comes before that method's own views.
 * ``training_step(batch, context)``: call ``self.augment(batch, context.rng)`` first, once; return named loss terms,
   already weighted; the loop minimises their sum. For several views, consistency terms, features (``self.network``
   returns logits, last decoder map and bottleneck map).

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ssdg.datasets.base import DataError, Task
+from ssdg.datasets.discovery import VOLUMES
 from ssdg.methods import registry
 
 from ..errors import UsageError, unknown
@@ -89,12 +90,12 @@ def figure() -> None:
 def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path, **values: Any) -> None:
     """Show what each method does to one image.
 
-    Drawn is what the network sees; of a volume, the middle slice. The image is read as
-    those of the task's first source are, for a CT with its window.
+    Drawn is what the network sees; of a volume, the middle slice, and for a task on slices the one with most of the
+    label. The image is read as those of the task's first source are, for a CT with its window.
     """
     from ..figures.augmentations import augmentation_figure, examples, load_batch
 
-    volume = image[0].name.endswith((".nii", ".nii.gz"))
+    volume = image[0].name.lower().endswith(VOLUMES)
     kind = options.find_task(values["task"] or ("fetal-atlases" if volume else "fundus"))
     if label and len(label) != len(image):
         raise UsageError(f"{len(image)} images and {len(label)} labels: give each image its label, or none")

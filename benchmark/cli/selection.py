@@ -175,7 +175,9 @@ def regime_study(selection: Selection, metric: "Metric") -> "RegimeStudy":
         return study_regimes({r.name: selection.results(plan=r.plan(selection.plan)) for r in REGIMES}, metric)
     except UsageError as error:
         sweeps = "\n  ".join(f"bench sweep {selection.name} {regime.options}" for regime in REGIMES)
-        raise UsageError(f"{error}\nmissing runs are made by\n  {sweeps}") from None
+        raise UsageError(
+            f"{error}\nmissing runs are made, with the other options of this command, by\n  {sweeps}"
+        ) from None
 
 
 def echo_lines(title: str, lines: Collection[str]) -> None:

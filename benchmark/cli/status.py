@@ -194,7 +194,7 @@ def logs(run: str, results_root: Path, lines: int | None, every_start: bool, **w
     if log is None:
         return
     try:
-        text = log.read_text(errors="replace").splitlines()
+        text = log.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise UsageError(f"{log} cannot be read: {error.strerror}") from None
     click.echo(str(log), err=True)

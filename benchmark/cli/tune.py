@@ -1,6 +1,7 @@
 """``bench tune``: random trials of a row's settings, judged on held-out source cases alone."""
 
 import dataclasses
+import math
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -49,8 +50,8 @@ def tune(
 ) -> None:
     """Try random settings of a row; held-out source cases decide.
 
-    Labels of targets are never read, and of their images only those that the row trains on. Drawn are the learning
-    rate, by the same values for every row, and the settings of the method that declare a range. Each trial is a run
+    No target is scored, and of targets only images are trained on, by rows that do so. Drawn are the learning rate,
+    by the same values for every row, and the settings of the method that declare a range. Each trial is a run
     with the suite's first seed (or --seeds), scored on its source's held-out cases and on no target. The same
     command again continues, and shows the trials. Give every row of a table, the baseline included, the same number
     of trials.
@@ -127,6 +128,12 @@ def _print_trials(results: "SuiteResults", row: Row) -> dict[int, float]:
         if states:
             click.echo(f"trial {index}  {', '.join(sorted(states)).lower():>11}  {settings}")
             continue
-        scores[index] = mean(held_out_mean(results, run) for run in runs)
+        held_out = mean(held_out_mean(results, run) for run in runs)
+        if math.isnan(held_out):
+            click.echo(
+                f"trial {index}  {'no score':>11}  {settings}: no held-out label has a class, nor was any found"
+            )
+            continue
+        scores[index] = held_out
         click.echo(f"trial {index}  held out {100 * scores[index]:.2f}  {settings}")
     return scores

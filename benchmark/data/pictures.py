@@ -1,18 +1,7 @@
 """The intensities of an image and the values of a label or mask, from pictures as stored.
 
-Two programs that open a picture may disagree about it. Each such property is read in full or refused by name:
-
-| a picture holds | image | label or mask |
-|---|---|---|
-| grey or equal channels, 1 to 64 bits | values / largest value of the depth, or by ``intensity`` | stored values |
-| colours | colours | refused |
-| a palette | its colours | its greys or its indices; colours: its indices |
-| alpha, a transparent colour | dropped: the colours below it are the camera's | refused unless constant |
-| colours multiplied by a varying alpha (TIFF) | refused | refused |
-| white-is-zero (TIFF) | as displayed | stored values; refused if fax-compressed, like a PBM |
-| CMYK, YCbCr | as displayed, 8 bits | refused |
-| few of a sample's 16 or 32 bits in use | refused unless ``intensity`` is there | stored values |
-| EXIF orientation other than 1, several frames | refused | refused |
+Two programs that open a picture may disagree about it: each such property is read in full or refused by name, as the
+table in ``docs/data.md`` says ("Read right, or refused").
 
 Orientation: viewers turn such a picture and array libraries do not. Whether a label was drawn on the turned or on the
 stored picture cannot be seen in square or upside-down ones, so neither reading is safe.

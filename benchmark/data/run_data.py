@@ -189,7 +189,7 @@ def divide_cases(request: RunRequest, domains: Mapping[str, Domain], targets: Se
         fold = folds(source, request.fold.count)[request.fold.index]
         scored = {request.source: fold}
         cases = tuple(case for case in cases if case.id not in fold)
-    validation = held_out(replace(source, cases=cases))
+    validation = held_out(replace(source, cases=cases), whole=request.fold is None)
     return Division(tuple(case.id for case in cases if case.id not in validation), validation, scored)
 
 

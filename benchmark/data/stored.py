@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import DataError
 from ssdg.datasets.discovery import VOLUMES
 
-from .decode import VOLUME, reading
+from .decode import VOLUME, reading, require_finite
 from .picture_files import picture_type, stored_picture
 from .pictures import picture_values
 
@@ -57,6 +57,7 @@ def stored_label(path: Path) -> NDArray[Any]:
     if not path.name.lower().endswith(VOLUMES):
         return picture_values(path)[0]
     samples = stored_samples(path)[0]
+    require_finite(samples, path)
     if (samples != samples[..., :1]).any():
         raise DataError(f"{path} has several channels that differ; a label is one value a voxel: convert it")
     return np.asarray(samples[..., 0])

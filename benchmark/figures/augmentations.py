@@ -1,6 +1,7 @@
 """Figure of each method's augmentations of one image, as the network is fed them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ssdg.datasets.base import Case, Domain, Task
+from ssdg.datasets.base import Case, Task
 from ssdg.methods import load_method
 from ssdg.methods.base import Batch
 from ssdg.methods.networks.segresnet import SegResNet
@@ -44,19 +45,18 @@ def _prepare(image: Path, label: Path | None, task: Task, config: PreprocessConf
     case = Case(id=image.name, image=image, label=label)
     any_value = {value: value for value in range(256)}
     rules = task.domain(task.source).domain  # the images are read as those of the source
-    domain = Domain(
-        "figure",
-        "",
-        (case,),
-        any_value,
-        str(image),
-        "",
-        skull_stripped=False,
-        intensity=rules.intensity,
-        orientation=rules.orientation,
-        axes=rules.axes,
+    domain = replace(rules, cases=(case,), label_map=any_value, label_variants={}, layers=(), skull_stripped=False)
+    prepared = prepare_case(case, domain, task, config)
+    if rules.slices is None:
+        return prepared
+    # Of a volume that feeds slices: the one with most of the label, or the middle one.
+    labels, index = prepared.label, len(prepared.image) // 2
+    if labels is not None and labels.any():
+        index = int((labels > 0).sum(axis=(1, 2)).argmax())
+    label_slice = None if labels is None else labels[index]
+    return replace(
+        prepared, image=prepared.image[index], label=label_slice, foreground=prepared.foreground[index], slices=None
     )
-    return prepare_case(case, domain, task, config)
 
 
 def _classes(case: PreparedCase, classes: int) -> torch.Tensor:

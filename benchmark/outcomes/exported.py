@@ -86,7 +86,8 @@ class Export:
 
     def _run(self, planned: Planned) -> StoredRun | None:
         request, target = planned.request, planned.columns[0].target
-        record = self._records.get((planned.row.id, str(request.seed), request.source, target, fold_text(request)))
+        place = (request.task, request.source, target, fold_text(request))
+        record = self._records.get((planned.row.id, str(request.seed), *place))
         if record is None or not record["train_id"]:
             return None
         train_id, state, path = record["train_id"], cast("State", record["state"]), self.folder / record["train_id"]
@@ -149,9 +150,9 @@ class Export:
 
     @cached_property
     def _records(self) -> dict[tuple[str, ...], dict[str, str]]:
-        """Lines of ``runs.csv``, by row, seed, source, target and fold."""
+        """Lines of ``runs.csv``, by row, seed, task, source, target and fold."""
         return {
-            (record["row"], record["seed"], record["source"], target, record["fold"]): record
+            (record["row"], record["seed"], record["task"], record["source"], target, record["fold"]): record
             for record in self._table("runs.csv")
             for target in record["targets"].split(";")
         }

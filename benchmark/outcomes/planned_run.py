@@ -160,7 +160,7 @@ class PlannedRun(Planned):
         """Why it failed, if it did."""
         message = last_error(self.stored.path) if self.stored is not None else ""
         if not message and self.state == "FAILED" and self.job_of is not None and self.job.failure.is_file():
-            return self.job.failure.read_text()
+            return self.job.failure.read_text(encoding="utf-8")
         return message
 
 

@@ -169,7 +169,9 @@ class SuiteResults:
         if not lacking:
             return notes
         where = "; ".join(lacking) if any_seed else "any evaluation"
-        way_out = f"bench rescore {self.suite.name} --metrics {metric.name} does so from the stored predictions"
+        way_out = (
+            f"`bench rescore --metrics {metric.name}` of this suite, same options, does so from stored predictions"
+        )
         elsewhere = "of an export, rescore where its runs are and export again"
         ways_out = [way_out] * ("" in exported or not exported) + [elsewhere] * bool(exported - {""})
         return [*notes, f"{metric.short} is not computed yet for {where}: {'; '.join(ways_out)}"]

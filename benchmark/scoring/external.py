@@ -19,6 +19,7 @@ from ..digests import digest, to_json
 from ..errors import UsageError
 from ..spec import PreprocessConfig
 from ..storage.files import read_object, write_json, write_text
+from ..storage.lease import Lease
 from ..storage.run_folder import CASE_COLUMNS, prediction_path, to_csv
 from ..task_digests import regions_digest, task_digest
 from .case_counts import count_case
@@ -82,21 +83,37 @@ def score_predictions(
         if differing := sorted(name for name, value in identity.items() if stored.get(name) != value):
             raise UsageError(f"{_difference(stored, identity, differing)}; --replace scores these in their place")
         return False, extra
-    draft = output.with_name(f".{output.name}.draft")
+    draft, before = (output.with_name(f".{output.name}.{name}") for name in ("draft", "before"))
+    with Lease(output.parent):  # another command may be at the same target
+        _score(predictions, files, identity, draft, on_case)
+        if output.exists():
+            shutil.rmtree(before, ignore_errors=True)
+            output.rename(before)
+        draft.rename(output)
+        shutil.rmtree(before, ignore_errors=True)
+    return True, extra
+
+
+def _score(
+    predictions: ExternalPredictions,
+    files: Mapping[str, Path],
+    identity: Mapping[str, Any],
+    draft: Path,
+    on_case: OnCase,
+) -> None:
+    """Write an evaluation into a folder, which is there on success alone."""
+    task, located = predictions.task, predictions.located
     shutil.rmtree(draft, ignore_errors=True)
     try:
         write_text(draft / "cases.csv", to_csv(CASE_COLUMNS, _counted(predictions, files, draft, on_case)))
-        scored = EvaluationSet(located, tuple(case.id for case in domain.cases))
+        scored = EvaluationSet(located, tuple(case.id for case in located.domain.cases))
         made = {"counts": scored.counts(None, task), "commit": environment.commit(), "finished": environment.now()}
         data = {**identity, "preprocess": to_json(predictions.config), "eval_id": digest(identity), **made}
         write_json(draft / "evaluation.json", data)
-        write_json(draft / "DONE", {"cases": len(domain.cases)})
-        if output.exists():
-            shutil.rmtree(output)
-        draft.rename(output)
-    finally:
+        write_json(draft / "DONE", {"cases": len(located.domain.cases)})
+    except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
-    return True, extra
+        raise
 
 
 def _counted(

@@ -1,7 +1,8 @@
 """Computing metrics from masks of stored predictions and labels, into a file for each metric.
 
-Only metric files are written, whole and for finished evaluations, so that no lease is needed: two processes that do
-the same work write the same. The voxels are counted again, which checks ``cases.csv``.
+Only metric files are written, whole and for finished evaluations, so that no lease is needed: who saves adds to what
+is there by then, and two processes that do the same work write the same. The voxels are counted again, which checks
+``cases.csv``.
 """
 
 import functools
@@ -157,7 +158,7 @@ class _EvaluationValues:
         for key in self.keys:
             self.rows.setdefault(key[0], []).append(key)
         self.entries = {metric.name: read_entries(item.evaluation.path, metric) for metric in metrics}
-        self.changed: set[str] = set()
+        self.taken: dict[str, set[tuple[RowKey, str]]] = {metric.name: set() for metric in metrics}  # not saved yet
 
     def lacking(self, again: bool) -> dict[str, list[str]]:
         """Return the missing metrics of each case that lacks any; again: all."""
@@ -174,22 +175,27 @@ class _EvaluationValues:
         """Keep the values of a case; return the problem if it failed or its counts differ from ``cases.csv``."""
         rows = self.rows[work.case.id]
         problem = result.error or _difference(work, rows, result)
-        self.changed |= set(work.names)
         for name in work.names:
             stored = self.entries[name]
             for row, region in itertools.product(rows, REGIONS):
+                self.taken[name].add((row, region))
                 stored.pop((row, region), None)
                 if not problem and region in result.values:
                     stored[row, region] = Stored(result.values[region][int(row[1]) - 1][name], commit)
         return problem
 
     def save(self) -> None:
-        """Write the changed files, in the order of ``cases.csv``."""
+        """Add what was computed since to the files, in the order of ``cases.csv``."""
         folder = self.item.evaluation.path
         for metric in self.metrics:
-            if metric.name in self.changed and (self.entries[metric.name] or path_of(folder, metric).exists()):
-                write_entries(folder, metric, self.keys, self.entries[metric.name])
-        self.changed.clear()
+            own, taken = self.entries[metric.name], self.taken[metric.name]
+            # Read again: another process may have saved more than was there at the start of this one.
+            others = read_entries(folder, metric) if taken else {}
+            entries = {key: value for key, value in others.items() if key not in taken}
+            entries |= {key: own[key] for key in taken if key in own}
+            if taken and (entries or path_of(folder, metric).exists()):
+                write_entries(folder, metric, self.keys, entries)
+            taken.clear()
 
 
 def _difference(work: CaseWork, rows: Sequence[RowKey], result: CaseValues) -> str:

@@ -154,7 +154,7 @@ def last_error(run: Path) -> str:
 def read_history(run: Path) -> list[dict[str, str]]:
     """Return the rows of a run's ``history.csv``, values as text; none without one."""
     try:
-        with (run / "history.csv").open(newline="") as stream:
+        with (run / "history.csv").open(newline="", encoding="utf-8") as stream:
             return list(csv.DictReader(stream))
     except OSError:
         return []

@@ -5,6 +5,7 @@ Every name in the file is checked: one that a suite does not have is an error th
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from ..spec import PROTOCOLS
 from .blocks import blocks_of
 from .paper import load_published
 from .suite import Access, Column, Row, Suite, selected_on_target
+
+NAME = re.compile(r"\w[^/\\:,\0]*")
 
 PROVENANCE = "provenance.json"
 """Makes a folder an export of `bench export`."""
@@ -165,6 +168,9 @@ def _need(data: Mapping[str, Any], names: Iterable[str], where: str) -> None:
 def _check(suite: Suite, where: str) -> None:
     if suite.protocol not in PROTOCOLS:
         raise UsageError(f"{where}: {unknown('protocol', suite.protocol, PROTOCOLS)}")
+    for kind, name in [("suite", suite.name), *(("row", row.id) for row in suite.rows)]:
+        if not NAME.fullmatch(name):  # folders are named by it, and lists of names
+            raise UsageError(f"{where}: {kind} {name!r} begins with a letter or digit and has none of / \\ : ,")
     unique: dict[str, list[Any]] = {"row id": [row.id for row in suite.rows], "seed": list(suite.seeds)}
     unique["target"] = [column.target for column in suite.columns]
     for kind, names in unique.items():

@@ -114,12 +114,13 @@ class Checkpoints:
         with atomic_file(self.folder / FINAL, self.guard) as stream:
             torch.save({"identity": self.identity, "weights": weights}, stream)
 
-    def clear(self) -> None:
-        """Remove the checkpoints that the final weights came from, and what a killed process left half written."""
-        names = [each for name in NEWEST_FIRST for each in (name, name + DAMAGED_SUFFIX)]
-        for path in [*(self.folder / name for name in names), *self.folder.glob(".*.tmp")]:
-            self.guard()
-            path.unlink(missing_ok=True)
+
+def clear_checkpoints(folder: Path, guard: Guard = no_guard) -> None:
+    """Remove the checkpoints that the final weights came from, and what a killed process left half written."""
+    names = [each for name in NEWEST_FIRST for each in (name, name + DAMAGED_SUFFIX)]
+    for path in [*(folder / name for name in names), *folder.glob(".*.tmp")]:
+        guard()
+        path.unlink(missing_ok=True)
 
 
 def load_final(folder: Path, train_id: str) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from .contract_fixture import (
     tensors_of,
     without_onednn,
 )
-from .contract_needs import check_access, check_domains_apart, check_labels
+from .contract_needs import check_access, check_domains_apart, check_effect, check_labels
 from .contract_windows import check_window_normalisation, check_window_prediction
 from .train import minimise
 
@@ -159,8 +159,7 @@ def _reproducible(subject: MethodUnderTest) -> None:
             terms = dict(method.training_step(batch, context(batch)))
             if method.adversary is not None:
                 terms |= method.adversary_step(batch, context(batch))
-            same = before == global_state(subject.device)
-            require(same, "a step draws from a global generator: draw from context.rng alone")
+            require(before == global_state(subject.device), "a step draws from a global generator, not context.rng")
         runs.append(terms)
     require(not differing(*runs), "the same weights, batch and context.rng give different terms")
 
@@ -280,6 +279,7 @@ CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "reproducible": _reproducible,
     "resume": _resume,
     "augment": _augment,
+    "effect": check_effect,
     "access": check_access,
     "domains apart": check_domains_apart,
     "labels": check_labels,

@@ -1,4 +1,4 @@
-"""The contract's checks that a method declares what it sees and needs."""
+"""The contract's checks that a method declares what it sees and needs, and that what it does arrives."""
 
 from dataclasses import replace
 
@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from ssdg.methods.base import Batch, Method
 from ssdg.methods.networks.base import Features
 
-from .contract_fixture import MethodUnderTest, context, differing, require
+from .contract_fixture import CheckFailed, MethodUnderTest, context, differing, require
+
+LEAST_CHANGE = 0.01
+"""Of any voxel, in standard deviations of its image, that counts as an augmentation."""
 
 
 def check_access(subject: MethodUnderTest) -> None:
@@ -56,6 +59,23 @@ def check_labels(subject: MethodUnderTest) -> None:
     require(
         "labels" in subject.cls.needs or not views_follow_labels(subject),
         "training images depend on labels: declare needs = frozenset({'labels'})",
+    )
+
+
+def check_effect(subject: MethodUnderTest) -> None:
+    """Raise CheckFailed where ``augment`` is overridden, and ``prepare`` undoes whatever it did in eight steps."""
+    if subject.cls.augment is Method.augment:
+        return
+    method, batch = subject.method(), subject.batch()
+    plain = method.prepare(batch.image, batch.foreground, batch.frame)
+    for step in range(8):
+        view = method.augment(batch, context(batch, step).rng)
+        shown = method.prepare(view.image, view.foreground, view.frame)
+        if not torch.equal(view.label, batch.label) or not torch.allclose(shown, plain, rtol=0, atol=LEAST_CHANGE):
+            return
+    raise CheckFailed(
+        "augment changes nothing that the network sees: prepare z-scores each image afterwards, which undoes a gain "
+        "or offset for all values; change contrast, colours or shape, or override prepare"
     )
 
 

@@ -24,7 +24,7 @@ from ..storage.run_folder import RunFolder, evaluation_path, failure, run_path
 from ..tracking.observers import ObservedRun, Observers
 from .allocator import keep_freed_memory
 from .build import ARITHMETIC, build_method, device_name, find_device, resolve, use_threads
-from .checkpoint import Checkpoints
+from .checkpoint import Checkpoints, clear_checkpoints
 from .evaluate import Predictor, evaluate, evaluation_spec
 from .inference import autocast
 from .runtime import Runtime
@@ -76,6 +76,8 @@ def run_one(
             spec, task, run_data, store, attempts, runtime, device, observer, check_cancelled, observers
         )
         unscored = run.unscored()
+        if store.trained:  # a kill right behind DONE leaves its checkpoints
+            clear_checkpoints(store.checkpoints, store.guard)
         if store.trained and not unscored:
             observer.log(f"already done: {folder}")
             return folder
@@ -195,7 +197,8 @@ class _RunInProgress:
         self.store.write_history(progress.history, final=True)
         best = {"best_epoch": progress.best_epoch} if progress.best_weights is not None else {}
         self.store.mark("DONE", {"finished": environment.now(), **progress.history[-1], **best})
-        checkpoints.clear()  # not before DONE: a run killed in between would train again
+        # Not before DONE: a run killed in between would train again.
+        clear_checkpoints(self.store.checkpoints, self.store.guard)
 
     def score(self, prepared: Mapping[str, PreparedDomain], unscored: Mapping[str, EvaluationSpec]) -> None:
         if not unscored:

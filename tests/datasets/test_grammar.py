@@ -163,6 +163,7 @@ def test_decathlon_splits(tmp_path: Path) -> None:
     [
         ("classes =", "clases =", "unknown key in {file}: 'clases': did you mean 'classes'?"),
         ("labels =", "label =", "unknown key in {file}, [source.here]: 'label': did you mean 'labels'?"),
+        ('name = "polyps"', 'name = " "', "name has no letter or digit: ' '"),
         ("channels = 3\n", "", "{file}: channels missing"),
         ("ndim = 2", "ndim = 4", "ndim is 2 or 3, not 4"),
         ("ndim = 2", 'ndim = "2"', "ndim is a whole number, not '2'"),

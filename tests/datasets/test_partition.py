@@ -62,6 +62,15 @@ def test_a_list_that_leaves_nothing_is_an_error(ids: tuple[str, ...], state: str
         held_out(domain_of(dict.fromkeys(ids, "all"), "drive"))
 
 
+def test_without_a_fold_a_list_that_leaves_nothing_gives_way_to_the_rule() -> None:
+    domain = domain_of(dict.fromkeys(SOURCES["phantom3d-a"], "all"), "phantom3d-a")
+    for fold in folds(domain, 2):
+        rest = replace(domain, cases=tuple(case for case in domain.cases if case.id not in fold))
+        chosen = held_out(rest, whole=False)
+        listed = set(held_out(domain)) - set(fold)
+        assert chosen == (tuple(sorted(listed)) if listed else choose(rest.cases, 1))
+
+
 def test_every_list_is_read_by_some_domain() -> None:
     files = {path.stem for path in (Path(partition.__file__).parent / "splits").glob("*.txt")}
     assert files == {*SOURCES, "atlases"}

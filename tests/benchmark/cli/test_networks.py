@@ -37,7 +37,7 @@ def test_the_contract_runs_on_a_network(bench, tmp_path):
     own = ("--plugin", str(plugin))
     result = bench("check", "picky", "--network", "dynunet", "--device", "cpu", *own)
     assert result.exit_code == 0, result.output
-    assert "22 of 22 checks passed" in result.output
+    assert "23 of 23 checks passed" in result.output
     refused(bench("check", "picky", *own), "works on network.name=dynunet only, not on 'segresnet'")
     refused(bench("check", "plain", "--network", "dynnet", *own), "did you mean 'dynunet'?")
     refused(bench("check", "plain", "--device", "cuda:7", *own), "no such usable GPU", "use --device cpu")

@@ -165,6 +165,19 @@ def test_two_at_once_do_no_harm(bench):
     assert "0 cases computed" in bench.rescore().output
 
 
+def test_one_that_ends_late_adds_to_what_another_saved(bench, monkeypatch):
+    compute = rescoring.compute_case
+
+    def meanwhile(work):
+        monkeypatch.setattr(rescoring, "compute_case", compute)
+        assert bench.rescore().exit_code == 0
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rescoring, "compute_case", meanwhile)
+    assert bench.rescore().exit_code == 130
+    assert "0 cases computed" in bench.rescore().output
+
+
 KILLED = """
 import os, sys
 from ssdg.benchmark.scoring import rescore

@@ -15,6 +15,7 @@ from PIL import Image
 from ssdg.benchmark import open_results
 from ssdg.benchmark.data import images
 from ssdg.benchmark.scoring.matching import match_predictions
+from ssdg.benchmark.storage.lease import Lease
 from ssdg.datasets.base import Case, DataError, Domain
 
 from ...suites import suite_file
@@ -101,6 +102,15 @@ def test_the_same_files_change_nothing_and_others_are_refused(bench, score, pred
     assert {path: path.stat().st_mtime_ns for path in folder_of(bench).rglob("*")} == before
     assert score("--replace").exit_code == 0
     assert [line["tp"] for line in lines_of(bench) if line["case"] == path.stem] == ["0"]
+
+
+def test_another_command_at_the_same_row_is_waited_for_by_nobody(bench, score):
+    assert score().exit_code == 0
+    with Lease(folder_of(bench).parent):
+        result = score("--replace")
+    assert (result.exit_code, "is being worked on by" in result.output) == (3, True)
+    assert score("--replace").exit_code == 0
+    assert [path.name for path in folder_of(bench).parent.iterdir()] == [folder_of(bench).name]
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,17 @@
 """``bench tune``: trials are runs that see no target, and the best on held-out source cases becomes a row."""
 
+import importlib
+from types import SimpleNamespace
+
 import pytest
 
+from ssdg.benchmark.outcomes import convergence
+from ssdg.benchmark.suites.suite import Row
 from ssdg.benchmark.suites.suite_file import load_suite
 
 from ...suites import suite_file
+
+tune = importlib.import_module("ssdg.benchmark.cli.tune")
 
 FUSSY = """
 from dataclasses import dataclass, field
@@ -81,3 +88,13 @@ def test_what_cannot_be_tuned(bench, tmp_path, options, words):
     result = bench("tune", str(suite), *options)
     assert result.exit_code == 2
     assert words in result.output
+
+
+def test_a_trial_without_a_score_never_wins(monkeypatch, capsys):
+    rows = [Row(id=f"erm-trial{index}", method="erm") for index in range(2)]
+    runs = [SimpleNamespace(row=row, state="DONE") for row in rows]
+    held_out = {"erm-trial0": float("nan"), "erm-trial1": 0.5}
+    monkeypatch.setattr(convergence, "held_out_mean", lambda _results, run: held_out[run.row.id])
+    results = SimpleNamespace(suite=SimpleNamespace(rows=rows), planned_runs=runs)
+    assert tune._print_trials(results, Row(id="erm", method="erm")) == {1: 0.5}
+    assert "trial 0     no score  as in the suite: no held-out label has a class" in capsys.readouterr().out

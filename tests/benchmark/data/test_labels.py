@@ -12,6 +12,7 @@ from scipy import ndimage
 
 from ssdg.benchmark.data import images, labels
 from ssdg.benchmark.data.labels import border_is_background
+from ssdg.benchmark.data.stored import stored_label
 from ssdg.benchmark.spec import PreprocessConfig
 from ssdg.datasets.base import Case, DataError, Layer, Slices, Task
 
@@ -210,3 +211,10 @@ def test_neighbouring_slices_are_no_channels_of_the_file(tmp_path):
     assert images.file_ndim(flat, domain()) == 2
     assert images.file_ndim(task(3), domain()) == 3
     assert images.read_image(Case("a", path), sliced, flat).array.shape == (1, 6, 7, 5)
+
+
+def test_nan_in_a_label_is_named_as_such_when_a_task_is_drafted(tmp_path):
+    label = np.zeros((4, 4, 4), np.float32)
+    label[1, 1, 1] = np.nan
+    with pytest.raises(DataError, match=r"a\.nii has 1 NaN or infinite values of 64"):
+        stored_label(save_volume(tmp_path / "a.nii", label))

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ssdg.benchmark.figures.augmentations import displayed
+from ssdg.benchmark.figures.augmentations import displayed, load_batch
 from ssdg.benchmark.figures.style import OKABE_ITO, lines_of, wrapped
+from ssdg.benchmark.spec import PreprocessConfig
+from ssdg.datasets.grammar import task_from_toml
 from ssdg.methods import registry
 
 
@@ -37,6 +39,26 @@ def test_augmentations_of_a_volume(bench, tmp_path):
     output = tmp_path / "figure.png"
     image = first(bench, "phantom3d/a/image")
     result = bench("figure", "augmentations", "--image", image, "--task", "phantom3d", "--output", str(output))
+    assert result.exit_code == 0, result.output
+
+
+def test_a_volume_of_a_task_on_slices_is_shown_by_its_slice_with_most_of_the_label(bench, tmp_path):
+    values = np.random.default_rng(0).random((24, 24, 5)).astype(np.float32)
+    label = np.zeros((24, 24, 5), np.uint8)
+    label[4:9, 4:9, 1], label[4:20, 4:20, 3] = 1, 1
+    for name, array in (("image", values + 1), ("label", label)):
+        nib.save(nib.Nifti1Image(array, np.eye(4)), tmp_path / f"{name}.nii.gz")
+    task = tmp_path / "heart.toml"
+    task.write_text(
+        'name = "heart"\nndim = 2\nchannels = 1\nclasses = ["background", "organ"]\nshape = [24, 24]\n'
+        '[domain.heart]\nimages = "heart/{case}.nii.gz"\nslices = { axis = 2 }\n'
+    )
+    batch = load_batch(
+        [(tmp_path / "image.nii.gz", tmp_path / "label.nii.gz")], task_from_toml(task), PreprocessConfig()
+    )
+    assert (tuple(batch.image.shape), int(batch.label[0].sum())) == ((2, 1, 24, 24), 16 * 16)
+    files = ("--image", str(tmp_path / "image.nii.gz"), "--methods", "erm,slaug")
+    result = bench("figure", "augmentations", *files, "--task", str(task), "--output", str(tmp_path / "a.png"))
     assert result.exit_code == 0, result.output
 
 

@@ -284,6 +284,9 @@ def test_quoted_and_nested_keys_are_the_same_setting():
         (lambda t: t + "= 3\n", "not valid TOML"),
         (lambda t: 'extends = "tabel1"\n' + t, "mine.toml, extends.*did you mean 'table1'"),
         (lambda t: "extends = 1\n" + t, "unknown suite '1'"),
+        (lambda t: 'name = "lab/x"\n' + t, "suite 'lab/x' begins with a letter or digit and has none of / "),
+        (lambda t: t + '[[rows]]\nid = "a/b"\nmethod = "erm"\n', "row 'a/b' begins with"),
+        (lambda t: t + '[[rows]]\nid = "a,b"\nmethod = "erm"\n', "row 'a,b' begins with"),
     ],
 )
 def test_mistakes_in_a_file_are_named(change, message):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ssdg.benchmark.errors import StorageError, UsageError
-from ssdg.benchmark.training.checkpoint import Checkpoints, load_final
+from ssdg.benchmark.training.checkpoint import Checkpoints, clear_checkpoints, load_final
 from ssdg.benchmark.training.train import Progress, restore, snapshot
 
 PASSING = {
@@ -72,7 +72,7 @@ def test_damaged_checkpoints_fall_back_to_their_predecessors_and_are_kept(cut, d
         (cut / name).write_bytes(damaged[f"{name}.damaged"])
         assert begun(cut) == step
     assert damaged.items() <= content(cut).items()
-    checkpoints_of(cut).clear()
+    clear_checkpoints(cut)
     assert not content(cut)
 
 
@@ -119,7 +119,7 @@ def test_checkpoints_and_final_weights_of_another_run_are_refused(cut):
 def test_what_a_killed_writer_left_goes_with_the_checkpoints(cut):
     (cut / ".last.pt.new.0123abcd.tmp").write_bytes(b"half")
     checkpoints_of(cut).finish({})
-    checkpoints_of(cut).clear()
+    clear_checkpoints(cut)
     assert [path.name for path in cut.iterdir()] == ["final.pt"]
 
 

@@ -72,6 +72,14 @@ class BatchStatistics(Method):
         return (image - image.mean()) / image.std() + len(image)
 
 
+class Dimmed(Method):
+    """A gain for all values of an image."""
+
+    def augment(self, batch, rng):
+        gain = torch.rand((len(batch.image), *[1] * (batch.image.ndim - 1)), generator=rng, device=batch.image.device)
+        return replace(batch, image=batch.image * (1 - 0.3 * gain))
+
+
 class InPlace(Method):
     def augment(self, batch, rng):
         batch.image.mul_(0.5)
@@ -308,6 +316,7 @@ BROKEN = [
     (PlainLabel, "augment", "training_step takes images, labels"),
     (PlainExample, "augment", "example never calls"),
     (PlainAdversary, "augment", "adversary_step never calls"),
+    (Dimmed, "effect", "prepare z-scores each image afterwards"),
     (SecretTarget, "access", "uda"),
     (UnknownSetting, "access", "'dg'"),
     (SecretLabels, "labels", "frozenset({'labels'})"),

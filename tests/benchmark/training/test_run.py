@@ -133,6 +133,15 @@ def test_counts_of_other_weights_are_not_taken_over(again, monkeypatch):
     assert (scores(again) / "cases.csv").read_bytes() == whole
 
 
+def test_checkpoints_that_a_kill_behind_the_last_step_left_are_removed(again):
+    folder = again.run_path() / "checkpoints"
+    left = [folder / name for name in ("last.pt", "previous.pt")]
+    for path in left:
+        path.write_bytes(b"weights and optimiser")
+    start(again, B)
+    assert [path.name for path in folder.iterdir()] == ["final.pt"]
+
+
 def test_a_start_that_scores_nothing_new_is_no_progress(again, monkeypatch):
     monkeypatch.setattr(scoring, "SAVE_INTERVAL", 0.0)
     shutil.rmtree(scores(again))
