@@ -10,7 +10,7 @@ import hashlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -97,6 +97,14 @@ def require(condition: bool, message: str, error: type[Exception] = ValueError) 
         raise error(message)
 
 
+def unknown(kind: str, name: str, valid: Iterable[str]) -> MethodError:
+    """Return the error for a name that does not exist, offering the nearest one and listing all."""
+    names = sorted(valid)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return MethodError(f"unknown {kind} {name!r}: {hint}known are {', '.join(names)}")
+
+
 def registry() -> dict[str, MethodEntry]:
     """Return id -> entry of all methods: built-in, installed (entry points), registered plugins.
 
@@ -123,10 +131,7 @@ def load_method(name: str) -> "type[Method]":
         return _load(entry.module, entry.cls)
     if name in _installed()[1]:
         raise MethodError(f"installed method {name!r} cannot be loaded: {_installed()[1][name]}")
-    names = sorted(registry())
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    raise MethodError(f"unknown method {name!r}: {hint}known are {', '.join(names)}, or module:Class; one of your own needs --plugin FILE")
+    raise MethodError(f"{unknown('method', name, registry())}, or module:Class; one of your own needs --plugin FILE")
 
 
 def register_plugin(path: Path, optional: bool = False) -> list[str]:

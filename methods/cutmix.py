@@ -15,7 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .base import Batch, Method, StepContext, Terms, require_partner
+from .base import Batch, Method, StepContext, Terms, require, require_partner
 from .losses import soft_dice
 from .networks.base import SegmentationNetwork
 
@@ -63,14 +63,12 @@ class CutMixConfig:
     )
 
     def __post_init__(self) -> None:
-        if len(self.area) != 2 or not 0 < self.area[0] <= self.area[1] <= 1:
-            raise ValueError(f"method.area must be two fractions, the smaller first, not {self.area}")
+        ordered = len(self.area) == 2 and 0 < self.area[0] <= self.area[1] <= 1
+        require(ordered, f"method.area must be two fractions, the smaller first, not {self.area}")
         for name in ("consistency", "rampup"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"method.{name} must not be negative")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
         for name in ("ema_decay", "confidence"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"method.{name} must lie between 0 and 1")
+            require(0 <= getattr(self, name) <= 1, f"method.{name} must lie between 0 and 1")
 
 
 class CutMix(Method):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .base import Batch, Method, StepContext, Terms
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import soft_dice
 from .networks.base import Features, SegmentationNetwork, cropped
 from .parts.translation import Critic, Decoder
@@ -45,14 +45,10 @@ class DSAConfig:
 
     def __post_init__(self) -> None:
         for name in ("reconstruction", "adversarial_image", "adversarial_prediction", "cycle"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"method.{name} must not be negative")
-        if self.critic_lr_ratio <= 0:
-            raise ValueError("method.critic_lr_ratio must be positive")
-        if self.critic_filters < 1:
-            raise ValueError("method.critic_filters must be at least 1")
-        if not 0 <= self.critic_dropout < 1:
-            raise ValueError("method.critic_dropout must be at least 0 and less than 1")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+        require(self.critic_lr_ratio > 0, "method.critic_lr_ratio must be positive")
+        require(self.critic_filters >= 1, "method.critic_filters must be at least 1")
+        require(0 <= self.critic_dropout < 1, "method.critic_dropout must be at least 0 and less than 1")
 
 
 class Critics(nn.Module):

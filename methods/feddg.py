@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from .base import Batch, Method, StepContext, Terms
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import Supervision, one_hot, supervised_loss
 from .networks.base import Features
 from .parts.boundary import boundary_contrast, boundary_regions
@@ -51,16 +51,12 @@ class FedDGConfig:
     )
 
     def __post_init__(self) -> None:
-        if not 0 <= self.window <= 0.5:
-            raise ValueError("method.window must lie between 0 and 0.5")
-        if self.ring < 1:
-            raise ValueError("method.ring must be at least 1")
+        require(0 <= self.window <= 0.5, "method.window must lie between 0 and 0.5")
+        require(self.ring >= 1, "method.ring must be at least 1")
         for name in ("meta_rate", "contrast"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"method.{name} must not be negative")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
         for name in ("gradient_limit", "temperature"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"method.{name} must be positive")
+            require(getattr(self, name) > 0, f"method.{name} must be positive")
 
 
 class FedDG(Method):

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .base import Batch, Method, StepContext, Terms
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import Supervision, cross_entropy, jensen_shannon, supervised_loss
 from .parts.filters import choose, random_convolution
 
@@ -39,10 +39,9 @@ class RandConvConfig:
     )
 
     def __post_init__(self) -> None:
-        if not self.kernel_sizes or any(size < 1 or size % 2 == 0 for size in self.kernel_sizes):
-            raise ValueError(f"method.kernel_sizes must be odd numbers, not {self.kernel_sizes}")
-        if not 0 <= self.identity_probability <= 1:
-            raise ValueError("method.identity_probability must lie between 0 and 1")
+        odd = bool(self.kernel_sizes) and all(size >= 1 and size % 2 for size in self.kernel_sizes)
+        require(odd, f"method.kernel_sizes must be odd numbers, not {self.kernel_sizes}")
+        require(0 <= self.identity_probability <= 1, "method.identity_probability must lie between 0 and 1")
 
 
 class RandConv(Method):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import Batch, Method, StepContext, Terms
+from .base import Batch, Method, StepContext, Terms, require
 from .losses import Supervision, one_hot, supervised_loss
 from .networks.base import SegmentationNetwork
 from .parts.semantic import SemanticNormalisation, SideOutputs, side_outputs, whitening_loss
@@ -55,12 +55,10 @@ class SanSawConfig:
 
     def __post_init__(self) -> None:
         for name in ("auxiliary", "alignment", "whitening", "relaxation"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"method.{name} must not be negative")
-        if self.clusters < 2:
-            raise ValueError("method.clusters must be at least 2")
-        if self.mode == "released" and self.region == "kmeans":
-            raise ValueError("method.region must be 'ones' in method.mode 'released', whose clustering never ran")
+            require(getattr(self, name) >= 0, f"method.{name} must not be negative")
+        require(self.clusters >= 2, "method.clusters must be at least 2")
+        never_ran = self.mode == "released" and self.region == "kmeans"
+        require(not never_ran, "method.region must be 'ones' in method.mode 'released', whose clustering never ran")
 
 
 class SanSaw(Method):

@@ -4,14 +4,13 @@ Built-in networks are the table :data:`NETWORKS`. Installed packages add theirs 
 ``ssdg.networks`` (``my-network = "my_package.module:MyNetwork"``).
 """
 
-import difflib
 import importlib
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from .. import MethodError
+from .. import MethodError, unknown
 
 if TYPE_CHECKING:
     from .base import SegmentationNetwork
@@ -59,10 +58,7 @@ def network_entry(name: str) -> NetworkEntry:
     """
     entry = NETWORKS.get(name) or network_registry().get(name)
     if entry is None:
-        names = sorted(network_registry())
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise MethodError(f"unknown network {name!r}: {hint}known are {', '.join(names)}")
+        raise unknown("network", name, network_registry())
     return entry
 
 
