@@ -21,6 +21,10 @@ Level: TypeAlias = Literal["runs and cases", "cases"]
 
 CONFIDENCE = 0.95
 
+ALPHA = 0.05
+LEAST_SEEDS = 3
+"""Seeds of every contender from which on rows can be told apart: two runs say next to nothing of how runs vary."""
+
 EQUAL = 1e-9
 """Scores this close are equal: what is left is the rounding of sums."""
 

@@ -32,7 +32,7 @@ ORDER = (
 
 METHOD_PACKAGES = {
     "transforms": {"base", "transforms"},
-    "networks": {"MethodError", "networks"},
+    "networks": {"MethodError", "unknown", "networks"},
     "parts": {"base", "losses", "networks", "transforms", "parts"},
 }
 """Packages of ``methods/``, and what each imports: no method."""

@@ -9,8 +9,8 @@ from ..outcomes.headings import overall_headings, stratum_headings
 from ..outcomes.results import SuiteResults
 from ..resampling import DRAWS, SEED
 from ..scoring.metrics import Metric
+from ..statistics import ALPHA
 from ..suites.suite import Row
-from ..tables.significance import ALPHA
 from ..tables.wording import row_label
 from .contrasts import (
     Family,

@@ -11,9 +11,8 @@ from ..outcomes.headings import Heading, overall_headings, target_scores
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import contenders
 from ..scoring.metrics import DSC, Metric
-from ..statistics import Comparison, compare, holm
+from ..statistics import ALPHA, LEAST_SEEDS, Comparison, compare, holm
 from ..suites.suite import Row, Suite
-from ..tables.significance import ALPHA, LEAST_SEEDS
 from ..tables.wording import row_label
 from .ranking import RankStability, rank_stability
 

@@ -20,9 +20,18 @@ from ..outcomes.headings import Heading, overall_headings, target_scores
 from ..outcomes.results import SuiteResults
 from ..resampling import SEED, drawn_means
 from ..scoring.metrics import DSC, Metric
-from ..statistics import Floats, Interval, Level, TargetScores, defined, holm, mean_difference_over
+from ..statistics import (
+    ALPHA,
+    LEAST_SEEDS,
+    Floats,
+    Interval,
+    Level,
+    TargetScores,
+    defined,
+    holm,
+    mean_difference_over,
+)
 from ..suites.suite import Row
-from ..tables.significance import ALPHA, LEAST_SEEDS
 from .contrasts import require_distinct
 from .ranking import competition_ranks
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..agreement import Agreement, agreements
 from ..errors import UsageError
 from ..outcomes.headings import Heading, overall_headings
 from ..outcomes.results import SuiteResults
@@ -17,7 +18,7 @@ from ..resampling import DRAWS, SEED
 from ..scoring.metrics import DSC, Metric
 from ..statistics import Floats, TargetScores, defined
 from ..suites.suite import Filters, Plan, Row
-from ..tables.blocks import Agreement, agreement_text, agreements
+from ..tables.blocks import agreement_text
 from ..tables.document import Document, Part
 from ..tables.printed import Printed, PrintedColumn
 from .ranking import competition_ranks

@@ -11,9 +11,8 @@ from ..outcomes.headings import Heading
 from ..outcomes.results import SuiteResults
 from ..resampling import DRAWS, SEED
 from ..scoring.metrics import Metric
-from ..statistics import CONFIDENCE, Comparison, Interval
+from ..statistics import ALPHA, CONFIDENCE, LEAST_SEEDS, Comparison, Interval
 from ..tables.caption import UNITS
-from ..tables.significance import ALPHA, LEAST_SEEDS
 from ..tables.wording import DASH, decimals, percent, row_label, signed
 from .contrasts import Contrast, Ranking
 from .mean_ranks import MeanRanks

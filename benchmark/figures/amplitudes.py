@@ -11,7 +11,7 @@ from ssdg.methods.parts.spectrum import radius
 
 from ..data.prepared import PreparedDomain
 from ..errors import UsageError
-from ..storage.run_folder import to_csv
+from ..storage.csv_text import to_csv
 
 CSV_COLUMNS = ("domain", "case", "stratum", "band", "from", "to", "amplitude")
 

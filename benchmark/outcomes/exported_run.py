@@ -7,8 +7,9 @@ from typing import Any
 from ..scoring.case_file import CaseFile, parse_cases
 from ..scoring.metric_file import MaskValues
 from ..scoring.metrics import REGIONS, Metric
+from ..storage.csv_text import to_csv
 from ..storage.results_reader import VERSIONS, StoredEvaluation, StoredRun
-from ..storage.run_folder import CASE_COLUMNS, to_csv
+from ..storage.run_folder import CASE_COLUMNS
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from ..errors import UsageError
 from ..outcomes.frames import RUN_COLUMNS, RUN_KEY, run_key, run_record, scored_evaluations
 from ..outcomes.results import SuiteResults
 from ..scoring.metrics import DSC, REGIONS, Metric, find_metric, mask_metrics
+from ..storage.csv_text import to_csv
 from ..storage.files import atomic_file, read_json, write_text
-from ..storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ..storage.run_folder import CASE_COLUMNS, VALIDATION
 from ..suites.suite_file import PROVENANCE
 from ..tables.build import build_table
 from ..tables.document import render

@@ -13,10 +13,10 @@ from ..comparisons.render import adjusted_text, family_text, level_text, p_text,
 from ..outcomes.headings import overall_headings
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import RowScores, mean_defined
+from ..statistics import ALPHA
 from ..suites.suite import Column, Row
 from ..tables.build import Entry, Table, TableRow
 from ..tables.printed import Printed, PrintedColumn
-from ..tables.significance import ALPHA
 from ..tables.wording import DASH, percent, row_label, signed
 from .charts import cost_chart, forest_chart, strip_chart
 from .run_facts import training_costs

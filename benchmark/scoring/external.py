@@ -18,9 +18,10 @@ from ..data.run_data import EvaluationSet, LocatedDomain, require_labels
 from ..digests import digest, to_json
 from ..errors import UsageError
 from ..spec import PreprocessConfig
+from ..storage.csv_text import to_csv
 from ..storage.files import read_object, write_json, write_text
 from ..storage.lease import Lease
-from ..storage.run_folder import CASE_COLUMNS, prediction_path, to_csv
+from ..storage.run_folder import CASE_COLUMNS, prediction_path
 from ..task_digests import regions_digest, task_digest
 from .case_counts import count_case
 from .matching import LISTED, match_predictions

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 from ..errors import UsageError
+from ..storage.csv_text import to_csv
 from ..storage.files import write_text
-from ..storage.run_folder import COUNTS, to_csv
+from ..storage.run_folder import COUNTS
 from .case_file import CaseFile, RowKey
 from .metrics import REGIONS, Metric
 

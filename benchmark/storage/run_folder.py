@@ -6,18 +6,17 @@
 writes there, except for the ``metrics/`` of `bench rescore`.
 """
 
-import csv
-import io
 import re
 import traceback
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from ..digests import digest, to_json
 from ..errors import UsageError
 from ..spec import EvaluationSpec, RunRequest, RunSpec
+from .csv_text import to_csv
 from .files import Guard, no_guard, read_json, write_json, write_text
 
 State: TypeAlias = Literal["QUEUED", "RUNNING", "STALE", "DONE", "FAILED", "DIVERGED"]
@@ -89,22 +88,6 @@ class RunFolder:
         columns = list(dict.fromkeys(name for row in history for name in row))
         # Every checkpoint holds it too, so that only the last one needs to wait.
         write_text(self.path / "history.csv", to_csv(columns, history), self.guard, durable=final)
-
-
-def to_csv(columns: Iterable[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV text: empty for a missing value, true or false, floats with six significant digits."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(columns), restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _csv_value(value) for name, value in row.items()})
-    return text.getvalue()
-
-
-def _csv_value(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.6g}" if isinstance(value, float) else value
 
 
 def row_name(request: RunRequest) -> str:

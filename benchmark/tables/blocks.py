@@ -1,32 +1,19 @@
 """Blocks of a suite, rows that repeat the same methods on another network, and whether the methods' order repeats.
 
-Descriptive, not a test; runs and cases are drawn by :func:`ssdg.benchmark.resampling.drawn_means`.
+Descriptive, not a test; see :mod:`ssdg.benchmark.agreement`.
 """
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from ..agreement import Agreement, agreements
 from ..outcomes.headings import Heading, overall_headings, target_scores
 from ..outcomes.results import SuiteResults
-from ..resampling import DRAWS, SEED, drawn_means
+from ..resampling import DRAWS, SEED
 from ..scoring.metrics import DSC, Metric
-from ..statistics import Floats, TargetScores, defined, kendall_tau
+from ..statistics import defined
 from ..suites.blocks import blocks_of
 from ..suites.suite import Row
 from .wording import decimals
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Kendall's tau (tau-b) between the orders of the same methods in two blocks, by the mean over targets."""
-
-    blocks: tuple[str, str]
-    tau: float
-    low: float  # 2.5 and 97.5 percentiles of the draws
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +42,6 @@ def compare_blocks(results: SuiteResults, metric: Metric = DSC) -> Agreements | 
         return None
     headings, scores = zip(*targets, strict=True)
     return Agreements(tuple(agreements(tuple(blocks), scores)[1]), tuple(rows[: len(methods)]), headings)
-
-
-def agreements(names: Sequence[str], targets: Sequence[TargetScores]) -> tuple[Floats, list[Agreement]]:
-    """Return means over targets, (groups, methods), and how the orders in each pair of groups agree.
-
-    ``targets`` have the scores of all methods of the first group, then of the next one.
-    """
-    means, drawn = (values.mean(axis=0) for values in drawn_means(targets, np.random.default_rng(SEED)))
-    means, drawn = means.reshape(len(names), -1), drawn.reshape(DRAWS, len(names), -1)
-    pairs = []
-    for (i, first), (j, second) in itertools.combinations(enumerate(names), 2):
-        low, high = np.quantile(kendall_tau(drawn[:, i], drawn[:, j]), [0.025, 0.975])
-        pairs.append(Agreement((first, second), float(kendall_tau(means[i], means[j])), float(low), float(high)))
-    return means, pairs
 
 
 def block_notes(results: SuiteResults, metric: Metric = DSC) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..digests import to_json
 from ..errors import unknown
-from ..storage.run_folder import to_csv
+from ..storage.csv_text import to_csv
 from .latex import CHECKMARK, latex_lines
 from .printed import Printed, markdown, markdown_lines
 

@@ -7,14 +7,10 @@ from ..outcomes.headings import Heading, target_scores
 from ..outcomes.results import SuiteResults
 from ..outcomes.scores import Cell, contenders
 from ..scoring.metrics import DSC, Metric
-from ..statistics import EQUAL, Interval, holm, mean_difference
+from ..statistics import ALPHA, EQUAL, LEAST_SEEDS, Interval, holm, mean_difference
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Row
 from .wording import TIED
-
-ALPHA = 0.05
-LEAST_SEEDS = 3
-"""Seeds of every contender from which on rows can be told apart: two runs say next to nothing of how runs vary."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,15 +26,9 @@ from ..errors import UsageError
 from ..scoring.case_counts import count_case
 from ..settings import counted_degrees
 from ..spec import EvaluationSpec, RunRequest, RunSpec
+from ..storage.csv_text import to_csv
 from ..storage.files import read_object, write_json, write_text
-from ..storage.run_folder import (
-    CASE_COLUMNS,
-    RunFolder,
-    evaluation_path,
-    final_weights_digest,
-    prediction_path,
-    to_csv,
-)
+from ..storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, final_weights_digest, prediction_path
 from ..task_digests import regions_digest, task_digest
 from .build import build_method
 from .checkpoint import load_final

@@ -9,8 +9,9 @@ import subprocess
 
 import pytest
 
+from ssdg.benchmark.storage.csv_text import to_csv
 from ssdg.benchmark.storage.files import write_text
-from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, to_csv
+from ssdg.benchmark.storage.run_folder import CASE_COLUMNS
 
 from ...suites import suite_file
 from ..stored import planned_runs, write_run

@@ -10,9 +10,10 @@ from ssdg.benchmark import open_results
 from ssdg.benchmark.outcomes.convergence import held_out_mean
 from ssdg.benchmark.outcomes.results import SuiteResults
 from ssdg.benchmark.report.export import export_suite, write_export
+from ssdg.benchmark.storage.csv_text import to_csv
 from ssdg.benchmark.storage.files import write_json
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, to_csv
+from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION
 from ssdg.benchmark.suites.suite import Column, Filters, Suite
 from ssdg.benchmark.tables.wording import UNCONVERGED
 

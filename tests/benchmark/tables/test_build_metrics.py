@@ -158,7 +158,7 @@ def test_what_was_not_computed_is_named_with_the_way_out(tmp_path):
     table = table_of(tmp_path, SMALL, metric=HD95)
     assert shown(table) == {row: ["not rescored"] for row in ("w/o SSDG", "RAS4DG")}
     assert table.missing == tuple(f"{row} on LES-AV: 0 of 2 seeds (not rescored)" for row in ("w/o SSDG", "RAS4DG"))
-    way_out = "bench rescore small --metrics hd95 does so from the stored predictions."
+    way_out = "`bench rescore --metrics hd95` of this suite, same options, does so from stored predictions."
     assert table.caption[-1] == f"Note: HD95 is not computed yet for any evaluation: {way_out}"
     write_metric(tmp_path, HD95, lambda row, seed: None if (row, seed) == ("erm", 1) else DISTANCES[row, seed])
     table = table_of(tmp_path, SMALL, metric=HD95)
