@@ -91,7 +91,7 @@ def augmentations(image: tuple[Path, ...], label: tuple[Path, ...], output: Path
     """Show what each method does to one image.
 
     Drawn is what the network sees; of a volume, the middle slice, and for a task on slices the one with most of the
-    label. The image is read as those of the task's first source are, for a CT with its window.
+    label or foreground. The image is read as those of the task's first source are, for a CT with its window.
     """
     from ..figures.augmentations import augmentation_figure, examples, load_batch
 

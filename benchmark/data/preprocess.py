@@ -18,7 +18,7 @@ from .geometry import Geometry, image_to_grid, labels_to_grid
 from .grids import box_geometry, picture_geometry
 from .images import file_ndim, read_image
 from .labels import border_is_background, read_label, read_mask
-from .volume_intensity import BULK, LEAST_LEVELS, bright, require_positive, unit_range
+from .volume_intensity import BULK, LEAST_LEVELS, bright, require_positive, scaled_to_bulk
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 
@@ -47,6 +47,11 @@ class PreparedCase:
 def masks_by_label(domain: Domain, task: Task, config: PreprocessConfig) -> bool:
     """Tell whether this domain's brain masks come from its labels: an oracle, inherited from the parent code."""
     return file_ndim(task, domain) == 3 and not domain.skull_stripped and config.brain_mask == "label"
+
+
+def full_scale(dtype: np.dtype[Any]) -> int:
+    """Return which value of a prepared image is 1.0, by the type that it is stored in."""
+    return 255 if dtype == np.uint8 else 1
 
 
 def prepare_case(
@@ -79,7 +84,7 @@ def prepare_case(
         if mask is None:
             mask = _label_mask(case, label) if oracle else bright(case, image)
         box = ndimage.find_objects(mask.astype(np.uint8))[0]
-        array = unit_range(image.array if domain.skull_stripped else image.array * mask, mask, box, case, domain)
+        array = scaled_to_bulk(image.array if domain.skull_stripped else image.array * mask, mask, box, case, domain)
         axes = [axis for axis in range(3) if domain.slices is None or axis != domain.slices.axis]
         native = tuple(image.shape[axis] for axis in axes)
         geometry = box_geometry(native, [box[a] for a in axes], [image.spacing[a] for a in axes], task, config)

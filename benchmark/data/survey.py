@@ -12,7 +12,7 @@ from ..spec import PreprocessConfig
 from .each_case import OnCase, each_case, ignore_case
 from .grids import scale_note
 from .labels import require_plausible_labels
-from .preprocess import PreparedCase, prepare_case
+from .preprocess import PreparedCase, full_scale, prepare_case
 from .stored import stored_type
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -78,8 +78,7 @@ def _facts(case: Case, domain: Domain, task: Task, config: PreprocessConfig) -> 
         counts = np.bincount(prepared.label[inside], minlength=len(task.classes))
         shares = counts / max(1, counts.sum())
     values = image[:, inside] if inside.any() else image
-    scale = 255 if values.dtype == np.uint8 else 1
-    low, high = np.percentile(values.astype(np.float32), ENDS) / scale
+    low, high = np.percentile(values.astype(np.float32), ENDS) / full_scale(values.dtype)
     size, type = prepared.geometry.native_shape, stored_type(case.image)
     if domain.slices is not None and prepared.slices:
         size = (*size[: domain.slices.axis], prepared.slices, *size[domain.slices.axis :])

@@ -76,7 +76,7 @@ def require_positive(array: NDArray[np.float32], case: Case) -> None:
         )
 
 
-def unit_range(
+def scaled_to_bulk(
     array: NDArray[np.float32], mask: NDArray[np.bool_], box: tuple[slice, ...], case: Case, domain: Domain
 ) -> NDArray[np.float32]:
     """Return intensities as [0, 1]: 0 to the 99.9th percentile of the brain's box.

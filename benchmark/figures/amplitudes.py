@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ssdg.methods.parts.spectrum import radius
 
 from ..data.prepared import PreparedDomain
+from ..data.preprocess import full_scale
 from ..errors import UsageError
 from ..storage.csv_text import to_csv
 
@@ -104,8 +105,7 @@ def fold_range(measured: Sequence[Spectra], band: str) -> float:
 
 
 def _amplitude(image: NDArray[np.generic]) -> NDArray[np.float64]:
-    full = 255.0 if image.dtype == np.uint8 else 1.0
-    values = torch.from_numpy(np.asarray(image, dtype=np.float32) / full)
+    values = torch.from_numpy(np.asarray(image, dtype=np.float32) / full_scale(image.dtype))
     axes = tuple(range(1, image.ndim))
     coefficients = torch.fft.rfftn(values, dim=axes, norm="forward")
     return np.asarray(coefficients.abs().mean(dim=0).double().numpy())

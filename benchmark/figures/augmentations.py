@@ -14,9 +14,11 @@ from ssdg.methods import load_method
 from ssdg.methods.base import Batch
 from ssdg.methods.networks.segresnet import SegResNet
 
+from ..data.loader import unit_range
 from ..data.preprocess import PreparedCase, prepare_case
 from ..randomness import derived_seed, generator
 from ..spec import PreprocessConfig
+from .case_sheet import fullest_slice
 from .style import DOUBLE, GAP, Sheet, height_of, lines_of, style, wrapped
 
 FILTERS = 8  # of the untrained network that methods are built on; only a saliency map of it is ever shown
@@ -29,7 +31,7 @@ def load_batch(pictures: Sequence[tuple[Path, Path | None]], task: Task, config:
     """
     cases = [_prepare(*picture, task, config) for picture in (*pictures, *pictures)[: max(2, len(pictures))]]
     image = torch.stack([torch.from_numpy(case.image) for case in cases])
-    image = image.float() / 255 if image.dtype == torch.uint8 else image.float()
+    image = unit_range(image)
     labels = [_classes(case, len(task.classes)) for case in cases]
     foreground = torch.stack([torch.from_numpy(case.foreground) for case in cases])[:, None]
     return Batch(
@@ -47,16 +49,7 @@ def _prepare(image: Path, label: Path | None, task: Task, config: PreprocessConf
     rules = task.domain(task.source).domain  # the images are read as those of the source
     domain = replace(rules, cases=(case,), label_map=any_value, label_variants={}, layers=(), skull_stripped=False)
     prepared = prepare_case(case, domain, task, config)
-    if rules.slices is None:
-        return prepared
-    # Of a volume that feeds slices: the one with most of the label, or the middle one.
-    labels, index = prepared.label, len(prepared.image) // 2
-    if labels is not None and labels.any():
-        index = int((labels > 0).sum(axis=(1, 2)).argmax())
-    label_slice = None if labels is None else labels[index]
-    return replace(
-        prepared, image=prepared.image[index], label=label_slice, foreground=prepared.foreground[index], slices=None
-    )
+    return fullest_slice(prepared) if prepared.slices else prepared
 
 
 def _classes(case: PreparedCase, classes: int) -> torch.Tensor:

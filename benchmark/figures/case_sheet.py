@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from ssdg.datasets.base import Task
 
-from ..data.preprocess import PreparedCase
+from ..data.preprocess import PreparedCase, full_scale
 from .case_view import RGB, class_colours, painted
 from .style import SKY
 
@@ -49,10 +49,12 @@ def case_sheet(case: PreparedCase, task: Task) -> RGB:
 
 
 def _planes(case: PreparedCase) -> Iterator[tuple[RGB, NDArray[np.uint8] | None, NDArray[np.bool_]]]:
-    if case.slices:
-        case = _fullest_slice(case)
-    scale = 1 if case.image.dtype == np.uint8 else 255
-    channels = case.image if len(case.image) == 3 else case.image[:1]
+    sliced = case.slices is not None
+    if sliced:
+        case = fullest_slice(case)
+    scale = 255 // full_scale(case.image.dtype)
+    shown = len(case.image) // 2 if sliced else 0  # neighbours are no colours
+    channels = case.image if len(case.image) == 3 and not sliced else case.image[shown : shown + 1]
     pixels = np.rint(np.moveaxis(channels, 0, -1) * np.float32(scale)).astype(np.uint8)
     pixels = np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
     if case.foreground.ndim == 2:
@@ -69,13 +71,13 @@ def _planes(case: PreparedCase) -> Iterator[tuple[RGB, NDArray[np.uint8] | None,
         yield tuple(arrays)  # type: ignore[misc]
 
 
-def _fullest_slice(case: PreparedCase) -> PreparedCase:
-    """Return the slice with most of the label or, without one, of the foreground; its middle channel."""
+def fullest_slice(case: PreparedCase) -> PreparedCase:
+    """Return the slice with most of the label or, without one, of the foreground."""
     labelled = case.foreground if case.label is None or not case.label.any() else case.label > 0
-    index, middle = int(labelled.sum(axis=(1, 2)).argmax()), case.image.shape[1] // 2
+    index = int(labelled.sum(axis=(1, 2)).argmax())
     return replace(
         case,
-        image=case.image[index, middle : middle + 1],
+        image=case.image[index],
         label=None if case.label is None else case.label[index],
         foreground=case.foreground[index],
         slices=None,
