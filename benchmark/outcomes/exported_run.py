@@ -45,8 +45,7 @@ class ExportedRun(StoredRun):
     @property
     def recorded(self) -> dict[str, Any]:
         """Records of its training as texts by column of ``runs.csv``; None if empty."""
-        # What the plan says of a run is typed there; a file has texts.
-        return {name: value or None for name, value in self.record.items() if name not in ("seed", "targets")}
+        return {name: value or None for name, value in self.record.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ def run_record(run: PlannedRun) -> dict[str, Any]:
     recorded = {} if run.stored is None else run.stored.recorded
     evaluations = () if run.stored is None else run.stored.evaluations
     planned["trained_on"] = next((e.data["trained_on"] for e in evaluations if "trained_on" in e.data), "")
-    return dict.fromkeys(RUN_COLUMNS, "") | planned | {n: value for n, value in recorded.items() if value is not None}
+    # Of an export the row may have another name, and its texts are typed in the plan.
+    told = {name: value for name, value in recorded.items() if value is not None and name not in RUN_KEY}
+    return dict.fromkeys(RUN_COLUMNS, "") | planned | told
 
 
 def run_key(run: PlannedRun) -> dict[str, Any]:

@@ -195,6 +195,18 @@ def test_an_export_that_a_suite_adds_to_loses_nothing(mine, theirs, tmp_path, mo
     assert before.splitlines()[1:] == (theirs / "cases.csv").read_text().splitlines()[1 : len(before.splitlines())]
 
 
+def test_a_run_of_an_export_under_another_rows_name_is_exported_under_this_one(theirs, tmp_path):
+    plain = {"id": "plain", "method": "erm", "access": "source-only"}
+    mine = suite_file(tmp_path / "mine.toml", (plain, "feddg"), ["lesav"], seeds=(0, 1), exports=[theirs.name])
+    folder = tmp_path / "again"
+    write_export(export_suite(open_results(mine, tmp_path / "results"))[0], folder)
+    assert [line.split(",")[0] for line in (folder / "runs.csv").read_text().splitlines()[1:]] == (
+        ["plain", "plain", "feddg", "feddg"]
+    )
+    table, again = open_results(mine, tmp_path / "results").table(), open_results(folder).table()
+    assert again["mean"].tolist() == table["mean"].tolist() == [65.625, 65.625]
+
+
 def test_a_damaged_export_leaves_the_own_runs_readable(mine, theirs, tmp_path):
     (theirs / "runs.csv").write_text("")
     status = Bench(tmp_path, tmp_path / "results")("status", str(mine))
