@@ -163,9 +163,9 @@ def test_a_method_of_ones_own(bench, tmp_path):
         "from dataclasses import replace\n"
         "from ssdg.methods.base import Method\n"
         "class Darker(Method):\n"
-        "    'Halves the brightness.'\n"
+        "    'Darkens the mid-tones.'\n"
         "    def augment(self, batch, rng):\n"
-        "        return replace(batch, image=batch.image / 2)\n"
+        "        return replace(batch, image=batch.image**2)\n"
     )
     checked = bench("check", "darker", "--plugin", str(plugin))
     assert checked.exit_code == 0, checked.output
