@@ -30,7 +30,9 @@ def held_out(domain: Domain, whole: bool = True) -> tuple[str, ...]:
         raise DataError(f"domain {domain.name!r} has {len(cases)} labelled cases; training and holding out need two")
     file = Path(__file__).with_name("splits") / f"{domain.name}.txt"
     listed = read_split(file) & {case.id for case in cases} if file.is_file() else set()
-    if not file.is_file() or (not whole and len(listed) in (0, len(cases))):
+    if 0 < len(listed) < len(cases):
+        return tuple(sorted(listed))
+    if not file.is_file() or not whole:
         chosen = choose(cases, max(1, round(HELD_OUT_FRACTION * len(cases))))
         if len(chosen) == len(cases):
             raise DataError(
@@ -38,13 +40,11 @@ def held_out(domain: Domain, whole: bool = True) -> tuple[str, ...]:
                 f"training and holding out need two: {REGROUP}"
             )
         return chosen
-    if len(listed) in (0, len(cases)):
-        state = "all" if listed else "none"
-        raise DataError(
-            f"the list {file} names {state} of the {len(cases)} cases of domain {domain.name!r} on disk: "
-            "complete the data, or give a domain of your own another name"
-        )
-    return tuple(sorted(listed))
+    state = "all" if listed else "none"
+    raise DataError(
+        f"the list {file} names {state} of the {len(cases)} cases of domain {domain.name!r} on disk: "
+        "complete the data, or give a domain of your own another name"
+    )
 
 
 def read_split(file: Path) -> set[str]:

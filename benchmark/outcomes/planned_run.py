@@ -114,7 +114,7 @@ class PlannedRun(Planned):
         stored = () if self.stored is None else self.stored.evaluations
         matching = [e for e in stored if e.done and e.kind == kind]
         name = request.source if domain == VALIDATION else domain
-        matching = [e for e in matching if self.cameras_fit((name,), filter(None, [e.data.get("degrees")]))]
+        matching = [e for e in matching if self.cameras_fit((name,), (e.data.get("degrees"),))]
         if self.data is not None:
             matching = [e for e in matching if self.data.agree(request.task, name, e.data.get("manifest"), e.path)]
         return matching

@@ -127,10 +127,10 @@ class Planned:
     regions: str = ""  # see :func:`regions_digest`
     cameras: Mapping[str, float] = field(default_factory=dict)  # see :func:`camera_angles`
 
-    def cameras_fit(self, domains: Iterable[str | None], stored: Iterable[float]) -> bool:
+    def cameras_fit(self, domains: Iterable[str | None], stored: Iterable[float | None]) -> bool:
         """Return whether stored angles are those of the domains; where either does not say, any will do."""
         asked = tuple(self.cameras[name] for name in domains if name and name in self.cameras)
-        return not asked or tuple(stored) in ((), asked)
+        return not asked or tuple(angle for angle in stored if angle) in ((), asked)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

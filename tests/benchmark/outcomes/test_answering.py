@@ -18,6 +18,9 @@ from ssdg.methods import registry
 from ..stored import ERM, LESAV
 
 REQUEST = RunRequest(task="fundus", source="drive", method="erm")
+PLAIN = RunSpec(
+    request=REQUEST, method_version=1, method_config={}, method_changed=(), source_manifest="m", split="s"
+)
 
 
 @pytest.fixture
@@ -31,16 +34,7 @@ def weights(tmp_path, monkeypatch):
 def answered(path, used, digest):
     """Return whether a run that used a file of some digest answers a request for a file."""
     request, stored = (replace(REQUEST, network=NetworkConfig(weights=name)) for name in (path, used))
-    spec = RunSpec(
-        request=stored,
-        method_version=1,
-        method_config={},
-        method_changed=(),
-        source_manifest="m",
-        split="s",
-        network_weights=digest,
-    )
-    return answers(Planned(ERM, (LESAV,), request), spec)
+    return answers(Planned(ERM, (LESAV,), request), replace(PLAIN, request=stored, network_weights=digest))
 
 
 def answers(planned, spec):
@@ -65,15 +59,7 @@ def test_a_reader_without_the_file_goes_by_its_name(weights):
 
 
 SCALED = replace(REQUEST, preprocess=PreprocessConfig(scale="fov"))
-SPEC = RunSpec(
-    request=SCALED,
-    method_version=1,
-    method_config={},
-    method_changed=(),
-    source_manifest="m",
-    split="s",
-    degrees=(45,),
-)
+SPEC = replace(PLAIN, request=SCALED, degrees=(45,))
 
 
 @pytest.mark.parametrize(("cameras", "fits"), [({}, True), ({"drive": 45}, True), ({"drive": 60}, False)])
