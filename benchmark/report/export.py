@@ -32,7 +32,8 @@ from .provenance import provenance
 # Names that an export gives, but for its provenance.
 WRITTEN = re.compile(r"(cases\.csv|runs\.csv|history\.csv|report\.html|table(-[a-z0-9-]+)?\.(csv|md|tex))")
 FORMATS = {"csv": "csv", "md": "markdown", "tex": "latex"}  # of tables, by what file names end in
-KEYS = ("row", "seed", "task", "source", "target", "fold", "train_id")  # of ``cases.csv``: a run and a target
+PLACE = ("row", "seed", "task", "source", "target", "fold")  # of an evaluation in its suite
+KEYS = (*PLACE, "train_id")  # of ``cases.csv``: a run and a target
 
 
 def export_suite(
@@ -177,13 +178,28 @@ def write_export(files: Mapping[str, str], folder: Path) -> None:
 
 
 def lost_evaluations(files: Mapping[str, str], folder: Path) -> list[str]:
-    """Return what an export in a folder has scored and these files, that would replace it, have not."""
-    texts = (folder / "cases.csv").read_text(encoding="utf-8"), files["cases.csv"]
-    before, after = (
-        {(row["train_id"], row["target"]): row for row in csv.DictReader(io.StringIO(text))} for text in texts
-    )
-    lost = (row for key, row in before.items() if key not in after)
-    return [f"{row['row']} seed {row['seed']} on {row['target']} ({row['train_id']})" for row in lost]
+    """Return what an export in a folder has scored and these files, that would replace it, have not.
+
+    What a later version of a row's method scored in its place, with the same seed on the same target, is not lost.
+    """
+    before = _evaluations({name: (folder / name).read_text(encoding="utf-8") for name in ("cases.csv", "runs.csv")})
+    after = _evaluations(files)
+    latest = dict(after.values())
+    return [
+        f"{place[0]} seed {place[1]} on {target} ({train_id})"
+        for (train_id, target), (place, version) in before.items()
+        if (train_id, target) not in after and latest.get(place, 0) <= version
+    ]
+
+
+def _evaluations(files: Mapping[str, str]) -> dict[tuple[str, str], tuple[tuple[str, ...], int]]:
+    """Return what an export has scored: by run and target its place in the suite, and the version of the method."""
+    cases, runs = (csv.DictReader(io.StringIO(files[name])) for name in ("cases.csv", "runs.csv"))
+    versions = {run["train_id"]: int(run["version"] or 0) for run in runs}
+    return {
+        (case["train_id"], case["target"]): (tuple(case[name] for name in PLACE), versions.get(case["train_id"], 0))
+        for case in cases
+    }
 
 
 def _earlier(folder: Path) -> set[str]:

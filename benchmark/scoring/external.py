@@ -79,20 +79,29 @@ def score_predictions(
     require_labels(domain.name, domain)
     files, extra = match_predictions(domain, predictions.folder, file_ndim(task, domain))
     identity = predictions.identity(files)
-    if (output / "DONE").exists() and not replace:
-        stored = read_object(output / "evaluation.json", lenient=True)
-        if differing := sorted(name for name, value in identity.items() if stored.get(name) != value):
-            raise UsageError(f"{_difference(stored, identity, differing)}; --replace scores these in their place")
+    if not replace and _is_scored(output, identity):
         return False, extra
     draft, before = (output.with_name(f".{output.name}.{name}") for name in ("draft", "before"))
-    with Lease(output.parent):  # another command may be at the same target
+    with Lease(output.parent) as lease:  # another command may be at the same target, or have been since it was asked
+        if not replace and _is_scored(output, identity):
+            return False, extra
         _score(predictions, files, identity, draft, on_case)
+        lease.check()
         if output.exists():
             shutil.rmtree(before, ignore_errors=True)
             output.rename(before)
         draft.rename(output)
         shutil.rmtree(before, ignore_errors=True)
     return True, extra
+
+
+def _is_scored(folder: Path, identity: Mapping[str, Any]) -> bool:
+    if not (folder / "DONE").exists():
+        return False
+    stored = read_object(folder / "evaluation.json", lenient=True)
+    if differing := sorted(name for name, value in identity.items() if stored.get(name) != value):
+        raise UsageError(f"{_difference(stored, identity, differing)}; --replace scores these in their place")
+    return True
 
 
 def _score(

@@ -14,6 +14,7 @@ from PIL import Image
 
 from ssdg.benchmark import open_results
 from ssdg.benchmark.data import images
+from ssdg.benchmark.scoring import external
 from ssdg.benchmark.scoring.matching import match_predictions
 from ssdg.benchmark.storage.lease import Lease
 from ssdg.datasets.base import Case, DataError, Domain
@@ -111,6 +112,24 @@ def test_another_command_at_the_same_row_is_waited_for_by_nobody(bench, score):
     assert (result.exit_code, "is being worked on by" in result.output) == (3, True)
     assert score("--replace").exit_code == 0
     assert [path.name for path in folder_of(bench).parent.iterdir()] == [folder_of(bench).name]
+
+
+def test_scores_of_another_command_that_ended_meanwhile_are_not_replaced(bench, score, predictions, monkeypatch):
+    assert score().exit_code == 0
+    others = folder_of(bench).rename(bench.results / "others")
+    path = next(predictions.iterdir())
+    Image.fromarray(np.zeros_like(np.array(Image.open(path)))).save(path)
+
+    class Later(Lease):
+        def __enter__(self):
+            lease = super().__enter__()
+            others.rename(folder_of(bench))
+            return lease
+
+    monkeypatch.setattr(external, "Lease", Later)
+    refused = score()
+    assert (refused.exit_code, "other files of 1 of 4 cases" in refused.output) == (2, True), refused.output
+    assert next(int(line["tp"]) for line in lines_of(bench) if line["case"] == path.stem) > 0
 
 
 @pytest.mark.parametrize(

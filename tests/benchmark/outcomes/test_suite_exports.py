@@ -1,9 +1,11 @@
 """Suites that name exports: runs of others are read from there, and only what is not in them is run."""
 
+import csv
 import errno
 import itertools
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
@@ -20,6 +22,8 @@ from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.document import render
 from ssdg.benchmark.tables.suite_table import table_document
 from ssdg.benchmark.training.runtime import Runtime
+from ssdg.methods import METHODS
+from ssdg.methods.erm import Erm
 
 from ...conftest import Bench
 from ...suites import TINY, flags, suite_file
@@ -193,6 +197,21 @@ def test_an_export_that_a_suite_adds_to_loses_nothing(mine, theirs, tmp_path, mo
     assert again.table()["row"].tolist() == ["erm", "feddg", "ras4dg"]
     assert (theirs / "table.md").read_text() == render(table_document(build_table(again)), "markdown")
     assert before.splitlines()[1:] == (theirs / "cases.csv").read_text().splitlines()[1 : len(before.splitlines())]
+
+
+def test_what_a_later_version_of_a_row_scored_replaces_that_of_an_earlier_one(theirs, tmp_path, monkeypatch):
+    mine = suite_file(tmp_path / "mine.toml", ("erm", "feddg"), ["lesav"], seeds=(0, 1), exports=[theirs.name])
+    monkeypatch.setattr(Erm, "version", Erm.version + 1)
+    monkeypatch.setitem(METHODS, "erm", replace(METHODS["erm"], version=Erm.version))
+    bench = Bench(tmp_path, tmp_path / "results")
+    export = ("export", str(mine), "--output", str(theirs), "--results-root", str(bench.results))
+    write_runs(bench.results, mine, ("erm",), version=Erm.version)
+    assert f"{theirs} would lose 4 evaluations:\n  erm seed 1 on held-out" in bench(*export, "--seeds", "0").output
+    exported = bench(*export)
+    assert exported.exit_code == 0, exported.output
+    with (theirs / "runs.csv").open(newline="") as stream:
+        versions = {(line["row"], line["version"]) for line in csv.DictReader(stream)}
+    assert versions == {("erm", str(Erm.version)), ("feddg", "1")}
 
 
 def test_a_run_of_an_export_under_another_rows_name_is_exported_under_this_one(theirs, tmp_path):
