@@ -1,4 +1,4 @@
-"""Progress of a run: a bar in a terminal, plain lines elsewhere.
+"""Display of a run's progress: a bar in a terminal, plain lines elsewhere.
 
 rich is imported on use: the type of a row is part of what every command imports.
 """
@@ -41,7 +41,7 @@ def summary(row: Row) -> str:
     return ", ".join(parts)
 
 
-class RunObserver:
+class Display:
     """Prints a run's progress, a line at most every ``interval`` seconds."""
 
     def __init__(self, name: str, interval: float = 10.0) -> None:
@@ -99,7 +99,7 @@ class RunObserver:
         pass
 
 
-class BarObserver(RunObserver):
+class BarDisplay(Display):
     """Draws one bar instead of lines: the activity, losses, the newest DSC, and the time left."""
 
     def __init__(self, name: str, console: "Console") -> None:
@@ -153,9 +153,9 @@ class BarObserver(RunObserver):
         self.bar.stop()
 
 
-def observer(name: str) -> RunObserver:
+def open_display(name: str) -> Display:
     """Return a bar where standard error is a terminal, else plain lines."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    return BarObserver(name, console) if console.is_terminal else RunObserver(name)
+    return BarDisplay(name, console) if console.is_terminal else Display(name)

@@ -9,7 +9,7 @@ from apart import peak_memory
 from ssdg.benchmark.data.loader import Batches, pool
 from ssdg.benchmark.data.run_data import DataSource, find_run_data
 from ssdg.benchmark.errors import Interrupted
-from ssdg.benchmark.progress import RunObserver
+from ssdg.benchmark.progress import Display
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.training.allocator import keep_freed_memory
 from ssdg.benchmark.training.build import build_method, resolve
@@ -49,12 +49,12 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     training = pool(source, run_data.training, device)
     held_out = pool(source, run_data.held_out, device)
     method = build_method(cls, resolve(request, task, cls, run_data), task, device)
-    observer = Counter("memory")
+    display = Counter("memory")
     checkpoints = Checkpoints(folder, {}, interval=math.inf)
     batches = Batches(training, None, request.training.batch_size, request.seed)
     try:
         looked_at = {"held_out_dsc": held_out}
-        fit(method, batches, looked_at, request, checkpoints, observer, lambda: observer.steps >= STEPS)
+        fit(method, batches, looked_at, request, checkpoints, display, lambda: display.steps >= STEPS)
     except Interrupted:
         peaks[f"{STEPS} steps and a checkpoint"] = peak_memory()
     grid_dsc(method.eval(), held_out, request.training.batch_size, Inference.of(request))
@@ -67,7 +67,7 @@ def peaks_of_a_run(data_root: Path, cache: Path, folder: Path, threads: int | No
     return peaks
 
 
-class Counter(RunObserver):
+class Counter(Display):
     """Counts the steps and prints nothing."""
 
     steps = 0

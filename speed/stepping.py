@@ -106,7 +106,7 @@ class Alternation:
 
 
 class Recorder:
-    """Does what a run's observer does beside printing: keep ``history.csv`` up to date."""
+    """A display that prints nothing and keeps ``history.csv`` up to date, as a run does."""
 
     def __init__(self, store: RunFolder) -> None:
         self.store = store

@@ -110,10 +110,10 @@ def _verified(
     if quick:
         return row
     from ..data.survey import summary, survey_domain
-    from ..progress import BarObserver, observer
+    from ..progress import BarDisplay, open_display
 
-    with observer(name) as watcher:
-        on_case = [watcher.preparing] if isinstance(watcher, BarObserver) else []
+    with open_display(name) as display:
+        on_case = [display.preparing] if isinstance(display, BarDisplay) else []
         survey = survey_domain(domain, task, config, *on_case)
     if pictures is not None:
         from PIL import Image
@@ -183,15 +183,15 @@ def prepare(
     """
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
-    from ..progress import observer
+    from ..progress import open_display
 
     config = resolve_sections(protocol, overrides)[0]["preprocess"]
     source = DataSource(roots["data_root"], roots["results_root"] / "prepared", strict)
     for name, its_task in _tasks_of(names, task).items():
-        with observer(name) as watcher:
-            located = find_domain(its_task, name, source, watcher.log)
+        with open_display(name) as display:
+            located = find_domain(its_task, name, source, display.log)
             domain = prepare_domain(
-                located.domain, its_task, config, located.manifest.digest, source.cache, watcher.preparing
+                located.domain, its_task, config, located.manifest.digest, source.cache, display.preparing
             )
         click.echo(f"{name}: {len(domain.ids)} cases prepared, version {domain.digest}")
 

@@ -21,7 +21,7 @@ from .selection import Selection, echo_lines, part_options
 
 if TYPE_CHECKING:
     from ..data.run_data import DataSource
-    from ..progress import RunObserver
+    from ..progress import Display
 
 
 @click.command()
@@ -43,7 +43,7 @@ def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
     that is all of it.
     """
     from ..data.run_data import DataSource
-    from ..progress import observer
+    from ..progress import open_display
 
     row = _ensemble_row(selection, row_id)
     stored = [run.stored for run in selection.planned_runs() if run.stored is not None]
@@ -63,9 +63,9 @@ def ensemble(selection: Selection, row_id: str, **values: Any) -> None:
         if stop():
             raise Interrupted("stopped before it was done; the same command continues it")
 
-    with observer(row.id) as watcher:
+    with open_display(row.id) as display:
         for members in groups:
-            _score(selection, row, members, data_source, values["device"], watcher, check_cancelled)
+            _score(selection, row, members, data_source, values["device"], display, check_cancelled)
 
 
 def _why_missing(run: PlannedRun) -> str:
@@ -98,7 +98,7 @@ def _score(
     members: Members,
     data_source: "DataSource",
     device: str,
-    watcher: "RunObserver",
+    display: "Display",
     check_cancelled: Callable[[], None],
 ) -> None:
     """Make what is missing of an ensemble in some columns, and print its scores."""
@@ -117,7 +117,7 @@ def _score(
         folder=folder,
         data_source=data_source,
         device=device,
-        observer=watcher,
+        display=display,
         check_cancelled=check_cancelled,
     )
     _write_row(selection.results_root, suite.name, row)

@@ -162,23 +162,23 @@ def _prepared(task: Task, values: dict[str, Any]) -> "list[PreparedDomain]":
     """Return the domains asked for, prepared; unless named, those missing on disk are left out with a message."""
     from ..data.prepared import prepare_domain
     from ..data.run_data import DataSource, find_domain
-    from ..progress import observer
+    from ..progress import open_display
 
     config = resolve_sections(values["protocol"], values["overrides"])[0]["preprocess"]
     cache = values["results_root"] / "prepared"
     data_source = DataSource(values["data_root"], cache)
     prepared = []
-    with observer(task.name) as watcher:
+    with open_display(task.name) as display:
         for name in values["domains"] or (task.source, *task.targets):
             try:
-                located = find_domain(task, name, data_source, watcher.log)
+                located = find_domain(task, name, data_source, display.log)
             except DataError as error:
                 if values["domains"]:
                     raise
-                watcher.log(f"{name} is left out: {str(error).splitlines()[0]}")
+                display.log(f"{name} is left out: {str(error).splitlines()[0]}")
                 continue
             digest = located.manifest.digest
-            prepared.append(prepare_domain(located.domain, task, config, digest, cache, watcher.preparing))
+            prepared.append(prepare_domain(located.domain, task, config, digest, cache, display.preparing))
     if not prepared:
         raise UsageError(f"no domain of task {task.name!r} is under {values['data_root']}: give --data-root")
     return prepared

@@ -56,16 +56,16 @@ def rescore(
     """
     from .. import environment
     from ..data.run_data import DataSource
-    from ..progress import observer
+    from ..progress import open_display
     from ..scoring.rescore import Rescorer, workers
 
     items = list(_items(selection))
     data_source = DataSource(data_root, selection.results_root / "prepared")
     try:
-        with workers(jobs or environment.cores(), end_with_launcher) as compute, observer("rescore") as watcher:
+        with workers(jobs or environment.cores(), end_with_launcher) as compute, open_display("rescore") as display:
             rescorer = Rescorer(data_source, compute, environment.commit(), metrics, again)
             for item in items:
-                rescorer.rescore(item, watcher)
+                rescorer.rescore(item, display)
     except KeyboardInterrupt:
         click.echo("bench: stopped; give the same command again to go on", err=True)
         sys.exit(INTERRUPTED)

@@ -153,8 +153,8 @@ def execute(job: Job, file: Path | None = None) -> None:
 
     task = _task_of(job)
     stop, names = stop_on_request(file), job.runtime.observers
-    with progress.observer(job.name) as observer, Observers(names, job.name, observer.log) as observers:
-        folder = run_one(job.request, task, job.targets, job.runtime, observer, stop, observers)
+    with progress.open_display(job.name) as display, Observers(names, job.name, display.log) as observers:
+        folder = run_one(job.request, task, job.targets, job.runtime, display, stop, observers)
         if names:
             observers.history(numeric_history(folder))
             observers.scores(mean_scores(folder, job.request, task))
@@ -168,8 +168,8 @@ def explain_job(job: Job) -> None:
     from ..training.explain import explain
 
     task = _task_of(job)
-    with progress.observer(job.name) as observer:
-        lines = list(explain(job.request, task, job.targets, job.runtime, observer))
+    with progress.open_display(job.name) as display:
+        lines = list(explain(job.request, task, job.targets, job.runtime, display))
     for line in lines:
         click.echo(line)
 
@@ -226,9 +226,9 @@ def predict(run: Path, images: Path, output: Path, task: str | None, like: str |
             "normalised over the whole picture, and predicted otherwise than with --foregrounds",
             err=True,
         )
-    with progress.observer("predict") as observer:
+    with progress.open_display("predict") as display:
         options_of_files = {name: values[name] for name in ("probabilities", "foregrounds")}
         written = predict_images(
-            stored, its_task, images, output, values["device"], observer, like, **options_of_files
+            stored, its_task, images, output, values["device"], display, like, **options_of_files
         )
     click.echo(f"{len(written)} predictions in {output}")

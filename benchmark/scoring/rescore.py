@@ -22,7 +22,7 @@ from ssdg.datasets.base import DataError, Task
 from ..data.images import file_ndim
 from ..data.run_data import DataSource, LocatedDomain, find_domain
 from ..errors import UsageError
-from ..progress import RunObserver
+from ..progress import Display
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredEvaluation
 from ..storage.run_folder import COUNTS, prediction_path
@@ -92,19 +92,19 @@ class Rescorer:
     failures: list[str] = field(default_factory=list, init=False)  # messages
     _domains: dict[tuple[str, str], LocatedDomain] = field(default_factory=dict, init=False)
 
-    def rescore(self, item: RescoreItem, observer: RunObserver) -> None:
+    def rescore(self, item: RescoreItem, display: Display) -> None:
         """Compute and write the missing values of an evaluation; errors go to the failures."""
         try:
             values = _EvaluationValues(item, self._metrics(item.task.scored_ndim))
             lacking = values.lacking(self.again)
             self.present += len(values.rows) - len(lacking)
-            work = self._work(item, lacking, observer) if lacking else []
+            work = self._work(item, lacking, display) if lacking else []
         except (DataError, UsageError) as error:
             self.failures.append(f"{item.name}: {error}")
             return
         if not work:
             return
-        observer.scoring(item.name, len(work))
+        display.scoring(item.name, len(work))
         saved = time.monotonic()
         try:
             for case, result in zip(work, self.compute(work), strict=True):
@@ -112,7 +112,7 @@ class Rescorer:
                     self.failures.append(f"{item.name}: {problem}")
                 else:
                     self.computed += 1
-                observer.scored()
+                display.scored()
                 if time.monotonic() - saved > SAVE_INTERVAL:
                     values.save()
                     saved = time.monotonic()
@@ -124,10 +124,10 @@ class Rescorer:
             return [find_metric(name) for name in self.names]
         return [metric for metric in mask_metrics().values() if ndim in metric.default_ndims]
 
-    def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], observer: RunObserver) -> list[CaseWork]:
+    def _work(self, item: RescoreItem, lacking: Mapping[str, Sequence[str]], display: Display) -> list[CaseWork]:
         located = self._domains.get((item.task.name, item.domain))
         if located is None:
-            located = find_domain(item.task, item.domain, self.data_source, observer.log)
+            located = find_domain(item.task, item.domain, self.data_source, display.log)
             self._domains[item.task.name, item.domain] = located
         domain, manifest, scored_on = located.domain, located.manifest.digest, item.evaluation.data.get("manifest")
         if manifest != scored_on:

@@ -9,7 +9,7 @@ from ssdg.datasets.base import Task
 
 from ..data.prepared import prepare_domain
 from ..data.run_data import DataSource, EvaluationSet, find_domain, require_labels
-from ..progress import RunObserver
+from ..progress import Display
 from ..spec import RunRequest
 from ..storage.ensembles import ensemble_id, has_weights_of
 from ..storage.files import read_object
@@ -29,7 +29,7 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
     folder: Path,
     data_source: DataSource,
     device: str,
-    observer: RunObserver,
+    display: Display,
     check_cancelled: Callable[[], None] = lambda: None,
 ) -> dict[str, tuple[Path, bool]]:
     """Average the probabilities of trained runs on targets; return each evaluation and whether it was still to do.
@@ -45,7 +45,7 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
     with Lease(folder) as lease:
         store = RunFolder(folder, lease.check)
         for target in targets:
-            located = find_domain(task, target, data_source, observer.log)
+            located = find_domain(task, target, data_source, display.log)
             require_labels(target, located.domain)
             cases = EvaluationSet(located, tuple(case.id for case in located.domain.cases))
             spec = evaluation_spec(request, identity, task, target, cases)
@@ -58,13 +58,13 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
                 continue
             config, manifest = request.preprocess, located.manifest.digest
             images = prepare_domain(
-                located.domain, task, config, manifest, data_source.cache, observer.preparing, check_cancelled
+                located.domain, task, config, manifest, data_source.cache, display.preparing, check_cancelled
             )
             predictor = predictor or _predictor(members, request, task, device)
-            observer.scoring(target, len(cases.ids))
+            display.scoring(target, len(cases.ids))
 
             def advance(_saved: bool) -> None:
-                observer.scored()
+                display.scored()
                 check_cancelled()
 
             evaluate(predictor, task, cases, images, spec, store, advance)

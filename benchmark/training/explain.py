@@ -13,7 +13,7 @@ from ssdg.methods.base import Batch
 
 from ..data.run_data import DataSource, find_run_data
 from ..durations import duration
-from ..progress import RunObserver
+from ..progress import Display
 from ..spec import RunRequest
 from .build import build_method, device_name, find_device, resolve, use_threads
 from .inference import Inference
@@ -26,7 +26,7 @@ STEPS = 5
 
 
 def explain(
-    request: RunRequest, task: Task, targets: Sequence[str], runtime: Runtime, observer: RunObserver
+    request: RunRequest, task: Task, targets: Sequence[str], runtime: Runtime, display: Display
 ) -> Iterator[str]:
     """Yield lines on the images, one step, the whole training, and prediction; only the prepared data are stored.
 
@@ -35,9 +35,9 @@ def explain(
     """
     device = find_device(runtime.device)
     data_source = DataSource(runtime.data_root, runtime.prepared, runtime.strict)
-    run_data = find_run_data(request, task, targets, data_source, observer.log)
+    run_data = find_run_data(request, task, targets, data_source, display.log)
     spec = resolve(request, task, load_method(request.method), run_data)
-    prepared = run_data.prepare(task, request.preprocess, runtime.prepared, observer.preparing)
+    prepared = run_data.prepare(task, request.preprocess, runtime.prepared, display.preparing)
     threads = use_threads(device, None, runtime.threads)
     batches, _ = training_data(request, run_data, prepared, device)
     method = build_method(load_method(request.method), spec, task, device)

@@ -10,7 +10,7 @@ from ..data.images import file_ndim, write_prediction, write_probabilities
 from ..data.prepared import PreparedDomain
 from ..data.preprocess import prepare_case
 from ..errors import UsageError
-from ..progress import RunObserver
+from ..progress import Display
 from ..spec import PreprocessConfig
 from ..storage.results_reader import StoredRun
 from .build import find_device
@@ -29,7 +29,7 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
     images: Path,
     output: Path,
     device_name: str,
-    observer: RunObserver,
+    display: Display,
     domain: str | None = None,
     probabilities: bool = False,
     foregrounds: Path | None = None,
@@ -67,7 +67,7 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
     predictor = Predictor.of_run(run.path, run.spec, task, find_device(device_name))
     # The oracle brain mask needs labels; images of one's own have none.
     config = replace(run.spec.request.preprocess, brain_mask="nonzero")
-    observer.scoring(str(images), len(files))
+    display.scoring(str(images), len(files))
     for file, mask, path in zip(files, masks, outputs, strict=True):
         case = Case(id=stem(file), image=file, foreground=mask)
         try:
@@ -83,7 +83,7 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
         else:
             [(_, labels)] = predictor.native_labels(alone, [case.id])
         write_prediction(labels, case, rules, path)
-        observer.scored()
+        display.scored()
     return outputs
 
 

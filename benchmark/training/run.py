@@ -15,7 +15,7 @@ from ..data.prepared import PreparedDomain
 from ..data.run_data import DataSource, RunData, find_run_data
 from ..digests import JSON, flatten, to_json
 from ..errors import Diverged, Interrupted, StorageError, memory_advice
-from ..progress import Row, RunObserver
+from ..progress import Display, Row
 from ..settings import grid_shape
 from ..spec import SECTIONS, EvaluationSpec, RunRequest, RunSpec
 from ..storage.attempts import Attempts, start_here
@@ -37,7 +37,7 @@ def run_one(
     task: Task,
     targets: Sequence[str],
     runtime: Runtime,
-    observer: RunObserver,
+    display: Display,
     should_stop: Callable[[], bool] = lambda: False,
     observers: Observers | None = None,
 ) -> Path:
@@ -63,23 +63,23 @@ def run_one(
             raise Interrupted("stopped before it was done; the same command continues it")
 
     data_source = DataSource(runtime.data_root, runtime.prepared, runtime.strict)
-    run_data = find_run_data(request, task, targets, data_source, observer.log)
+    run_data = find_run_data(request, task, targets, data_source, display.log)
     spec = resolve(request, task, load_method(request.method), run_data)
     folder = run_path(runtime.results_root, spec)
-    observers = observers or Observers((), "", observer.log)
+    observers = observers or Observers((), "", display.log)
     observers.open(ObservedRun(spec.train_id, request.task, folder, runtime.tracking, _flat_settings(spec)))
     with Lease(folder, wait=runtime.wait, look=check_cancelled) as lease:
         store = RunFolder(folder, lease.check)
         store.begin(spec)
         attempts = Attempts(folder, lease.check, runtime.max_attempts)
         run = _RunInProgress(
-            spec, task, run_data, store, attempts, runtime, device, observer, check_cancelled, observers
+            spec, task, run_data, store, attempts, runtime, device, display, check_cancelled, observers
         )
         unscored = run.unscored()
         if store.trained:  # a kill right behind DONE leaves its checkpoints
             clear_checkpoints(store.checkpoints, store.guard)
         if store.trained and not unscored:
-            observer.log(f"already done: {folder}")
+            display.log(f"already done: {folder}")
             return folder
         failed = store.clear_failure()
         try:
@@ -141,12 +141,12 @@ class _RunInProgress:
     attempts: Attempts
     runtime: Runtime
     device: torch.device
-    observer: RunObserver
+    display: Display
     check_cancelled: Callable[[], None]  # raises Interrupted
     observers: Observers
 
     def preparing(self, domain: str, done: int, total: int) -> None:
-        self.observer.preparing(domain, done, total)
+        self.display.preparing(domain, done, total)
         if done == total:  # a domain that is prepared in part is begun anew
             self.attempts.progressed()
         self.check_cancelled()
@@ -156,7 +156,7 @@ class _RunInProgress:
         self.check_cancelled()
 
     def scored(self, saved: bool) -> None:
-        self.observer.scored()
+        self.display.scored()
         if saved:
             self.attempts.progressed()
         self.check_cancelled()
@@ -185,13 +185,13 @@ class _RunInProgress:
             {"train_id": self.spec.train_id, "device": device.type, "threads": threads},
             interval=self.runtime.checkpoint_interval,
             guard=self.store.guard,
-            warn=self.observer.log,
+            warn=self.display.log,
             # Not before: a start that failed may have been on another device.
             begins=lambda: self.store.write_environment(record),
             progressed=self.attempts.progressed,
             save_history=self.save_history,
         )
-        progress = fit(method, batches, validation, request, checkpoints, self.observer, should_stop)
+        progress = fit(method, batches, validation, request, checkpoints, self.display, should_stop)
         checkpoints.finish(method.state_dict())
         self.attempts.progressed()
         self.store.write_history(progress.history, final=True)
@@ -207,6 +207,6 @@ class _RunInProgress:
         for name, evaluation in unscored.items():
             scored = self.run_data.scored[name]
             images = prepared[scored.located.domain.name]
-            self.observer.scoring(name, len(scored.ids))
+            self.display.scoring(name, len(scored.ids))
             evaluate(predictor, self.task, scored, images, evaluation, self.store, self.scored)
             self.attempts.progressed()

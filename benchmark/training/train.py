@@ -18,7 +18,7 @@ from ssdg.methods.base import Batch, Method, StepContext
 from ..data.loader import Batches, Pool
 from ..data.windows import WindowBatches, Windows, labelled_share
 from ..errors import Diverged, Interrupted
-from ..progress import Row, RunObserver
+from ..progress import Display, Row
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest, TrainingConfig
 from .augmentation import augmentation, exactly
@@ -59,7 +59,7 @@ def fit(
     validation: Mapping[str, Pool],
     request: RunRequest,
     checkpoints: Checkpoints,
-    observer: RunObserver,
+    display: Display,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Progress:
     """Train a method and leave the selected weights in it; Diverged if a term is not finite.
@@ -70,9 +70,9 @@ def fit(
     take_step = Step.of(method, batches, request)
     total_steps, windows = take_step.total_steps, take_step.windows
     if windows is not None:
-        observer.log(f"{request.training.windows_per_image} an image: {windows.source.windows.described()}")
+        display.log(f"{request.training.windows_per_image} an image: {windows.source.windows.described()}")
     progress = restore(checkpoints, take_step)
-    observer.start(progress.step, total_steps)
+    display.start(progress.step, total_steps)
     method.train()
     clock = time.monotonic() - progress.seconds
     while progress.step < total_steps and not has_converged(progress, request, batches.steps_per_epoch):
@@ -80,7 +80,7 @@ def fit(
             # On the device; a term that is not finite stays in its sum for good.
             progress.sums[name] = progress.sums[name] + value.double() if name in progress.sums else value.double()
         progress.step += 1
-        observer.step(progress.step)
+        display.step(progress.step)
         if progress.step % batches.steps_per_epoch == 0:
             raise_if_diverged(progress, take_step, checkpoints)
             row = end_epoch(take_step, validation, progress)
@@ -88,7 +88,7 @@ def fit(
             clock = time.monotonic()
             progress.history.append(row)
             checkpoints.save_history(progress.history)
-            observer.epoch(row, progress.history)
+            display.epoch(row, progress.history)
         stopping = should_stop()
         if stopping or checkpoints.due():
             raise_if_diverged(progress, take_step, checkpoints)

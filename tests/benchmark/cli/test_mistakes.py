@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from ssdg.benchmark import environment
 from ssdg.benchmark.cli import main
 from ssdg.benchmark.errors import Interrupted
-from ssdg.benchmark.progress import RunObserver
+from ssdg.benchmark.progress import Display
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage.results_reader import read_run, scan
@@ -238,7 +238,7 @@ def test_preparing_a_domain_that_the_task_does_not_have(bench, own_task):
     refused(bench("data", "prepare", "tow", "--task", own_task(), *roots), "did you mean 'two'")
 
 
-class Stopping(RunObserver):
+class Stopping(Display):
     """Asks the run to stop at the first case that is prepared, or scored."""
 
     stop = False
@@ -259,14 +259,14 @@ def test_ctrl_c_is_heard_while_preparing_and_scoring(bench, at):
     sections, _ = resolve_sections("clean", dict(text[6:].split("=") for text in TINY))
     request = RunRequest(task="phantom2d", source="phantom2d-a", method="erm", **sections)
     place = Runtime(data_root=bench.data, results_root=bench.results, device="cpu")
-    observer = Stopping(at)
+    display = Stopping(at)
     arguments = (request, TASKS["phantom2d"], ["phantom2d-b"], place)
     with pytest.raises(Interrupted):
-        run_one(*arguments, observer, lambda: observer.stop)
+        run_one(*arguments, display, lambda: display.stop)
     assert not list(bench.results.glob("runs/*/*/*/FAILED"))
     # Before its first checkpoint a stopped run is as if it had not been started, and no process seems to be missing.
     assert scan(bench.results)[0][0].state == ("QUEUED" if at == "preparing" else "DONE")
-    folder = run_one(*arguments, RunObserver("test"))
+    folder = run_one(*arguments, Display("test"))
     assert len(list(folder.glob("evaluations/*/DONE"))) == 2
 
 

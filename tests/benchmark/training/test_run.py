@@ -8,7 +8,7 @@ import pytest
 from ssdg.benchmark.data import prepared, run_data
 from ssdg.benchmark.errors import Interrupted, LeaseHeld, StorageError
 from ssdg.benchmark.launching.local import Finished
-from ssdg.benchmark.progress import RunObserver
+from ssdg.benchmark.progress import Display
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage.attempts import read_record
@@ -25,7 +25,7 @@ B, C = "phantom2d-b", "phantom2d-c"
 SHORT = (*TINY[:2], "--set=training.epochs=1", "--set=training.batch_size=2", *TINY[4:])
 
 
-class Scored(RunObserver):
+class Scored(Display):
     """Asks to stop once so many cases were scored."""
 
     def __init__(self, most=10**9):
@@ -39,12 +39,12 @@ class Scored(RunObserver):
         return self.count >= self.most
 
 
-def start(bench, *targets, watcher=None, **runtime):
+def start(bench, *targets, display=None, **runtime):
     sections, _ = resolve_sections("clean", dict(text[6:].split("=") for text in SHORT))
     request = RunRequest(task="phantom2d", source="phantom2d-a", method="erm", **sections)
     place = Runtime(data_root=bench.data, results_root=bench.results, device="cpu", **runtime)
-    watcher = watcher or Scored()
-    return runs.run_one(request, TASKS["phantom2d"], targets, place, watcher, watcher.should_stop)
+    display = display or Scored()
+    return runs.run_one(request, TASKS["phantom2d"], targets, place, display, display.should_stop)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_scoring_goes_on_where_it_was_interrupted_and_ends_alike(again, monkeypa
     # Each start gets a case further, which is progress: one start in a row is allowed to make none.
     for scored in range(1, 4):
         with pytest.raises(Interrupted):
-            start(again, B, watcher=Scored(scored), max_attempts=1)
+            start(again, B, display=Scored(scored), max_attempts=1)
     assert len(counted) == 3
     prediction = next(scores(again).glob(f"predictions/{counted[0]}.*"))
     prediction.unlink()
@@ -122,7 +122,7 @@ def test_counts_of_other_weights_are_not_taken_over(again, monkeypatch):
     whole = (scores(again) / "cases.csv").read_bytes()
     shutil.rmtree(scores(again))
     with pytest.raises(Interrupted):
-        start(again, B, watcher=Scored(2))
+        start(again, B, display=Scored(2))
     partial = scores(again) / scoring.PARTIAL
     content = json.loads(partial.read_text())
     for rows in content["cases"].values():
@@ -146,10 +146,10 @@ def test_a_start_that_scores_nothing_new_is_no_progress(again, monkeypatch):
     monkeypatch.setattr(scoring, "SAVE_INTERVAL", 0.0)
     shutil.rmtree(scores(again))
     with pytest.raises(Interrupted):
-        start(again, B, watcher=Scored(2))
+        start(again, B, display=Scored(2))
     assert read_record(again.run_path())["without_progress"] == 0
     with pytest.raises(Interrupted):
-        start(again, B, watcher=Scored(1))  # stopped at the first of the two that are there
+        start(again, B, display=Scored(1))  # stopped at the first of the two that are there
     assert read_record(again.run_path())["without_progress"] == 1
 
 
@@ -178,5 +178,5 @@ def test_waiting_for_prepared_data_can_be_stopped_and_is_no_attempt(bench, monke
 
     monkeypatch.setattr(prepared, "Lease", Held)
     with pytest.raises(Interrupted):
-        start(bench, B, watcher=Scored(0))
+        start(bench, B, display=Scored(0))
     assert read_record(bench.run_path())["without_progress"] == 0

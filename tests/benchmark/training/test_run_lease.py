@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ssdg.benchmark.errors import LeaseLost
-from ssdg.benchmark.progress import RunObserver
+from ssdg.benchmark.progress import Display
 from ssdg.benchmark.settings import resolve_sections
 from ssdg.benchmark.spec import RunRequest
 from ssdg.benchmark.storage import lease as leases
@@ -70,7 +70,7 @@ def start(bench):
     request = RunRequest(task="phantom2d", source="phantom2d-a", method="erm", **sections)
     # A checkpoint after each step: each writer's turn comes between those of the others.
     place = Runtime(data_root=bench.data, results_root=bench.results, device="cpu", checkpoint_interval=0.0)
-    return lambda: run_one(request, TASKS["phantom2d"], ["phantom2d-b"], place, RunObserver("test"))
+    return lambda: run_one(request, TASKS["phantom2d"], ["phantom2d-b"], place, Display("test"))
 
 
 def take_over(folder):

@@ -90,14 +90,14 @@ def start(cls=Method, seed=0):
 def train(request, folder, method=None, stop_after=None, interval=1e9, target=None, side=16):
     """Train on the toy pool; ``stop_after`` interrupts after that many steps of this call."""
     method = method or start()
-    watcher = Silent()
+    display = Silent()
     checkpoints = Checkpoints(folder, {"train_id": "x", "threads": 1}, interval=interval, warn=lambda text: None)
-    stop = (lambda: len(watcher.steps) >= stop_after) if stop_after else (lambda: False)
+    stop = (lambda: len(display.steps) >= stop_after) if stop_after else (lambda: False)
     validation = {"held_out_dsc": make_pool(2, side, seed=9), **({} if target is None else {"oracle_dsc": target})}
     progress = fit(
-        method, Batches(make_pool(5, side), None, 2, request.seed), validation, request, checkpoints, watcher, stop
+        method, Batches(make_pool(5, side), None, 2, request.seed), validation, request, checkpoints, display, stop
     )
-    return method, progress, watcher
+    return method, progress, display
 
 
 def equal(one, other):
@@ -113,8 +113,8 @@ def test_a_run_continues_bitwise_wherever_it_was_cut(tmp_path, toy_request, cls,
         train(toy_request, tmp_path / "cut", start(cls), stop_after=cut)
     torch.manual_seed(123)
     torch.rand(7)  # whatever happened in between must not matter
-    resumed, again, watcher = train(toy_request, tmp_path / "cut", start(cls, seed=77))
-    assert watcher.began == (cut, 12)
+    resumed, again, display = train(toy_request, tmp_path / "cut", start(cls, seed=77))
+    assert display.began == (cut, 12)
     assert equal(whole, resumed)
     drop = [{k: v for k, v in row.items() if k != "seconds"} for row in progress.history]
     assert [{k: v for k, v in row.items() if k != "seconds"} for row in again.history] == drop
@@ -124,10 +124,10 @@ def test_the_seconds_of_an_epoch_are_those_before_and_after_a_cut(tmp_path, toy_
     clock = iter(range(0, 10**6, 10))
     monkeypatch.setattr(loop, "time", SimpleNamespace(monotonic=lambda: seconds))
 
-    def step(watcher, number):
+    def step(display, number):
         nonlocal seconds
         seconds = next(clock)
-        watcher.steps.append(number)
+        display.steps.append(number)
 
     monkeypatch.setattr(Silent, "step", step)
     seconds = next(clock)
@@ -175,10 +175,10 @@ def test_the_loop_learns(tmp_path, toy_request):
         training=dataclasses.replace(toy_request.training, epochs=40),
         optimizer=dataclasses.replace(toy_request.optimizer, lr=1e-2),
     )
-    _, progress, watcher = train(request, tmp_path)
+    _, progress, display = train(request, tmp_path)
     assert progress.history[-1]["segmentation"] < 0.7 * progress.history[0]["segmentation"]
     assert progress.history[-1]["held_out_dsc"] > 0.8
-    assert watcher.steps == list(range(1, 121))
+    assert display.steps == list(range(1, 121))
 
 
 def test_validation_is_due_at_its_interval_and_at_the_end(tmp_path, toy_request):
