@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from .base import DataError, Intensity, Slices
-from .columns import Column
+from .columns import FileColumn
 from .discovery import unknown
 from .patterns import FIELDS, Pattern
 
@@ -80,29 +80,29 @@ def axes(text: str, where: str) -> tuple[tuple[int, int], ...]:
     return tuple((int(part[1:]), -1 if part[0] == "-" else 1) for part in parts)
 
 
-def column(value: Any, column: str, where: str) -> Column | Mapping[str, str] | None:
+def column(value: Any, column: str, where: str) -> FileColumn | Mapping[str, str] | None:
     """Return a column of a file, or the map of a pattern's field."""
     if value is None:
         return None
     if isinstance(value, str):
-        return Column(value, column=column)
-    known = {f.name: (dict,) if f.name == "map" else (str,) for f in fields(Column)}
+        return FileColumn(value, column=column)
+    known = {f.name: (dict,) if f.name == "map" else (str,) for f in fields(FileColumn)}
     check_keys(value, known, where)
     texts = value.get("map", {}).values()
     require(all(isinstance(text, str) for text in texts), where, "map has texts on both sides")
     if "file" in value:
-        return Column(**{"column": column, **value})
+        return FileColumn(**{"column": column, **value})
     require(set(value) == {"map"}, where, f"{', '.join(sorted(set(value) - {'map'}))} needs file")
     return dict(value["map"])
 
 
-def listing(value: Any, where: str) -> Column:
+def listing(value: Any, where: str) -> FileColumn:
     """Return the column that lists the cases or images of a domain."""
     if isinstance(value, str):
-        return Column(value)
+        return FileColumn(value)
     check_keys(value, {"file": (str,), "column": (str,)}, where)
     require("file" in value, where, "file is needed")
-    return Column(value["file"], id=value.get("column", "id"))
+    return FileColumn(value["file"], id=value.get("column", "id"))
 
 
 def template(text: str, images: Pattern | None, where: str) -> str:

@@ -11,7 +11,7 @@ from .text_files import read_text
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class FileColumn:
     """Where the values are, and how they are called here."""
 
     file: str  # relative to the data set's folder
@@ -21,7 +21,7 @@ class Column:
     prefix: str = ""  # what an id may lack in the file: "sub-"
 
 
-def read_column(column: Column, folder: Path, where: str) -> dict[str, str]:
+def read_column(column: FileColumn, folder: Path, where: str) -> dict[str, str]:
     """Return case id -> value.
 
     Raises:
@@ -44,7 +44,7 @@ def read_column(column: Column, folder: Path, where: str) -> dict[str, str]:
     return values
 
 
-def read_listed(column: Column, folder: Path, where: str) -> frozenset[str]:
+def read_listed(column: FileColumn, folder: Path, where: str) -> frozenset[str]:
     """Return the texts of one column, ``column.id``; see :func:`read_column`.
 
     Raises:

@@ -105,7 +105,7 @@ def _illumination(camera: Camera, size: int, rng: np.random.Generator) -> Floats
     rows, columns = np.mgrid[0:size, 0:size] / size - 0.5
     angle = rng.uniform(0, 2 * np.pi)
     tilt: Floats = camera.tilt * (np.sin(angle) * rows + np.cos(angle) * columns)
-    return 1 + tilt + camera.texture * smooth_noise((size, size), size / 12, rng)
+    return 1 + tilt + camera.texture * blurred_noise((size, size), size / 12, rng)
 
 
 def head(scanner: Scanner, size: int, rng: np.random.Generator) -> tuple[Volume, Bytes, Bytes]:
@@ -116,18 +116,18 @@ def head(scanner: Scanner, size: int, rng: np.random.Generator) -> tuple[Volume,
     shape = (size, size, size)
     axes = size * rng.uniform(0.36, 0.44, 3)
     grid = np.moveaxis(np.mgrid[0:size, 0:size, 0:size], 0, -1) - (size - 1) / 2
-    depth = np.linalg.norm(grid / axes, axis=-1) + 0.03 * smooth_noise(shape, size / 10, rng)
-    folds = 0.06 * smooth_noise(shape, size / 16, rng)
+    depth = np.linalg.norm(grid / axes, axis=-1) + 0.03 * blurred_noise(shape, size / 10, rng)
+    folds = 0.06 * blurred_noise(shape, size / 16, rng)
     label = (depth < 1).astype(np.uint8) + (depth + folds < 0.82) + (depth + 2 * folds < 0.5)
     label = np.where(depth < 1, label, 0).astype(np.uint8)
-    field = 1 + scanner.bias * smooth_noise(shape, size / 5, rng)
+    field = 1 + scanner.bias * blurred_noise(shape, size / 5, rng)
     means = np.asarray((0.0, *scanner.means))[label]
     image = np.clip(means * field, 0, 1) ** scanner.gamma + rng.normal(0, scanner.noise, shape)
     image = np.where(label > 0, np.clip(image, 0.001, 1), 0)
     return np.rint(image * 1000).astype(np.int16), label, (label > 0).astype(np.uint8)
 
 
-def smooth_noise(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> Floats:
+def blurred_noise(shape: tuple[int, ...], width: float, rng: np.random.Generator) -> Floats:
     """Return periodic Gaussian noise of standard deviation 1, smoothed with a Gaussian of ``width`` pixels."""
     frequencies = np.meshgrid(*(np.fft.fftfreq(n) for n in shape), indexing="ij")
     square = np.sum(np.square(frequencies), axis=0)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from .base import AbsentData, Case, DataError, Domain
-from .columns import Column, read_column, read_listed
+from .columns import FileColumn, read_column, read_listed
 from .discovery import NOTES, PICTURES, PLAIN_PICTURES, VOLUMES, composed, spelled, status, unknown
 from .listed import Listed, decathlon_files, nnunet_patterns
 from .patterns import Match, Pattern, first_folder
@@ -33,11 +33,11 @@ class DomainTable:
     foregrounds: Pattern | None
     optional: frozenset[str]  # patterns that may match nothing at all
     folders: tuple[str, ...]  # the first that exists holds the files
-    only: Column | None  # ids of the cases, or paths of the images, that the domain consists of
+    only: FileColumn | None  # ids of the cases, or paths of the images, that the domain consists of
     id: str  # template
     channels: tuple[str, ...]  # texts of {channel}, in the network's order; empty: all, sorted
-    strata: Column | Mapping[str, str] | None
-    groups: Column | Mapping[str, str] | None
+    strata: FileColumn | Mapping[str, str] | None
+    groups: FileColumn | Mapping[str, str] | None
     stratum: str
     volumes: bool
     task_channels: int  # per slice
@@ -110,7 +110,7 @@ def _matching_files(table: DomainTable, folder: Path) -> Files:
     return Files(images, tuple(labels) if any(labels) else (), masks or None, unread)
 
 
-def _listed_only(table: DomainTable, only: Column, files: Files, folder: Path) -> Files:
+def _listed_only(table: DomainTable, only: FileColumn, files: Files, folder: Path) -> Files:
     """Return the files without the images that a list does not name, by their ids or their paths below the folder."""
     listed = read_listed(only, folder, table.where)
     names = {
@@ -273,8 +273,8 @@ def _id(table: DomainTable, match: Match) -> str:
     return text
 
 
-def _values(column: Column | Mapping[str, str] | None, folder: Path, where: str) -> Mapping[str, str] | None:
-    return read_column(column, folder, where) if isinstance(column, Column) else column
+def _values(column: FileColumn | Mapping[str, str] | None, folder: Path, where: str) -> Mapping[str, str] | None:
+    return read_column(column, folder, where) if isinstance(column, FileColumn) else column
 
 
 def _value(
@@ -282,7 +282,7 @@ def _value(
 ) -> str:
     """Return the stratum or group of a case: a row of a file, or the text of a field, renamed by a map."""
     column = table.strata if name == "stratum" else table.groups
-    if isinstance(column, Column):
+    if isinstance(column, FileColumn):
         assert values is not None
         if case not in values:
             raise DataError(f"{table.where}: {column.file} has no row for case {case!r}")

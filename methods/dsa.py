@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from .base import Batch, Method, StepContext, Terms, require
 from .losses import soft_dice
 from .networks.base import Features, SegmentationNetwork, cropped
-from .parts.translation import Critic, Decoder
+from .parts.translation import Critic, ImageDecoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +111,8 @@ class DSA(Method):
 
     def __init__(self, network: SegmentationNetwork, config: DSAConfig | None = None) -> None:
         super().__init__(network, config)
-        self.to_source = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
-        self.to_target = Decoder(network.ndim, network.widths[-1], network.channels, network.stride)
+        self.to_source = ImageDecoder(network.ndim, network.widths[-1], network.channels, network.stride)
+        self.to_target = ImageDecoder(network.ndim, network.widths[-1], network.channels, network.stride)
         self.adversary = Critics(network.ndim, network.channels, network.classes, self.config)
         self.adversary_lr_ratio = self.config.critic_lr_ratio
 
@@ -171,7 +171,7 @@ class DSA(Method):
         features = self.recomputed(self.network, torch.cat([to_target, to_source]))
         return Styles(*original, *pair(to_target, to_source, features))
 
-    def redraw(self, decoder: Decoder, styled: Styled) -> Tensor:
+    def redraw(self, decoder: ImageDecoder, styled: Styled) -> Tensor:
         """Return the images (B, C, *S) that a decoder draws from the bottleneck maps of others."""
         return cropped(self.recomputed(decoder, styled.bottleneck), styled.images.shape[2:])
 

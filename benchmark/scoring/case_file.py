@@ -20,7 +20,7 @@ RowKey: TypeAlias = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CaseLayout:
     """Cases and classes of the rows of a ``cases.csv``."""
 
     cases: tuple[str, ...]
@@ -37,7 +37,7 @@ class Layout:
 class CaseFile:
     """Content of a ``cases.csv``."""
 
-    layout: Layout
+    layout: CaseLayout
     counts: "NDArray[np.int64]"  # (6, rows): tp, fp, fn inside the foreground, then outside of it
     lines: Sequence[str]  # the rows as they are written
 
@@ -97,7 +97,7 @@ def parse_cases(text: str) -> CaseFile:
 
 
 @functools.lru_cache(maxsize=64)
-def _layout(described: tuple[str, ...]) -> Layout:
+def _layout(described: tuple[str, ...]) -> CaseLayout:
     import numpy as np
 
     rows = list(csv.reader(described, strict=True))
@@ -114,4 +114,4 @@ def _layout(described: tuple[str, ...]) -> Layout:
         counts = Counter((case, name) for case, _, _, name in rows)
         wrong = next((f"{case}, {name}" for case in cases for name in classes if counts[case, name] != 1), "")
         raise ValueError(f"it should have one row for each class of each case; it has not for {wrong}")
-    return Layout(tuple(cases), tuple(strata.values()), tuple(classes), np.argsort(place))
+    return CaseLayout(tuple(cases), tuple(strata.values()), tuple(classes), np.argsort(place))

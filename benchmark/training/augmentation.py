@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ssdg.methods.base import Batch
 from ssdg.methods.transforms.affine import AffineRange, deform
-from ssdg.methods.transforms.intensity import Intensity
+from ssdg.methods.transforms.intensity import IntensityChanges
 from ssdg.methods.transforms.strong_intensity import perturb_strongly
 
 from ..errors import unknown
@@ -120,6 +120,6 @@ def nnunet_da5_geometry(shape: Sequence[int]) -> AffineRange:
 AUGMENTATIONS: dict[str, Augmentation] = {
     "none": Augmentation(),
     "geometric": Augmentation(moderate_geometry),
-    "nnunet": Augmentation(nnunet_geometry, Intensity()),
+    "nnunet": Augmentation(nnunet_geometry, IntensityChanges()),
     "nnunet-da5": Augmentation(nnunet_da5_geometry, perturb_strongly),
 }

@@ -14,7 +14,7 @@ SLOPE = 0.2
 """Negative slope of all leaky rectifiers."""
 
 
-class Decoder(nn.Module):
+class ImageDecoder(nn.Module):
     """Image of one style from the bottleneck map alone: the network's skip connections do not reach it.
 
     Args:

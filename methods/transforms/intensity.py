@@ -36,7 +36,7 @@ class Chance:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Intensity:
+class IntensityChanges:
     """Changes in the order of their application.
 
     Source: the default training transforms of nnU-Net v2 (code of ``nnUNetTrainer`` and of batchgeneratorsv2), with
@@ -57,13 +57,13 @@ class Intensity:
         return perturb(image, foreground, self, rng)
 
 
-def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.Generator) -> Tensor:
+def perturb(image: Tensor, foreground: Tensor, changes: IntensityChanges, rng: torch.Generator) -> Tensor:
     """Change the intensities of images at random, within [0, 1].
 
     Args:
         image: (B, C, *S) in [0, 1].
         foreground: (B, 1, *S) bool; where it is empty, the whole grid counts.
-        intensity: distribution of the changes.
+        changes: distribution of the changes.
         rng: on the images' device.
     """
     batch, channels = image.shape[:2]
@@ -71,17 +71,17 @@ def perturb(image: Tensor, foreground: Tensor, intensity: Intensity, rng: torch.
     # Departure: statistics are the foreground's and nothing outside it changes, in every task. nnU-Net does so in
     # effect for skull-stripped images (its background is the foreground's mean, and masked), not for photographs.
     region = whole_if_empty(foreground)
-    gate, level = draw_gated(intensity.noise, (batch, 1, 1), rng)
+    gate, level = draw_gated(changes.noise, (batch, 1, 1), rng)
     image = apply(image, region, gate, level, partial(add_noise, rng=rng))
     maps = image.flatten(0, 1).unsqueeze(1)
     region = region.expand_as(image).flatten(0, 1).unsqueeze(1)
     steps: list[tuple[Chance, int, Change]] = [
-        (intensity.blur, ndim, blur_axes),
-        (intensity.brightness, 1, brighten),
-        (intensity.contrast, 1, change_contrast),
-        (intensity.resolution, 1, lower_resolution),
-        (intensity.inverted_gamma, 1, partial(change_gamma, invert=True)),
-        (intensity.gamma, 1, change_gamma),
+        (changes.blur, ndim, blur_axes),
+        (changes.brightness, 1, brighten),
+        (changes.contrast, 1, change_contrast),
+        (changes.resolution, 1, lower_resolution),
+        (changes.inverted_gamma, 1, partial(change_gamma, invert=True)),
+        (changes.gamma, 1, change_gamma),
     ]
     for chance, parameters, change in steps:
         gate, value = draw_gated(chance, (batch, channels, parameters), rng)

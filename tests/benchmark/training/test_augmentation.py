@@ -18,12 +18,14 @@ from ssdg.benchmark.training.augmentation import (
 from ssdg.methods.base import Batch
 from ssdg.methods.transforms import intensity as intensity_module
 from ssdg.methods.transforms.affine import AffineRange
-from ssdg.methods.transforms.intensity import Intensity
+from ssdg.methods.transforms.intensity import IntensityChanges
 
 SHAPES = {"2d": (3, 3, 21, 34), "3d": (2, 1, 17, 12, 19)}
 CLASSES = 4
 FIELDS = ("image", "label", "foreground")
-QUIET = Intensity(**{f.name: dataclasses.replace(f.default, probability=0.0) for f in dataclasses.fields(Intensity)})
+QUIET = IntensityChanges(
+    **{f.name: dataclasses.replace(f.default, probability=0.0) for f in dataclasses.fields(IntensityChanges)}
+)
 
 
 def make_batch(shape, seed=0):

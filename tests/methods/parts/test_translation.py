@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from ssdg.methods.parts.translation import Critic, Decoder, ResidualBlock, drop_channels
+from ssdg.methods.parts.translation import Critic, ImageDecoder, ResidualBlock, drop_channels
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -13,14 +13,14 @@ def rng(seed: int = 0) -> torch.Generator:
 
 @pytest.mark.parametrize(("ndim", "channels", "parameters"), [(2, 3, 2_238_403), (3, 1, 7_399_361)])
 def test_decoder_redraws_an_image_from_an_eighth_of_its_grid(ndim, channels, parameters):
-    decoder = Decoder(ndim, 256, channels)
+    decoder = ImageDecoder(ndim, 256, channels)
     assert sum(weight.numel() for weight in decoder.parameters()) == parameters
-    small = Decoder(ndim, 32, channels)
+    small = ImageDecoder(ndim, 32, channels)
     assert small(torch.randn((2, 32, *[3] * ndim))).shape == (2, channels, *[24] * ndim)
 
 
 def test_decoder_has_no_bounds_and_no_weights_in_its_normalisations():
-    decoder = Decoder(2, 32, 3)
+    decoder = ImageDecoder(2, 32, 3)
     with torch.no_grad():
         decoder.layers[-1].weight.mul_(100)
     assert decoder(torch.randn(2, 32, 4, 4)).abs().max() > 5
@@ -30,7 +30,7 @@ def test_decoder_has_no_bounds_and_no_weights_in_its_normalisations():
 
 
 def test_decoder_draws_each_image_by_itself():
-    decoder, maps = Decoder(3, 16, 1), torch.randn(2, 16, 2, 2, 2)
+    decoder, maps = ImageDecoder(3, 16, 1), torch.randn(2, 16, 2, 2, 2)
     assert torch.allclose(decoder(maps)[:1], decoder(maps[:1]), atol=1e-5)
 
 

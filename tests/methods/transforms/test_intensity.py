@@ -10,7 +10,7 @@ from ssdg.methods.base import Batch
 from ssdg.methods.transforms import intensity as intensity_module
 from ssdg.methods.transforms.intensity import (
     Chance,
-    Intensity,
+    IntensityChanges,
     blur_axes,
     brighten,
     change_contrast,
@@ -25,8 +25,8 @@ SHAPES = {"2d": (3, 3, 21, 34), "3d": (2, 1, 17, 12, 19)}
 
 
 def with_probability(probability):
-    fields = dataclasses.fields(Intensity)
-    return Intensity(**{f.name: dataclasses.replace(f.default, probability=probability) for f in fields})
+    fields = dataclasses.fields(IntensityChanges)
+    return IntensityChanges(**{f.name: dataclasses.replace(f.default, probability=probability) for f in fields})
 
 
 QUIET, LOUD = with_probability(0.0), with_probability(1.0)
@@ -57,7 +57,7 @@ def test_quiet_changes_nothing(batch):
 def test_nnunet_changes_intensities_inside_the_foreground_alone(batch):
     changed = torch.zeros(1, dtype=torch.bool)
     for seed in range(12):
-        out = perturb(batch.image, batch.foreground, Intensity(), generator(seed))
+        out = perturb(batch.image, batch.foreground, IntensityChanges(), generator(seed))
         outside = ~batch.foreground.expand_as(out)
         assert torch.equal(out[outside], batch.image[outside])
         changed = changed | (out != batch.image).any()
@@ -75,7 +75,7 @@ def test_empty_foreground_and_constant_images_stay_finite(batch):
 
 def test_computing_all_maps_equals_computing_the_drawn_ones(batch, monkeypatch):
     # Noise aside, whose draws differ in number.
-    intensity = dataclasses.replace(Intensity(), noise=QUIET.noise)
+    intensity = dataclasses.replace(IntensityChanges(), noise=QUIET.noise)
     drawn = [perturb(batch.image, batch.foreground, intensity, generator(seed)) for seed in range(6)]
     monkeypatch.setattr(intensity_module, "selects", lambda _: False)
     monkeypatch.setattr(intensity_module, "add_noise", lambda maps, *_, **__: maps)
@@ -109,7 +109,7 @@ def test_default_probabilities_show_in_the_output():
     image = torch.rand(1, 3, 12, 12, generator=generator()).repeat(600, 1, 1, 1) * 0.5 + 0.2
     foreground = torch.ones(600, 1, 12, 12, dtype=torch.bool)
     for name, expected in {"noise": 0.1, "blur": 0.2 * (1 - 0.5**3), "brightness": 0.15, "gamma": 0.3}.items():
-        only = dataclasses.replace(QUIET, **{name: getattr(Intensity(), name)})
+        only = dataclasses.replace(QUIET, **{name: getattr(IntensityChanges(), name)})
         out = perturb(image, foreground, only, generator(5))
         changed = (out != image).flatten(1).any(dim=1).float().mean()
         assert changed == pytest.approx(expected, abs=0.05)
