@@ -72,7 +72,7 @@ def convert(value: Any, hint: Any) -> Any:
             raise ValueError(f"one of {', '.join(map(str, arguments))}, not {value!r}")
         return value
     if origin is tuple:
-        items = value.replace("x", ",").split(",") if isinstance(value, str) else value
+        items = split_items(value, arguments[0]) if isinstance(value, str) else value
         try:
             return tuple(convert(item, arguments[0]) for item in items)
         except (TypeError, ValueError):
@@ -81,6 +81,11 @@ def convert(value: Any, hint: Any) -> Any:
             )
             raise ValueError(f"expected comma-separated {kind}, not {value!r}") from None
     return _convert_scalar(value, hint)
+
+
+def split_items(text: str, element: Any) -> list[str]:
+    """Return the items of a text such as "32,32"; numbers may stand as "32x32" too."""
+    return (text.replace("x", ",") if element in (int, float) else text).split(",")
 
 
 KINDS = {int: "a whole number", float: "a number", str: "a text"}
@@ -213,15 +218,3 @@ def fixed_grid(task: Task, config: PreprocessConfig) -> tuple[int, ...] | None:
         sides = ",".join(f"{side:g}" for side in config.spacing)
         raise UsageError(f"preprocess.spacing={sides} is not for {task.ndim} axes, which task {task.name!r} has")
     return None
-
-
-def check_window(window: tuple[int, ...] | None, task: Task, config: PreprocessConfig) -> None:
-    """Raise UsageError where windows have not the task's dimensions, or are larger than its grid; None fits all."""
-    if window is None:
-        return
-    sides = ",".join(map(str, window))
-    if len(window) != task.ndim:
-        raise UsageError(f"training.window={sides} has {len(window)} sides; task {task.name!r} needs {task.ndim}")
-    grid = fixed_grid(task, config)
-    if grid is not None and any(side > whole for side, whole in zip(window, grid, strict=True)):
-        raise UsageError(f"training.window={sides} is larger than the grid, {','.join(map(str, grid))}")

@@ -2,8 +2,6 @@
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,9 +10,7 @@ from ..errors import INCOMPLETE, Interrupted, UsageError, unknown
 from ..launching.worker import stop_on_request
 from ..outcomes.ensembles import Members, members_of
 from ..outcomes.planned_run import PlannedRun
-from ..storage.ensembles import StoredEnsemble, ensemble_folder, stored_ensembles
-from ..storage.external import ROW_FILE
-from ..storage.files import write_json
+from ..storage.ensembles import StoredEnsemble, ensemble_folder
 from ..suites.ensemble_row import EnsembleRow, make_ensemble_row
 from . import options
 from .selection import Selection, echo_lines, part_options
@@ -114,23 +110,13 @@ def _score(
         request=first.request,
         task=task,
         targets=[column.target for column in members.columns],
-        folder=folder,
+        row=StoredEnsemble(folder=folder, id=row.id, base=row.base.id, members=row.members, protocols=row.protocols),
         data_source=data_source,
         device=device,
         display=display,
         check_cancelled=check_cancelled,
     )
-    _write_row(selection.results_root, suite.name, row)
     for target, (path, is_new) in scored.items():
         text = score_text(path, suite.sections()["evaluation"], task.scored_ndim)
         state = "" if is_new else ", as before: the same members"
         click.echo(f"{row.label}, {target}: {text}{state}; in {path}")
-
-
-def _write_row(results_root: Path, suite: str, row: EnsembleRow) -> None:
-    folder = ensemble_folder(results_root, suite, row.id)
-    made = StoredEnsemble(folder=folder, id=row.id, base=row.base.id, members=row.members, protocols=row.protocols)
-    for earlier in stored_ensembles(results_root, suite):
-        if earlier.id == made.id and (earlier.base, earlier.members) == (made.base, made.members):
-            made = replace(made, protocols=tuple(sorted({*earlier.protocols, *made.protocols})))
-    write_json(folder / ROW_FILE, made.to_json())

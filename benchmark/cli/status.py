@@ -225,7 +225,7 @@ def _log_of_run(run: str, results_root: Path) -> Path:
     """Return the log of a run by its folder or the beginning of its id."""
     path = Path(run)
     if not path.is_dir():
-        paths = [stored.path for stored in scan(results_root)[0] if stored.spec.train_id.startswith(run)]
+        paths = [stored.path for stored in scan(results_root)[0] if stored.train_id.startswith(run)]
         if len(paths) != 1:
             many = f"{len(paths)} runs begin so" if paths else f"no run or suite under {results_root} begins so"
             raise UsageError(f"{run!r} is neither a run's folder nor the beginning of one id, nor a suite: {many}")

@@ -7,11 +7,12 @@ cases, whose grids are in ``cases.json``.
 
 import contextlib
 import errno
+import itertools
 import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from .preprocess import PREPROCESS_VERSION, PreparedCase, masks_by_label, prepar
 CASES = "cases.json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PreparedDomain:
     """A domain on the network's grid; the arrays are read-only and live in the page cache."""
 
@@ -61,10 +62,17 @@ class PreparedDomain:
 
     def span(self, case: str) -> tuple[int, int]:
         """Return the first of a case's images and the one behind the last."""
-        index = self.ids.index(case)
-        depths = self.depths or (1,) * len(self.ids)
-        start = sum(depths[:index])
-        return start, start + depths[index]
+        return self._spans[case]
+
+    @cached_property
+    def _spans(self) -> dict[str, tuple[int, int]]:
+        ends = itertools.accumulate(self.depths or (1,) * len(self.ids), initial=0)
+        return dict(zip(self.ids, itertools.pairwise(ends), strict=True))
+
+    @cached_property
+    def geometry(self) -> dict[str, Geometry]:
+        """The geometry of each case by its id."""
+        return dict(zip(self.ids, self.geometries, strict=True))
 
     @property
     def is_grey(self) -> bool:

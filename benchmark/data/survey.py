@@ -1,5 +1,6 @@
 """Every case of a domain prepared and thrown away: what cannot be used, and what the network would see."""
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -47,6 +48,7 @@ class Survey:
     inverted: int = 0  # cases with a labelled border
     empty: int = 0  # cases whose label marks nothing
     note: str = ""  # on the scale of the grids
+    labelled: tuple[float, float] = (math.inf, -math.inf)  # the smallest and the largest labelled share
     shown: dict[str, tuple[str, PreparedCase]] = field(default_factory=dict)
     """The first case and those with the smallest and largest labelled share, with their ids."""
 
@@ -89,12 +91,12 @@ def _facts(case: Case, domain: Domain, task: Task, config: PreprocessConfig) -> 
 def _add(survey: Survey, facts: CaseFacts, prepared: PreparedCase) -> None:
     survey.shown.setdefault("first", (facts.id, prepared))
     if facts.shares is not None:
-        labelled = [1 - other.shares[0] for other in survey.facts if other.shares is not None]
-        share = 1 - facts.shares[0]
-        if all(share < other for other in labelled):
+        share, (smallest, largest) = 1 - facts.shares[0], survey.labelled
+        if share < smallest:
             survey.shown["smallest"] = (facts.id, prepared)
-        if all(share > other for other in labelled):
+        if share > largest:
             survey.shown["largest"] = (facts.id, prepared)
+        survey.labelled = min(smallest, share), max(largest, share)
     survey.facts.append(facts)
     survey.inverted += prepared.inverted
     survey.empty += prepared.empty

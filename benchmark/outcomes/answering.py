@@ -11,7 +11,7 @@ from ssdg.methods import MethodEntry
 
 from ..digests import JSON, to_json
 from ..errors import UsageError
-from ..settings import BEFORE, convert, weights_digest
+from ..settings import BEFORE, convert, split_items, weights_digest
 from ..spec import PIPELINE_VERSION, NetworkConfig, RunRequest, RunSpec
 
 request_key = attrgetter(
@@ -86,7 +86,7 @@ def _digest(path: str, _version: tuple[int, ...]) -> str:
 
 def settings_fit(settings: Mapping[str, JSON], spec: RunSpec) -> bool:
     """Return whether a run used these settings and the method's defaults elsewhere."""
-    config = spec.method_config
+    config = {BEFORE: None, **spec.method_config}  # a run without a method before says nothing of it
     return set(spec.method_changed) <= set(settings) and all(
         key in config and _same_value(value, config[key]) for key, value in settings.items()
     )
@@ -100,7 +100,7 @@ def _same_value(value: Any, resolved: JSON) -> bool:
         try:
             if isinstance(resolved, list):
                 kind = type(resolved[0]) if resolved else str
-                value = [convert(item, kind) for item in value.split(",")]
+                value = [convert(item, kind) for item in split_items(value, kind)]
             else:
                 value = convert(value, type(resolved))
         except (ValueError, TypeError):

@@ -182,8 +182,9 @@ def lost_evaluations(files: Mapping[str, str], folder: Path) -> list[str]:
 
     What a later version of a row's method scored in its place, with the same seed on the same target, is not lost.
     """
-    before = _evaluations({name: (folder / name).read_text(encoding="utf-8") for name in ("cases.csv", "runs.csv")})
-    after = _evaluations(files)
+    paths = {name: folder / name for name in ("cases.csv", "runs.csv")}  # of a damaged export they may be gone
+    texts = {name: path.read_text(encoding="utf-8") if path.exists() else "" for name, path in paths.items()}
+    before, after = _evaluations(texts), _evaluations(files)
     latest = dict(after.values())
     return [
         f"{place[0]} seed {place[1]} on {target} ({train_id})"

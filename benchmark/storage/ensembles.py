@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ..digests import digest
-from .external import described_rows
+from .external import ROW_FILE, described_rows
+from .files import read_object, write_json
 from .run_folder import final_weights_digest, folder_name
 
 
@@ -28,6 +29,14 @@ class StoredEnsemble:
     def to_json(self) -> dict[str, Any]:
         """Return the content of the file."""
         return {"id": self.id, "base": self.base, "members": self.members, "protocols": self.protocols}
+
+    def write(self) -> None:
+        """Write the file, under a lease of its folder; protocols of an earlier one of the same members stay in it."""
+        path, protocols = self.folder / ROW_FILE, set(self.protocols)
+        earlier = read_object(path, lenient=True)
+        if (earlier.get("base"), earlier.get("members")) == (self.base, [*self.members]):
+            protocols |= {*earlier["protocols"]}
+        write_json(path, {**self.to_json(), "protocols": sorted(protocols)})
 
 
 def ensemble_folder(results_root: Path, suite: str, row: str) -> Path:

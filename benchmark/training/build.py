@@ -13,7 +13,7 @@ from .. import environment
 from ..data.run_data import RunData
 from ..errors import UsageError
 from ..randomness import derived_seed
-from ..settings import BEFORE, build, check_window, counted_degrees, fixed_grid, weights_digest
+from ..settings import BEFORE, build, counted_degrees, fixed_grid, weights_digest
 from ..spec import PIPELINE_VERSION, RunRequest, RunSpec
 from ..task_digests import task_digest
 from .encoder_weights import check_weights, load_weights
@@ -29,14 +29,22 @@ def check_request(request: RunRequest, task: Task, method: type[Method]) -> None
     front = divide(method, request.method_settings).before
     if front is not None:
         _check_method(f"method.{BEFORE}={request.method_settings[BEFORE]}", front, request, task)
-    fixed_grid(task, request.preprocess)
-    check_windows(request, task, method)
+    _check_windows(request, task, method)
     network = network_class(request.network.name, method, request.method, task.ndim)
-    weights = request.network.weights
-    if weights is not None:
-        with torch.device("meta"):  # sizes alone
-            check_weights(_network(network, task, request.network.init_filters), weights)
+    filters, weights = request.network.init_filters, request.network.weights
     resolve_config(method, request.method, request.method_settings)
+    own, _, of_before = divide(method, request.method_settings)
+    with torch.device("meta"):  # sizes alone
+        if weights is not None:
+            check_weights(_network(network, task, filters), weights)
+        try:
+            method(_network(network, task, filters), build(method.Config, own, f"method {request.method}"))
+            if front is not None:
+                front(_network(network, task, filters), build(front.Config, of_before, f"method.{BEFORE}"))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        except (NotImplementedError, RuntimeError):
+            pass  # what needs values, which are not there: the run itself will tell
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:
@@ -76,10 +84,17 @@ def _check_method(name: str, method: type[Method], request: RunRequest, task: Ta
         raise UsageError(f"{name} needs whole images: leave training.window out")
 
 
-def check_windows(request: RunRequest, task: Task, method: type[Method]) -> None:
+def _check_windows(request: RunRequest, task: Task, method: type[Method]) -> None:
     """Raise UsageError where windows do not fit the task or its grid, or a method that predicts on its own."""
-    check_window(request.training.window, task, request.preprocess)
-    if request.training.window is not None and method.predict is not Method.predict:
+    window, grid = request.training.window, fixed_grid(task, request.preprocess)
+    if window is None:
+        return
+    sides = ",".join(map(str, window))
+    if len(window) != task.ndim:
+        raise UsageError(f"training.window={sides} has {len(window)} sides; task {task.name!r} needs {task.ndim}")
+    if grid is not None and any(side > whole for side, whole in zip(window, grid, strict=True)):
+        raise UsageError(f"training.window={sides} is larger than the grid, {','.join(map(str, grid))}")
+    if method.predict is not Method.predict:
         raise UsageError(
             f"method {request.method!r} replaces predict(), which sees whole images alone: move what it does to "
             "logits(), which sees windows, or leave training.window out"

@@ -35,9 +35,9 @@ from .contract_fixture import (
     tensors_of,
     without_onednn,
 )
-from .contract_needs import check_access, check_domains_apart, check_effect, check_labels
+from .contract_needs import check_access, check_adversary, check_domains_apart, check_effect, check_labels
 from .contract_windows import check_window_normalisation, check_window_prediction
-from .train import minimise
+from .train import minimise, require_free_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,7 @@ def finite_step(method: Method, batch: Batch, bfloat16: bool = False) -> None:
     for name, term in terms.items():
         fits = isinstance(name, str) and isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
         require(fits, f"term {name!r} must be a 0-d floating-point tensor: reduce it with .mean() or .sum()")
+    require_free_names(terms)
     require_all_finite(terms, f"{where}terms")
     minimise(terms, modules_of(method)[0], clip=None)
     gradients = {name: parameter.grad for name, parameter in method.named_parameters()}
@@ -212,30 +213,6 @@ def _augment(subject: MethodUnderTest) -> None:
         require(not differing(shown, expected), f"{name} takes images, labels or foregrounds not from self.augment")
 
 
-def _adversary(subject: MethodUnderTest) -> None:
-    method, batch = subject.method(), subject.batch()
-    if method.adversary is None:
-        return
-    modules = modules_of(method)
-    named = dict(method.named_parameters())
-    critics = {name: p for name, p in named.items() if name.startswith("adversary.")}
-    others = {name: p for name, p in named.items() if name not in critics}
-    buffers = {name: b for name, b in method.named_buffers() if not name.startswith("adversary.")}
-    shared = {id(p) for p in others.values()} & {id(p) for p in method.get_submodule("adversary").parameters()}
-    require(len(modules) == 2 and not shared, "the adversary must have parameters of its own, none shared")
-    minimise(method.training_step(batch, context(batch)), modules[0], clip=None)
-    require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
-    weights, start = copies({**others, **buffers}), copies(critics)
-    gradients = copies({name: p.grad for name, p in others.items()})
-    minimise(method.adversary_step(batch, context(batch)), modules[1], clip=None)
-    after = {name: p.grad for name, p in others.items()}
-    for name in [*changed(weights, {**others, **buffers}), *changed(gradients, after)]:
-        raise CheckFailed(f"adversary_step changes {name} or its gradient")
-    moved = changed(start, critics)
-    still = [name for name in critics if name not in moved]
-    require(not still, f"adversary weights that do not move: {', '.join(still[:5])}")
-
-
 def _config(subject: MethodUnderTest) -> None:
     config = subject.cls.Config
     parameters = getattr(config, "__dataclass_params__", None)
@@ -283,7 +260,7 @@ CHECKS: dict[str, Callable[[MethodUnderTest], None]] = {
     "access": check_access,
     "domains apart": check_domains_apart,
     "labels": check_labels,
-    "adversary apart": _adversary,
+    "adversary apart": check_adversary,
     "configuration": _config,
     "bfloat16": _precision,
     "empty and full foreground": _foreground,

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from ssdg.methods.base import Batch, Method
 from ssdg.methods.networks.base import Features
 
-from .contract_fixture import CheckFailed, MethodUnderTest, context, differing, require
+from .contract_fixture import CheckFailed, MethodUnderTest, changed, context, copies, differing, modules_of, require
+from .train import minimise, require_free_names
 
 LEAST_CHANGE = 0.01
 """Of any voxel, in standard deviations of its image, that counts as an augmentation."""
@@ -88,3 +89,31 @@ def views_follow_labels(subject: MethodUnderTest) -> bool:
         for step in range(3)
     )
     return any(differing(*pair) for pair in views)
+
+
+def check_adversary(subject: MethodUnderTest) -> None:
+    """Raise CheckFailed where a method and its adversary share weights, gradients or names of terms."""
+    method, batch = subject.method(), subject.batch()
+    if method.adversary is None:
+        return
+    modules = modules_of(method)
+    named = dict(method.named_parameters())
+    critics = {name: p for name, p in named.items() if name.startswith("adversary.")}
+    others = {name: p for name, p in named.items() if name not in critics}
+    buffers = {name: b for name, b in method.named_buffers() if not name.startswith("adversary.")}
+    shared = {id(p) for p in others.values()} & {id(p) for p in method.get_submodule("adversary").parameters()}
+    require(len(modules) == 2 and not shared, "the adversary must have parameters of its own, none shared")
+    terms = method.training_step(batch, context(batch))
+    minimise(terms, modules[0], clip=None)
+    require(all(p.grad is None for p in critics.values()), "training_step leaves gradients on the adversary")
+    weights, start = copies({**others, **buffers}), copies(critics)
+    gradients = copies({name: p.grad for name, p in others.items()})
+    adversary_terms = method.adversary_step(batch, context(batch))
+    require_free_names(adversary_terms, terms)
+    minimise(adversary_terms, modules[1], clip=None)
+    after = {name: p.grad for name, p in others.items()}
+    for name in [*changed(weights, {**others, **buffers}), *changed(gradients, after)]:
+        raise CheckFailed(f"adversary_step changes {name} or its gradient")
+    moved = changed(start, critics)
+    still = [name for name in critics if name not in moved]
+    require(not still, f"adversary weights that do not move: {', '.join(still[:5])}")

@@ -11,7 +11,7 @@ from ..data.prepared import prepare_domain
 from ..data.run_data import DataSource, EvaluationSet, find_domain, require_labels
 from ..progress import Display
 from ..spec import RunRequest
-from ..storage.ensembles import ensemble_id, has_weights_of
+from ..storage.ensembles import StoredEnsemble, ensemble_id, has_weights_of
 from ..storage.files import read_object
 from ..storage.lease import Lease
 from ..storage.results_reader import StoredRun
@@ -26,7 +26,7 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
     request: RunRequest,
     task: Task,
     targets: Sequence[str],
-    folder: Path,
+    row: StoredEnsemble,
     data_source: DataSource,
     device: str,
     display: Display,
@@ -42,14 +42,14 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
     identity = ensemble_id(run.train_id for run in members)
     scored: dict[str, tuple[Path, bool]] = {}
     predictor: Predictor | None = None
-    with Lease(folder) as lease:
-        store = RunFolder(folder, lease.check)
+    with Lease(row.folder) as lease:
+        store = RunFolder(row.folder, lease.check)
         for target in targets:
             located = find_domain(task, target, data_source, display.log)
             require_labels(target, located.domain)
             cases = EvaluationSet(located, tuple(case.id for case in located.domain.cases))
             spec = evaluation_spec(request, identity, task, target, cases)
-            path = evaluation_path(folder, spec)
+            path = evaluation_path(row.folder, spec)
             if not has_weights_of(read_object(path / "evaluation.json", lenient=True), [run.path for run in members]):
                 lease.check()
                 shutil.rmtree(path)  # with its distances: a member was trained anew
@@ -68,6 +68,8 @@ def score_ensemble(  # noqa: PLR0913 - keyword arguments
                 check_cancelled()
 
             evaluate(predictor, task, cases, images, spec, store, advance)
+        lease.check()
+        row.write()
     return scored
 
 

@@ -100,7 +100,7 @@ class Predictor:
         """Yield the logits of one method, or the mean probabilities of several, (K, *shape), of a case's images."""
         for method in self.methods:
             method.eval()
-        geometry = domain.geometries[domain.ids.index(name)]
+        geometry = domain.geometry[name]
         images = pool(domain, [name], self.device, labelled=False)
         first, *others = self.methods
         for index in range(len(images)):

@@ -1,5 +1,6 @@
 """A finished run on the user's own images: predictions in each image's own grid."""
 
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
 
     Raises:
         UsageError: the run has no final weights, there is no image, an image has no mask, or a prediction would
-            overwrite one.
+            overwrite an image or a mask.
         DataError: an image that cannot be used; the ones before it are written.
     """
     source = domain or run.spec.request.source
@@ -59,11 +60,13 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
     files = find_images(images, ndim)
     suffix = ".png" if ndim == 2 else ".nii.gz"
     outputs = [output / f"{stem(file)}{suffix}" for file in files]
-    inputs = {file.resolve() for file in files}
+    masks = [None] * len(files) if foregrounds is None else _masks_of(files, foregrounds, ndim)
+    inputs = {file.resolve() for file in (*files, *masks) if file is not None}
     for path in outputs:
         if path.resolve() in inputs:
-            raise UsageError(f"the prediction {path} would overwrite an image: give another --output folder")
-    masks = [None] * len(files) if foregrounds is None else _masks_of(files, foregrounds, ndim)
+            raise UsageError(
+                f"the prediction {path} would overwrite an image or a mask: give another --output folder"
+            )
     predictor = Predictor.of_run(run.path, run.spec, task, find_device(device_name))
     # The oracle brain mask needs labels; images of one's own have none.
     config = replace(run.spec.request.preprocess, brain_mask="nonzero")
@@ -90,7 +93,9 @@ def predict_images(  # noqa: PLR0913 - the last three are keyword arguments
 def _masks_of(images: list[Path], place: Path, ndim: int) -> list[Path]:
     """Return the mask of each image: the file itself, or the one of the image's name in a folder."""
     if place.is_file():
-        return [place] * len(images)
+        if len(images) > 1:
+            raise UsageError(f"{place} is the mask of one image, and there are {len(images)}: give a folder of masks")
+        return [place]
     masks = {stem(path): path for path in find_images(place, ndim)}
     for image in images:
         if stem(image) not in masks:
@@ -108,12 +113,9 @@ def find_images(place: Path, ndim: int) -> list[Path]:
     files = sorted(p for p in place.iterdir() if p.name.lower().endswith(suffixes) and p.is_file() and not is_junk(p))
     if not files:
         raise UsageError(f"no image in {place}: a {ndim}D task takes files that end in {', '.join(suffixes)}")
-    stems = [stem(file) for file in files]
-    for name in stems:
-        if stems.count(name) > 1:
-            raise UsageError(
-                f"{place} has several images called {name!r}: their predictions would overwrite each other"
-            )
+    name, count = Counter(stem(file) for file in files).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"{place} has several images called {name!r}: their predictions would overwrite each other")
     return files
 
 

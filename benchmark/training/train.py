@@ -7,18 +7,20 @@ and :class:`Progress`, so that a run continues from a checkpoint as if it had ne
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from ssdg.methods import MethodError
 from ssdg.methods.base import Batch, Method, StepContext
 
 from ..data.loader import Batches, Pool
 from ..data.windows import WindowBatches, Windows, labelled_share
 from ..errors import Diverged, Interrupted
-from ..progress import Display, Row
+from ..progress import NO_LOSSES, Display, Row
 from ..randomness import generator
 from ..spec import OptimizerConfig, RunRequest, TrainingConfig
 from .augmentation import augmentation, exactly
@@ -153,6 +155,7 @@ class Step:
             )
             with autocast(device, self.request.training.precision):
                 module_terms = losses[module.purpose](batch, context)
+            require_free_names(module_terms, terms)
             for group in module.optimizer.param_groups:
                 group["lr"] = module.rate * decay
             terms |= minimise(module_terms, module, self.request.optimizer.clip)
@@ -170,6 +173,15 @@ class Step:
         with exactly(device):
             batch = self.windows.at(step, affine, place, rng)
         return augment.recoloured(batch, rng)
+
+
+def require_free_names(terms: Mapping[str, Tensor], taken: Mapping[str, Tensor] = MappingProxyType({})) -> None:
+    """Raise MethodError for a term called as another column of ``history.csv``, or as a term that is ``taken``."""
+    if names := [name for name in terms if name in taken or name in NO_LOSSES]:
+        raise MethodError(
+            f"the term {names[0]!r} has the name of another column of history.csv, or of one of the method's own "
+            "terms if it is the adversary's: give it another"
+        )
 
 
 def minimise(terms: Mapping[str, Tensor], module: OptimizedModule, clip: float | None) -> dict[str, Tensor]:

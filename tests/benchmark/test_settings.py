@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from ssdg.benchmark.errors import UsageError
-from ssdg.benchmark.settings import build, parse_assignments, resolve_sections
+from ssdg.benchmark.settings import build, convert, parse_assignments, resolve_sections
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,7 @@ def test_texts_become_the_fields_types():
 
 def test_shapes_may_be_written_with_x():
     assert build(Config, {"sides": "128x128"}, "c").sides == (128, 128)
+    assert convert("external,axial", tuple[str, ...]) == ("external", "axial")
 
 
 def test_json_values_pass_unchanged():

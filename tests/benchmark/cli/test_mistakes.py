@@ -1,5 +1,6 @@
 """What a slip must not cost: images overwritten, results mislabelled, a finished run marked failed, a traceback."""
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -69,6 +70,32 @@ def test_predictions_never_overwrite_the_images(bench, tmp_path):
     result = bench("predict", str(bench.run_path()), "--input", str(folder), "--output", roundabout)
     assert refused(result, "would overwrite", copy.name)
     assert copy.read_bytes() == image.read_bytes()
+    masks = tmp_path / "masks"
+    shutil.copytree(bench.data / "phantom2d" / "b" / "mask", masks)
+    before = {path: path.read_bytes() for path in masks.iterdir()}
+    call = ("predict", str(bench.run_path()), "--input", str(folder), "--foregrounds")
+    assert refused(bench(*call, str(masks), "--output", str(masks)), "would overwrite", copy.name)
+    assert {path: path.read_bytes() for path in masks.iterdir()} == before
+    shutil.copy(image, folder / "another.png")
+    one_mask = bench(*call, str(masks / image.name), "--output", str(tmp_path / "out"))
+    assert refused(one_mask, "the mask of one image, and there are 2")
+
+
+@pytest.mark.parametrize(
+    ("method", "setting", "message"),
+    [
+        ("mixstyle", "method.probability=2", "method.probability must lie between 0 and 1"),
+        ("dsu", "method.stages=9", "method.stages must be different stages of the network's encoder, 0 to 3"),
+        ("ras4dg", "method.rsd_groups=7", "method.rsd_groups must divide the bottleneck's"),
+    ],
+)
+def test_settings_that_do_not_fit_the_network_are_refused_before_anything_is_started(
+    bench, tmp_path, method, setting, message
+):
+    assert refused(bench("run", "--method", method, "--target", "phantom2d-b", *TINY, "--set", setting), message)
+    suite = str(suite_file(tmp_path / "mine.toml", (method,)))
+    assert refused(bench("sweep", suite, "--set", setting), "nothing is started", message)
+    assert not (bench.results / "runs").exists()
 
 
 def test_predict_of_a_folder_that_is_no_run(bench, tmp_path):

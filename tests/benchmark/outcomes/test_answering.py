@@ -68,6 +68,23 @@ def test_a_run_is_of_the_angle_that_its_task_gives_the_camera(cameras, fits):
     assert answers(Planned(ERM, (LESAV,), SCALED, cameras={"drive": 60}), replace(SPEC, degrees=())), "not recorded"
 
 
+@pytest.mark.parametrize(
+    ("setting", "used"),
+    [
+        ({"kernel_sizes": "1x3"}, {"kernel_sizes": [1, 3]}),
+        ({"kernel_sizes": "1,3"}, {"kernel_sizes": [1, 3]}),
+        ({"range": "0.5x1.5"}, {"range": [0.5, 1.5]}),
+        ({"layers": "max,mix"}, {"layers": ["max", "mix"]}),
+        ({"before": "none"}, {}),
+        ({"clip": "none"}, {"clip": None}),
+    ],
+)
+def test_a_setting_is_matched_however_it_is_written(setting, used):
+    planned = Planned(ERM, (LESAV,), replace(REQUEST, method_settings=setting))
+    assert answers(planned, replace(PLAIN, method_config=used))
+    assert not answers(planned, replace(PLAIN, method_config=used | {"before": "gin"}, method_changed=("before",)))
+
+
 def test_a_plan_has_the_angles_of_its_cameras_where_they_count():
     suite = load_suite("lesav-quick")
     inventory = inventory_with([])

@@ -64,6 +64,11 @@ class NanTerm(Method):
         return {name: term * float("nan") for name, term in super().training_step(batch, context).items()}
 
 
+class TermOfAColumn(Method):
+    def training_step(self, batch, context):
+        return {"epoch": sum(super().training_step(batch, context).values())}
+
+
 class Frozen(Method):
     def __init__(self, network, config=None):
         super().__init__(network, config)
@@ -264,6 +269,11 @@ class MixedDomains(Method):
         return {"segmentation": soft_dice(logits[: len(batch.image)], batch.label)}
 
 
+class NamesakeAdversary(WithAdversary):
+    def adversary_step(self, batch, context):
+        return {"segmentation": super().adversary_step(batch, context)["critic"]}
+
+
 class IdleAdversary(WithAdversary):
     def adversary_step(self, batch, context):
         return {"critic": 0 * super().adversary_step(batch, context)["critic"]}
@@ -312,6 +322,7 @@ class ForegroundMean(Method):
 BROKEN = [
     (NotATerm, "finite terms", "0-d"),
     (NanTerm, "finite terms", "segmentation"),
+    (TermOfAColumn, "finite terms", "'epoch' has the name of another column"),
     (Frozen, "every network weight moves", "convInit"),
     (WrongShape, "predict", "shape"),
     (RandomPrediction, "predict", "deterministic"),
@@ -339,6 +350,7 @@ BROKEN = [
     (CountingAdversary, "adversary apart", "passes"),
     (MixedDomains, "domains apart", "a pass of its own"),
     (IdleAdversary, "adversary apart", "do not move"),
+    (NamesakeAdversary, "adversary apart", "'segmentation' has the name of another column"),
     (PlainConfig, "configuration", "frozen dataclass"),
     (UnsourcedConfig, "configuration", "strength"),
     (LossyConfig, "configuration", "JSON"),

@@ -15,6 +15,7 @@ from ssdg.benchmark.training.checkpoint import Checkpoints
 from ssdg.benchmark.training.inference import Inference
 from ssdg.benchmark.training.train import fit
 from ssdg.benchmark.training.validation import grid_dsc
+from ssdg.methods import MethodError
 from ssdg.methods.base import Method
 from ssdg.methods.networks.segresnet import SegResNet
 
@@ -69,6 +70,11 @@ class Exploding(Method):
         if context.step == context.total_steps - 1:
             terms["root"] = sum((0 * p.sum()).sqrt() for p in self.parameters())  # 0, whose slope is infinite
         return terms
+
+
+class Namesake(Method):
+    def training_step(self, batch, context):
+        return {"held_out_dsc": sum(super().training_step(batch, context).values())}
 
 
 class Poisoned(Method):
@@ -167,6 +173,11 @@ def test_a_module_gets_the_loss_of_its_purpose(toy_request):
     whole = loop.Step.of(method, batches, toy_request)
     for module, term in zip(whole.modules, ("segmentation", "critic"), strict=True):
         assert set(dataclasses.replace(whole, modules=[module])(0)) == {term}
+
+
+def test_a_term_with_the_name_of_a_column_of_the_history_ends_the_run(tmp_path, toy_request):
+    with pytest.raises(MethodError, match="the term 'held_out_dsc' has the name of another column"):
+        train(toy_request, tmp_path, start(Namesake))
 
 
 def test_the_loop_learns(tmp_path, toy_request):
