@@ -75,9 +75,9 @@ def _ensemble_row(selection: Selection, row_id: str) -> EnsembleRow:
     suite = selection.plan.suite
     base = next((row for row in suite.rows if row.id == row_id), None)
     if base is None:
-        raise unknown(f"row of suite {suite.name!r}", row_id, [row.id for row in suite.rows if not row.external])
-    if base.external or base.folds is not None or base.selection is not None:
-        what = "is not trained here" if base.external else "trains or selects on the target's labels"
+        raise unknown(f"row of suite {suite.name!r}", row_id, [row.id for row in suite.rows if row.trained_here])
+    if not base.trained_here or base.folds is not None or base.selection is not None:
+        what = "trains or selects on the target's labels" if base.trained_here else "is not trained here"
         raise UsageError(f"row {row_id!r} {what}: it has no ensemble")
     if row_id in selection.unavailable():
         raise UsageError(f"row {row_id!r}: method {base.method!r} is not in this version")

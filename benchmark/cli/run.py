@@ -188,7 +188,7 @@ def explain_job(job: Job) -> None:
 @click.option(
     "--foregrounds",
     type=click.Path(path_type=Path, exists=True),
-    help="Masks of the field of view or the brain, named as their images: file or folder.",
+    help="Masks of the field of view or the brain: a folder, named as their images, or the file of one image.",
 )
 @click.option(
     "--probabilities",

@@ -89,7 +89,7 @@ def _row_facts(selection: Selection, values: Mapping[str, Any], replace: bool) -
     suite, name = selection.suite, values["name"]
     folder = row_folder(selection.results_root, suite.name, name)
     own = next((row for row in suite.rows if row.id == name), None)
-    if own is not None and not own.external:
+    if own is not None and own.trained_here:
         raise UsageError(f"row {name!r} of suite {suite.name!r} is trained here: give the predictions another --row")
     facts = {"label": name, "access": "ssdg", "note": ""}
     earlier = dict(stored_rows(selection.results_root, suite.name)).get(folder, {})

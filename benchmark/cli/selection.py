@@ -125,7 +125,7 @@ class Selection:
         current = [run for run in self.stored if is_current(run.spec, self.inventory.methods)]
         job_of = functools.partial(self._job, runtime=runtime)
         runs = match_plan(self.plan.runs, current, job_of, data)[0]
-        return [run for run in runs if external or not run.row.external]
+        return [run for run in runs if external or run.row.trained_here]
 
     def _job(self, planned: Planned, runtime: Runtime | None = None) -> JobFile:
         job = Job(
@@ -155,7 +155,7 @@ class Selection:
 
     def unavailable(self) -> list[str]:
         """Return the rows whose method is not in this version."""
-        trained = [row for row in self.plan.suite.rows if not row.external]
+        trained = [row for row in self.plan.suite.rows if row.trained_here]
         return [row.id for row in trained if row.method not in self.inventory.methods]
 
     def require_complete(self, missing: Collection[Any] = (), title: str = "") -> None:

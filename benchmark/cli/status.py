@@ -61,7 +61,7 @@ class _RunStatus:
 
     def line(self) -> str:
         notes = [self.progress] if self.progress else []
-        if self.run.row.external:
+        if not self.run.row.trained_here:
             verb = "ensemble" if self.run.row.ensemble else "score"
             missing = "" if self.run.state == "DONE" else f": `bench {verb}` adds what is missing"
             notes.append(f"{self.run.row.method}{missing}")

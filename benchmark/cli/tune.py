@@ -63,7 +63,7 @@ def tune(
     row = next((row for row in suite.rows if row.id == row_id), None)
     if row is None:
         raise unknown(f"row of suite {suite.name!r}", row_id, [row.id for row in suite.rows])
-    if row.external:
+    if not row.trained_here:
         raise UsageError(f"row {row_id!r} is not trained here: there is nothing to tune")
     if not row.contender and row.access != "uda":
         raise UsageError(f"row {row_id!r} uses labels of the target: there is nothing to tune on the source")

@@ -98,7 +98,7 @@ def find_baseline(suite: Suite, name: str | None) -> Row:
     """
     if name is not None:
         return find_row(suite, name)
-    rows = [row for row in suite.rows if row.access == "source-only" and row.contender and not row.external]
+    rows = [row for row in suite.rows if row.access == "source-only" and row.contender and row.trained_here]
     if len(rows) > 1:
         rows = [row for row in rows if not row.settings] or rows
     if len(rows) != 1:

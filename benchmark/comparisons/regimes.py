@@ -37,7 +37,7 @@ class Regime:
     def plan(self, plan: Plan) -> Plan:
         """Return a plan's suite under this regime; rows that set the shared augmentation themselves are left out."""
         rows = (row for row in plan.suite.rows if AUGMENTATION not in row.settings)
-        suite = replace(plan.suite, rows=tuple(row for row in rows if row.contender and not row.external))
+        suite = replace(plan.suite, rows=tuple(row for row in rows if row.contender and row.trained_here))
         return suite.plan(Filters(protocol=self.protocol, overrides=self.overrides), plan.inventory)
 
     @property

@@ -64,7 +64,7 @@ class StoredCounts:
         availability = self.suite.availability(row, column, self.inventory)
         # A row that trains once a target has as many validation scores as targets, and no single one to print.
         # What another program did on its validation cases is not known.
-        if column.target == VALIDATION and (row.per_target or row.external) and availability == "planned":
+        if column.target == VALIDATION and (row.per_target or not row.trained_here) and availability == "planned":
             return "not-applicable"
         return availability
 

@@ -75,7 +75,7 @@ class Export:
 
         Rows of other programs and ensembles are of predictions that it does not have: they are its own alone.
         """
-        rows = tuple(row for row in self.suite.rows if not row.external)
+        rows = tuple(row for row in self.suite.rows if row.trained_here)
         runs = self._runs(replace(self.suite, rows=rows).plan(Filters(), self.inventory))
         return [replace(run, state="DONE", trained=True) for run in runs if run.evaluations]
 
@@ -105,7 +105,7 @@ class Export:
         request, ran_as = planned.request, self._ran_as[planned.row.id][-1]
         definition = self._definitions.get(request.task, {}).get("definition", planned.task_definition)
         spec = RunSpec.of_record(request, ran_as["settings"], definition, int(record["version"]))
-        if planned.row.external:
+        if not planned.row.trained_here:
             return spec
         held_out, target = _domain(request.source, VALIDATION), request.target or ""
         place = (request.task, request.source, target, record["fold"])

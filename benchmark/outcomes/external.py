@@ -29,7 +29,7 @@ def external_rows(suite: Suite, results_root: Path) -> list[Row]:
         row = external_row(**facts)
         if row.id not in own:
             rows.append(row)
-        elif not own[row.id].external:
+        elif own[row.id].trained_here:
             raise UsageError(
                 f"row {row.id!r} of suite {suite.name!r} has the id of an external row: rename one of them, or move "
                 f"{folder} away"
@@ -46,7 +46,7 @@ def external_row(id: str, label: str, access: str, note: str) -> Row:
 
 def marked(row: Row) -> Row:
     """Return a row with the note that all external ones have."""
-    if row.method != EXTERNAL or row.note.startswith(UNSEEN):
+    if not row.external or row.note.startswith(UNSEEN):
         return row
     return replace(row, note=f"{UNSEEN}; {row.note}" if row.note else UNSEEN)
 
@@ -62,7 +62,7 @@ def external_runs(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list
     runs: list[StoredRun] = []
     problems: list[str] = []
     for planned in plan.runs:
-        if planned.row.method != EXTERNAL:
+        if not planned.row.external:
             continue
         folder = row_folder(results_root, plan.suite.name, planned.row.id)
         evaluations = []

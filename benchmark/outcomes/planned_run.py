@@ -16,7 +16,7 @@ from ..launching.job_file import JobFile, job_name
 from ..spec import IDENTIFYING
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import ENSEMBLE, EXTERNAL, Column, Planned
+from ..suites.suite import Column, Planned
 from .answering import PresentData, request_key, settings_fit, weights_fit
 
 EVALUATED_ON = ("manifest", "cases", "preprocess")
@@ -66,12 +66,12 @@ class PlannedRun(Planned):
     @property
     def domains(self) -> tuple[str, ...]:
         """Domains that are to be scored: the targets, and the validation cases of a run that is trained here."""
-        return self.targets if self.row.external else (*self.targets, VALIDATION)
+        return (*self.targets, VALIDATION) if self.row.trained_here else self.targets
 
     @property
     def reason(self) -> str:
         """Why there is no evaluation, where there is none."""
-        if self.stored is None and not self.row.external:
+        if self.stored is None and self.row.trained_here:
             return REASONS["FAILED"] if self.job_failed else NOT_RUN
         return REASONS["DONE" if self.stored is None else self.stored.state]
 
@@ -102,7 +102,7 @@ class PlannedRun(Planned):
             assert self.stored is not None, "others come behind the answer"
             what = f"runs of {other.spec.request.method!r}"
             _require_equal(what, self.stored, other, IDENTIFYING)
-            if self.stored.train_id != other.train_id and not self.row.external:  # in what an export does not say
+            if self.stored.train_id != other.train_id and self.row.trained_here:  # in what an export does not say
                 raise _conflict(what, "identity", self.stored.path, other.path)
         for domain in self.domains:
             require_same_evaluations(self._matching(domain))
@@ -149,7 +149,7 @@ class PlannedRun(Planned):
     def early_best(self) -> str:
         """Its best epoch, of how many, where source-val selection took one of the first tenth; else ""."""
         training = self.request.training
-        if self.stored is None or self.row.external or training.selection != "source-val":
+        if self.stored is None or not self.row.trained_here or training.selection != "source-val":
             return ""  # without a look at its files: a status may show thousands
         epoch = self.stored.selected_epoch
         is_early = epoch is not None and epoch <= EARLY * training.epochs
@@ -205,7 +205,7 @@ def require_one_version(runs: Iterable[PlannedRun]) -> None:
     for planned in runs:
         planned.require_one_version()
         run, request = planned.stored, planned.request
-        if run is None or not _has_results(run) or request.method in (EXTERNAL, ENSEMBLE):
+        if run is None or not _has_results(run) or not planned.row.trained_here:
             continue
         for name in ("source_manifest", "split"):
             if getattr(run.spec, name):  # an older export does not say its split

@@ -91,7 +91,7 @@ def _training_data(runs: Iterable[PlannedRun]) -> list[dict[str, Any]]:
     """Return which versions of which data were trained on, an entry for each source, fold and adapted target."""
     entries: dict[str, dict[str, Any]] = {}
     for run in runs:
-        if run.stored is not None and not run.row.external:
+        if run.stored is not None and run.row.trained_here:
             spec, request = run.stored.spec, run.request
             place = {"task": request.task, "source": request.source, "target": request.target or ""}
             entry = {**place, "fold": fold_text(request), **{name: getattr(spec, name) for name in TRAINED_ON}}

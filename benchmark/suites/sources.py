@@ -37,7 +37,9 @@ def suite_across(suite: "Suite", names: Sequence[str] | None, inventory: "Invent
     for name in names:
         if name != ALL and name not in every:
             raise unknown("source", name, every | {ALL})
-    rows = [row for row in suite.rows if not suite.published or row.external or row.method in inventory.methods]
+    rows = [
+        row for row in suite.rows if not suite.published or not row.trained_here or row.method in inventory.methods
+    ]
     columns = [column for task in tasks for column in _of_task(by_task[task.name], names, task)]
     if not columns:
         raise UsageError(

@@ -67,9 +67,14 @@ class Row:
         return "; ".join(filter(None, [tuned, self.note.removesuffix(".")]))
 
     @property
+    def trained_here(self) -> bool:
+        """Whether runs of its own make its predictions: no other program, and no runs of another row."""
+        return self.method not in (EXTERNAL, ENSEMBLE)
+
+    @property
     def external(self) -> bool:
-        """Whether no run of its own makes its predictions: another program does, or the runs of another row."""
-        return self.method in (EXTERNAL, ENSEMBLE)
+        """Whether another program made its predictions."""
+        return self.method == EXTERNAL
 
     @property
     def ensemble(self) -> bool:
@@ -87,7 +92,7 @@ class Row:
 
     def with_settings(self, settings: Mapping[str, Any]) -> "Row":
         """Return the row with some settings changed, where they change what it does."""
-        return self if self.external else replace(self, settings={**self.settings, **settings})
+        return replace(self, settings={**self.settings, **settings}) if self.trained_here else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,7 @@ class Suite:
             _check_names("target of the suite", choice.targets, [c.target for c in columns])
             columns = tuple(column for column in columns if column.target in choice.targets)
         shared = {key: value for key, value in choice.overrides.items() if not key.startswith("method.")}
-        if shared.keys() < choice.overrides.keys() and len({row.method for row in rows if not row.external}) > 1:
+        if shared.keys() < choice.overrides.keys() and len({row.method for row in rows if row.trained_here}) > 1:
             raise UsageError("--set method.* needs rows of one method: choose them with --methods, or write a suite")
         own = [{k: v for k, v in choice.overrides.items() if k not in shared or k in row.settings} for row in rows]
         others = [row.with_settings({k: v for k, v in shared.items() if k in row.settings}) for row in self.rows]
@@ -210,7 +215,7 @@ class Suite:
 
     def availability(self, row: Row, column: Column, inventory: Inventory) -> Availability:
         """Return whether a cell has runs here, and why not."""
-        if row.external:
+        if not row.trained_here:
             return "planned"
         entry = inventory.methods.get(row.method)
         if entry is None:
@@ -232,13 +237,13 @@ class Suite:
             columns = [c for c in suite.columns if suite.availability(row, c, inventory) == "planned"]
             if not columns:
                 continue
-            access = row.access if row.external else inventory.methods[row.method].access
+            access = inventory.methods[row.method].access if row.trained_here else row.access
             if (access == "uda") != (row.access == "uda"):
                 raise UsageError(
                     f"row {row.id!r}: method {row.method!r} is {access!r}, and the row says access = {row.access!r}"
                 )
             sections, own = suite.resolved(row)
-            own = {"row": row.id} if row.external else own
+            own = own if row.trained_here else {"row": row.id}
             fields = {"method": row.method, "method_settings": own, "protocol": suite.protocol, **sections}
             for group, place in _placements(row, columns):
                 task = inventory.task(group[0].task)
@@ -280,13 +285,13 @@ def selected_on_target(row: Row) -> Row:
 
 def _with_oracles(rows: Sequence[Row]) -> Iterator[Row]:
     """Yield the rows, and after each that saw the source alone the same selected on the target, if not there yet."""
-    if not any(row.contender and not row.external for row in rows):
+    if not any(row.contender and row.trained_here for row in rows):
         raise UsageError(NO_ORACLE)
     by_id = {row.id: row for row in rows}
     for row in rows:
         yield row
         name = row.id + ORACLE
-        if not row.contender or row.external or (name in by_id and by_id[name].selection == "oracle"):
+        if not row.contender or not row.trained_here or (name in by_id and by_id[name].selection == "oracle"):
             continue
         if name in by_id:
             raise UsageError(f"--selection oracle adds a row {name!r}, and the suite has another so named: rename it")

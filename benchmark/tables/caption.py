@@ -194,7 +194,7 @@ def _target_images(suite: Suite) -> str:
         return "rows marked ‡ train on all unlabelled images of the target they are scored on (transductive, cycled)"
     others = ["those marked †"] if any(row.selection for row in suite.rows) else []
     others += ["the intra-domain ones"] if any(row.folds is not None for row in suite.rows) else []
-    no_row = f"no row{' trained here' if any(row.external and not row.ensemble for row in suite.rows) else ''}"
+    no_row = f"no row{' trained here' if any(row.external for row in suite.rows) else ''}"
     return f"{no_row}{' but ' if others else ''}{' and '.join(others)} sees target images while training"
 
 

@@ -28,19 +28,19 @@ def remarked_text(rows: Sequence[Row]) -> str:
     """Return what § means: of rows that were not trained here in words, of others where it is explained."""
     kinds = {
         "external (label files made by another program, training not seen)": [
-            row.label for row in rows if row.external and not row.ensemble
+            row.label for row in rows if row.external
         ],
         "ensemble (mean of the seeds' probabilities)": [row.label for row in rows if row.ensemble],
     }
     texts = [f"§ {kind}: {', '.join(labels)}" for kind, labels in kinds.items() if labels]
-    if any(row.remark and not row.external for row in rows):
+    if any(row.remark and row.trained_here for row in rows):
         texts.append("§ others: see the protocol" if texts else "§: see the protocol")
     return "; ".join(texts)
 
 
 def setting_text(row: Row) -> str:
     """Return what a row's training saw, and whether no run of its own is behind it."""
-    return SETTINGS[row.access] + (f", {row.method}" if row.external else "")
+    return SETTINGS[row.access] + ("" if row.trained_here else f", {row.method}")
 
 
 def ours_text(cell: Cell, mark: str = "") -> str:
