@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ssdg.datasets.base import Domain, Task
+from ssdg.methods import file_digest
 
 from .digests import JSON
 from .errors import UsageError, unknown
@@ -133,6 +134,17 @@ def resolve_sections(
         sections[section][key] = value
     settings = sections.pop("method")
     return {name: build(SECTIONS[name], section, name) for name, section in sections.items()}, settings
+
+
+def plugins_digest(method: str, settings: Mapping[str, Any]) -> str:
+    """Return a digest of the plugins that a run's method, and the one before it, are in; "" of none."""
+    return "+".join(filter(None, map(file_digest, (method, str(settings.get(BEFORE, ""))))))
+
+
+def plugins_edited(environment: Mapping[str, Any], method: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether a plugin of a run was edited since the training began that an ``environment.json`` describes."""
+    now = plugins_digest(method, settings)
+    return bool(now) and environment.get("plugins", now) != now
 
 
 def weights_digest(path: str | None) -> str:

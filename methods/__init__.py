@@ -134,6 +134,14 @@ def load_method(name: str) -> "type[Method]":
     raise MethodError(f"{unknown('method', name, registry())}, or module:Class; one of your own needs --plugin FILE")
 
 
+def file_digest(name: str) -> str:
+    """Return a digest of the file that a method is in; "" of one of a package, which its ``version`` speaks for."""
+    entry = _plugins.get(name)
+    module = name.rpartition(":")[0] if entry is None else entry.module
+    path = Path(module)
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.suffix == ".py" and path.is_file() else ""
+
+
 def register_plugin(path: Path, optional: bool = False) -> list[str]:
     """Register the methods of a Python file and return their ids; ``optional``: it may define none.
 

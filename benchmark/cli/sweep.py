@@ -17,6 +17,7 @@ from ..launching.job_file import JobFile, read_jobs, write_jobs
 from ..launching.registry import LOCAL, SCHEDULERS, find_scheduler
 from ..launching.scheduler import Scheduler
 from ..launching.submissions import cancel_jobs, submit_missing, wait_until_over
+from ..outcomes.code_notes import code_notes
 from ..outcomes.planned_run import AGAIN, PlannedRun, require_one_version, tally
 from ..storage.attempts import last_start
 from ..storage.results_reader import StoredRun, training_seconds
@@ -193,6 +194,8 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
     _announce(selection, planned, pending, states)
     for line in outdated_lines(data, runtime, selection.suite.exports):
         click.echo(line)
+    for note in code_notes(planned, selection.inventory.methods):
+        click.echo(note)
     files = [run.job for run in pending]
     if pending:
         check_runs(pending, selection.inventory, runtime, here=scheduler is None and not launch["dry_run"])

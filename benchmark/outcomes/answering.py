@@ -1,7 +1,7 @@
 """Which stored run answers a request: settings, initial weights, and the data where they are on this machine."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from pathlib import Path
@@ -46,17 +46,29 @@ class PresentData:
 
 
 def is_current(spec: RunSpec, methods: Mapping[str, MethodEntry]) -> bool:
-    """Return whether the code of now would train a spec as the code that did: pipeline, method, method before it.
+    """Return whether the code of now would train a spec as the code that did: pipeline, method, method before it."""
+    return spec.version == version_here(spec, methods)
 
-    Of methods that are not here nothing is known: external rows, ensembles, plugins that are not given.
+
+def version_here(spec: RunSpec, methods: Mapping[str, MethodEntry]) -> tuple[int, int, int]:
+    """Return what would be the version of a spec by the code of now.
+
+    Of methods that are not here nothing is known, and it is as stored: external rows, ensembles, plugins that are not
+    given.
     """
     own, before = (methods.get(str(name)) for name in (spec.request.method, spec.method_config.get(BEFORE)))
-    _, method_version, version_before = spec.version
+    *_, version_before = spec.version
     if own is None:
-        return True
+        return spec.version
     # Without a version a `before` is a setting of the method's own.
-    fits_before = before is None or version_before in (0, before.version)
-    return (spec.pipeline, method_version) == (PIPELINE_VERSION, own.version) and fits_before
+    return PIPELINE_VERSION, own.version, before.version if before is not None and version_before else version_before
+
+
+def difference(first: Sequence[int], second: Sequence[int]) -> tuple[str, str]:
+    """Return in words what tells two versions of specs apart: ("version 1", "version 2")."""
+    words = ("pipeline", "version", "version of the method before it")
+    part = next(part for part, number in enumerate(first) if number != second[part])
+    return f"{words[part]} {first[part]}", f"{words[part]} {second[part]}"
 
 
 def weights_fit(request: RunRequest, spec: RunSpec) -> bool:

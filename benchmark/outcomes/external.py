@@ -46,7 +46,7 @@ def external_row(id: str, label: str, access: str, note: str) -> Row:
 
 def marked(row: Row) -> Row:
     """Return a row with the note that all external ones have."""
-    if not row.external or row.note.startswith(UNSEEN):
+    if row.method != EXTERNAL or row.note.startswith(UNSEEN):
         return row
     return replace(row, note=f"{UNSEEN}; {row.note}" if row.note else UNSEEN)
 
@@ -62,7 +62,7 @@ def external_runs(plan: Plan, results_root: Path) -> tuple[list[StoredRun], list
     runs: list[StoredRun] = []
     problems: list[str] = []
     for planned in plan.runs:
-        if not planned.row.external:
+        if planned.row.method != EXTERNAL:
             continue
         folder = row_folder(results_root, plan.suite.name, planned.row.id)
         evaluations = []

@@ -17,7 +17,7 @@ from ..spec import IDENTIFYING
 from ..storage.results_reader import StoredEvaluation, StoredRun, last_error
 from ..storage.run_folder import VALIDATION, State
 from ..suites.suite import Column, Planned
-from .answering import PresentData, request_key, settings_fit, weights_fit
+from .answering import PresentData, difference, request_key, settings_fit, weights_fit
 
 EVALUATED_ON = ("manifest", "cases", "preprocess")
 """Fields of an evaluation that say which data it scored."""
@@ -37,8 +37,6 @@ REASONS = {
 
 EARLY = 0.1
 """Share of a schedule's epochs in which the best one counts as a sign that training never got going."""
-
-VERSIONED = ("pipeline", "version", "version of the method before it")  # what RunSpec.version numbers
 
 NOT_RESCORED = "not rescored"
 NOT_RUN = "not run"
@@ -260,9 +258,8 @@ def _newest_versions(
     notes = []
     for row, version in newest.items():
         if older := [v for v in versions[row] if v < version]:
-            part = next(part for part, number in enumerate(min(older)) if number < version[part])
-            name, before, now = VERSIONED[part], min(older)[part], version[part]
-            notes.append(f"{labels[row]}: {len(older)} runs of {name} {before} left out, {name} {now} is newer")
+            before, now = difference(min(older), version)
+            notes.append(f"{labels[row]}: {len(older)} runs of {before} left out, {now} is newer")
     return newest, notes
 
 

@@ -18,6 +18,7 @@ from ..spec import PROTOCOLS, EvaluationConfig
 from ..storage.results_reader import StoredEvaluation, StoredRun, training_seconds
 from ..storage.run_folder import VALIDATION
 from ..suites.suite import Column, Filters, Plan, Planned, Row
+from .code_notes import code_notes
 from .convergence import Convergence, judge
 from .counts import SeedCases, StoredCounts
 from .frames import history_frame, runs_frame, scores_frame, table_frame
@@ -157,7 +158,12 @@ class SuiteResults:
     def notes(self, metric: Metric = DSC, columns: Iterable[Column] | None = None) -> list[str]:
         """Return what a reader has to know: runs left out, devices that differ, evaluations without a metric."""
         columns = self.suite.columns if columns is None else tuple(columns)
-        notes = [*self._notes, *self._from_exports(), *self._mixed_devices(columns)]
+        notes = [
+            *self._notes,
+            *code_notes(self.planned_runs, self.inventory.methods),
+            *self._from_exports(),
+            *self._mixed_devices(columns),
+        ]
         lacking, any_seed, exported = list[str](), False, set[str]()
         for column in columns:
             for row, scores in zip(self.suite.rows, self.of_column(column, metric), strict=True):

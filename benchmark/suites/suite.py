@@ -72,11 +72,6 @@ class Row:
         return self.method not in (EXTERNAL, ENSEMBLE)
 
     @property
-    def external(self) -> bool:
-        """Whether another program made its predictions."""
-        return self.method == EXTERNAL
-
-    @property
     def ensemble(self) -> bool:
         """Whether it averages the predictions of another row's seeds."""
         return self.method == ENSEMBLE

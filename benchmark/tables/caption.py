@@ -15,7 +15,7 @@ from ..settings import FOV_DEGREES
 from ..spec import EvaluationConfig, NetworkConfig, OptimizerConfig, PreprocessConfig, TrainingConfig
 from ..storage.run_folder import VALIDATION
 from ..suites.paper import PublishedTable
-from ..suites.suite import Column, Suite
+from ..suites.suite import EXTERNAL, Column, Suite
 from .wording import UNCONVERGED, remarked_text
 
 UNITS = {"%": "%", "mm": "mm", "px": "pixels"}
@@ -194,7 +194,7 @@ def _target_images(suite: Suite) -> str:
         return "rows marked ‡ train on all unlabelled images of the target they are scored on (transductive, cycled)"
     others = ["those marked †"] if any(row.selection for row in suite.rows) else []
     others += ["the intra-domain ones"] if any(row.folds is not None for row in suite.rows) else []
-    no_row = f"no row{' trained here' if any(row.external for row in suite.rows) else ''}"
+    no_row = f"no row{' trained here' if any(row.method == EXTERNAL for row in suite.rows) else ''}"
     return f"{no_row}{' but ' if others else ''}{' and '.join(others)} sees target images while training"
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 from ..outcomes.scores import Cell
 from ..suites.paper import PublishedScore
-from ..suites.suite import Row
+from ..suites.suite import EXTERNAL, Row
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -28,7 +28,7 @@ def remarked_text(rows: Sequence[Row]) -> str:
     """Return what § means: of rows that were not trained here in words, of others where it is explained."""
     kinds = {
         "external (label files made by another program, training not seen)": [
-            row.label for row in rows if row.external
+            row.label for row in rows if row.method == EXTERNAL
         ],
         "ensemble (mean of the seeds' probabilities)": [row.label for row in rows if row.ensemble],
     }

@@ -16,7 +16,7 @@ from ..data.run_data import DataSource, RunData, find_run_data
 from ..digests import JSON, flatten, to_json
 from ..errors import Diverged, Interrupted, StorageError, memory_advice
 from ..progress import Display, Row
-from ..settings import grid_shape
+from ..settings import grid_shape, plugins_digest, plugins_edited
 from ..spec import SECTIONS, EvaluationSpec, RunRequest, RunSpec
 from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
@@ -78,6 +78,7 @@ def run_one(
         unscored = run.unscored()
         if store.trained:  # a kill right behind DONE leaves its checkpoints
             clear_checkpoints(store.checkpoints, store.guard)
+        run.heed_plugins()
         if store.trained and not unscored:
             display.log(f"already done: {folder}")
             return folder
@@ -161,6 +162,19 @@ class _RunInProgress:
             self.attempts.progressed()
         self.check_cancelled()
 
+    def heed_plugins(self) -> None:
+        """Begin a training anew whose plugin was edited since it began; say so of one that is done."""
+        if not plugins_edited(self.store.environment(), self.spec.request.method, self.spec.method_config):
+            return
+        if self.store.trained:
+            self.display.log(
+                "its plugin was edited after training: raise its version to train it anew, or move "
+                f"{self.store.path} away"
+            )
+        else:
+            self.display.log("its plugin was edited since training began: it begins anew")
+            clear_checkpoints(self.store.checkpoints, self.store.guard)
+
     def unscored(self) -> dict[str, EvaluationSpec]:
         request = self.spec.request
         evaluations = {
@@ -178,6 +192,8 @@ class _RunInProgress:
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         arithmetic = ARITHMETIC if device.type == "cuda" else {}
         record = environment.record(device_name(device), threads, arithmetic)
+        if plugins := plugins_digest(request.method, self.spec.method_config):
+            record["plugins"] = plugins
         batches, validation = training_data(request, self.run_data, prepared, device)
         method = build_method(load_method(request.method), self.spec, self.task, device)
         checkpoints = Checkpoints(

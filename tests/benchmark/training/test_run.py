@@ -18,6 +18,7 @@ from ssdg.benchmark.training import evaluate as scoring
 from ssdg.benchmark.training import run as runs
 from ssdg.benchmark.training.runtime import Runtime
 from ssdg.datasets import TASKS
+from ssdg.methods import register_plugin
 
 from ...conftest import TINY, Bench
 
@@ -39,9 +40,26 @@ class Scored(Display):
         return self.count >= self.most
 
 
-def start(bench, *targets, display=None, **runtime):
+class Stepped(Display):
+    """Asks to stop after so many steps; knows from which it began."""
+
+    def __init__(self, most=10**9):
+        super().__init__("test")
+        self.most = most
+
+    def start(self, step, total_steps):
+        self.began = self.at = step
+
+    def step(self, step):
+        self.at = step
+
+    def should_stop(self):
+        return getattr(self, "at", 0) >= self.most
+
+
+def start(bench, *targets, display=None, method="erm", **runtime):
     sections, _ = resolve_sections("clean", dict(text[6:].split("=") for text in SHORT))
-    request = RunRequest(task="phantom2d", source="phantom2d-a", method="erm", **sections)
+    request = RunRequest(task="phantom2d", source="phantom2d-a", method=method, **sections)
     place = Runtime(data_root=bench.data, results_root=bench.results, device="cpu", **runtime)
     display = display or Scored()
     return runs.run_one(request, TASKS["phantom2d"], targets, place, display, display.should_stop)
@@ -180,3 +198,18 @@ def test_waiting_for_prepared_data_can_be_stopped_and_is_no_attempt(bench, monke
     with pytest.raises(Interrupted):
         start(bench, B, display=Scored(0))
     assert read_record(bench.run_path())["without_progress"] == 0
+
+
+@pytest.mark.parametrize(("edit", "began"), [("", 2), ("# with another loss", 0)])
+def test_a_training_begins_anew_if_its_plugin_was_edited(bench, tmp_path, capsys, edit, began):
+    plugin = tmp_path / "edited.py"
+    plugin.write_text("from ssdg.methods.base import Method\n\n\nclass Edited(Method):\n    pass\n")
+    register_plugin(plugin)
+    with pytest.raises(Interrupted):
+        start(bench, B, method="edited", display=Stepped(2))
+    with plugin.open("a") as stream:
+        stream.write(edit)
+    display = Stepped()
+    start(bench, B, method="edited", display=display)
+    assert display.began == began
+    assert ("it begins anew" in capsys.readouterr().out) == (began == 0)

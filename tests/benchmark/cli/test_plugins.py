@@ -1,0 +1,38 @@
+"""Runs of a plugin that was edited, or whose version was raised, since they were trained."""
+
+import sys
+
+from ssdg import methods
+
+from ...suites import TINY as SETTINGS
+from ...suites import flags, suite_file
+
+PLUGIN = """
+from ssdg.methods.base import Method
+
+class Edited(Method):
+    version = {version}
+"""
+
+
+def test_an_edited_plugin_and_a_raised_version_are_said(bench, tmp_path, monkeypatch):
+    plugin, options = tmp_path / "edited.py", ("--plugin", str(tmp_path / "edited.py"))
+    suite = str(suite_file(tmp_path / "mine.toml", ("edited",)))
+    run = ("run", "--method", "edited", "--target", "phantom2d-b", *flags(SETTINGS), *options)
+    plugin.write_text(PLUGIN.format(version=1))
+    assert bench(*run).exit_code == 0
+    reading = [("table", suite, *options), ("status", suite, *options), ("sweep", suite, "--dry-run", *options)]
+    assert not [call for call in reading if "edited after training" in bench(*call).output]
+
+    plugin.write_text(PLUGIN.format(version=1) + "# with another loss\n")
+    again = bench(*run)
+    assert (again.exit_code, "edited after training: raise its version" in again.output) == (0, True), again.output
+    assert [call for call in reading if "edited after training" not in bench(*call).output] == []
+
+    plugin.write_text(PLUGIN.format(version=2))
+    monkeypatch.setattr(methods, "_plugins", {})
+    for name in [name for name in sys.modules if name.startswith("ssdg_plugin_edited")]:
+        monkeypatch.delitem(sys.modules, name)
+    table, status, sweep = (bench(*call).output for call in reading)
+    assert "edited: of version 1, and version 2 is here, which a sweep trains (1 run)" in table
+    assert ("QUEUED" in status, "1 to do" in sweep) == (True, True)
