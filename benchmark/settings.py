@@ -77,10 +77,12 @@ def convert(value: Any, hint: Any) -> Any:
         try:
             return tuple(convert(item, arguments[0]) for item in items)
         except (TypeError, ValueError):
-            kind = {int: "whole numbers, such as 32,32", float: "numbers, such as 0.5,1.5"}.get(
-                arguments[0], "values"
+            kind, such = {int: ("whole numbers", "32,32"), float: ("numbers", "0.5,1.5")}.get(
+                arguments[0], ("texts", "a,b")
             )
-            raise ValueError(f"expected comma-separated {kind}, not {value!r}") from None
+            if isinstance(value, list | tuple):
+                raise ValueError(f"expected a list of {kind}, not {value!r}") from None
+            raise ValueError(f"expected comma-separated {kind}, such as {such}, not {value!r}") from None
     return _convert_scalar(value, hint)
 
 

@@ -14,7 +14,8 @@ from ssdg.benchmark.digests import JSON, to_json
 from ssdg.benchmark.settings import build
 from ssdg.benchmark.spec import EvaluationSpec, RunRequest, RunSpec
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION, evaluation_path, run_path, to_csv
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.inventory import Inventory
+from ssdg.benchmark.suites.suite import Filters
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.task_digests import task_digest
 from ssdg.datasets import TASKS

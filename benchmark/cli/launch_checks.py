@@ -16,7 +16,7 @@ from ..outcomes.answering import PresentData
 from ..outcomes.planned_run import PlannedRun
 from ..settings import fixed_grid
 from ..spec import NetworkConfig, RunRequest
-from ..suites.suite import Inventory
+from ..suites.inventory import Inventory
 from ..training.runtime import Runtime
 from .selection import Selection
 

@@ -16,7 +16,7 @@ from ssdg.methods import registry
 
 from ..errors import UsageError
 from ..storage.files import write_output
-from ..suites.suite_file import base_line, list_suites, load_suite
+from ..suites.suite_file import base_lines, list_suites, load_suite
 from . import options
 
 LONGEST = 30
@@ -86,7 +86,7 @@ def suite(name: str, extends: str, output: Path) -> None:
     load_suite(extends)  # it is there, and can be read
     _require_name("suite", name, list_suites())
     file = output / f"{name}.toml"
-    _write("suite", file, _filled("suite.toml", name=name, extends=base_line(extends, output)), name=name)
+    _write("suite", file, _filled("suite.toml", name=name, extends=base_lines(extends, output)), name=name)
     for verb in ("sweep --dry-run", "sweep", "table"):
         click.echo(f"  bench {verb} {shlex.quote(str(file))}")
 

@@ -147,7 +147,7 @@ plugins = click.option(
     type=FILE,
     callback=lambda _context, _parameter, files: register(files),
     is_eager=True,  # registered before the other options are read
-    help="Python file that defines methods, or observers, of your own.",
+    help="Python file that defines methods, or observers, of your own; repeatable.",
 )
 device = click.option(
     "--device", default="auto", show_default=True, help="auto (a GPU where there is one), cpu, cuda, cuda:1."

@@ -15,12 +15,13 @@ from ..errors import INCOMPLETE, UsageError
 from ..launching.job_file import Job, JobFile, job_file
 from ..outcomes.answering import PresentData, is_current
 from ..outcomes.planned_run import PlannedRun, match_plan
-from ..outcomes.stored_suite import inventory_with, open_suite, scan_plan
+from ..outcomes.stored_suite import open_suite, scan_plan
 from ..spec import PROTOCOLS
 from ..storage.results_reader import StoredRun
+from ..suites.inventory import inventory_with
 from ..suites.sources import ALL
 from ..suites.suite import Filters, Plan, Planned, Row
-from ..suites.suite_file import is_export, require_own_columns
+from ..suites.suite_file import is_export, load_suite, require_own_columns
 from ..training.runtime import Runtime
 from . import options
 
@@ -50,20 +51,26 @@ class Selection:
         results_root: Path,
         sources: tuple[str, ...] | None = None,
     ) -> None:
+        # What a new file that extends the suite has to name: what the command line does.
+        self.named_files = {"plugins": plugins, "tasks": tuple(filter(None, map(options.task_file, tasks)))}
+        loaded = None if is_export(suite) else load_suite(suite)
+        if loaded is not None:
+            plugins = (*plugins, *options.register(tuple(map(Path, loaded.plugins))))
+            tasks = (*tasks, *loaded.tasks)
         own = [(options.find_task(name), options.task_file(name)) for name in tasks]
         self.task_files = {task.name: file for task, file in own}
         self.name = suite  # as on the command line: of a file, its path
         self.plugins, self._results_root, self.problems = plugins, results_root, list[str]()
         self._export: Export | None = None
         self.inventory = inventory_with(task for task, _ in own)
-        if is_export(suite):
+        if loaded is None:
             from ..outcomes import exported  # imports numpy
 
             require_own_columns(suite, sources)
             self._export = exported.Export(Path(suite), self.inventory)
             self.suite, self.inventory = self._export.suite, self._export.inventory
         else:
-            self.suite = open_suite(suite, sources, self.inventory, results_root)
+            self.suite = open_suite(loaded, sources, self.inventory, results_root)
         self.plan = self.suite.plan(filters, self.inventory)
         if self._export is None:
             self.rescan()

@@ -17,7 +17,7 @@ from ..errors import FAILED, INCOMPLETE, UsageError, unknown
 from ..outcomes.planned_run import AGAIN
 from ..storage.files import write_output
 from ..suites.suite import Filters, Row
-from ..suites.suite_file import base_line, load_suite
+from ..suites.suite_file import base_lines, load_suite
 from . import options
 from .selection import Selection, part_options
 from .sweep import launch_options, launch_runs
@@ -85,14 +85,14 @@ def tune(
     table = tuned_row(row, rows[winner], trials)
     click.echo(f"\ntrial {winner} is best on held-out source cases; as a row of a suite:\n\n{table}", nl=False)
     if output is not None:
-        _add_row(output, selection.name, table)
+        _add_row(output, selection, table)
         click.echo(f"\nadded to {output}: bench sweep {output}")
 
 
-def _add_row(output: Path, suite: str, table: str) -> None:
+def _add_row(output: Path, selection: Selection, table: str) -> None:
     """Write a row behind those of a suite's file, or as the first of a new file, which extends the suite."""
     if not output.exists():
-        before = base_line(suite, output.parent)
+        before = base_lines(selection.name, output.parent, selection.named_files)
     elif "rows" not in tomllib.loads(before := output.read_text(encoding="utf-8")):  # all are those it extends
         table = table.replace("[[rows]]", "[[more_rows]]")
     write_output(output, f"{before.rstrip()}\n\n{table}")

@@ -22,7 +22,8 @@ from ..scoring.metrics import REGIONS, mask_metrics
 from ..spec import SECTIONS, RunSpec
 from ..storage.results_reader import StoredEvaluation, StoredRun
 from ..storage.run_folder import VALIDATION, State
-from ..suites.suite import Column, Filters, Inventory, Plan, Planned, Row, Suite
+from ..suites.inventory import Inventory
+from ..suites.suite import Column, Filters, Plan, Planned, Row, Suite
 from ..suites.suite_file import PROVENANCE, renamed
 from .convergence import judging_row
 from .exported_run import ExportedEvaluation, ExportedRun

@@ -69,9 +69,11 @@ class PlannedRun(Planned):
     @property
     def reason(self) -> str:
         """Why there is no evaluation, where there is none."""
-        if self.stored is None and self.row.trained_here:
+        if not self.row.trained_here:
+            return REASONS["DONE"]
+        if self.stored is None:
             return REASONS["FAILED"] if self.job_failed else NOT_RUN
-        return REASONS["DONE" if self.stored is None else self.stored.state]
+        return REASONS[self.stored.state]
 
     @property
     def job_failed(self) -> bool:

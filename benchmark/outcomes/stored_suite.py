@@ -1,35 +1,27 @@
 """A suite and its runs as they are stored: in a results folder, and in the exports that it names."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
-from ssdg.methods import registry
 
 from ..errors import UsageError, unknown
 from ..storage.results_reader import StoredRun, scan
+from ..suites.inventory import Inventory
 from ..suites.sources import suite_across
-from ..suites.suite import Column, Inventory, Plan, Suite
-from ..suites.suite_file import load_suite
+from ..suites.suite import Column, Plan, Suite
 from .ensembles import ensemble_rows, ensemble_runs
 from .external import external_rows, external_runs, marked
 
 
-def inventory_with(tasks: Iterable[Task]) -> Inventory:
-    """Return the methods that are installed or plugged in, and the tasks of the package with a user's own."""
-    return Inventory(registry(), {**TASKS, **{task.name: task for task in tasks}})
-
-
-def open_suite(name: str, sources: Sequence[str] | None, inventory: Inventory, results_root: Path) -> Suite:
-    """Return a suite across ``sources`` (None: its own columns), then external rows and ensembles scored in a column.
+def open_suite(suite: Suite, sources: Sequence[str] | None, inventory: Inventory, results_root: Path) -> Suite:
+    """Return a suite across ``sources`` (None: its own columns), with external rows and ensembles scored in a column.
 
     Raises:
-        UsageError: no such suite or source, a column that its task does not have, a damaged ``row.json``, or two rows
+        UsageError: no such source, a column that its task does not have, a damaged ``row.json``, or two rows
             with one id.
     """
-    suite = load_suite(name)
     for column in suite.columns:
         check_column(column, inventory.task(column.task))
     suite = suite_across(suite, sources, inventory)

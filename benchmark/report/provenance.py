@@ -80,9 +80,11 @@ def _column(column: Column, task: Task) -> dict[str, Any]:
 def _row(suite: Suite, row: Row, runs: Iterable[PlannedRun]) -> dict[str, Any]:
     sections, overrides = suite.resolved(row)
     ran: list[dict[str, Any]] = []
-    for spec in (run.stored.spec for run in runs if run.stored is not None and run.row.id == row.id):
+    for stored in (run.stored for run in runs if run.stored is not None and run.row.id == row.id):
+        spec, plugins = stored.spec, stored.environment.get("plugins")
         config = {"version": spec.method_version, "settings": spec.method_config, "changed": spec.method_changed}
         config |= {"pipeline": spec.pipeline, **({"weights": w} if (w := spec.network_weights) else {})}
+        config |= {"plugins": plugins} if plugins else {}
         ran += [config] if config not in ran else []
     return {**asdict(row), "sections": sections, "method_settings": overrides, "ran_as": ran}
 

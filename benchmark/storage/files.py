@@ -31,7 +31,7 @@ def atomic_file(path: Path, guard: Guard = no_guard, durable: bool = True) -> It
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     guard()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with temporary.open("xb") as stream:
             yield stream
             stream.flush()
@@ -70,6 +70,8 @@ def output_file(path: Path) -> Iterator[BinaryIO]:
 
 def storage_error(error: BaseException, path: Path) -> BaseException:
     """Return a StorageError with the way out if the disk is the cause, else the error itself."""
+    if isinstance(error, StorageError):
+        return error
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__cause__ or cause.__context__
@@ -95,6 +97,22 @@ def unreadable(path: Path, error: OSError) -> StorageError:
         f"cannot read {path}: {error.strerror or error}. It stays as it is: give the same command again once it "
         "can be read"
     )
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it; StorageError where a link leads nowhere, or nothing can be made there."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        for place in (path, *path.parents):
+            if place.is_symlink() and not place.exists():
+                raise StorageError(
+                    f"cannot write {path}: {place} is a link to {place.readlink()}, which is not there: mount it, or "
+                    "name another folder"
+                ) from error
+        if isinstance(error, FileNotFoundError):
+            raise StorageError(f"cannot make {path}: {error.strerror}. Name another folder") from error
+        raise
 
 
 def free_bytes(folder: Path) -> int:

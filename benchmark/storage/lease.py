@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import LeaseHeld, LeaseLost
-from .files import read_json, storage_error
+from .files import make_folder, read_json, storage_error
 
 INTERVAL = 5.0  # seconds between two beats of the counter
 PATIENCE = 60.0  # seconds without a beat after which an owner on another host counts as dead
@@ -87,7 +87,7 @@ class Lease:
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Lease":
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder)
         deadline = time.monotonic() + self.wait
         while True:
             owner = read_owner(self.folder)

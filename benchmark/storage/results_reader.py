@@ -224,10 +224,12 @@ def _read_spec(run: Path, parsed: _Parsed) -> tuple[RunSpec, str]:
 
 
 def _state(run: Path, names: Collection[str]) -> State:
-    if not any(marker in names for marker in MARKERS) and any(name.startswith("lease.") for name in names):
+    if any(name.startswith("lease.") for name in names):
         owner = read_owner(run)
-        if owner is not None:
-            return "STALE" if is_gone(owner) else "RUNNING"
+        if owner is not None and not is_gone(owner):
+            return "RUNNING"  # behind DONE it scores
+        if owner is not None and not any(marker in names for marker in MARKERS):
+            return "STALE"
         names = _names(run)  # its owner left after the listing, perhaps with a marker
     unmarked: State = "STALE" if "checkpoints" in names else "QUEUED"
     return next((marker for marker in MARKERS if marker in names), unmarked)

@@ -9,7 +9,8 @@ from ssdg.datasets.base import Task
 from ..errors import UsageError, unknown
 
 if TYPE_CHECKING:
-    from .suite import Column, Inventory, Suite
+    from .inventory import Inventory
+    from .suite import Column, Suite
 
 ALL = "all"
 

@@ -4,14 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
-from ssdg.datasets.base import Task
-from ssdg.methods import MethodEntry
-
 from ..digests import JSON
 from ..errors import UsageError, unknown
 from ..settings import camera_angles, convert, resolve_sections
 from ..spec import Fold, RunRequest
 from ..task_digests import regions_digest, task_digest
+from .inventory import Inventory
 from .paper import load_published
 
 Access: TypeAlias = Literal["ssdg", "source-only", "uda", "intra"]
@@ -90,20 +88,6 @@ class Row:
         return replace(self, settings={**self.settings, **settings}) if self.trained_here else self
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """What can be run here: methods by id (installed and plugged in), tasks by name."""
-
-    methods: Mapping[str, MethodEntry]
-    tasks: Mapping[str, Task]
-
-    def task(self, name: str) -> Task:
-        """Return a task by name."""
-        if name not in self.tasks:
-            raise UsageError(f"{unknown('task', name, self.tasks)}; one of your own needs --task FILE")
-        return self.tasks[name]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
     """The part of a suite that is meant (``sweep``, ``status`` and ``table`` take the same flags); None: all."""
@@ -148,6 +132,8 @@ class Suite:
     published: str | None = None  # name of a table of published numbers, whose keys are the row ids
     components: Mapping[str, str] = field(default_factory=dict)  # columns with a check mark: label -> boolean setting
     exports: tuple[str, ...] = ()  # folders that `bench export` wrote: runs in them are not trained again
+    plugins: tuple[str, ...] = ()  # Python files of methods of one's own, as of ``--plugin``
+    tasks: tuple[str, ...] = ()  # TOML files of tasks of one's own, as of ``--task``
     all_rows: tuple[Row, ...] = field(default=(), compare=False)  # also those not chosen; (): not narrowed
 
     def narrowed(self, choice: Filters) -> "Suite":

@@ -8,9 +8,10 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ssdg.datasets.text_files import read_text
@@ -22,6 +23,12 @@ from ..spec import PROTOCOLS
 from .blocks import blocks_of
 from .paper import load_published
 from .suite import Access, Column, Row, Suite, selected_on_target
+
+KEYS = ({f.name for f in fields(Suite)} | {"extends", "more_rows"}) - {"all_rows"}
+"""Keys of a suite's file."""
+
+OWN = ("plugins", "tasks")
+"""Keys with files of one's own, whose paths start from the folder of the suite's file."""
 
 NAME = re.compile(r"\w[^/\\:,\0]*")
 
@@ -61,10 +68,11 @@ def load_suite(name: str) -> Suite:
     return parse_suite(_packaged(name), name, f"suite {name}")
 
 
-def base_line(suite: str, folder: Path) -> str:
-    """Return the line by which a file in a folder extends a suite that :func:`load_suite` takes."""
-    base = os.path.relpath(suite, folder) if suite.endswith(".toml") else suite
-    return f"extends = {json.dumps(base, ensure_ascii=False)}"
+def base_lines(suite: str, folder: Path, files: Mapping[str, Sequence[Path]] = MappingProxyType({})) -> str:
+    """Return the lines by which a file in a folder extends a suite that :func:`load_suite` takes, and names files."""
+    values: dict[str, Any] = {"extends": os.path.relpath(suite, folder) if suite.endswith(".toml") else suite}
+    values |= {key: [os.path.relpath(file, folder) for file in named] for key, named in files.items() if named}
+    return "\n".join(f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items())
 
 
 def _packaged(name: str) -> str:
@@ -94,14 +102,25 @@ def _merged(text: str, where: str, folder: Path, extending: tuple[Path, ...] = (
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{where} is not valid TOML: {error}") from None
+    for key in data:
+        if key not in KEYS:
+            raise UsageError(f"{where}: {unknown('key', key, KEYS)}")
     if isinstance(data.get("exports"), list):
         data["exports"] = _exports(data["exports"], where, folder)
+    files = {key: [str(folder / str(file)) for file in _list(data.pop(key, []), key, where)] for key in OWN}
     base = data.pop("extends", None)
     if base is not None:
         data = _extended(str(base), where, folder, extending) | data
+    data |= {key: [*data.get(key, ()), *own] for key, own in files.items()}  # the rows of the extended suite need its
     if "more_rows" in data:
         data["rows"] = [*data.get("rows", ()), *_tables(data.pop("more_rows"), "more_rows", where)]
     return data
+
+
+def _list(value: Any, key: str, where: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise UsageError(f"{where}: {key} is a list of files, not {value!r}")
+    return value
 
 
 def _extended(base: str, where: str, folder: Path, extending: tuple[Path, ...]) -> dict[str, Any]:

@@ -80,5 +80,6 @@ def tuned_row(row: Row, winner: Row, trials: int) -> str:
     values: dict[str, JSON] = {"id": f"{row.id}{TUNED}", "label": f"{row.label}, tuned", "method": row.method}
     values |= {"access": row.access, "tuned": trials}
     lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in values.items()]
-    settings = ", ".join(f'"{key}" = {json.dumps(value)}' for key, value in winner.settings.items())
-    return "\n".join(["[[rows]]", *lines, f"settings = {{ {settings} }}"]) + "\n"
+    if settings := ", ".join(f'"{key}" = {json.dumps(value)}' for key, value in winner.settings.items()):
+        lines.append(f"settings = {{ {settings} }}")
+    return "\n".join(["[[rows]]", *lines]) + "\n"

@@ -3,8 +3,11 @@
 import io
 import itertools
 import json
+import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -37,7 +40,7 @@ from .contract_fixture import (
 )
 from .contract_needs import check_access, check_adversary, check_domains_apart, check_effect, check_labels
 from .contract_windows import check_window_normalisation, check_window_prediction
-from .train import minimise, require_free_names
+from .train import minimise, require_terms
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,15 @@ def run_check(name: str, subject: MethodUnderTest) -> CheckResult:
     except CheckFailed as failure:
         return CheckResult(title, False, str(failure))
     except Exception as error:  # the method is a third party's and may fail in any way
-        return CheckResult(title, False, f"{type(error).__name__}: {error}")
+        return CheckResult(title, False, f"{type(error).__name__}: {error}{_place(error, subject.cls)}")
     return CheckResult(title, True, "")
+
+
+def _place(error: Exception, cls: type[Method]) -> str:
+    """Return the innermost line of the method's own file that an exception came through: " (mine.py, line 12)"."""
+    path = getattr(sys.modules.get(cls.__module__), "__file__", None)
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return f" ({Path(path).name}, line {lines[-1]})" if path and lines else ""
 
 
 def finite_step(method: Method, batch: Batch, bfloat16: bool = False) -> None:
@@ -91,7 +101,7 @@ def finite_step(method: Method, batch: Batch, bfloat16: bool = False) -> None:
     for name, term in terms.items():
         fits = isinstance(name, str) and isinstance(term, Tensor) and term.ndim == 0 and term.is_floating_point()
         require(fits, f"term {name!r} must be a 0-d floating-point tensor: reduce it with .mean() or .sum()")
-    require_free_names(terms)
+    require_terms(terms)
     require_all_finite(terms, f"{where}terms")
     minimise(terms, modules_of(method)[0], clip=None)
     gradients = {name: parameter.grad for name, parameter in method.named_parameters()}
@@ -115,7 +125,7 @@ def _weights_move(subject: MethodUnderTest) -> None:
 def _predict(subject: MethodUnderTest) -> None:
     method, batch = subject.method().eval(), subject.batch()
     before = copies(method.state_dict())
-    with torch.inference_mode():
+    with torch.no_grad():  # as predictions are made: a method that adapts to an image may switch gradients on
         first = method.predict(batch.image, batch.foreground)
         second = method.predict(batch.image, batch.foreground)
     shape = (len(batch.image), CLASSES, *batch.image.shape[2:])

@@ -9,7 +9,7 @@ from ssdg.methods.base import Batch, Method
 from ssdg.methods.networks.base import Features
 
 from .contract_fixture import CheckFailed, MethodUnderTest, changed, context, copies, differing, modules_of, require
-from .train import minimise, require_free_names
+from .train import minimise, require_terms
 
 LEAST_CHANGE = 0.01
 """Of any voxel, in standard deviations of its image, that counts as an augmentation."""
@@ -109,7 +109,7 @@ def check_adversary(subject: MethodUnderTest) -> None:
     weights, start = copies({**others, **buffers}), copies(critics)
     gradients = copies({name: p.grad for name, p in others.items()})
     adversary_terms = method.adversary_step(batch, context(batch))
-    require_free_names(adversary_terms, terms)
+    require_terms(adversary_terms, terms)
     minimise(adversary_terms, modules[1], clip=None)
     after = {name: p.grad for name, p in others.items()}
     for name in [*changed(weights, {**others, **buffers}), *changed(gradients, after)]:

@@ -155,7 +155,7 @@ class Step:
             )
             with autocast(device, self.request.training.precision):
                 module_terms = losses[module.purpose](batch, context)
-            require_free_names(module_terms, terms)
+            require_terms(module_terms, terms)
             for group in module.optimizer.param_groups:
                 group["lr"] = module.rate * decay
             terms |= minimise(module_terms, module, self.request.optimizer.clip)
@@ -175,8 +175,10 @@ class Step:
         return augment.recoloured(batch, rng)
 
 
-def require_free_names(terms: Mapping[str, Tensor], taken: Mapping[str, Tensor] = MappingProxyType({})) -> None:
-    """Raise MethodError for a term called as another column of ``history.csv``, or as a term that is ``taken``."""
+def require_terms(terms: Any, taken: Mapping[str, Tensor] = MappingProxyType({})) -> None:
+    """Raise MethodError unless terms are a mapping, none called as a column of ``history.csv`` or a ``taken`` one."""
+    if not isinstance(terms, Mapping):
+        raise MethodError(f"a step returns its loss terms by name, {{'segmentation': …}}, not {type(terms).__name__}")
     if names := [name for name in terms if name in taken or name in NO_LOSSES]:
         raise MethodError(
             f"the term {names[0]!r} has the name of another column of history.csv, or of one of the method's own "

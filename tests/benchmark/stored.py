@@ -15,7 +15,8 @@ from ssdg.benchmark.storage.csv_text import to_csv
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import StoredEvaluation, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, RunFolder, evaluation_path, run_path
-from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
+from ssdg.benchmark.suites.inventory import Inventory
+from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.datasets import TASKS

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from ssdg.benchmark.cli import main
 from ssdg.benchmark.cli.new import LONGEST
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.inventory import Inventory
+from ssdg.benchmark.suites.suite import Filters
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.training import contract
 from ssdg.datasets import TASKS
@@ -79,6 +80,8 @@ def test_a_suite_is_planned_as_written_and_with_every_key_it_shows(tmp_path):
     assert load_suite(str(suite)).rows == load_suite("demo").rows
     assert f"bench sweep '{suite}'\n" in output
     uncommented(suite)
+    for kind, name in (("method", "my_method"), ("task", "my_task")):
+        written(tmp_path, kind, name)
     loaded = load_suite(str(suite))
     assert [row.id for row in loaded.rows] == ["erm", "ras4dg", "ras4dg-mild"]
     assert len(loaded.plan(Filters(), Inventory(registry(), TASKS)).runs) == 15

@@ -1,8 +1,10 @@
 """Runs of a plugin that was edited, or whose version was raised, since they were trained."""
 
 import sys
+from importlib import resources
 
 from ssdg import methods
+from ssdg.benchmark import open_results
 
 from ...suites import TINY as SETTINGS
 from ...suites import flags, suite_file
@@ -36,3 +38,19 @@ def test_an_edited_plugin_and_a_raised_version_are_said(bench, tmp_path, monkeyp
     table, status, sweep = (bench(*call).output for call in reading)
     assert "edited: of version 1, and version 2 is here, which a sweep trains (1 run)" in table
     assert ("QUEUED" in status, "1 to do" in sweep) == (True, True)
+
+
+def test_a_suite_names_its_plugins_and_tasks_itself(bench, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "edited.py").write_text(PLUGIN.format(version=1))
+    catalogue = (resources.files("ssdg.datasets") / "catalogue" / "phantom2d.toml").read_text()
+    (tmp_path / "own" / "task.toml").write_text(catalogue.replace('name = "phantom2d"', 'name = "mine"'))
+    column = {"task": "mine", "source": "phantom2d-a", "target": "phantom2d-b"}
+    suite_file(tmp_path / "own" / "mine.toml", ("edited",), [column], plugins=["edited.py"], tasks=["task.toml"])
+    extending = tmp_path / "extending.toml"
+    extending.write_text('extends = "own/mine.toml"\n')
+    swept = bench("sweep", str(extending))
+    assert swept.exit_code == 0, swept.output
+    results = open_results(extending, bench.results)
+    assert results.table()[["row", "state"]].values.tolist() == [["edited", "complete"]]
+    assert results.runs()["state"].tolist() == ["DONE"]

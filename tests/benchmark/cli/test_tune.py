@@ -1,6 +1,7 @@
 """``bench tune``: trials are runs that see no target, and the best on held-out source cases becomes a row."""
 
 import importlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -66,9 +67,11 @@ def test_the_best_trial_becomes_a_row(bench, tmp_path):
     assert rows == [*(row.id for row in load_suite("demo").rows), "fussy_tuned"]
     # The first of a new file, whose columns are those of the file that was tuned.
     alone = tmp_path / "tuned" / "alone.toml"
-    tune._add_row(alone, str(suite), '[[rows]]\nid = "fussy_tuned"\nmethod = "fussy"\n')
+    selection = SimpleNamespace(name=str(suite), named_files={"plugins": (plugin,), "tasks": ()})
+    tune._add_row(alone, selection, '[[rows]]\nid = "fussy_tuned"\nmethod = "fussy"\n')
     assert [row.id for row in load_suite(str(alone)).rows] == ["fussy_tuned"]
     assert load_suite(str(alone)).columns == load_suite(str(suite)).columns
+    assert [Path(file).resolve() for file in load_suite(str(alone)).plugins] == [plugin]
 
 
 @pytest.mark.parametrize(

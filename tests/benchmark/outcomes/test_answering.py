@@ -7,10 +7,10 @@ import pytest
 
 from ssdg.benchmark.outcomes.answering import is_current
 from ssdg.benchmark.outcomes.planned_run import match_plan
-from ssdg.benchmark.outcomes.stored_suite import inventory_with
 from ssdg.benchmark.settings import weights_digest
 from ssdg.benchmark.spec import PIPELINE_VERSION, NetworkConfig, PreprocessConfig, RunRequest, RunSpec
 from ssdg.benchmark.storage.results_reader import StoredRun
+from ssdg.benchmark.suites.inventory import inventory_with
 from ssdg.benchmark.suites.suite import Filters, Planned
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.methods import registry

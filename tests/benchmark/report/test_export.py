@@ -19,8 +19,9 @@ from ssdg.benchmark.storage.csv_text import to_csv
 from ssdg.benchmark.storage.files import write_json, write_text
 from ssdg.benchmark.storage.results_reader import read_run, scan
 from ssdg.benchmark.storage.run_folder import CASE_COLUMNS, VALIDATION
+from ssdg.benchmark.suites.inventory import Inventory
 from ssdg.benchmark.suites.sources import suite_across
-from ssdg.benchmark.suites.suite import Filters, Inventory
+from ssdg.benchmark.suites.suite import Filters
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry

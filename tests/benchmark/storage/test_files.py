@@ -3,11 +3,20 @@
 import errno
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from ssdg.benchmark.errors import USAGE, StorageError
-from ssdg.benchmark.storage.files import atomic_file, output_file, read_json, write_json, write_output, write_text
+from ssdg.benchmark.storage.files import (
+    atomic_file,
+    make_folder,
+    output_file,
+    read_json,
+    write_json,
+    write_output,
+    write_text,
+)
 
 
 def test_a_failure_inside_leaves_the_old_file_and_no_temporary(tmp_path):
@@ -110,7 +119,15 @@ def test_a_device_reached_by_a_link_stays_one(tmp_path):
 
 def test_a_folder_in_the_way_and_a_name_too_long_are_named(tmp_path):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "dangling").symlink_to("nowhere")
-    for path in (tmp_path / "folder", tmp_path / "dangling" / "a.txt", tmp_path / ("x" * 250)):
+    for path in (tmp_path / "folder", tmp_path / ("x" * 250)):
         with pytest.raises(StorageError, match=r"cannot write .*Give another name"):
             write_text(path, "text")
+
+
+def test_a_link_that_leads_nowhere_and_a_folder_that_cannot_be_made_are_named(tmp_path):
+    link = tmp_path / "results"
+    link.symlink_to(tmp_path / "disk")
+    with pytest.raises(StorageError, match=rf"{link} is a link to {tmp_path / 'disk'}, which is not there"):
+        write_text(link / "runs" / "a.txt", "text")
+    with pytest.raises(StorageError, match="cannot make /proc/none"):
+        make_folder(Path("/proc/none"))

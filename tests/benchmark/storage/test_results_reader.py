@@ -1,6 +1,7 @@
 """Reading a results folder: what is found, what is named and left out, and runs that others write meanwhile."""
 
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -110,6 +111,16 @@ def test_states_without_a_marker(tmp_path):
         assert read_run(path).state == "RUNNING"
     (path / "checkpoints").mkdir()
     assert read_run(path).state == "STALE"
+
+
+def test_a_run_that_is_trained_is_running_while_it_is_scored(tmp_path):
+    [path] = several(tmp_path, seeds=(0,), state="DONE")
+    with Lease(path):
+        run = read_run(path)
+        assert (run.state, run.trained) == ("RUNNING", True)
+        left = (path / "lease.1.json").read_text().replace(f'"pid": {os.getpid()}', '"pid": 999999999')
+    (path / "lease.1.json").write_text(left)  # by a kill right behind DONE
+    assert read_run(path).state == "DONE"
 
 
 def test_a_run_that_ends_while_it_is_looked_at_is_not_stale(tmp_path, monkeypatch):

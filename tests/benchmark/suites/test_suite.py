@@ -9,8 +9,9 @@ import pytest
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.stored_suite import check_column
 from ssdg.benchmark.spec import Fold
+from ssdg.benchmark.suites.inventory import Inventory
 from ssdg.benchmark.suites.paper import PublishedScore, load_published
-from ssdg.benchmark.suites.suite import Column, Filters, Inventory, Row, Suite
+from ssdg.benchmark.suites.suite import Column, Filters, Row, Suite
 from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
 from ssdg.datasets import TASKS
 from ssdg.methods import registry
@@ -264,6 +265,9 @@ def test_quoted_and_nested_keys_are_the_same_setting():
     ("change", "message"),
     [
         (lambda t: "sede = [1]\n" + t, "did you mean 'seeds'"),
+        (lambda t: t.replace("[[rows]]", "[[more_row]]", 1), "did you mean 'more_rows'"),
+        (lambda t: 'extend = "demo"\n' + t, "did you mean 'extends'"),
+        (lambda t: 'plugins = "mine.py"\n' + t, "plugins is a list of files"),
         (lambda t: t.replace("task =", "taks ="), "needs task"),
         (lambda t: t.replace('target = "lesav"', 'target = "lesav"\nstrat = ["all"]'), "did you mean 'strata'"),
         (lambda t: t + "fold = 3\n", "did you mean 'folds'"),
@@ -277,7 +281,7 @@ def test_quoted_and_nested_keys_are_the_same_setting():
         (lambda t: 'published = "table3"\n' + t, "did you mean 'table"),
         (lambda t: "seeds = [-1]\n" + t, "whole numbers"),
         (lambda t: "seeds = []\n" + t, "whole numbers"),
-        (lambda t: 'seeds = ["a"]\n' + t, "seeds: expected comma-separated whole numbers, such as"),
+        (lambda t: 'seeds = ["a"]\n' + t, "seeds: expected a list of whole numbers, not"),
         (lambda t: t + '[[rows]]\nid = "erm"\nmethod = "erm"\n', "there twice"),
         (lambda t: f"seeds = [0, 0, 1]\n{t}", "seed 0 is there twice"),
         (lambda t: t.partition("[[rows]]")[0], "needs rows"),

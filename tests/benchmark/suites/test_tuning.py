@@ -6,7 +6,7 @@ import pytest
 
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.suites.suite import Row
-from ssdg.benchmark.suites.suite_file import load_suite
+from ssdg.benchmark.suites.suite_file import base_lines, load_suite
 from ssdg.benchmark.suites.tuning import LEARNING_RATE, Range, ranges, trial_rows, tuned_row
 from ssdg.methods import METHODS, load_method
 
@@ -89,3 +89,10 @@ def test_ranges_of_methods_contain_their_defaults(name):
         section, _, key = setting.partition(".")
         if section == "method":
             assert tuned.low <= getattr(config(), key) <= tuned.high
+
+
+def test_a_new_file_names_what_the_command_line_does(tmp_path):
+    lines = base_lines("demo", tmp_path, {"plugins": (tmp_path / "methods" / "mine.py",), "tasks": ()})
+    assert lines.splitlines() == ['extends = "demo"', 'plugins = ["methods/mine.py"]']
+    plain = Row(id="erm", method="erm")
+    assert "settings" not in tuned_row(plain, plain, 3)

@@ -14,7 +14,7 @@ from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.exported import Export
 from ssdg.benchmark.scoring.metrics import METRICS
 from ssdg.benchmark.storage.results_reader import scan
-from ssdg.benchmark.suites.suite import Inventory
+from ssdg.benchmark.suites.inventory import Inventory
 from ssdg.benchmark.suites.suite_file import list_suites, load_suite, parse_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.document import render

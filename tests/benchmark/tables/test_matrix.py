@@ -10,8 +10,9 @@ import pytest
 from ssdg.benchmark.errors import UsageError
 from ssdg.benchmark.outcomes.scores import RowScores
 from ssdg.benchmark.storage.run_folder import VALIDATION
+from ssdg.benchmark.suites.inventory import Inventory
 from ssdg.benchmark.suites.sources import suite_across
-from ssdg.benchmark.suites.suite import Filters, Inventory, Suite
+from ssdg.benchmark.suites.suite import Filters, Suite
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.document import render

@@ -10,7 +10,8 @@ from ssdg.benchmark.outcomes.scores import common_scores
 from ssdg.benchmark.scoring.metrics import DSC, METRICS
 from ssdg.benchmark.statistics import holm, mean_difference
 from ssdg.benchmark.storage.run_folder import VALIDATION
-from ssdg.benchmark.suites.suite import Column, Inventory, Row, Suite
+from ssdg.benchmark.suites.inventory import Inventory
+from ssdg.benchmark.suites.suite import Column, Row, Suite
 from ssdg.benchmark.tables.significance import mark_columns
 
 from ..stored import INVENTORY, MadeResults, row_scores

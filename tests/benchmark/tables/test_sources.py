@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from ssdg.benchmark.errors import UsageError
+from ssdg.benchmark.suites.inventory import Inventory
 from ssdg.benchmark.suites.paper import PublishedScore
 from ssdg.benchmark.suites.sources import suite_across
-from ssdg.benchmark.suites.suite import Column, Filters, Inventory
+from ssdg.benchmark.suites.suite import Column, Filters
 from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.benchmark.tables.document import render

@@ -444,6 +444,23 @@ def test_a_correct_adversary_passes_every_check():
     assert [result.message for result in results_of(WithAdversary) if not result.passed] == []
 
 
+class AdaptsToTheImage(Method):
+    """Test-time gradients, which predictions are made without."""
+
+    def logits(self, prepared, foreground):
+        with torch.enable_grad():
+            shift = torch.zeros((), requires_grad=True)
+            entropy = super().logits(prepared + shift, foreground).softmax(dim=1).square().mean()
+            [gradient] = torch.autograd.grad(entropy, shift)
+        return super().logits(prepared + gradient, foreground)
+
+
+def test_a_method_may_use_gradients_in_prediction():
+    for check, windowed in (("predict", False), ("prediction", True)):
+        result = run_check(check, MethodUnderTest(AdaptsToTheImage, 2, windowed=windowed))
+        assert result.passed, result.message
+
+
 def test_results_name_dimension_and_check_and_an_exception_is_a_failure():
     class Crash(Method):
         ndims = frozenset({2})
@@ -454,5 +471,7 @@ def test_results_name_dimension_and_check_and_an_exception_is_a_failure():
     results = check_method(Crash)
     names = [*[f"2D: {name}" for name in CHECKS], *[f"2D, windows: {name}" for name in WINDOW_CHECKS]]
     assert [result.name for result in results] == names
-    assert results[0] == CheckResult("2D: finite terms", False, "ZeroDivisionError: in the method")
+    line = Crash.training_step.__code__.co_firstlineno + 1
+    message = f"ZeroDivisionError: in the method (test_contract.py, line {line})"
+    assert results[0] == CheckResult("2D: finite terms", False, message)
     assert any(result.passed for result in results)
