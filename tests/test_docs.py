@@ -14,8 +14,10 @@ import torch
 
 from ssdg.benchmark.cli import main
 from ssdg.benchmark.suites.suite_file import is_export, list_suites
+from ssdg.benchmark.training.contract import run_check
+from ssdg.benchmark.training.contract_fixture import MethodUnderTest
 from ssdg.datasets import TASKS
-from ssdg.methods import METHODS
+from ssdg.methods import METHODS, load_method
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -176,6 +178,21 @@ def test_the_readmes_method_is_the_pages():
     readme, page = ((path).read_text() for path in (ROOT / "README.md", DOCS / "add-a-method.md"))
     [code] = [code for code in blocks(readme, "python") if "my_method.py" in code]
     assert code in blocks(page, "python")
+
+
+def test_the_further_methods_of_the_page_keep_the_contract(tmp_path):
+    pages = blocks((DOCS / "add-a-method.md").read_text(), "python")
+    [code] = [code for code in pages if "class MeanTeacher" in code]
+        code for code in blocks((DOCS / "add-a-method.md").read_text(), "python") if "class MeanTeacher" in code
+    ]
+    plugin = tmp_path / "three_methods.py"
+    plugin.write_text(code)
+    for cls in ("MeanTeacher", "Reconstructing", "Mirrored"):
+        for check in ("every network weight moves", "predict", "resume", "augment", "effect"):
+            result = run_check(check, MethodUnderTest(load_method(f"{plugin}:{cls}"), 2))
+            assert result.passed, (cls, check, result.message)
+        result = run_check("prediction", MethodUnderTest(load_method(f"{plugin}:{cls}"), 2, windowed=True))
+        assert result.passed, (cls, result.message)
 
 
 def test_the_network_of_the_page_runs():
