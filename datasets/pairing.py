@@ -125,7 +125,13 @@ def _overlap(wanted: set[tuple[str, ...]], part: _Part) -> int:
 
 def _options(names: _Names, level: int, with_folder: bool) -> list[_Part]:
     folders = [place for place in names.varying if place < len(names.columns) - 1] if with_folder else [None]
-    return [_part(names, place, folder, level) for folder in folders for place in names.varying if place != folder]
+    # The group is the outer of two: a patient's folder holds those of the scans.
+    return [
+        _part(names, place, folder, level)
+        for folder in folders
+        for place in names.varying
+        if folder is None or place > folder
+    ]
 
 
 def _part(names: _Names, place: int, folder: int | None, level: int) -> _Part:

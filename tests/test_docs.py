@@ -183,8 +183,6 @@ def test_the_readmes_method_is_the_pages():
 def test_the_further_methods_of_the_page_keep_the_contract(tmp_path):
     pages = blocks((DOCS / "add-a-method.md").read_text(), "python")
     [code] = [code for code in pages if "class MeanTeacher" in code]
-        code for code in blocks((DOCS / "add-a-method.md").read_text(), "python") if "class MeanTeacher" in code
-    ]
     plugin = tmp_path / "three_methods.py"
     plugin.write_text(code)
     for cls in ("MeanTeacher", "Reconstructing", "Mirrored"):

@@ -56,6 +56,12 @@ LAYOUTS = {  # name -> patterns given, image and label files, patterns written
         "Drishti-GS",
         ("Drishti-GS/*/Images/{case}.jpg", "Drishti-GS/*/GT/{case}/SoftMap/{case}_ODsegSoftmap.png"),
     ),
+    "scans of patients, each in a folder": (
+        ("data/*/*/ct.nii.gz", "data/*/*/organs.nii.gz"),
+        [(f"P{p:03}/scan{n}/ct.nii.gz", f"P{p:03}/scan{n}/organs.nii.gz") for p in range(3) for n in range(2)],
+        "data",
+        ("data/{group}/{case}/ct.nii.gz", "data/{group}/{case}/organs.nii.gz"),
+    ),
     "two prefixes": (
         ("x/img_*", "x/mask_*"),
         [(f"img_{n}.png", f"mask_{n}.png") for n in (1, 9, 10, 11)],
