@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import INCOMPLETE, Interrupted, UsageError, unknown
+from ..errors import INCOMPLETE, Interrupted, UsageError
 from ..launching.worker import stop_on_request
 from ..outcomes.ensembles import Members, members_of
 from ..outcomes.planned_run import PlannedRun
@@ -73,9 +73,7 @@ def _why_missing(run: PlannedRun) -> str:
 def _ensemble_row(selection: Selection, row_id: str) -> EnsembleRow:
     """Return the row of the ensemble that is asked for; UsageError for a row that cannot have one."""
     suite = selection.plan.suite
-    base = next((row for row in suite.rows if row.id == row_id), None)
-    if base is None:
-        raise unknown(f"row of suite {suite.name!r}", row_id, [row.id for row in suite.rows if row.trained_here])
+    base = suite.row(row_id)
     if not base.trained_here or base.folds is not None or base.selection is not None:
         what = "trains or selects on the target's labels" if base.trained_here else "is not trained here"
         raise UsageError(f"row {row_id!r} {what}: it has no ensemble")

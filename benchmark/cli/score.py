@@ -58,6 +58,7 @@ def score(
     """
     from ..data.run_data import DataSource, find_domain
     from ..outcomes.external import external_row
+    from ..progress import open_display
     from ..scoring.external import ExternalPredictions, score_predictions
 
     facts, folder = _row_facts(selection, values, replace)
@@ -77,7 +78,9 @@ def score(
         config=config,
     )
     output = scored_folder(folder, seed, task.name, source, target)
-    scored, extra = score_predictions(given, output, replace)
+    with open_display(row.id) as display:
+        display.scoring(target, len(located.domain.cases))
+        scored, extra = score_predictions(given, output, replace, on_case=lambda *_: display.scored())
     if extra:
         click.echo(f"bench: {len(extra)} files belong to no case: {', '.join(extra[:5])}", err=True)
     write_json(folder / ROW_FILE, facts)

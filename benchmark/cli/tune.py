@@ -13,7 +13,7 @@ import click
 
 from ssdg.methods import load_method
 
-from ..errors import FAILED, INCOMPLETE, UsageError, unknown
+from ..errors import FAILED, INCOMPLETE, UsageError
 from ..outcomes.planned_run import AGAIN
 from ..storage.files import write_output
 from ..suites.suite import Filters, Row
@@ -60,9 +60,7 @@ def tune(
 
     selection.require_runs()
     suite = selection.plan.suite
-    row = next((row for row in suite.rows if row.id == row_id), None)
-    if row is None:
-        raise unknown(f"row of suite {suite.name!r}", row_id, [row.id for row in suite.rows])
+    row = suite.row(row_id)
     if not row.trained_here:
         raise UsageError(f"row {row_id!r} is not trained here: there is nothing to tune")
     if not row.contender and row.access != "uda":

@@ -212,7 +212,7 @@ def rank_rows(results: SuiteResults, headings: Sequence[Heading], metric: Metric
         scored = [not np.isnan(scores).any() for scores in common.scores]
         if sum(scored) > 1:
             kept = replace(common, scores=list(itertools.compress(common.scores, scored)))
-            stability = rank_stability(kept, metric.better)
+            stability = rank_stability(kept, metric.sign)
             rankings.append(Ranking(heading, tuple(itertools.compress(rows, scored)), stability))
     return rankings
 

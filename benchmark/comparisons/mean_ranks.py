@@ -107,7 +107,7 @@ def mean_ranks(suites: Sequence[SuiteResults], metric: Metric = DSC) -> MeanRank
             if not defined(scores[-1]).strata:
                 place = f"{heading.text} ({results.suite.name})"
                 raise UsageError(f"{place}: no case has a score of every seed of every row")
-    sign = 1.0 if metric.better == "higher" else -1.0
+    sign = metric.sign
     means, drawn = drawn_means(scores, np.random.default_rng(SEED))
     ranks = competition_ranks(sign * means)
     low, high = np.quantile(competition_ranks(sign * drawn).mean(axis=0), [0.025, 0.975], axis=0)

@@ -4,7 +4,6 @@ Descriptive, not a test; :func:`ssdg.benchmark.resampling.drawn_means` says how 
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,14 +27,15 @@ class RankStability:
     level: Level  # "cases" where some method has one seed, which cannot be resampled
 
 
-def rank_stability(target: TargetScores, better: Literal["higher", "lower"] = "higher") -> RankStability:
+def rank_stability(target: TargetScores, sign: float = 1.0) -> RankStability:
     """Return how the ranking of methods on a target varies when seeds and cases are drawn again.
+
+    ``sign`` is the metric's: -1 where lower values are better.
 
     Raises:
         ValueError: no method, or no case that is defined for every seed of all of them.
     """
     scores = defined(target).scores
-    sign = 1.0 if better == "higher" else -1.0
     (means,), (drawn,) = drawn_means([target], np.random.default_rng(SEED))
     ranks = competition_ranks(sign * drawn)
     tau = kendall_tau(drawn, means)

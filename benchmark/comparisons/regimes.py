@@ -113,7 +113,7 @@ def study_regimes(results: Mapping[str, SuiteResults], metric: Metric = DSC) -> 
         headings=tuple(headings),
         seeds=first.suite.seeds,
         means=means,
-        ranks=competition_ranks(means if metric.better == "higher" else -means),
+        ranks=competition_ranks(metric.sign * means),
         pairs=tuple(pairs),
         missing=tuple(missing),
         metric=metric,

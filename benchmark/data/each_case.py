@@ -21,12 +21,12 @@ AHEAD = 2 * CONCURRENT_CASES
 """Cases that are begun before they are asked for: those of a slow writer do not fill the memory."""
 
 
-def ignore_case(domain: str, done: int, total: int) -> None:
+def no_report(domain: str, done: int, total: int) -> None:
     """Do nothing after a case."""
 
 
 def each_case(
-    domain: Domain, function: Callable[[Case], T], on_case: OnCase = ignore_case
+    domain: Domain, function: Callable[[Case], T], on_case: OnCase = no_report
 ) -> Iterator[tuple[Case, T | DataError]]:
     """Yield each case with a function's result, or with its DataError, in the domain's order."""
 

@@ -28,7 +28,7 @@ from ..spec import PreprocessConfig
 from ..storage.files import free_bytes, read_json, storage_error, sync_folder, unreadable, write_json
 from ..storage.lease import Lease
 from .arrays import FOREGROUNDS, IMAGES, LABELS, Grid, Layout, Ragged
-from .each_case import OnCase, each_case, ignore_case
+from .each_case import OnCase, each_case, no_report
 from .geometry import Geometry
 from .grids import scale_note
 from .images import file_ndim
@@ -107,7 +107,7 @@ def prepare_domain(
     config: PreprocessConfig,
     manifest_digest: str,
     cache_root: Path,
-    progress: OnCase = ignore_case,
+    on_case: OnCase = no_report,
     look: Callable[[], None] = lambda: None,
 ) -> PreparedDomain:
     """Return a domain on the network's grid, from the cache or computed into it.
@@ -134,7 +134,7 @@ def prepare_domain(
                 with Lease(folder.parent / ".building" / folder.name, wait=math.inf, look=look) as lease:
                     prepared = _load(folder, domain, layout)  # another process may have finished it meanwhile
                     if prepared is None:
-                        _build(folder, lease, _prepared_cases(domain, task, config, progress), layout)
+                        _build(folder, lease, _prepared_cases(domain, task, config, on_case), layout)
                         prepared = _load(folder, domain, layout)
             except OSError as error:
                 raise _disk_error(error, folder, domain, layout) from error
@@ -211,14 +211,14 @@ def _build(folder: Path, lease: Lease, cases: Iterator[tuple[str, PreparedCase]]
 
 
 def _prepared_cases(
-    domain: Domain, task: Task, config: PreprocessConfig, progress: OnCase
+    domain: Domain, task: Task, config: PreprocessConfig, on_case: OnCase
 ) -> Iterator[tuple[str, PreparedCase]]:
     """Yield (id, prepared case) in the domain's order; raise DataError listing all failures after the last case."""
     with_label = all(case.label is not None for case in domain.cases)
     total, inverted, empty = len(domain.cases), 0, 0
     failures: list[str] = []
     prepare = partial(prepare_case, domain=domain, task=task, config=config, with_label=with_label)
-    for case, result in each_case(domain, prepare, progress):
+    for case, result in each_case(domain, prepare, on_case):
         if isinstance(result, DataError):
             failures.append(f"  case {case.id}: {result}")
         elif not failures:

@@ -13,7 +13,7 @@ from ..digests import digest
 from ..errors import UsageError, unknown
 from ..spec import PreprocessConfig, RunRequest
 from ..storage.run_folder import VALIDATION
-from .each_case import OnCase, ignore_case
+from .each_case import OnCase, no_report
 from .prepared import PreparedDomain, prepare_domain
 
 Say = Callable[[str], None]
@@ -91,7 +91,7 @@ class RunData:
         task: Task,
         config: PreprocessConfig,
         cache: Path,
-        on_case: OnCase = ignore_case,
+        on_case: OnCase = no_report,
         look: Callable[[], None] = lambda: None,
         trains: bool = True,
         scored: Collection[str] | None = None,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ssdg.datasets.base import Case, DataError, Domain, Task
 
 from ..spec import PreprocessConfig
-from .each_case import OnCase, each_case, ignore_case
+from .each_case import OnCase, each_case, no_report
 from .grids import scale_note
 from .labels import require_plausible_labels
 from .preprocess import PreparedCase, full_scale, prepare_case
@@ -53,7 +53,7 @@ class Survey:
     """The first case and those with the smallest and largest labelled share, with their ids."""
 
 
-def survey_domain(domain: Domain, task: Task, config: PreprocessConfig, on_case: OnCase = ignore_case) -> Survey:
+def survey_domain(domain: Domain, task: Task, config: PreprocessConfig, on_case: OnCase = no_report) -> Survey:
     """Prepare every case of a domain as training would, without writing the cache.
 
     Raises:

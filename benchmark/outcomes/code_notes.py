@@ -1,6 +1,5 @@
 """Answers by other code than the one that is here: an earlier version of a method, a plugin that was edited since."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from ssdg.methods import MethodEntry
@@ -18,15 +17,17 @@ def plugin_edited(run: StoredRun) -> bool:
 
 
 def code_notes(runs: Iterable[PlannedRun], methods: Mapping[str, MethodEntry]) -> list[str]:
-    """Return a note for each row that runs of an earlier version answer, or of a plugin that was edited since."""
-    notes: Counter[str] = Counter()
+    """Return notes on the rows that runs of an earlier version answer, or of a plugin that was edited since."""
+    earlier, edited = dict[str, None](), dict[str, None]()  # in the rows' order
     for run in runs:
         if run.stored is None or not run.row.trained_here or not any(map(run.evaluation, run.domains)):
             continue
         spec = run.stored.spec
         if (here := version_here(spec, methods)) != spec.version:
             before, now = difference(spec.version, here)
-            notes[f"{run.row.label}: of {before}, and {now} is here, which a sweep trains"] += 1
+            earlier[f"{run.row.label} ({before}, here {now})"] = None
         elif plugin_edited(run.stored):
-            notes[f"{run.row.label}: its plugin was edited after training: raise its version to train it anew"] += 1
-    return [f"{note} ({count} run{'s' * (count != 1)})" for note, count in notes.items()]
+            edited[run.row.label] = None
+    notes = [f"not of the code that is here, which a sweep trains: {', '.join(earlier)}"] if earlier else []
+    raised = "plugin edited after training, which a raised version trains anew"
+    return notes + ([f"{raised}: {', '.join(edited)}"] if edited else [])

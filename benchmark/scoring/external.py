@@ -11,7 +11,7 @@ from typing import Any
 from ssdg.datasets.base import Case, DataError, Task
 
 from .. import environment
-from ..data.each_case import OnCase, each_case, ignore_case
+from ..data.each_case import OnCase, each_case, no_report
 from ..data.images import file_ndim, image_grid, write_prediction
 from ..data.labels import mapped_values
 from ..data.run_data import EvaluationSet, LocatedDomain, require_labels
@@ -64,7 +64,7 @@ class ExternalPredictions:
 
 
 def score_predictions(
-    predictions: ExternalPredictions, output: Path, replace: bool = False, on_case: OnCase = ignore_case
+    predictions: ExternalPredictions, output: Path, replace: bool = False, on_case: OnCase = no_report
 ) -> tuple[bool, list[str]]:
     """Score label files into a folder; return whether they had no scores yet, and the files of no case.
 

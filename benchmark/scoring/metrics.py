@@ -74,6 +74,11 @@ class Metric:
         return "masks" if self.from_counts is None else "counts"
 
     @property
+    def sign(self) -> float:
+        """1 where higher values are better, else -1."""
+        return 1.0 if self.better == "higher" else -1.0
+
+    @property
     def scale(self) -> float:
         """Factor from a stored to a printed value."""
         return 100.0 if self.unit == "%" else 1.0

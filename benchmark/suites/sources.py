@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from ssdg.datasets.base import Task
 
 from ..errors import UsageError, unknown
-
-if TYPE_CHECKING:
-    from .inventory import Inventory
-    from .suite import Column, Suite
+from .inventory import Inventory
+from .suite import Column, Suite
 
 ALL = "all"
 
@@ -18,7 +15,7 @@ ARROW = " \N{RIGHTWARDS ARROW} "
 """Between source and target in the label of a column."""
 
 
-def suite_across(suite: "Suite", names: Sequence[str] | None, inventory: "Inventory") -> "Suite":
+def suite_across(suite: Suite, names: Sequence[str] | None, inventory: Inventory) -> Suite:
     """Return a suite with a column for each of these sources and every other domain of its task; None: as it is.
 
     ``("all",)`` is every domain. Labels and strata of a domain are those of the suite's column that has it as target.
@@ -50,7 +47,7 @@ def suite_across(suite: "Suite", names: Sequence[str] | None, inventory: "Invent
     return replace(suite, rows=tuple(rows), columns=tuple(columns), published=None)
 
 
-def _of_task(columns: "Sequence[Column]", names: Sequence[str], task: Task) -> "list[Column]":
+def _of_task(columns: Sequence[Column], names: Sequence[str], task: Task) -> list[Column]:
     by_target = {column.target: column for column in columns}
     named = dict.fromkeys([*(column.source for column in columns), *by_target])
     others = (name for name in (*task.sources, *task.targets) if name in names or not _may_lack_labels(task, name))
@@ -79,7 +76,7 @@ def _may_lack_labels(task: Task, domain: str) -> bool:
     return not labelled or "labels" in getattr(loader, "optional", ())
 
 
-def ends(column: "Column") -> tuple[str, str]:
+def ends(column: Column) -> tuple[str, str]:
     """Return the printed names of a column's source and target."""
     source, arrow, target = column.label.partition(ARROW)
     return (source, target) if arrow else (column.source, column.label)

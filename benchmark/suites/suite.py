@@ -178,6 +178,13 @@ class Suite:
             raise UsageError(NO_ORACLE)
         return rows
 
+    def row(self, id: str) -> Row:
+        """Return a row; UsageError offers the nearest where there is none of an id."""
+        for row in self.rows:
+            if row.id == id:
+                return row
+        raise unknown(f"row of suite {self.name!r}", id, [row.id for row in self.rows])
+
     def seeds_of(self, row: Row) -> tuple[int, ...]:
         """Return the seeds that a row has a score of; of an ensemble there is one."""
         return (0,) if row.ensemble else self.seeds

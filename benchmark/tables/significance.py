@@ -86,7 +86,7 @@ def mark_columns(
             reference, *others = common.scores
             intervals = [mean_difference(scores, reference, common.strata) for scores in others]
             family += [(position, row.id, interval) for row, interval in zip(ranked[1:], intervals, strict=True)]
-    sign = 1.0 if metric.better == "higher" else -1.0
+    sign = metric.sign
     for (position, row, interval), adjusted in zip(family, holm([i.p for *_, i in family]), strict=True):
         # Where misses differ, rows are compared on the classes that both have: there the best may be the worse one.
         if row not in best[position] and (adjusted > ALPHA or sign * interval.difference > 0):

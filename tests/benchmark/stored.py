@@ -21,7 +21,7 @@ from ssdg.benchmark.suites.suite_file import load_suite
 from ssdg.benchmark.tables.build import build_table
 from ssdg.datasets import TASKS
 from ssdg.datasets.base import Task
-from ssdg.methods import MethodEntry, registry
+from ssdg.methods import METHODS, MethodEntry, registry
 
 VOXELS = 1000
 """True voxels of every class: a Dice with up to three decimals is exact."""
@@ -92,7 +92,7 @@ def write_run(
     request: RunRequest,
     scores: Mapping[str, Scores],
     *,
-    version: int = 1,
+    version: int | None = None,
     pipeline: int = 1,
     regions: str = "",
     network_weights: str = "",
@@ -100,12 +100,12 @@ def write_run(
     target_manifest: str = "target-1",
     state: str = "DONE",
 ) -> Path:
-    """Write a run with an evaluation on each domain of ``scores`` and return its folder."""
+    """Write a run by the methods of now with an evaluation on each domain of ``scores``, and return its folder."""
     default = DEFAULTS.get(request.method, {})
     config = {**default, **request.method_settings}
     spec = RunSpec(
         request=request,
-        method_version=version,
+        method_version=version or (METHODS[request.method].version if request.method in METHODS else 1),
         method_config=config,
         method_changed=tuple(sorted(key for key in config if config[key] != default[key])),
         source_manifest=source_manifest,

@@ -36,7 +36,7 @@ def test_an_edited_plugin_and_a_raised_version_are_said(bench, tmp_path, monkeyp
     for name in [name for name in sys.modules if name.startswith("ssdg_plugin_edited")]:
         monkeypatch.delitem(sys.modules, name)
     table, status, sweep = (bench(*call).output for call in reading)
-    assert "edited: of version 1, and version 2 is here, which a sweep trains (1 run)" in table
+    assert "not of the code that is here, which a sweep trains: edited (version 1, here version 2)" in table
     assert ("QUEUED" in status, "1 to do" in sweep) == (True, True)
 
 

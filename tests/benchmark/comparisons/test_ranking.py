@@ -10,8 +10,8 @@ from ssdg.benchmark.comparisons.ranking import competition_ranks, rank_stability
 from ssdg.benchmark.statistics import TargetScores, kendall_tau
 
 
-def stability(*methods, strata=None, better="higher"):
-    return rank_stability(TargetScores(methods, strata), better)
+def stability(*methods, strata=None, sign=1.0):
+    return rank_stability(TargetScores(methods, strata), sign)
 
 
 def test_equal_scores_share_the_better_rank():
@@ -37,7 +37,7 @@ def test_methods_far_apart_keep_their_ranks():
     assert found.probabilities == pytest.approx(np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]]), abs=0.001)
     assert (found.tau, found.tau_low, found.tau_high) == (pytest.approx(1, abs=0.001), 1, 1)
     assert found.means == pytest.approx([scores.mean() for scores in methods])
-    assert stability(*methods, better="lower").ranks == (1, 3, 2)
+    assert stability(*methods, sign=-1.0).ranks == (1, 3, 2)
 
 
 def test_probabilities_are_those_of_all_draws_enumerated():
