@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ssdg.datasets.base import Domain, Task
-from ssdg.methods import file_digest
+from ssdg.methods import plugin_digest
 
 from .digests import JSON
 from .errors import UsageError, unknown
@@ -138,15 +138,16 @@ def resolve_sections(
     return {name: build(SECTIONS[name], section, name) for name, section in sections.items()}, settings
 
 
-def plugins_digest(method: str, settings: Mapping[str, Any]) -> str:
-    """Return a digest of the plugins that a run's method, and the one before it, are in; "" of none."""
-    return "+".join(filter(None, map(file_digest, (method, str(settings.get(BEFORE, ""))))))
+def plugin_digests(method: str, settings: Mapping[str, Any], imported: bool = False) -> dict[str, str]:
+    """Return the digests of the plugins that a run's method, and the one before it, are in; see `plugin_digest`."""
+    names = (method, str(settings.get(BEFORE, "")))
+    return {name: digest for name in names if (digest := plugin_digest(name, imported))}
 
 
-def plugins_edited(environment: Mapping[str, Any], method: str, settings: Mapping[str, Any]) -> bool:
-    """Return whether a plugin of a run was edited since the training began that an ``environment.json`` describes."""
-    now = plugins_digest(method, settings)
-    return bool(now) and environment.get("plugins", now) != now
+def edited(recorded: Mapping[str, Any], digests: Mapping[str, str]) -> list[str]:
+    """Return the methods whose plugins have other digests in a record, which has them under "plugins"."""
+    before = recorded.get("plugins") or {}
+    return [name for name, digest in digests.items() if before.get(name, digest) != digest]
 
 
 def weights_digest(path: str | None) -> str:

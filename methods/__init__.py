@@ -90,6 +90,9 @@ METHODS: dict[str, MethodEntry] = {
 
 _plugins: dict[str, MethodEntry] = {}
 
+_imported: dict[Path, str] = {}
+"""Plugin -> digest of what was imported of it."""
+
 
 def require(condition: bool, message: str, error: type[Exception] = ValueError) -> None:
     """Raise ``error(message)`` unless the condition holds."""
@@ -134,12 +137,20 @@ def load_method(name: str) -> "type[Method]":
     raise MethodError(f"{unknown('method', name, registry())}, or module:Class; one of your own needs --plugin FILE")
 
 
-def file_digest(name: str) -> str:
-    """Return a digest of the file that a method is in; "" of one of a package, which its ``version`` speaks for."""
+def plugin_digest(name: str, imported: bool = False) -> str:
+    """Return a digest of the file that a method is in; "" of one of a package, which its ``version`` speaks for.
+
+    ``imported``: of the file as this process imported it, instead of as it is now.
+    """
     entry = _plugins.get(name)
-    module = name.rpartition(":")[0] if entry is None else entry.module
-    path = Path(module)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.suffix == ".py" and path.is_file() else ""
+    path = Path(name.rpartition(":")[0] if entry is None else entry.module)
+    if imported:
+        return _imported.get(path.resolve(), "")
+    return _digest(path) if path.suffix == ".py" and path.is_file() else ""
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 
 def register_plugin(path: Path, optional: bool = False) -> list[str]:
@@ -235,6 +246,7 @@ def import_file(path: Path) -> Any:
         raise MethodError(f"no plugin file {path}")
     if path.suffix != ".py":
         raise MethodError(f"plugin {path} is no Python file: rename it so that it ends in .py")
+    _imported[path] = _digest(path)
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None

@@ -79,8 +79,13 @@ def score(
     )
     output = scored_folder(folder, seed, task.name, source, target)
     with open_display(row.id) as display:
-        display.scoring(target, len(located.domain.cases))
-        scored, extra = score_predictions(given, output, replace, on_case=lambda *_: display.scored())
+
+        def on_case(domain: str, done: int, total: int) -> None:
+            if done == 1:
+                display.scoring(domain, total)
+            display.scored()
+
+        scored, extra = score_predictions(given, output, replace, on_case)
     if extra:
         click.echo(f"bench: {len(extra)} files belong to no case: {', '.join(extra[:5])}", err=True)
     write_json(folder / ROW_FILE, facts)

@@ -16,7 +16,7 @@ from ..launching.job_file import STARTED, last_lines, read_jobs
 from ..launching.registry import find_scheduler
 from ..launching.scheduler import QueuedJob, Ticket
 from ..launching.submissions import read_tickets, suite_queue
-from ..outcomes.code_notes import plugin_edited
+from ..outcomes.code_notes import edited_plugins
 from ..outcomes.planned_run import PlannedRun, tally
 from ..storage.attempts import last_start
 from ..storage.results_reader import scan
@@ -38,7 +38,7 @@ class _RunStatus:
         self.run = run
         self.start = last_start(run.stored.path) if run.stored is not None else None
         self.code_changed = self.start is not None and self.start.code != environment.code_digest()
-        self.plugin_edited = run.stored is not None and plugin_edited(run.stored)
+        self.edited = edited_plugins(run.stored) if run.stored is not None else []
         self.failed = run.state in ("FAILED", "DIVERGED")
         self.log = Path(self.start.log) if self.start is not None and self.start.log else None
         epochs = 0 if run.stored is None or run.trained else len(run.stored.history)
@@ -78,8 +78,8 @@ class _RunStatus:
             notes.append(f"{job} is over: `bench sweep` submits it again")
         if self.start is not None and self.code_changed:
             notes.append(f"code changed since {self.start.commit or self.start.code}")
-        if self.plugin_edited:
-            notes.append("its plugin was edited after training: raise its version to train it anew")
+        if self.edited:
+            notes.append(f"the plugin of {self.edited[0]} was edited since: raise its version to train it anew")
         states = "  ".join(f"{target} {self.run.state_of(target):8}" for target in self.run.targets)
         return f"{states}  {', '.join(notes)}"
 
@@ -110,7 +110,7 @@ class _RunStatus:
             "slurm": ticket.job_id if ticket is not None else None,  # the name of job_id until version 0.2
             "queue": self.queued.described if self.queued is not None else None,
             "code_changed": self.code_changed,
-            "plugin_edited": self.plugin_edited,
+            "edited_plugins": self.edited,
             "path": str(run.stored.path) if run.stored is not None else None,
             "log": str(self.log) if self.log is not None else None,
             "error": run.error,

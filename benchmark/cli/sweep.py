@@ -194,7 +194,7 @@ def launch_runs(selection: Selection, states: tuple[State, ...], launch: dict[st
     _announce(selection, planned, pending, states)
     for line in outdated_lines(data, runtime, selection.suite.exports):
         click.echo(line)
-    for note in code_notes(planned, selection.inventory.methods):
+    for note in code_notes(planned):
         click.echo(note)
     files = [run.job for run in pending]
     if pending:

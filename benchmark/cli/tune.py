@@ -83,8 +83,10 @@ def tune(
     table = tuned_row(row, rows[winner], trials)
     click.echo(f"\ntrial {winner} is best on held-out source cases; as a row of a suite:\n\n{table}", nl=False)
     if output is not None:
+        flags = {"plugins": "--plugin", "tasks": "--task"} if output.exists() else {}  # a new file names its own
+        options = [f" {flag} {file}" for key, flag in flags.items() for file in selection.named_files[key]]
         _add_row(output, selection, table)
-        click.echo(f"\nadded to {output}: bench sweep {output}")
+        click.echo(f"\nadded to {output}: bench sweep {output}{''.join(options)}")
 
 
 def _add_row(output: Path, selection: Selection, table: str) -> None:

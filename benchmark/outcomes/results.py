@@ -160,7 +160,7 @@ class SuiteResults:
         columns = self.suite.columns if columns is None else tuple(columns)
         notes = [
             *self._notes,
-            *code_notes(self.planned_runs, self.inventory.methods),
+            *code_notes(self.planned_runs),
             *self._from_exports(),
             *self._mixed_devices(columns),
         ]

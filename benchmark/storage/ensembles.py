@@ -35,7 +35,7 @@ class StoredEnsemble:
         path, protocols = self.folder / ROW_FILE, set(self.protocols)
         earlier = read_object(path, lenient=True)
         if (earlier.get("base"), earlier.get("members")) == (self.base, [*self.members]):
-            protocols |= {*earlier["protocols"]}
+            protocols |= {*earlier.get("protocols", ())}
         write_json(path, {**self.to_json(), "protocols": sorted(protocols)})
 
 

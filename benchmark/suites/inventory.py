@@ -20,7 +20,8 @@ class Inventory:
     def task(self, name: str) -> Task:
         """Return a task by name."""
         if name not in self.tasks:
-            raise UsageError(f"{unknown('task', name, self.tasks)}; one of your own needs --task FILE")
+            own = "one of your own needs --task FILE, or tasks = [FILE] in the suite"
+            raise UsageError(f"{unknown('task', name, self.tasks)}; {own}")
         return self.tasks[name]
 
 

@@ -209,7 +209,7 @@ class Suite:
         if entry is None:
             if self.published is None or row.id.removesuffix(ORACLE) not in load_published(self.published).rows:
                 error = unknown(f"method (row {row.id!r} of suite {self.name!r})", row.method, inventory.methods)
-                raise UsageError(f"{error}; one of your own needs --plugin FILE")
+                raise UsageError(f"{error}; one of your own needs --plugin FILE, or plugins = [FILE] in the suite")
             return "unavailable"
         task = inventory.task(column.task)
         return "planned" if entry.works_on(task.ndim, task.photographs) else "not-applicable"

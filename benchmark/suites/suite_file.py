@@ -27,8 +27,8 @@ from .suite import Access, Column, Row, Suite, selected_on_target
 KEYS = ({f.name for f in fields(Suite)} | {"extends", "more_rows"}) - {"all_rows"}
 """Keys of a suite's file."""
 
-OWN = ("plugins", "tasks")
-"""Keys with files of one's own, whose paths start from the folder of the suite's file."""
+OWN = {"plugins": ".py", "tasks": ".toml"}
+"""Keys with files of one's own, whose paths start from the folder of the suite's file, and what they end in."""
 
 NAME = re.compile(r"\w[^/\\:,\0]*")
 
@@ -120,6 +120,8 @@ def _merged(text: str, where: str, folder: Path, extending: tuple[Path, ...] = (
 def _list(value: Any, key: str, where: str) -> list[Any]:
     if not isinstance(value, list):
         raise UsageError(f"{where}: {key} is a list of files, not {value!r}")
+    if wrong := [file for file in value if not str(file).endswith(OWN[key])]:
+        raise UsageError(f"{where}: {key} has files that end in {OWN[key]}, not {wrong[0]!r}")
     return value
 
 

@@ -5,6 +5,7 @@ import operator
 import torch
 
 from ssdg.datasets.base import Task
+from ssdg.methods import METHODS
 from ssdg.methods.base import Method
 from ssdg.methods.networks import load_network
 from ssdg.methods.networks.base import CHANNELS_LAST, SegmentationNetwork
@@ -34,17 +35,22 @@ def check_request(request: RunRequest, task: Task, method: type[Method]) -> None
     filters, weights = request.network.init_filters, request.network.weights
     resolve_config(method, request.method, request.method_settings)
     own, _, of_before = divide(method, request.method_settings)
-    with torch.device("meta"):  # sizes alone
-        if weights is not None:
+    if weights is not None:
+        with torch.device("meta"):  # sizes alone
             check_weights(_network(network, task, filters), weights)
-        try:
-            method(_network(network, task, filters), build(method.Config, own, f"method {request.method}"))
-            if front is not None:
-                front(_network(network, task, filters), build(front.Config, of_before, f"method.{BEFORE}"))
-        except ValueError as error:
-            raise UsageError(str(error)) from None
-        except (NotImplementedError, RuntimeError):
-            pass  # what needs values, which are not there: the run itself will tell
+    built = [(request.method, method, build(method.Config, own, f"method {request.method}"))]
+    if front is not None:
+        name = str(request.method_settings[BEFORE])
+        built.append((name, front, build(front.Config, of_before, f"method.{BEFORE}")))
+    for name, cls, config in built:
+        # Of a method of one's own a constructor may need values, which a meta tensor has not.
+        with torch.random.fork_rng(devices=[]), torch.device("meta" if name in METHODS else "cpu"):
+            try:
+                cls(_network(network, task, filters), config)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+            except Exception:
+                continue
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +24,7 @@ from ..data.run_data import EvaluationSet
 from ..digests import digest, to_json
 from ..errors import UsageError
 from ..scoring.case_counts import count_case
-from ..settings import counted_degrees
+from ..settings import counted_degrees, plugin_digests
 from ..spec import EvaluationSpec, RunRequest, RunSpec
 from ..storage.csv_text import to_csv
 from ..storage.files import read_object, write_json, write_text
@@ -50,6 +50,7 @@ class Predictor:
     inference: Inference
     resample: str  # as in EvaluationConfig
     weights: tuple[str, ...] = ()  # digest of each method's
+    plugins: Mapping[str, str] = field(default_factory=dict)  # method -> digest of the file it is in
 
     @classmethod
     def of_run(cls, run: Path, spec: RunSpec, task: Task, device: torch.device) -> Self:
@@ -65,7 +66,9 @@ class Predictor:
         method = build_method(load_method(spec.request.method), spec, task, device, trained=True)
         method.load_state_dict(load_final(run / "checkpoints", spec.train_id))
         inference = Inference.of(spec.request, spec.request.overlap)
-        return cls((method,), device, inference, spec.request.evaluation.resample, (final_weights_digest(run),))
+        plugins = plugin_digests(spec.request.method, spec.method_config, imported=True)
+        weights = (final_weights_digest(run),)
+        return cls((method,), device, inference, spec.request.evaluation.resample, weights, plugins)
 
     @classmethod
     def of_ensemble(cls, members: "Sequence[Predictor]") -> "Predictor":
@@ -165,7 +168,7 @@ def evaluate(
     domain, guard = scored.located.domain, store.guard
     folder, ndim = evaluation_path(store.path, spec), file_ndim(task, domain)
     cases = {case.id: case for case in domain.cases}
-    partial, maker = folder / PARTIAL, [environment.code_digest(), *predictor.weights]
+    partial, maker = folder / PARTIAL, [environment.code_digest(), *predictor.weights, *predictor.plugins.values()]
     stored = read_object(partial, lenient=True)
     counted: dict[str, list[dict[str, Any]]] = stored["cases"] if stored.get("maker") == maker else {}
     counted = {name: rows for name, rows in counted.items() if prediction_path(folder, name, ndim).exists()}
@@ -188,6 +191,7 @@ def evaluate(
         "weights": predictor.weights,
         "counts": scored.counts(prepared, task),
         **trained_on(store.environment(), predictor.inference.precision),
+        **({"plugins": predictor.plugins} if predictor.plugins else {}),
         "commit": environment.commit(),
         "finished": environment.now(),
     }

@@ -16,7 +16,7 @@ from ..data.run_data import DataSource, RunData, find_run_data
 from ..digests import JSON, flatten, to_json
 from ..errors import Diverged, Interrupted, StorageError, memory_advice
 from ..progress import Display, Row
-from ..settings import grid_shape, plugins_digest, plugins_edited
+from ..settings import edited, grid_shape, plugin_digests
 from ..spec import SECTIONS, EvaluationSpec, RunRequest, RunSpec
 from ..storage.attempts import Attempts, start_here
 from ..storage.lease import Lease
@@ -162,17 +162,21 @@ class _RunInProgress:
             self.attempts.progressed()
         self.check_cancelled()
 
+    @property
+    def plugins(self) -> dict[str, str]:
+        return plugin_digests(self.spec.request.method, self.spec.method_config, imported=True)
+
     def heed_plugins(self) -> None:
         """Begin a training anew whose plugin was edited since it began; say so of one that is done."""
-        if not plugins_edited(self.store.environment(), self.spec.request.method, self.spec.method_config):
+        if not (names := edited(self.store.environment(), self.plugins)):
             return
         if self.store.trained:
             self.display.log(
-                "its plugin was edited after training: raise its version to train it anew, or move "
+                f"the plugin of {names[0]} was edited after training: raise its version to train it anew, or move "
                 f"{self.store.path} away"
             )
         else:
-            self.display.log("its plugin was edited since training began: it begins anew")
+            self.display.log(f"the plugin of {names[0]} was edited since training began: it begins anew")
             clear_checkpoints(self.store.checkpoints, self.store.guard)
 
     def unscored(self) -> dict[str, EvaluationSpec]:
@@ -192,8 +196,7 @@ class _RunInProgress:
         threads = use_threads(device, self.store.environment().get("threads"), self.runtime.threads)
         arithmetic = ARITHMETIC if device.type == "cuda" else {}
         record = environment.record(device_name(device), threads, arithmetic)
-        if plugins := plugins_digest(request.method, self.spec.method_config):
-            record["plugins"] = plugins
+        record |= {"plugins": self.plugins} if self.plugins else {}
         batches, validation = training_data(request, self.run_data, prepared, device)
         method = build_method(load_method(request.method), self.spec, self.task, device)
         checkpoints = Checkpoints(
