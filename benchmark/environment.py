@@ -64,6 +64,16 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def root_variable(name: str) -> str:
+    """Return the environment variable of the "data" or "results" root."""
+    return f"BENCH_{name.upper()}"
+
+
+def default_root(name: str) -> Path:
+    """Return the "data" or "results" root where none is named: that of its variable, else the folder so called."""
+    return Path(os.environ.get(root_variable(name), name))
+
+
 SLOT = "BENCH_JOB_SLOT"
 """Environment variable of a launcher's jobs."""
 

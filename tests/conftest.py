@@ -1,6 +1,7 @@
 """A phantom on disk and the command line, in this process and in one of its own."""
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,18 @@ class Bench:
 def plugins_are_forgotten(monkeypatch):
     """What a test's command line registers is not there in the next one, which may run in the same process."""
     monkeypatch.setattr(methods, "_plugins", dict(methods._plugins))
+
+
+@pytest.fixture
+def forget_plugin(monkeypatch):
+    """Return a function that makes this process import the plugins of a name again, as another one would."""
+
+    def forget(stem):
+        monkeypatch.setattr(methods, "_plugins", {})
+        for name in [name for name in sys.modules if name.startswith(f"ssdg_plugin_{stem}_")]:
+            monkeypatch.delitem(sys.modules, name)
+
+    return forget
 
 
 @pytest.fixture(scope="session")

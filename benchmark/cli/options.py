@@ -16,6 +16,7 @@ from ssdg.datasets.base import DomainLoader, Task
 from ssdg.methods import import_file, load_method, register_plugin, registry
 from ssdg.methods.networks import network_entry
 
+from ..environment import default_root, root_variable
 from ..errors import UsageError, unknown
 from ..scoring.metrics import METRICS, find_metric
 from ..settings import parse_assignments
@@ -117,8 +118,7 @@ OUTPUT_FILE, OUTPUT_FOLDER = Output(), Output(folder=True)
 
 
 def _root(name: str, text: str) -> Callable[..., Any]:
-    variable = f"BENCH_{name.upper()}"
-    shown, default = f"${variable}, else {name}", lambda: Path(os.environ.get(variable, name))
+    shown, default = f"${root_variable(name)}, else {name}", functools.partial(default_root, name)
     return click.option(f"--{name}-root", type=FOLDER, default=default, show_default=shown, help=text)
 
 

@@ -130,8 +130,7 @@ def _ranked(
     ranked = contenders(rows, cells)
     if len(ranked) < 2:
         return {}, (None,) * len(cells[rows[0].id])
-    sign = metric.sign
-    goodness = np.array([[sign * (cell.mean or 0.0) for cell in cells[row.id]] for row in ranked])
+    goodness = np.array([[metric.sign * (cell.mean or 0.0) for cell in cells[row.id]] for row in ranked])
     ranks = competition_ranks(goodness.T).T
     by_row = {row.id: tuple(row_ranks) for row, row_ranks in zip(ranked, ranks.tolist(), strict=True)}
     return by_row, tuple(kendall_tau(goodness.T, goodness[:, 0]).tolist())

@@ -20,12 +20,13 @@ def edited_plugins(run: StoredRun) -> list[str]:
 
 def code_notes(runs: Iterable[PlannedRun]) -> list[str]:
     """Return notes on the rows that runs of an earlier version answer, or of a plugin that was edited since."""
+    methods = registry()
     earlier, later = dict[str, None](), dict[str, None]()  # in the rows' order
     for run in runs:
         if run.stored is None or not run.row.trained_here or not any(map(run.evaluation, run.domains)):
             continue
         spec = run.stored.spec
-        if (here := version_here(spec, registry())) != spec.version:
+        if (here := version_here(spec, methods)) != spec.version:
             before, now = difference(spec.version, here)
             earlier[f"{run.row.label} ({before}, here {now})"] = None
         elif edited_plugins(run.stored):

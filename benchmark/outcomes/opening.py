@@ -1,6 +1,5 @@
 """Opening the results of a suite, from a results folder or from an export of one: the Python API."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 from ssdg.datasets.grammar import task_from_toml
 from ssdg.methods import register_plugin
 
+from ..environment import default_root
 from ..suites.inventory import inventory_with
 from ..suites.suite import Filters
 from ..suites.suite_file import is_export, load_suite, require_own_columns
@@ -61,6 +61,6 @@ def open_results(  # noqa: PLR0913 - keyword arguments, each a filter of its own
         require_own_columns(suite, sources)
         export = Export(Path(suite), inventory)
         return export.results(export.suite.plan(choice, export.inventory))
-    root = Path(results_root or os.environ.get("BENCH_RESULTS", "results"))
+    root = Path(results_root or default_root("results"))
     plan = open_suite(loaded, sources, inventory, root).plan(choice, inventory)
     return SuiteResults(plan, *scan_plan(plan, root), root)

@@ -107,7 +107,7 @@ def _merged(text: str, where: str, folder: Path, extending: tuple[Path, ...] = (
             raise UsageError(f"{where}: {unknown('key', key, KEYS)}")
     if isinstance(data.get("exports"), list):
         data["exports"] = _exports(data["exports"], where, folder)
-    files = {key: [str(folder / str(file)) for file in _list(data.pop(key, []), key, where)] for key in OWN}
+    files = {key: _files(data.pop(key, []), key, where, folder) for key in OWN}
     base = data.pop("extends", None)
     if base is not None:
         data = _extended(str(base), where, folder, extending) | data
@@ -117,12 +117,13 @@ def _merged(text: str, where: str, folder: Path, extending: tuple[Path, ...] = (
     return data
 
 
-def _list(value: Any, key: str, where: str) -> list[Any]:
+def _files(value: Any, key: str, where: str, folder: Path) -> list[str]:
+    """Return the paths of files of one's own that a key of :data:`OWN` names."""
     if not isinstance(value, list):
         raise UsageError(f"{where}: {key} is a list of files, not {value!r}")
     if wrong := [file for file in value if not str(file).endswith(OWN[key])]:
         raise UsageError(f"{where}: {key} has files that end in {OWN[key]}, not {wrong[0]!r}")
-    return value
+    return [str(folder / file) for file in value]
 
 
 def _extended(base: str, where: str, folder: Path, extending: tuple[Path, ...]) -> dict[str, Any]:

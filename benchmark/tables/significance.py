@@ -86,10 +86,9 @@ def mark_columns(
             reference, *others = common.scores
             intervals = [mean_difference(scores, reference, common.strata) for scores in others]
             family += [(position, row.id, interval) for row, interval in zip(ranked[1:], intervals, strict=True)]
-    sign = metric.sign
     for (position, row, interval), adjusted in zip(family, holm([i.p for *_, i in family]), strict=True):
         # Where misses differ, rows are compared on the classes that both have: there the best may be the worse one.
-        if row not in best[position] and (adjusted > ALPHA or sign * interval.difference > 0):
+        if row not in best[position] and (adjusted > ALPHA or metric.sign * interval.difference > 0):
             tied[position].add(row)
     return Marks(
         best=tuple(best),

@@ -27,14 +27,12 @@ ARITHMETIC = {"cudnn.allow_tf32": False, "cuda.matmul.allow_tf32": False, "cudnn
 def check_request(request: RunRequest, task: Task, method: type[Method]) -> None:
     """Raise UsageError where a run cannot be, whatever its data: dimensions, windows, network, weights, settings."""
     _check_method(f"method {request.method!r}", method, request, task)
-    front = divide(method, request.method_settings).before
+    own, front, of_before = divide(method, request.method_settings)
     if front is not None:
         _check_method(f"method.{BEFORE}={request.method_settings[BEFORE]}", front, request, task)
     _check_windows(request, task, method)
     network = network_class(request.network.name, method, request.method, task.ndim)
     filters, weights = request.network.init_filters, request.network.weights
-    resolve_config(method, request.method, request.method_settings)
-    own, _, of_before = divide(method, request.method_settings)
     if weights is not None:
         with torch.device("meta"):  # sizes alone
             check_weights(_network(network, task, filters), weights)
@@ -50,7 +48,7 @@ def check_request(request: RunRequest, task: Task, method: type[Method]) -> None
             except ValueError as error:
                 raise UsageError(str(error)) from None
             except Exception:
-                continue
+                continue  # an error of that run alone, which will say more
 
 
 def resolve(request: RunRequest, task: Task, method: type[Method], run_data: RunData) -> RunSpec:

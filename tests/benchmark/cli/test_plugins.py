@@ -1,12 +1,10 @@
 """Plugins: edited or of another version since they trained, named by suites, with constructors of any kind."""
 
 import json
-import sys
 from importlib import resources
 
 import pytest
 
-from ssdg import methods
 from ssdg.benchmark import open_results
 
 from ...suites import TINY as SETTINGS
@@ -27,15 +25,13 @@ EDITED = "plugin edited after training or scoring, which a raised version trains
 
 
 @pytest.fixture
-def edit(tmp_path, monkeypatch):
+def edit(tmp_path, forget_plugin):
     """Write the plugin as for processes that begin afterwards."""
 
     def write(version=1, text=""):
         plugin = tmp_path / "mine.py"
         plugin.write_text(PLUGIN.format(version=version) + text)
-        monkeypatch.setattr(methods, "_plugins", {})
-        for name in [name for name in sys.modules if name.startswith("ssdg_plugin_mine")]:
-            monkeypatch.delitem(sys.modules, name)
+        forget_plugin("mine")
         return plugin
 
     return write

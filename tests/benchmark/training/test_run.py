@@ -2,11 +2,9 @@
 
 import json
 import shutil
-import sys
 
 import pytest
 
-from ssdg import methods
 from ssdg.benchmark.data import prepared, run_data
 from ssdg.benchmark.errors import Interrupted, LeaseHeld, StorageError
 from ssdg.benchmark.launching.local import Finished
@@ -203,7 +201,7 @@ def test_waiting_for_prepared_data_can_be_stopped_and_is_no_attempt(bench, monke
 
 
 @pytest.mark.parametrize(("edit", "began"), [("", 2), ("# with another loss", 0)])
-def test_a_training_begins_anew_if_its_plugin_was_edited(bench, tmp_path, capsys, monkeypatch, edit, began):
+def test_a_training_begins_anew_if_its_plugin_was_edited(bench, tmp_path, capsys, forget_plugin, edit, began):
     plugin = tmp_path / "edited.py"
     plugin.write_text("from ssdg.methods.base import Method\n\n\nclass Edited(Method):\n    pass\n")
     register_plugin(plugin)
@@ -211,9 +209,7 @@ def test_a_training_begins_anew_if_its_plugin_was_edited(bench, tmp_path, capsys
         start(bench, B, method="edited", display=Stepped(2))
     with plugin.open("a") as stream:
         stream.write(edit)
-    monkeypatch.setattr(methods, "_plugins", {})  # as in another process
-    for name in [name for name in sys.modules if name.startswith("ssdg_plugin_edited")]:
-        monkeypatch.delitem(sys.modules, name)
+    forget_plugin("edited")
     register_plugin(plugin)
     display = Stepped()
     start(bench, B, method="edited", display=display)
